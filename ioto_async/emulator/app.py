@@ -1,0 +1,322 @@
+"""The HTTP side of the embedded cloud: from a request to an operation and back. Imports the emulator's parts."""
+
+import asyncio
+import logging
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import attrs
+from aiohttp import hdrs, web
+
+from ..operations import BUILDER, IOTO, Field, Operation
+from . import wire
+from .cloud import Cloud
+from .faults import Fault, Faults
+from .handlers import action, builder, device, generic, metric, provision
+from .request import AUTHENTICATION_FAILED, Call, Caller, Refused
+from .tokens import allows
+
+__all__ = ["Door", "Received"]
+
+_LOG: Final = logging.getLogger(__name__)
+_MAX_BODY: Final = 8 * 2**20
+_DOWNLOAD: Final = "/download/"
+_JSON: Final = "application/json"
+_TEXT: Final = "text/plain"
+_IMAGE: Final = "application/octet-stream"
+
+Handler = Callable[[Cloud, Call], object]
+
+
+@attrs.frozen
+class _Route:
+    operation: Operation
+    handler: Handler
+    kinds: frozenset[str]
+    """The kinds of token that are good on this path."""
+
+
+def _routes() -> Mapping[str, _Route]:
+    handlers: dict[str, Handler] = {}
+    for module in (device, provision, generic, metric, action):
+        handlers |= module.HANDLERS
+    routes = {}
+    for name, operation in IOTO.items():
+        # Tokens and logins have paths of their own (reference, section 2), so one is nothing on the other's.
+        routes[f"/tok/{name}"] = _Route(operation, handlers[name], frozenset({"cloud", "device"}))
+        routes[f"/{name}"] = _Route(operation, handlers[name], frozenset({"login"}))
+    for name, operation in BUILDER.items():
+        routes[f"/api/{name}"] = _Route(operation, builder.HANDLERS[name], frozenset({"product"}))
+    return MappingProxyType(routes)
+
+
+_ROUTES: Final = _routes()
+
+
+@attrs.frozen
+class Received:
+    """A request that came in and the status of its answer; 0 if the connection was cut without one.
+
+    ``caller`` is the kind of its token, ``public`` if it was not authenticated. The token itself is not kept.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+    caller: str
+    status: int
+
+
+@attrs.define
+class _Answer:
+    """What goes back, and what it answers."""
+
+    status: int = 200
+    body: bytes = b""
+    type: str = _JSON
+    caller: str = "public"
+    request: bytes = b""
+
+    def refuse(self, status: int, message: str) -> None:
+        self.status, self.body, self.type = status, message.encode(), _TEXT
+
+
+class Door:
+    """Answers the requests to one cloud, one at a time.
+
+    Args:
+        cloud: the state.
+        faults: what is to go wrong.
+        requests: where what was received is noted.
+    """
+
+    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received]) -> None:
+        self._cloud = cloud
+        self._faults = faults
+        self._requests = requests
+
+    def application(self) -> web.Application:
+        """Return the application; its one route leads here."""
+        app = web.Application(client_max_size=_MAX_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        route = _ROUTES.get(path)
+        download = path.startswith(_DOWNLOAD)
+        fault = self._faults.take(route.operation.name if route else "download" if download else None)
+        if fault is not None:
+            return await self._spoil(request, path, route, fault)
+        answer = await self._answer(request, path, route)
+        self._note(request, path, answer, answer.status)
+        return web.Response(status=answer.status, body=answer.body, headers={hdrs.CONTENT_TYPE: answer.type})
+
+    def _note(self, request: web.Request, path: str, answer: _Answer, status: int) -> None:
+        self._requests.append(Received(request.method, path, _query(request), answer.request, answer.caller, status))
+
+    async def _answer(self, request: web.Request, path: str, route: _Route | None) -> _Answer:
+        answer = _Answer()
+        try:
+            answer.request = await request.read()
+            if path.startswith(_DOWNLOAD) and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+                answer.body = self._image(path)
+                answer.type = _IMAGE
+            else:
+                answer.body = self._dispatch(request, route, answer)
+        except Refused as refused:
+            answer.refuse(refused.status, refused.message)
+        except web.HTTPRequestEntityTooLarge:
+            answer.refuse(400, "Body is too large")
+        except (web.RequestPayloadError, ConnectionError):
+            answer.refuse(400, "Body cannot be read")
+        except Exception:  # noqa: BLE001 - a defect in one handler must not end the server
+            _LOG.exception("%s failed", path)
+            answer.refuse(500, "Service error")
+        return answer
+
+    def _image(self, path: str) -> bytes:
+        with self._cloud.lock:
+            image = self._cloud.updates.image(path.removeprefix(_DOWNLOAD))
+        if image is None:
+            # As a store with signed URLs answers; 404 is not among the documented statuses.
+            raise Refused("Cannot find image", 403)
+        return image
+
+    def _dispatch(self, request: web.Request, route: _Route | None, answer: _Answer) -> bytes:
+        if request.method != hdrs.METH_POST:
+            raise Refused("Method must be POST")
+        if route is None:
+            raise Refused("Unknown action")
+        cloud = self._cloud
+        with cloud.lock:
+            token = _token(request.headers)
+            caller = cloud.caller(token)
+            if caller is None or caller.kind not in route.kinds or not _origin_fits(caller, request, cloud):
+                raise Refused(AUTHENTICATION_FAILED, 403)
+            answer.caller = caller.kind
+            operation = route.operation
+            if not allows(caller, operation.role, operation.name):
+                # Not the text above, which makes the device agent drop its provisioning.
+                raise Refused("Access denied", 403)
+            body = _body(request, answer.request)
+            query = _query(request)
+            _check_query(operation.query, query, caller)
+            _check_body(operation.body, body, caller)
+            # A product token speaks for its own product.
+            if caller.kind == "product" and body["product"] != token:
+                raise Refused("product must be that of the token", 403)
+            reply = route.handler(cloud, Call(caller, body, query))
+        # What the cloud answers where no reply is documented is not known; an empty object suits every client.
+        return wire.dumps({} if reply is None else reply)
+
+    async def _spoil(self, request: web.Request, path: str, route: _Route | None, fault: Fault) -> web.StreamResponse:
+        await asyncio.sleep(fault.delay)
+        if fault.reset == "before" or fault.status is not None or fault.body is not None:
+            answer = _stated(fault)
+            answer.request = await request.read()
+        else:
+            answer = await self._answer(request, path, route)
+        self._note(request, path, answer, 0 if fault.reset else answer.status)
+        headers = {hdrs.CONTENT_TYPE: answer.type} | dict(fault.headers)
+        if fault.reset:
+            _cut(request.transport)
+        elif fault.truncate:
+            return await _send_half(request, answer, headers)
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+def _token(headers: Mapping[str, str]) -> str:
+    text = headers.get(hdrs.AUTHORIZATION)
+    if text is None:
+        text = headers.get("X-Token", "")
+    scheme, _, token = text.strip().partition(" ")
+    text = token.strip() if scheme.lower() == "bearer" else text.strip()
+    # Bytes that are not ASCII are no token of ours, and no text for a database.
+    return text if text.isascii() else ""
+
+
+def _origin_fits(caller: Caller, request: web.Request, cloud: Cloud) -> bool:
+    if caller.kind != "login":
+        return True
+    origin = request.headers.get(hdrs.ORIGIN, "")
+    return origin.rpartition("//")[2].lower() == cloud.origin
+
+
+def _query(request: web.Request) -> dict[str, str]:
+    return dict(request.query) if request.query_string else {}
+
+
+def _body(request: web.Request, body: bytes) -> dict[str, Any]:
+    if body and request.content_type != _JSON:
+        raise Refused(f"Content-Type must be {_JSON}")
+    try:
+        return wire.loads(body)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+def _check_body(fields: tuple[Field, ...], members: dict[str, Any], caller: Caller) -> None:
+    """Hold documented members against their rows; all others pass.
+
+    A null counts as absent, and so does an empty text where the member is required.
+    """
+    for field in fields:
+        value = members.get(field.name)
+        if value is None or (value == "" and field.required):
+            if field.required:
+                raise Refused(f"Missing {field.name}")
+            continue
+        _check_role(field, value, caller)
+        if field.type != "any" and not _IS[field.type](value):
+            read = _FROM_TEXT.get(field.name)
+            members[field.name] = converted = read(value) if read else None
+            if converted is None:
+                raise _wrong_type(field)
+
+
+def _check_query(fields: tuple[Field, ...], members: Mapping[str, str], caller: Caller) -> None:
+    """Hold documented options against their rows; all others pass, and those without a value."""
+    for field in fields:
+        value = members.get(field.name)
+        if value:
+            _check_role(field, value, caller)
+            if field.type == "number" and _number(value) is None:
+                raise _wrong_type(field)
+
+
+def _wrong_type(field: Field) -> Refused:
+    return Refused(f"{field.name} must be of type {field.type}")
+
+
+def _check_role(field: Field, value: object, caller: Caller) -> None:
+    # What happens to a member that the caller may not send is not documented. It is refused, unless it says what
+    # holds anyway: the caller's own account or cloud. Owners of an account do not reach into other accounts either.
+    if field.name == "accountId" and caller.account_id is not None:
+        allowed = value == caller.account_id
+    elif field.name == "cloudId" and value == caller.cloud_id:
+        allowed = True
+    else:
+        allowed = field.role is None or field.role in caller.roles
+    if not allowed:
+        raise Refused(f"{field.name} needs the role {field.role}", 403)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_IS: Final[Mapping[str, Callable[[object], bool]]] = {
+    "string": lambda value: isinstance(value, str),
+    "number": _is_number,
+    "boolean": lambda value: isinstance(value, bool),
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+}
+
+
+def _number(value: object) -> int | None:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16 else None
+
+
+def _boolean(value: object) -> bool | None:
+    return _BOOLEANS.get(value) if isinstance(value, str) else None
+
+
+_BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "false": False}
+
+
+# What shipped clients send as text: the agent a size, the updater's shell form a success.
+_FROM_TEXT: Final[Mapping[str, Callable[[object], int | bool | None]]] = {
+    "size": _number,
+    "success": _boolean,
+}
+
+
+def _stated(fault: Fault) -> _Answer:
+    status = 200 if fault.status is None else fault.status
+    body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
+    return _Answer(status, body, _JSON if status == 200 else _TEXT)
+
+
+def _cut(transport: asyncio.Transport | None) -> None:
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    # Without lingering the peer sees a reset instead of an orderly end.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+async def _send_half(request: web.Request, answer: _Answer, headers: Mapping[str, str]) -> web.StreamResponse:
+    length = {hdrs.CONTENT_LENGTH: str(len(answer.body))}
+    response = web.StreamResponse(status=answer.status, headers=dict(headers) | length)
+    response.force_close()
+    await response.prepare(request)
+    await response.write(answer.body[: len(answer.body) // 2])
+    return response

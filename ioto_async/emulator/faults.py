@@ -1,0 +1,68 @@
+"""Failures that the embedded cloud is told to show, as data. Imports nothing of the package."""
+
+import threading
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+__all__ = ["Fault", "Faults"]
+
+
+@attrs.frozen
+class Fault:
+    """What goes wrong with a request, instead of or around its processing.
+
+    A fault with ``status`` or ``body`` answers by itself: the request is not even authenticated. One without them
+    lets the request be processed and spoils the reply.
+
+    Attributes:
+        operation: such as ``device/get``, or ``download`` for update images; None for any request.
+        status: the status of the answer; 200 if only ``body`` is given.
+        body: the body of the answer, whatever it is: HTML, half a JSON text; empty if only ``status`` is given.
+        headers: added to the answer; ``Content-Type`` is ``application/json`` for 200, else ``text/plain``.
+        delay: seconds to wait before anything else.
+        reset: cut the connection ``before`` or ``after`` the request is processed, with no answer.
+        truncate: announce the whole body, send half of it and close the connection.
+        times: how many requests it spoils; None for all that follow.
+    """
+
+    operation: str | None = None
+    status: int | None = None
+    body: bytes | str | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    delay: float = 0
+    reset: Literal["before", "after"] | None = None
+    truncate: bool = False
+    times: int | None = 1
+
+
+class Faults:
+    """The faults to come; may be used from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        """Let *fault* happen to matching requests, once the faults added before it are used up."""
+        with self._lock:
+            self._faults.append(fault)
+
+    def clear(self) -> None:
+        """Forget all faults."""
+        with self._lock:
+            self._faults.clear()
+
+    def take(self, operation: str | None) -> Fault | None:
+        """Return the first fault that matches a request, counting it down; None if all goes well."""
+        if not self._faults:
+            return None
+        with self._lock:
+            for index, fault in enumerate(self._faults):
+                if fault.operation in (None, operation):
+                    if fault.times is not None:
+                        left = attrs.evolve(fault, times=fault.times - 1)
+                        self._faults[index : index + 1] = [left] if fault.times > 1 else []
+                    return fault
+        return None

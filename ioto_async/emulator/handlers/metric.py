@@ -1,0 +1,132 @@
+"""The ``metric`` controller of a device cloud (reference, section 11). Imports the cloud's side."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+from ..cloud import Cloud
+from ..request import Call, Refused
+from ..samples import expand_dimensions
+from .generic import check_cloud, identified, named_account, scope
+
+__all__ = ["HANDLERS"]
+
+_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = MappingProxyType(
+    {
+        "accumulate": bool,
+        "dimensions": dict,
+        "field": str,
+        "limit": int,
+        "metric": str,
+        "model": str,
+        "namespace": str,
+        "period": (int, float),
+        "start": (int, float),
+        "statistic": str,
+    }
+)
+# `statistic` is documented as required and with a default; the default would have no use if it were.
+_DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
+    {"accumulate": False, "dimensions": {}, "period": 300, "statistic": "avg", "start": None, "limit": 100}
+)
+
+
+def fetch(cloud: Cloud, call: Call) -> object:
+    """Answer each item with one metric, in their order; one that cannot be answered has ``error`` instead of points.
+
+    The list is flat, as the reply of the device cloud is documented; the Builder's nests it (reference, section 9).
+    """
+    members = scope(cloud, call)
+    if "accountId" not in members:
+        raise Refused('Missing "accountId" for the owner of the metrics')
+    return {"data": [_answer(cloud, members, item) for item in call.body["items"]]}
+
+
+def _answer(cloud: Cloud, members: Mapping[str, Any], item: object) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        return {"error": "An item must be an object"}
+    echo = {"owner": members["accountId"]} | ({"id": item["id"]} if "id" in item else {})
+    try:
+        request = _checked(cloud, item, members["deviceId"])
+        answer = _from_database if "model" in request else _from_metrics
+        return {**answer(cloud, members, request), **echo}
+    except (Refused, ValueError) as error:
+        named = {name: item[name] for name in ("metric", "namespace", "dimensions") if name in item}
+        return {**named, "error": str(error), **echo}
+
+
+def _checked(cloud: Cloud, item: Mapping[str, Any], device_id: str) -> dict[str, Any]:
+    request = {**_DEFAULTS, **{name: value for name, value in item.items() if value is not None}}
+    for name, type_ in _TYPES.items():
+        value = request.get(name)
+        if value is not None and (not isinstance(value, type_) or (type_ is not bool and isinstance(value, bool))):
+            raise ValueError(f"{name} has the wrong type")
+    for name in ("namespace", "field" if "model" in request else "metric"):
+        if not request.get(name):
+            raise ValueError(f"Missing {name}")
+    if request.get("cloudId", cloud.id) != cloud.id:
+        raise ValueError("Cannot find cloud")
+    request["dimensions"] = expand_dimensions(request["dimensions"], device_id)
+    return request
+
+
+def _from_metrics(cloud: Cloud, members: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
+    return cloud.metrics.engine(members["accountId"]).query(
+        request["namespace"],
+        request["metric"],
+        request["dimensions"],
+        request["period"],
+        request["statistic"],
+        accumulate=request["accumulate"],
+        start=request["start"],
+        timestamp=cloud.now(),
+    )
+
+
+def _from_database(cloud: Cloud, members: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Make a point of each item that has a number in the field; the dimensions name members that must match."""
+    owner = {name: members[name] for name in ("accountId", "deviceId")}
+    wanted = identified(request["model"], {**request["dimensions"], **owner})
+    page = cloud.models.find(request["model"], wanted, {"limit": str(request["limit"])})
+    field = request["field"]
+    points = [
+        {"value": record[field], "timestamp": _milliseconds(record["updated"]), "count": 1}
+        for record in page["data"]
+        if isinstance(record.get(field), int | float) and not isinstance(record[field], bool)
+    ]
+    return {
+        "namespace": request["namespace"],
+        "metric": request.get("metric") or field,
+        "dimensions": request["dimensions"],
+        "period": request["period"],
+        "points": points,
+        "samples": len(points),
+    }
+
+
+def _milliseconds(date: str) -> int:
+    return round(datetime.fromisoformat(date).timestamp() * 1000)
+
+
+def get_device_schema(cloud: Cloud, call: Call) -> object:
+    """Return the schema of the device database."""
+    check_cloud(cloud, call)
+    return cloud.models.schema
+
+
+def get_metric_list(cloud: Cloud, call: Call) -> object:
+    """List the namespaces in use; the metrics of ``namespace``; the dimension maps of ``metric``."""
+    check_cloud(cloud, call)
+    # No account is documented for this call; a CloudAPI token that names none lists that of the cloud's owner.
+    engine = cloud.metrics.engine(named_account(call) or cloud.account_id)
+    return engine.metric_list(call.body.get("namespace"), call.body.get("metric"))
+
+
+HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
+    {
+        "metric/fetch": fetch,
+        "metric/getDeviceSchema": get_device_schema,
+        "metric/getMetricList": get_metric_list,
+    }
+)

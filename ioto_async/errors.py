@@ -1,0 +1,215 @@
+"""Every error that the client raises. Imports nothing of the package.
+
+::
+
+    IotoError
+    ├── InvalidArgumentError        an argument, setting or token was refused; nothing was sent    (ValueError)
+    ├── ClientStateError            closed client, or a second running event loop                  (RuntimeError)
+    └── CallError                   a call failed: operation, status, attempts, sent, …
+        ├── ConnectionFailedError   never delivered: refused, DNS, TLS, not sent in time
+        ├── ConnectionLostError     the connection broke after the request was sent
+        ├── CallTimeoutError        no complete reply in time                                      (TimeoutError)
+        ├── OutcomeUnknownError     a request that must not be repeated may or may not have worked
+        ├── TokenProviderError      the provider of login tokens failed
+        ├── StatusError             the service answered with another status than 2xx
+        │   ├── BadRequestError     400
+        │   │   └── NotFoundError   400, or an empty 200, for a record that is not there           (LookupError)
+        │   ├── AuthenticationError 401, 403: token missing, refused, expired, or of too low a role
+        │   ├── RateLimitedError    429
+        │   ├── ServiceError        5xx
+        │   └── UnexpectedStatusError   anything else, redirects among them
+        ├── InBandError             a 200 that carries an ``error`` member
+        │   └── DeviceBlockedError  device/provision answered with a ``delay``
+        ├── DecodeError             the reply is not what the operation answers: JSON path, expectation
+        └── PagingError             the service repeated a cursor
+
+Errors can be pickled. Their texts never hold a token or a key.
+"""
+
+__all__ = [
+    "AuthenticationError",
+    "BadRequestError",
+    "CallError",
+    "CallTimeoutError",
+    "ClientStateError",
+    "ConnectionFailedError",
+    "ConnectionLostError",
+    "DecodeError",
+    "DeviceBlockedError",
+    "InBandError",
+    "InvalidArgumentError",
+    "IotoError",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "PagingError",
+    "RateLimitedError",
+    "ServiceError",
+    "StatusError",
+    "TokenProviderError",
+    "UnexpectedStatusError",
+]
+
+
+def one_line(text: str) -> str:
+    """*text* of a service as errors show it: printable, in one line, at most 500 characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:500]
+
+
+def _rebuild(cls: "type[IotoError]", args: tuple[object, ...], state: dict[str, object]) -> "IotoError":
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class IotoError(Exception):
+    """Root of all errors of this package."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The constructors take keywords, which Exception's own pickling does not know.
+        return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+class InvalidArgumentError(IotoError, ValueError):
+    """An argument, a setting or a token was refused before anything was sent; the text names it."""
+
+
+class ClientStateError(IotoError, RuntimeError):
+    """The client is closed, or it is used from a second event loop while its own still runs."""
+
+
+class CallError(IotoError):
+    """A call failed.
+
+    Attributes:
+        operation: ``controller/action``.
+        status: HTTP status of the last reply, or None where there was none.
+        message: the service's own text (one line, at most 500 characters), or what happened.
+        attempts: how many times the request was tried.
+        sent: whether the last attempt had begun to write the request.
+        outcome_unknown: whether the work may have been done although the call failed. Never set for an
+            operation that only reads.
+        retry_after: seconds that the service asked to wait, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str,
+        status: int | None = None,
+        attempts: int = 1,
+        sent: bool = True,
+        outcome_unknown: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.operation = operation
+        self.status = status
+        self.attempts = attempts
+        self.sent = sent
+        self.outcome_unknown = outcome_unknown
+        self.retry_after = retry_after
+
+    def amend(self, *, operation: str, attempts: int, message: str, outcome_unknown: bool) -> None:
+        """Add what only the sender of the request knows."""
+        self.operation, self.attempts, self.outcome_unknown = operation, attempts, outcome_unknown
+        self.message = message
+        self.args = (message,)
+
+    def __str__(self) -> str:
+        parts = [f"{self.operation}: "]
+        if self.status is not None:
+            parts.append(f"{self.status} ")
+        parts.append(self.message)
+        if self.attempts > 1:
+            parts.append(f" ({self.attempts} attempts)")
+        if self.retry_after is not None:
+            parts.append(f" (retry after {self.retry_after:g} s)")
+        return "".join(parts)
+
+
+class ConnectionFailedError(CallError):
+    """The request was never delivered: connection refused, DNS, TLS, or no free connection within ``timeout``."""
+
+
+class ConnectionLostError(CallError):
+    """The connection broke after the request was sent, or the reply was cut off."""
+
+
+class CallTimeoutError(CallError, TimeoutError):
+    """There was no complete reply within the call's ``timeout``."""
+
+
+class OutcomeUnknownError(CallError):
+    """A request that must not be repeated was sent, and whether it worked is not known.
+
+    ``__cause__`` is the failure itself. Ask the service what became of it before doing it again.
+    """
+
+
+class TokenProviderError(CallError):
+    """The provider of login tokens raised, or returned something that is no token; see ``__cause__``."""
+
+
+class StatusError(CallError):
+    """The service answered with a status other than 2xx; ``message`` is its text."""
+
+
+class BadRequestError(StatusError):
+    """400: the service refuses the request as it is."""
+
+
+class NotFoundError(BadRequestError, LookupError):
+    """The record that the call is about is not there, or not the caller's."""
+
+
+class AuthenticationError(StatusError):
+    """401 or 403: the token is missing, refused or expired, or its role does not allow the operation."""
+
+
+class RateLimitedError(StatusError):
+    """429: refused without work; ``retry_after`` says for how long, if the service said so."""
+
+
+class ServiceError(StatusError):
+    """5xx: the service failed."""
+
+
+class UnexpectedStatusError(StatusError):
+    """A status that the API does not have, such as a redirect."""
+
+
+class InBandError(CallError):
+    """The reply is a 200 with an ``error`` member, whose text is ``message``."""
+
+
+class DeviceBlockedError(InBandError):
+    """The device is blocked for excess traffic; ``delay`` is the number of seconds until the block ends."""
+
+    def __init__(self, message: str, *, operation: str, delay: float) -> None:
+        super().__init__(message, operation=operation, status=200)
+        self.delay = delay
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} (blocked for {self.delay:g} s)"
+
+
+class DecodeError(CallError):
+    """The reply is not what the operation answers.
+
+    Attributes:
+        path: JSON path of the first member that does not fit, ``$`` for the whole reply.
+    """
+
+    def __init__(self, message: str, *, operation: str, path: str = "$", status: int | None = 200) -> None:
+        super().__init__(message, operation=operation, status=status)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.operation}: reply at {self.path}: {self.message}"
+
+
+class PagingError(CallError):
+    """The service sent a cursor that it had sent before, so that walking on would never end."""

@@ -1,0 +1,55 @@
+"""The pytest plugin: an embedded device cloud, and a client of it, for tests of code that uses Ioto.
+
+::
+
+    async def test_claims(ioto_client, ioto_emulator):
+        ioto_emulator.cloud.register_device("M72DANY8BZ")
+        assert (await ioto_client.device.claim("M72DANY8BZ")).id == "M72DANY8BZ"
+
+pytest loads this module in every run, so it imports nothing that a run without these fixtures would wait for. The
+cloud needs ``pip install 'ioto-async[emulator]'``, the client pytest-asyncio as well.
+"""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+try:
+    import pytest_asyncio
+except ModuleNotFoundError:
+    # pytest itself then says, to a test that wants the client, that it cannot await fixtures.
+    _async_fixture = pytest.fixture
+else:
+    _async_fixture = pytest_asyncio.fixture  # type: ignore[assignment]  # the same call for what is needed here
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from .client import IotoClient
+    from .emulator import EmulatorThread
+
+__all__ = ["ioto_client", "ioto_emulator"]
+
+
+@pytest.fixture(scope="session")
+def _ioto_emulator_thread() -> "Iterator[EmulatorThread]":
+    from .emulator import EmulatorThread
+
+    with EmulatorThread() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def ioto_emulator(_ioto_emulator_thread: "EmulatorThread") -> "EmulatorThread":
+    """An embedded device cloud with nothing in it but its tokens; one server for all tests, begun anew for each."""
+    _ioto_emulator_thread.reset()
+    return _ioto_emulator_thread
+
+
+@_async_fixture
+async def ioto_client(ioto_emulator: "EmulatorThread") -> "AsyncIterator[IotoClient]":
+    """A client of `ioto_emulator` with its CloudAPI token and account."""
+    from .client import IotoClient
+
+    async with IotoClient.from_env(ioto_emulator.env) as client:
+        yield client

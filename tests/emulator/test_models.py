@@ -1,0 +1,470 @@
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ioto_async.emulator.models import Models
+from ioto_async.emulator.request import Refused
+from ioto_async.emulator.schema import device_schema
+from ioto_async.emulator.storage import connect
+
+NOW = 1_700_000_000_123
+STAMP = "2023-11-14T22:13:20.123Z"
+OWNER = {"accountId": "A", "deviceId": "D"}
+ITEM = {**OWNER, "key": "speed", "value": 5, "type": "number"}
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ms = NOW
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def models(clock: Clock) -> Iterator[Models]:
+    db = connect(None)
+    yield Models(db, clock)
+    db.close()
+
+
+def refusal(function: Any, *args: Any, **options: Any) -> str:
+    with pytest.raises(Refused) as caught:
+        function(*args, **options)
+    assert caught.value.status == 400
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+def fill(models: Models, count: int) -> list[str]:
+    keys = [f"k{number:03}" for number in range(count)]
+    for key in keys:
+        models.create("Store", {**ITEM, "key": key})
+    return keys
+
+
+def keys_of(page: dict[str, Any]) -> list[str]:
+    return [record["key"] for record in page["data"]]
+
+
+# Create, update, remove
+
+
+def test_a_created_item_comes_back_by_its_key(models: Models) -> None:
+    models.create("Store", ITEM)
+    assert models.get("Store", {**OWNER, "key": "speed"}) == {"_type": "Store", **ITEM, "updated": STAMP}
+
+
+def test_create_returns_the_record(models: Models) -> None:
+    assert models.create("Store", ITEM) == models.get("Store", ITEM)
+
+
+def test_create_refuses_an_item_that_is_there(models: Models) -> None:
+    models.create("Store", ITEM)
+    assert refusal(models.create, "Store", ITEM) == 'Cannot create "Store": the item exists'
+
+
+def test_create_with_exists_null_replaces_the_whole_item(models: Models) -> None:
+    models.create("Store", {**ITEM, "role": "user"})
+    assert "role" not in models.create("Store", {**ITEM, "value": 6}, None)
+
+
+def test_create_with_exists_true_needs_the_item(models: Models) -> None:
+    assert refusal(models.create, "Store", ITEM, True) == 'Cannot create "Store": the item does not exist'
+
+
+def test_create_does_not_stamp_created(models: Models) -> None:
+    assert "created" not in models.create("Store", ITEM)
+
+
+def test_update_changes_what_is_named_and_keeps_the_rest(models: Models) -> None:
+    models.create("Store", {**ITEM, "role": "user"})
+    record = models.update("Store", {**OWNER, "key": "speed", "value": 6})
+    assert (record["value"], record["role"]) == (6, "user")
+
+
+def test_update_refuses_an_item_that_is_not_there(models: Models) -> None:
+    assert refusal(models.update, "Store", ITEM) == 'Cannot update "Store": the item does not exist'
+
+
+def test_update_with_exists_null_makes_the_item_and_stamps_created(models: Models, clock: Clock) -> None:
+    models.update("Store", ITEM, None)
+    clock.ms += 1000
+    record = models.update("Store", {**ITEM, "value": 6}, None)
+    assert (record["created"], record["updated"]) == (STAMP, "2023-11-14T22:13:21.123Z")
+
+
+def test_update_with_exists_false_refuses_an_item_that_is_there(models: Models) -> None:
+    models.create("Store", ITEM)
+    assert refusal(models.update, "Store", ITEM, False) == 'Cannot update "Store": the item exists'
+
+
+def test_update_removes_a_member_set_to_null(models: Models) -> None:
+    models.create("Store", {**ITEM, "role": "user"})
+    assert "role" not in models.update("Store", {**OWNER, "key": "speed", "role": None})
+
+
+def test_an_upsert_keeps_a_stored_value_that_has_a_default(models: Models) -> None:
+    command = models.create("Command", {**OWNER, "command": "ls", "args": {"all": True}})
+    record = models.update("Command", {**OWNER, "id": command["id"], "command": "ls -l"}, None)
+    assert record["args"] == {"all": True}
+
+
+def test_a_record_that_was_read_can_be_sent_back(models: Models, clock: Clock) -> None:
+    record = models.update("Store", {**ITEM, "expires": NOW + 60_000}, None)
+    clock.ms += 1000
+    assert models.update("Store", {**record, "value": 6})["expires"] == record["expires"]
+
+
+def test_remove_takes_the_item_away(models: Models) -> None:
+    models.create("Store", ITEM)
+    models.remove("Store", {**OWNER, "key": "speed"})
+    assert models.get("Store", {**OWNER, "key": "speed"}) is None
+
+
+def test_remove_of_nothing_is_fine(models: Models) -> None:
+    models.remove("Store", {**OWNER, "key": "speed"})
+
+
+def test_remove_with_exists_true_needs_the_item(models: Models) -> None:
+    assert refusal(models.remove, "Store", ITEM, True) == 'Cannot remove "Store": the item does not exist'
+
+
+def test_remove_needs_the_whole_sort_key(models: Models) -> None:
+    assert refusal(models.remove, "Store", OWNER) == 'Missing "key" for the key of "Store"'
+
+
+def test_a_missing_id_is_a_new_ulid(models: Models) -> None:
+    first, second = (models.create("Log", {**OWNER, "message": "hello"})["id"] for _ in range(2))
+    assert len(first) == len(second) == 26
+    assert first != second
+
+
+# Members
+
+
+def test_an_unknown_model_is_named(models: Models) -> None:
+    assert refusal(models.find, "Stores", OWNER, {}) == 'Cannot find model "Stores"'
+
+
+def test_a_missing_required_member_is_named(models: Models) -> None:
+    item = {name: value for name, value in ITEM.items() if name != "value"}
+    assert refusal(models.create, "Store", item) == 'Validation error in "Store" for "value": required'
+
+
+def test_a_required_member_cannot_be_set_to_null(models: Models) -> None:
+    models.create("Store", ITEM)
+    message = refusal(models.update, "Store", {**OWNER, "key": "speed", "value": None})
+    assert message == 'Validation error in "Store" for "value": required'
+
+
+def test_a_value_of_another_type_is_refused(models: Models) -> None:
+    message = refusal(models.create, "Settings", {**OWNER, "volume": "loud"})
+    assert message == 'Validation error in "Settings" for "volume": not of type number'
+
+
+def test_a_truth_value_is_not_a_number(models: Models) -> None:
+    assert "not of type number" in refusal(models.create, "Settings", {**OWNER, "volume": True})
+
+
+def test_a_value_beyond_the_choices_is_refused(models: Models) -> None:
+    message = refusal(models.create, "Device", {"accountId": "A", "id": "D", "connection": "away"})
+    assert message == 'Validation error in "Device" for "connection": not one of online, offline'
+
+
+@pytest.mark.parametrize("date", ["yesterday", 1e15, 1e20, -1e17])
+def test_a_date_that_is_none_is_refused(models: Models, date: object) -> None:
+    message = refusal(models.create, "Store", {**ITEM, "expires": date})
+    assert message == 'Validation error in "Store" for "expires": not a date'
+
+
+def test_a_read_only_member_cannot_be_made_up(models: Models) -> None:
+    message = refusal(models.create, "Store", {**ITEM, "created": STAMP})
+    assert message == 'Validation error in "Store" for "created": read-only'
+
+
+def test_a_read_only_member_cannot_be_changed(models: Models) -> None:
+    models.update("Store", ITEM, None)
+    message = refusal(models.update, "Store", {**ITEM, "created": "2020-01-01T00:00:00.000Z"})
+    assert message == 'Validation error in "Store" for "created": read-only'
+
+
+def test_members_beyond_the_schema_are_dropped(models: Models) -> None:
+    assert "colour" not in models.create("Store", {**ITEM, "colour": "red"})
+
+
+def test_a_caller_cannot_set_the_keys_of_the_database(models: Models) -> None:
+    models.create("Store", {**ITEM, "pk": "s#B#D", "sk": "s#other"})
+    assert models.get("Store", {**OWNER, "key": "speed"}) is not None
+
+
+def test_the_source_of_an_item_is_hidden(models: Models) -> None:
+    assert "_source" not in models.create("Store", {**ITEM, "_source": "device"})
+
+
+def test_a_default_stands_for_a_member_that_was_not_given(models: Models) -> None:
+    assert models.create("Command", {**OWNER, "command": "ls"})["args"] == {}
+
+
+@settings(deadline=None)
+@given(json_values.filter(lambda value: value is not None))
+def test_any_json_value_of_a_store_comes_back_exactly(value: object) -> None:
+    db = connect(None)
+    models = Models(db, Clock())
+    models.create("Store", {**ITEM, "value": value})
+    record = models.get("Store", {**OWNER, "key": "speed"})
+    db.close()
+    assert record is not None
+    # As texts, since 1, 1.0 and True are equal in Python.
+    assert json.dumps(record["value"]) == json.dumps(value)
+
+
+# Expiry
+
+
+def test_an_expiry_in_milliseconds_comes_back_as_a_date_rounded_up_to_seconds(models: Models) -> None:
+    assert models.create("Store", {**ITEM, "expires": NOW + 1})["expires"] == "2023-11-14T22:13:21.000Z"
+
+
+def test_an_expiry_may_be_a_date(models: Models) -> None:
+    record = models.create("Store", {**ITEM, "expires": "2030-01-01T00:00:00.000Z"})
+    assert record["expires"] == "2030-01-01T00:00:00.000Z"
+
+
+def test_an_expired_item_is_gone(models: Models, clock: Clock) -> None:
+    models.create("Store", {**ITEM, "expires": NOW + 1000})
+    clock.ms += 2000
+    assert models.get("Store", {**OWNER, "key": "speed"}) is None
+    assert models.find("Store", OWNER, {})["data"] == []
+
+
+def test_an_expired_item_can_be_created_again(models: Models, clock: Clock) -> None:
+    models.create("Store", {**ITEM, "expires": NOW + 1000})
+    clock.ms += 2000
+    models.create("Store", ITEM)
+
+
+# Get and find
+
+
+def test_get_of_nothing_is_none(models: Models) -> None:
+    assert models.get("Store", {**OWNER, "key": "speed"}) is None
+
+
+def test_get_by_a_part_of_the_key_finds_the_only_item(models: Models) -> None:
+    record = models.create("Store", ITEM)
+    assert models.get("Store", OWNER) == record
+
+
+def test_get_by_a_part_of_the_key_refuses_a_choice(models: Models) -> None:
+    fill(models, 2)
+    message = refusal(models.get, "Store", OWNER)
+    assert message == 'Get of "Store" without a whole key finds more than one item'
+
+
+def test_get_names_a_missing_member_of_the_partition_key(models: Models) -> None:
+    assert refusal(models.get, "Store", {"accountId": "A"}) == 'Missing "deviceId" for the key of "Store"'
+
+
+def test_find_keeps_accounts_apart(models: Models) -> None:
+    models.create("Store", ITEM)
+    assert models.find("Store", {**OWNER, "accountId": "B"}, {})["data"] == []
+
+
+def test_find_selects_by_a_part_of_the_sort_key(models: Models) -> None:
+    for device in ("D", "E"):
+        models.create("Command", {"accountId": "A", "deviceId": device, "command": "ls"})
+    page = models.find("Command", {"accountId": "A", "deviceId": "E"}, {})
+    assert [record["deviceId"] for record in page["data"]] == ["E"]
+
+
+def test_find_does_not_take_a_longer_id_for_its_own(models: Models) -> None:
+    models.create("Command", {"accountId": "A", "deviceId": "DE", "command": "ls"})
+    assert models.find("Command", OWNER, {})["data"] == []
+
+
+def test_find_by_the_whole_key_does_not_find_longer_keys(models: Models) -> None:
+    for key in ("a", "ab", "a\0"):
+        models.create("Store", {**ITEM, "key": key})
+    assert keys_of(models.find("Store", {**OWNER, "key": "a"}, {})) == ["a"]
+
+
+def test_find_compares_the_other_members(models: Models) -> None:
+    for number in range(3):
+        models.create("Store", {**ITEM, "key": f"k{number}", "value": number})
+    assert keys_of(models.find("Store", {**OWNER, "value": 1}, {})) == ["k1"]
+
+
+def test_find_does_not_take_true_for_one(models: Models) -> None:
+    models.create("Store", {**ITEM, "value": True})
+    assert models.find("Store", {**OWNER, "value": 1}, {})["data"] == []
+
+
+def test_find_without_a_limit_returns_100(models: Models) -> None:
+    fill(models, 101)
+    page = models.find("Store", OWNER, {})
+    assert len(page["data"]) == 100
+    assert "next" in page
+
+
+def test_the_last_page_has_no_next(models: Models) -> None:
+    fill(models, 2)
+    assert models.find("Store", OWNER, {"limit": "2"}).keys() == {"data", "paged"}
+
+
+def test_a_cursor_is_a_text_that_holds_an_object(models: Models) -> None:
+    fill(models, 2)
+    text = models.find("Store", OWNER, {"limit": "1"})["next"]
+    assert json.loads(text) == {"pk": "s#A#D", "sk": "s#k000"}
+
+
+def test_an_encoded_object_is_as_good_a_cursor(models: Models) -> None:
+    fill(models, 2)
+    spaced = json.dumps(json.loads(models.find("Store", OWNER, {"limit": "1"})["next"]), indent=1)
+    assert keys_of(models.find("Store", OWNER, {"next": spaced})) == ["k001"]
+
+
+def test_prev_comes_only_to_requests_with_a_cursor(models: Models) -> None:
+    fill(models, 3)
+    first = models.find("Store", OWNER, {"limit": "1"})
+    assert "prev" not in first
+    assert "prev" in models.find("Store", OWNER, {"limit": "1", "next": first["next"]})
+
+
+def test_pages_are_filled_with_matches(models: Models) -> None:
+    for number in range(20):
+        models.create("Store", {**ITEM, "key": f"k{number:03}", "value": number % 5})
+    page = models.find("Store", {**OWNER, "value": 3}, {"limit": "3"})
+    assert keys_of(page) == ["k003", "k008", "k013"]
+    assert keys_of(models.find("Store", {**OWNER, "value": 3}, {"next": page["next"]})) == ["k018"]
+
+
+@settings(deadline=None)
+@given(count=st.integers(0, 25), limit=st.integers(1, 30))
+def test_paging_there_and_back_visits_every_item_once_in_order(count: int, limit: int) -> None:
+    db = connect(None)
+    models = Models(db, Clock())
+    keys = fill(models, count)
+    query = {"limit": str(limit)}
+    page = models.find("Store", OWNER, query)
+    there = keys_of(page)
+    while "next" in page:
+        page = models.find("Store", OWNER, {**query, "next": page["next"]})
+        there += keys_of(page)
+    back = keys_of(page)
+    while "prev" in page:
+        page = models.find("Store", OWNER, {**query, "prev": page["prev"]})
+        back = keys_of(page) + back
+    db.close()
+    assert there == keys
+    assert back == keys
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "many", "1.5"])
+def test_a_limit_that_is_none_is_refused(models: Models, limit: str) -> None:
+    assert refusal(models.find, "Store", OWNER, {"limit": limit}).startswith('Bad value for "limit"')
+
+
+@pytest.mark.parametrize("cursor", ["x", "{}", "[]", "5", '{"pk":"s#A#D","sk":5}'])
+def test_a_cursor_that_is_none_is_refused(models: Models, cursor: str) -> None:
+    assert refusal(models.find, "Store", OWNER, {"next": cursor}).startswith('Bad value for "next"')
+
+
+def test_a_cursor_of_another_account_is_refused(models: Models) -> None:
+    fill(models, 2)
+    cursor = models.find("Store", OWNER, {"limit": "1"})["next"]
+    message = refusal(models.find, "Store", {**OWNER, "accountId": "B"}, {"next": cursor})
+    assert message == "The cursor belongs to another find"
+
+
+def test_a_filter_with_a_name_compares_that_member(models: Models) -> None:
+    for number in range(3):
+        models.create("Store", {**ITEM, "key": f"k{number}", "value": number})
+    assert keys_of(models.find("Store", OWNER, {"filter": "value=2"})) == ["k2"]
+
+
+def test_a_filter_without_a_name_looks_into_all_members(models: Models) -> None:
+    models.create("Store", {**ITEM, "key": "speed limit"})
+    models.create("Store", {**ITEM, "key": "other", "value": "the limit"})
+    models.create("Store", {**ITEM, "key": "third"})
+    assert keys_of(models.find("Store", OWNER, {"filter": "limit"})) == ["other", "speed limit"]
+
+
+def test_a_filter_drops_the_limit(models: Models) -> None:
+    fill(models, 5)
+    assert len(models.find("Store", OWNER, {"filter": "k", "limit": "2"})["data"]) == 5
+
+
+def test_an_unknown_index_is_refused(models: Models) -> None:
+    assert refusal(models.find, "Store", OWNER, {"index": "gs2"}) == 'Cannot find index "gs2"'
+
+
+# Models of one's own
+
+FAULT: dict[str, dict[str, Any]] = {
+    "pk": {"type": "string", "value": "fault#${accountId}"},
+    "sk": {"type": "string", "value": "fault#${id}"},
+    "gs1pk": {"type": "string", "value": "level#${accountId}"},
+    "gs1sk": {"type": "string", "value": "level#${level}"},
+    "accountId": {"type": "string", "required": True},
+    "id": {"type": "string", "generate": "ulid"},
+    "level": {"type": "string"},
+}
+
+
+def test_an_added_model_can_be_used(models: Models) -> None:
+    models.add_model("Fault", FAULT)
+    record = models.create("Fault", {"accountId": "A", "level": "high"})
+    assert models.get("Fault", {"accountId": "A"}) == record
+    assert "Fault" in models.schema["models"]
+
+
+def test_an_added_model_needs_templates_for_its_keys(models: Models) -> None:
+    with pytest.raises(ValueError, match="templates"):
+        models.add_model("Fault", {"pk": FAULT["pk"]})
+
+
+def test_an_added_model_needs_known_types(models: Models) -> None:
+    with pytest.raises(ValueError, match="level"):
+        models.add_model("Fault", {**FAULT, "level": {"type": "letters"}})
+
+
+def test_the_second_index_selects_by_its_own_key(models: Models) -> None:
+    models.add_model("Fault", FAULT)
+    for fault, level in (("1", "low"), ("2", "high"), ("3", "low"), ("4", "lower")):
+        models.create("Fault", {"accountId": "A", "id": fault, "level": level})
+    wanted = {"accountId": "A", "level": "low"}
+    page = models.find("Fault", wanted, {"index": "gs1", "limit": "1"})
+    rest = models.find("Fault", wanted, {"index": "gs1", "next": page["next"]})
+    assert [record["id"] for record in page["data"] + rest["data"]] == ["1", "3"]
+
+
+def test_the_second_index_needs_a_model_that_has_one(models: Models) -> None:
+    message = refusal(models.find, "Store", OWNER, {"index": "gs1"})
+    assert message == 'Missing "gs1pk" for the key of "Store"'
+
+
+def test_the_schema_is_plain_json_and_a_copy() -> None:
+    schema = device_schema()
+    assert json.loads(json.dumps(schema)) == schema
+    schema["models"].clear()
+    assert "Store" in device_schema()["models"]

@@ -1,0 +1,179 @@
+import pytest
+
+from ioto_async.emulator import Emulator
+from ioto_async.operations import IOTO
+
+from .conftest import Post, exchange, request_bytes
+
+REFUSED = (403, "Authentication failed")
+
+
+@pytest.mark.parametrize("scheme", ["", "bearer ", "Bearer ", "BEARER ", "bearer   "])
+async def test_authorization_is_raw_or_bearer_in_any_case(emu: Emulator, post: Post, scheme: str) -> None:
+    assert (await post("/tok/device/find", {}, token=scheme + emu.token)).status == 200
+
+
+async def test_x_token_is_an_alternative(emu: Emulator, post: Post) -> None:
+    reply = await post("/tok/device/find", {}, token="", headers={"X-Token": emu.token})
+    assert reply.status == 200
+
+
+async def test_no_space_is_needed_after_the_colon(emu: Emulator) -> None:
+    request = request_bytes("/tok/device/find", emu.token).replace(b"Authorization: ", b"Authorization:")
+    assert (await exchange(emu.api, request)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("token", ["", "bearer", "nobody", "Basic QTpC", "' OR 1=1 --"])
+async def test_a_missing_or_unknown_token_is_refused(post: Post, token: str) -> None:
+    reply = await post("/tok/device/find", {}, token=token)
+    assert (reply.status, reply.text) == REFUSED
+
+
+async def test_a_token_of_other_bytes_is_refused(emu: Emulator) -> None:
+    request = request_bytes("/tok/device/find", "").replace(b"Authorization: ", b"Authorization: \xff\xfe\xed\xa0\x80")
+    reply = await exchange(emu.api, request)
+    assert reply.startswith(b"HTTP/1.1 403 ")
+    assert reply.endswith(b"Authentication failed")
+
+
+async def test_a_revoked_token_is_refused(emu: Emulator, post: Post) -> None:
+    token = emu.cloud.create_token("cloud")
+    assert (await post("/tok/device/find", {}, token=token)).status == 200
+    emu.cloud.revoke_token(token)
+    reply = await post("/tok/device/find", {}, token=token)
+    assert (reply.status, reply.text) == REFUSED
+    with pytest.raises(KeyError):
+        emu.cloud.revoke_token(token)
+
+
+async def test_a_token_is_refused_from_its_expiry_on(emu: Emulator, post: Post) -> None:
+    emu.cloud.clock = lambda: 1000.0
+    token = emu.cloud.create_token("cloud", lifetime=60)
+    emu.cloud.clock = lambda: 1059.999
+    assert (await post("/tok/device/find", {}, token=token)).status == 200
+    emu.cloud.clock = lambda: 1060.0
+    reply = await post("/tok/device/find", {}, token=token)
+    assert (reply.status, reply.text) == REFUSED
+
+
+async def test_a_cloud_token_is_nothing_on_a_bare_path(post: Post) -> None:
+    reply = await post("/device/find", {})
+    assert (reply.status, reply.text) == REFUSED
+
+
+async def test_a_login_token_is_nothing_behind_tok(post: Post) -> None:
+    reply = await post.login("/tok/device/find", {})
+    assert (reply.status, reply.text) == REFUSED
+
+
+async def test_a_product_token_is_nothing_on_the_device_cloud(emu: Emulator, post: Post) -> None:
+    for path in ("/tok/device/find", "/device/find"):
+        reply = await post(path, {}, token=emu.product_token, headers={"Origin": emu.origin})
+        assert (reply.status, reply.text) == REFUSED
+
+
+async def test_a_cloud_token_registers_nothing(emu: Emulator, post: Post) -> None:
+    reply = await post("/api/device/register", {"id": "DEV0000001", "product": emu.product_token})
+    assert (reply.status, reply.text) == REFUSED
+
+
+@pytest.mark.parametrize("origin", ["app.ioto.test", "https://app.ioto.test", "http://App.Ioto.Test"])
+async def test_a_login_names_its_origin_with_or_without_scheme(emu: Emulator, post: Post, origin: str) -> None:
+    reply = await post("/device/find", {}, token=emu.login_token, headers={"Origin": origin})
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": ""}, {"Origin": "https://evil.test"}, {"Origin": "null"}])
+async def test_a_login_with_another_origin_is_refused(emu: Emulator, post: Post, headers: dict[str, str]) -> None:
+    reply = await post("/device/find", {}, token=emu.login_token, headers=headers)
+    assert (reply.status, reply.text) == REFUSED
+
+
+async def test_a_cloud_token_passes_every_role(emu: Emulator, post: Post) -> None:
+    for name in IOTO:
+        reply = await post(f"/tok/{name}", {})
+        assert reply.text not in ("Authentication failed", "Access denied"), name
+
+
+async def test_a_device_may_do_what_devices_do_and_run_automations(emu: Emulator, post: Post) -> None:
+    token = await post.device_token()
+    allowed = {name for name in IOTO if (await post(f"/tok/{name}", {}, token=token)).text != "Access denied"}
+    assert allowed == {
+        "action/invoke",
+        "device/getCreds",
+        "device/getSignedUrl",
+        "device/provision",
+        "provision/getCerts",
+        "provision/update",
+        "provision/updateReport",
+    }
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "allowed"),
+    [
+        ("user", "device/get", True),
+        ("user", "device/claim", False),
+        ("user", "action/get", False),
+        ("admin", "device/claim", True),
+        ("admin", "action/get", True),
+        ("admin", "provision/update", True),
+        ("owner", "device/release", True),
+        ("owner", "device/provision", False),
+    ],
+)
+async def test_a_login_has_the_roles_of_its_user(
+    emu: Emulator, post: Post, role: str, path: str, allowed: bool
+) -> None:
+    roles = {"user", "admin", "owner"}
+    assert role in roles
+    token = emu.cloud.create_token("login", role=role)  # type: ignore[arg-type]
+    reply = await post.login(f"/{path}", {}, token=token)
+    assert (reply.text != "Access denied") is allowed
+    assert reply.text != "Authentication failed"
+
+
+async def test_a_member_for_owners_is_refused_from_others_by_name(emu: Emulator, post: Post) -> None:
+    token = emu.cloud.create_token("login", role="user")
+    other = emu.cloud.add_account("Other", "other@ioto.test")
+    reply = await post.login("/device/find", {"accountId": other}, token=token)
+    assert (reply.status, reply.text) == (403, "accountId needs the role owner")
+
+
+async def test_anyone_may_name_the_own_account(emu: Emulator, post: Post) -> None:
+    token = emu.cloud.create_token("login", role="user")
+    reply = await post.login("/device/find", {"accountId": emu.account_id}, token=token)
+    assert reply.status == 200
+
+
+async def test_anyone_may_name_the_own_cloud(emu: Emulator, post: Post) -> None:
+    token = emu.cloud.create_token("login", role="user")
+    assert (await post.login("/metric/getMetricList", {"cloudId": emu.cloud_id}, token=token)).status == 200
+    assert (await post.login("/metric/getMetricList", {"cloudId": "other"}, token=token)).status == 403
+
+
+async def test_an_owner_does_not_reach_into_another_account(emu: Emulator, post: Post) -> None:
+    other = emu.cloud.add_account("Other", "other@ioto.test")
+    assert (await post.login("/device/find", {"accountId": other})).status == 403
+
+
+async def test_an_option_for_owners_is_refused_from_others(emu: Emulator, post: Post) -> None:
+    token = emu.cloud.create_token("login", role="user")
+    reply = await post.login("/device/find?index=gs1", {}, token=token)
+    assert (reply.status, reply.text) == (403, "index needs the role owner")
+
+
+async def test_a_product_token_registers_for_its_own_product_alone(emu: Emulator, post: Post) -> None:
+    other = emu.cloud.create_token("product", name="Other")
+    reply = await post.register(id="DEV0000001", product=other)
+    assert (reply.status, reply.text) == (403, "product must be that of the token")
+    body = {"id": "DEV0000001", "product": other}
+    assert (await post("/api/device/register", body, token=other)).json == {"registered": True}
+
+
+async def test_a_device_token_can_be_made_only_for_a_claimed_device(emu: Emulator, post: Post) -> None:
+    await post.device_token()
+    token = emu.cloud.create_token("device", device_id="DEV0000001")
+    assert (await post("/tok/device/provision", {"id": "DEV0000001"}, token=token)).status == 200
+    with pytest.raises(Exception, match="Cannot find device"):
+        emu.cloud.create_token("device", device_id="DEV0000002")
