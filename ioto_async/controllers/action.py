@@ -1,0 +1,89 @@
+"""The Action controller: automations (reference, section 11). Imports floors 0 to 2."""
+
+from collections.abc import Mapping
+from typing import Unpack
+
+from .. import decoding
+from ..errors import InvalidArgumentError
+from ..models import Action, ActionResult, Cursor
+from ..operations import IOTO
+from ..paging import Paged
+from ..transport import CallOptions
+from .base import Controller
+
+__all__ = ["ActionController"]
+
+_ACTION = decoding.record(Action, must_exist=True)
+_ACTIONS = decoding.paged(Action)
+_RESULT = decoding.result(ActionResult, may_be_empty=True)
+
+
+class ActionController(Controller):
+    """Automations of the cloud. Source: the vendor's page ``ioto/ref/action``."""
+
+    __slots__ = ()
+
+    def find(
+        self,
+        cloud_id: str,
+        *,
+        type: str | None = None,
+        index: str | None = None,
+        limit: int | None = None,
+        next: Cursor | None = None,
+        prev: Cursor | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Paged[Action]:
+        """Find automations; await for one page, ``async for`` for all.
+
+        Args:
+            cloud_id: device cloud.
+            type: only automations of this type.
+            index: ``primary`` or ``gs1``; for owners.
+            limit: automations in a page.
+            next: cursor of a page to begin with.
+            prev: cursor of a page to begin with; given alone, pages are walked backward.
+            options: ``timeout``, ``retries``, ``headers`` of each request.
+        """
+        body = {"cloudId": cloud_id, "type": type}
+        return self._find(IOTO["action/find"], _ACTIONS, body, options, index=index, limit=limit, next=next, prev=prev)
+
+    async def get(self, cloud_id: str, type: str, *, id: str | None = None, **options: Unpack[CallOptions]) -> Action:
+        """Get one automation.
+
+        Args:
+            cloud_id: device cloud.
+            type: type of the automation.
+            id: key of the automation.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        body = {"cloudId": cloud_id, "type": type, "id": id}
+        return await self._transport.call(IOTO["action/get"], _ACTION, body, options)
+
+    async def invoke(
+        self,
+        name: str | None = None,
+        *,
+        id: str | None = None,
+        context: Mapping[str, object] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ActionResult:
+        """Run an automation. It is never sent twice without you saying so.
+
+        Args:
+            name: name of the automation, if no *id*.
+            id: its key.
+            context: variables for it.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            InBandError: the automation failed.
+            OutcomeUnknownError: it was sent, and whether it ran is not known.
+        """
+        if name is None and id is None:
+            raise InvalidArgumentError("action/invoke: name or id is required")
+        body = {"name": name, "id": id, "context": context}
+        return await self._transport.call(IOTO["action/invoke"], _RESULT, body, options)

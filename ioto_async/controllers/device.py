@@ -1,0 +1,134 @@
+"""The Device controller of a device cloud: claim, provision, release (reference, section 11). Imports floors 0 to 2."""
+
+from typing import Literal, Unpack
+
+from .. import decoding
+from ..models import Certificates, Credentials, Cursor, Device
+from ..operations import IOTO
+from ..paging import Paged
+from ..transport import CallOptions
+from .base import Controller
+
+__all__ = ["DeviceController"]
+
+_DEVICE = decoding.record(Device)
+_FOUND = decoding.record(Device, must_exist=True)
+_DEVICES = decoding.paged(Device)
+_CREDENTIALS = decoding.result(Credentials)
+_CERTIFICATES = decoding.result(Certificates)
+
+
+class DeviceController(Controller):
+    """Devices of the cloud. Source: the vendor's page ``ioto/ref/device``."""
+
+    __slots__ = ()
+
+    async def claim(self, id: str, *, account_id: str | None = None, **options: Unpack[CallOptions]) -> Device:
+        """Move a registered device from the Builder into this cloud.
+
+        The service refuses a device that is claimed already, even by the same account: after a `BadRequestError`, and
+        the more so if its ``outcome_unknown`` is set, `get` tells whether the device is yours.
+
+        Args:
+            id: claim ID.
+            account_id: account that claims; the client's by default.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        body = {"id": id, "accountId": self._account(account_id)}
+        return await self._transport.call(IOTO["device/claim"], _DEVICE, body, options)
+
+    def find(
+        self,
+        *,
+        id: str | None = None,
+        product_id: str | None = None,
+        account_id: str | None = None,
+        index: str | None = None,
+        limit: int | None = None,
+        next: Cursor | None = None,
+        prev: Cursor | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Paged[Device]:
+        """Find claimed devices; await for one page, ``async for`` for all.
+
+        Args:
+            id: only this claim ID.
+            product_id: only devices of this product.
+            account_id: only devices of this account; the client's by default.
+            index: ``primary`` or ``gs1``; for owners.
+            limit: devices in a page.
+            next: cursor of a page to begin with.
+            prev: cursor of a page to begin with; given alone, pages are walked backward.
+            options: ``timeout``, ``retries``, ``headers`` of each request.
+        """
+        body = {"id": id, "productId": product_id, "accountId": self._account(account_id)}
+        return self._find(IOTO["device/find"], _DEVICES, body, options, index=index, limit=limit, next=next, prev=prev)
+
+    async def get(self, id: str, *, account_id: str | None = None, **options: Unpack[CallOptions]) -> Device:
+        """Get one claimed device.
+
+        Args:
+            id: claim ID.
+            account_id: account that owns it; the client's by default.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            NotFoundError: no such device, or it is another account's.
+        """
+        body = {"id": id, "accountId": self._account(account_id)}
+        return await self._transport.call(IOTO["device/get"], _FOUND, body, options)
+
+    async def get_creds(self, **options: Unpack[CallOptions]) -> Credentials:
+        """Get temporary AWS keys; for a device token, on dedicated clouds only.
+
+        Args:
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        return await self._transport.call(IOTO["device/getCreds"], _CREDENTIALS, {}, options)
+
+    async def get_signed_url(
+        self,
+        *,
+        id: str | None = None,
+        command: Literal["get", "put", "delete"] | None = None,
+        filename: str | None = None,
+        mime_type: str | None = None,
+        size: int | None = None,
+        **options: Unpack[CallOptions],
+    ) -> str:
+        """Get a URL to transfer one file with; whoever has the URL can use it.
+
+        Args:
+            id: claim ID.
+            command: what the URL is for.
+            filename: path of the file.
+            mime_type: its content type.
+            size: its size, bytes.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        body = {"id": id, "command": command, "filename": filename, "mimeType": mime_type, "size": size}
+        return await self._transport.call(IOTO["device/getSignedUrl"], decoding.string, body, options)
+
+    async def provision(self, id: str, **options: Unpack[CallOptions]) -> Certificates:
+        """Get a claimed device's certificate, key and MQTT endpoint.
+
+        Args:
+            id: claim ID.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            DeviceBlockedError: the device is blocked for excess traffic; ``delay`` says for how long.
+            InBandError: the reply is a 200 with another ``error``.
+        """
+        return await self._transport.call(IOTO["device/provision"], _CERTIFICATES, {"id": id}, options)
+
+    async def release(self, id: str, *, account_id: str | None = None, **options: Unpack[CallOptions]) -> Device:
+        """Hand a device back to the Builder, so that it can be claimed again.
+
+        Args:
+            id: claim ID.
+            account_id: account that owns it; the client's by default.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        body = {"id": id, "accountId": self._account(account_id)}
+        return await self._transport.call(IOTO["device/release"], _DEVICE, body, options)

@@ -1,0 +1,24 @@
+"""One page of a find (reference, section 5)."""
+
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+__all__ = ["Cursor", "Page"]
+
+T = TypeVar("T")
+
+Cursor = str | dict[str, Any]
+"""A place in a list, opaque: give it back as it was received."""
+
+
+@attrs.frozen(kw_only=True)
+class Page(Generic[T]):
+    """Some of the records that a find matches, in order."""
+
+    items: list[T]
+    next: Cursor | None = None
+    """Where the next page begins; None on the last."""
+    prev: Cursor | None = None
+    """Where the page before begins; the service says so only if the request carried a cursor."""
+    extra: dict[str, Any] = attrs.field(factory=dict)

@@ -1,0 +1,186 @@
+"""The aiohttp session of a client, bound to one event loop, and the deadlines of its calls. Imports errors only."""
+
+import asyncio
+import ssl as ssl_module
+from typing import Any, Final
+
+import aiohttp
+import attrs
+
+from .errors import ClientStateError, InvalidArgumentError
+
+__all__ = ["NO_TIMEOUT", "Pool"]
+
+NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10)
+"""aiohttp's own timers cost a tenth of a call; `_Deadlines` does their work. Connecting is rare enough."""
+
+
+class _Entry:
+    """One running attempt: its task, and when its time is over."""
+
+    __slots__ = ("cancelled", "cancelling", "due", "task")
+
+    def __init__(self, task: "asyncio.Task[Any]", due: float) -> None:
+        self.task = task
+        self.due = due
+        self.cancelling = task.cancelling()
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Cancel the task, as its time is over."""
+        self.cancelled = True
+        self.task.cancel()
+
+    def uncancel(self) -> bool:
+        """Take the cancellation back, as `asyncio.timeout` does; true if there was one, and nobody else's beside it."""
+        if not self.cancelled:
+            return False
+        self.cancelled = False
+        return self.task.uncancel() <= self.cancelling
+
+
+class _Deadlines:
+    """Cancels attempts whose time is over, with one timer for all of them.
+
+    A timer is set only for the earliest deadline that is known when it is needed; the entries that came and went
+    meanwhile cost nothing.
+    """
+
+    __slots__ = ("_entries", "_handle", "_loop", "_next")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._entries: set[_Entry] = set()
+        self._handle: asyncio.TimerHandle | None = None
+        self._next = float("inf")
+
+    def start(self, seconds: float) -> _Entry:
+        task = asyncio.current_task()
+        if task is None:
+            raise ClientStateError("a call needs a running task; use it inside a coroutine")
+        entry = _Entry(task, self._loop.time() + seconds)
+        self._entries.add(entry)
+        if entry.due < self._next:
+            self._set(entry.due)
+        return entry
+
+    def stop(self, entry: _Entry) -> None:
+        self._entries.discard(entry)
+        entry.uncancel()
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody has asked the current task to end."""
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
+    def close(self) -> None:
+        # Calls that are still under way keep their deadlines: a borrowed session lives on.
+        if self._handle is not None and not self._entries:
+            self._handle.cancel()
+            self._handle, self._next = None, float("inf")
+
+    def _set(self, due: float) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._next = due
+        self._handle = self._loop.call_at(due, self._sweep)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for entry in self._entries:
+            if entry.due <= now and not entry.cancelled:
+                entry.cancel()
+        self._handle, self._next = None, float("inf")
+        if waiting := [entry.due for entry in self._entries if not entry.cancelled]:
+            self._set(min(waiting))
+
+
+@attrs.define(eq=False)
+class Pool:
+    """The aiohttp session that all calls of a client and its clones share; made on first use, or borrowed.
+
+    A pool belongs to the event loop of its first call. When that loop is closed, the next call makes a fresh one, so
+    that two ``asyncio.run`` in a row work.
+    """
+
+    borrowed: aiohttp.ClientSession | None = attrs.field(default=None)
+    limit: int = attrs.field(default=100)
+    keepalive: float = attrs.field(default=15.0)
+    ssl: ssl_module.SSLContext | bool = attrs.field(default=True)
+    loop: asyncio.AbstractEventLoop | None = attrs.field(init=False, default=None)
+    """The loop of the open session, None where there is none."""
+    session: aiohttp.ClientSession = attrs.field(init=False, repr=False)
+    deadlines: _Deadlines = attrs.field(init=False, repr=False)
+    _closed: bool = attrs.field(init=False, default=False)
+
+    @borrowed.validator
+    def _check_borrowed(self, _: object, value: object) -> None:
+        if value is not None and not isinstance(value, aiohttp.ClientSession):
+            raise InvalidArgumentError(f"session: expected an aiohttp.ClientSession, got {type(value).__name__}")
+
+    @limit.validator
+    def _check_limit(self, _: object, value: object) -> None:
+        if type(value) is not int or value < 1:
+            raise InvalidArgumentError(f"limit: expected a whole number of connections above 0, got {value!r}")
+
+    @keepalive.validator
+    def _check_keepalive(self, _: object, value: object) -> None:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < float("inf"):
+            raise InvalidArgumentError(f"keepalive: expected seconds from 0, got {value!r}")
+
+    @ssl.validator
+    def _check_ssl(self, _: object, value: object) -> None:
+        if value is not True and not isinstance(value, ssl_module.SSLContext):
+            raise InvalidArgumentError(f"ssl: expected an ssl.SSLContext, got {type(value).__name__}")
+
+    @property
+    def middlewares(self) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+        """Those of a borrowed session, which the ones of a request would otherwise replace."""
+        # aiohttp shows them under no public name.
+        return getattr(self.borrowed, "_middlewares", ())
+
+    async def open(self) -> aiohttp.ClientSession:
+        """Make ``session`` fit for the running loop, and return it.
+
+        Raises:
+            ClientStateError: the client is closed, or its own loop is another one that still runs.
+        """
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ClientStateError("the client is closed")
+        if self.loop is loop:
+            return self.session
+        if self.loop is not None:
+            if not self.loop.is_closed():
+                raise ClientStateError(
+                    "the client belongs to another event loop that is still running: make one client per loop"
+                )
+            await self._end()
+        if self.borrowed is not None and getattr(self.borrowed, "_loop", loop) is not loop:
+            raise ClientStateError("the session that the client was given belongs to another event loop")
+        self.session = self._make() if self.borrowed is None else self.borrowed
+        self.deadlines = _Deadlines(loop)
+        self.loop = loop
+        return self.session
+
+    def _make(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=self.limit, keepalive_timeout=self.keepalive, ttl_dns_cache=300, ssl=self.ssl
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=NO_TIMEOUT)
+
+    def reopen(self) -> None:
+        """Allow calls again after `close`."""
+        self._closed = False
+
+    async def close(self) -> None:
+        """Close the connections, unless the session is borrowed; calls raise from now on."""
+        self._closed = True
+        if self.loop is not None:
+            await self._end()
+
+    async def _end(self) -> None:
+        self.loop = None
+        self.deadlines.close()
+        if self.borrowed is None:
+            await self.session.close()

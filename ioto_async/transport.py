@@ -1,0 +1,448 @@
+"""One call: its attempts, the reply of each, and what a failure means. Imports floors 0 and 1, auth and pool.
+
+Every call passes here, so what can be is made once (URLs, headers, middlewares), and what is rarely needed is looked at
+only then.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, TypedDict, TypeVar
+
+import aiohttp
+import attrs
+import orjson
+from multidict import CIMultiDict
+from yarl import URL
+
+from . import encoding
+from ._version import __version__
+from .auth import Auth
+from .body import RequestBody
+from .config import check_headers
+from .decoding import Decoder
+from .errors import (
+    AuthenticationError,
+    BadRequestError,
+    CallError,
+    CallTimeoutError,
+    ClientStateError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    DecodeError,
+    InvalidArgumentError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    ServiceError,
+    StatusError,
+    UnexpectedStatusError,
+    one_line,
+)
+from .operations import Kind, Operation
+from .pool import NO_TIMEOUT, Pool
+from .retry import Failure, RetryPolicy, failure_of_status, parse_retry_after
+
+__all__ = ["Attempt", "CallOptions", "Transport", "TransportOptions", "with_retries"]
+
+logger = logging.getLogger("ioto_async")
+
+T = TypeVar("T")
+
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "Content-Type": "application/json",
+    "User-Agent": f"ioto-async/{__version__}",
+}
+_MESSAGE_LIMIT: Final = 1 << 16
+"""Bytes of a failed reply that are read; a service message is one line."""
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+
+
+class CallOptions(TypedDict, total=False):
+    """What every method takes beside its own arguments.
+
+    ``timeout``: seconds for one attempt, waiting for a free connection included; None for no limit. ``retries``: how
+    many times a failed request is sent again at most. ``headers``: further headers of the request.
+    """
+
+    timeout: float | None
+    retries: int
+    headers: Mapping[str, str]
+
+
+@attrs.frozen
+class Attempt:
+    """One attempt of a call, as an observer sees it when it is over."""
+
+    operation: str
+    """``controller/action``."""
+    number: int
+    """1 for the first attempt of a call."""
+    status: int | None
+    """HTTP status, or None where there was no complete reply."""
+    elapsed: float
+    """Seconds."""
+    failure: str | None
+    """What went wrong, or None for a 2xx."""
+
+
+class _Failed(Exception):
+    """An attempt that did not succeed: what to raise if it was the last, and what is known of it."""
+
+    def __init__(self, error: CallError, failure: Failure) -> None:
+        self.error = error
+        self.failure = failure
+
+
+def _check_timeout(value: float | None) -> float | None:
+    if value is None or (type(value) in (int, float) and 0 < value < float("inf")):
+        return value
+    raise InvalidArgumentError(f"timeout: expected seconds above 0, or None, got {value!r}")
+
+
+def _valid(expected: str, fits: Callable[[Any], bool]) -> Callable[[object, "attrs.Attribute[Any]", object], None]:
+    def validate(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        if not fits(value):
+            raise InvalidArgumentError(f"{attribute.name}: expected {expected}, got {type(value).__name__} {value!r}")
+
+    return validate
+
+
+@attrs.frozen(kw_only=True)
+class TransportOptions:
+    """How calls are sent; see `ioto_async.client.CallerOptions` for the meaning of each."""
+
+    retry: RetryPolicy = attrs.field(
+        factory=RetryPolicy, validator=_valid("a RetryPolicy", lambda value: isinstance(value, RetryPolicy))
+    )
+    timeout: float | None = attrs.field(default=30.0, converter=_check_timeout)
+    headers: dict[str, str] = attrs.field(factory=dict, converter=check_headers)
+    middlewares: Sequence[aiohttp.ClientMiddlewareType] = attrs.field(
+        default=(),
+        validator=_valid(
+            "aiohttp client middlewares", lambda value: isinstance(value, (list, tuple)) and all(map(callable, value))
+        ),
+    )
+    observer: Callable[[Attempt], None] | None = attrs.field(
+        default=None, validator=_valid("a callable", lambda value: value is None or callable(value))
+    )
+    max_reply: int = attrs.field(
+        default=16 << 20, validator=_valid("bytes above 0", lambda value: type(value) is int and value > 0)
+    )
+
+
+class Transport:
+    """Sends the operations of one endpoint with one set of credentials and options.
+
+    Args:
+        pool: the session, shared by all transports of a client.
+        base: validated base URL.
+        auth: the credentials.
+        options: retries, time-outs and the like.
+    """
+
+    __slots__ = ("_auth", "_base", "_headers", "_middlewares", "_options", "_pool", "_urls")
+
+    def __init__(self, pool: Pool, base: URL, auth: Auth, options: TransportOptions) -> None:
+        self._pool = pool
+        self._base = base
+        self._auth = auth
+        self._options = options
+        # Of the type that aiohttp wants, which saves it a copy.
+        self._headers = CIMultiDict({**_HEADERS, **options.headers})
+        # Innermost, so that what other middlewares send again is authenticated as well.
+        self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (
+            *pool.middlewares,
+            *options.middlewares,
+            auth.pinned(base),
+        )
+        self._urls: dict[Operation, URL] = {}
+
+    def with_auth(self, auth: Auth) -> "Transport":
+        """The same way to the same endpoint with other credentials."""
+        return Transport(self._pool, self._base, auth, self._options)
+
+    async def call(
+        self,
+        operation: Operation,
+        decode: Decoder[T],
+        body: Mapping[str, object],
+        options: CallOptions,
+        query: Mapping[str, object] | None = None,
+    ) -> T:
+        """Do one call.
+
+        Args:
+            operation: what is called.
+            decode: turns the reply's body into the result.
+            body: the body's members by wire name; None leaves one out.
+            options: options of this call.
+            query: the query string's members; None leaves one out.
+
+        Raises:
+            InvalidArgumentError: an argument does not fit; nothing was sent.
+            CallError: the call failed; see `ioto_async.errors` for the kinds.
+        """
+        data = encoding.body(operation, body)
+        url = self._urls.get(operation) or self._url(operation)
+        if query:
+            url = url.with_query(encoding.query(operation, query))
+        timeout, retry, headers = self._options.timeout, self._options.retry, self._headers
+        if options:
+            timeout, retry, headers = self._for_this_call(options)
+        attempts = 0
+        maybe_done = False
+        started = time.monotonic()
+        while True:
+            attempts += 1
+            status = None
+            try:
+                status, reply = await self._attempt(operation, url, data, headers, timeout, attempts)
+                return decode(operation, reply)
+            except _Failed as failed:
+                error, failure = failed.error, failed.failure
+            except CallError as definite:  # from the decoder or the provider of tokens
+                error, failure = definite, Failure.DEFINITE
+                error.status = error.status if status is None else status
+                # A reply that cannot be read may have told of success.
+                maybe_done = maybe_done or isinstance(error, DecodeError)
+            maybe_done = operation.kind is not Kind.READ and (maybe_done or failure is Failure.UNKNOWN)
+            error.amend(
+                operation=operation.name,
+                attempts=attempts,
+                message=self._auth.mask(error.message),
+                outcome_unknown=maybe_done,
+            )
+            wait = retry.wait(
+                failure,
+                operation.kind,
+                attempts=attempts,
+                elapsed=time.monotonic() - started,
+                retry_after=error.retry_after,
+                random=random.random,
+            )
+            if wait is None:
+                raise _final(operation, error, failure)
+            logger.info("%s: retry in %.2f s after attempt %d: %s", operation.name, wait, attempts, error.message)
+            await asyncio.sleep(wait)
+
+    def _url(self, operation: Operation) -> URL:
+        prefix = self._auth.prefix if operation.tok else ""
+        path = f"{self._base.raw_path.rstrip('/')}{prefix}/{operation.name}"
+        url = self._urls[operation] = self._base.with_path(path, encoded=True)
+        return url
+
+    def _for_this_call(self, options: CallOptions) -> tuple[float | None, RetryPolicy, CIMultiDict[str]]:
+        unknown = options.keys() - CallOptions.__annotations__.keys()
+        if unknown:
+            raise InvalidArgumentError(f"unknown option {min(unknown)!r}: expected timeout, retries or headers")
+        timeout, retry, headers = self._options.timeout, self._options.retry, self._headers
+        if "timeout" in options:
+            timeout = _check_timeout(options["timeout"])
+        if "retries" in options:
+            retry = with_retries(retry, options["retries"])
+        if "headers" in options:
+            headers = headers.copy()
+            headers.update(check_headers(options["headers"]))
+        return timeout, retry, headers
+
+    async def _attempt(
+        self,
+        operation: Operation,
+        url: URL,
+        data: bytes,
+        headers: CIMultiDict[str],
+        timeout: float | None,  # noqa: ASYNC109  asyncio.timeout costs a sixth of a call; see _Deadlines
+        number: int,
+    ) -> tuple[int, bytes]:
+        """Send the request once and return status and body of a 2xx, or raise `_Failed`."""
+        pool = self._pool
+        session = pool.session if pool.loop is asyncio.get_running_loop() else await pool.open()
+        deadlines = pool.deadlines
+        body = RequestBody(data)
+        status = None
+        failure: str | None = "cancelled"
+        started = time.perf_counter()
+        entry = None if timeout is None else deadlines.start(timeout)
+        try:
+            status, reply = await self._exchange(session, operation, url, body, headers)
+            failure = None
+        except asyncio.CancelledError:
+            if entry is not None and entry.uncancel():
+                failure = f"timed out after {timeout:g} s"
+                raise _timed_out(operation, failure, body) from None
+            if session.closed and not deadlines.is_cancelled():
+                # aiohttp cancels those who wait for a connection when it closes.
+                raise ClientStateError("the client was closed meanwhile") from None
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            failed = _broken(operation, error, body, self._auth)
+            failure = failed.error.message
+            raise failed from None
+        except _Failed as failed:
+            status, failure = failed.error.status, failed.error.message
+            raise
+        except CallError as error:
+            status, failure = error.status, error.message
+            error.sent = body.sent
+            raise
+        finally:
+            if entry is not None:
+                deadlines.stop(entry)
+            if self._options.observer is not None:
+                _observe(
+                    self._options.observer,
+                    Attempt(operation.name, number, status, time.perf_counter() - started, failure),
+                )
+        return status, reply
+
+    async def _exchange(
+        self,
+        session: aiohttp.ClientSession,
+        operation: Operation,
+        url: URL,
+        body: RequestBody,
+        headers: CIMultiDict[str],
+    ) -> tuple[int, bytes]:
+        try:
+            response = await session.post(
+                url,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                middlewares=self._middlewares,
+                raise_for_status=False,
+                timeout=NO_TIMEOUT,
+            )
+        except RuntimeError as error:
+            if session.closed:
+                raise ClientStateError("the session that the client was given is closed") from error
+            raise
+        if not 200 <= response.status < 300:
+            raise await self._refused(operation, response)
+        length = response.content_length
+        if length is None or length > self._options.max_reply or "Content-Encoding" in response.headers:
+            return response.status, await self._read_bounded(operation, response)
+        return response.status, await response.read()
+
+    async def _read_bounded(self, operation: Operation, response: aiohttp.ClientResponse) -> bytes:
+        limit = self._options.max_reply
+        data = await _read_up_to(response, limit)
+        if len(data) > limit:
+            raise DecodeError(f"the body has more than {limit} bytes", operation=operation.name, status=response.status)
+        return data
+
+    async def _refused(self, operation: Operation, response: aiohttp.ClientResponse) -> "_Failed":
+        """Read a reply that is no success and sort it."""
+        status = response.status
+        try:
+            data = await _read_up_to(response, _MESSAGE_LIMIT)
+        except (aiohttp.ClientError, OSError):
+            data = b""  # the status has said it already
+        retry_after = parse_retry_after(response.headers.get("Retry-After"), lambda: datetime.now(UTC))
+        message = _message(data, response, self._auth)
+        error = _error_class(status, message)(message, operation=operation.name, status=status, retry_after=retry_after)
+        return _Failed(error, failure_of_status(status, retry_after))
+
+
+def with_retries(retry: RetryPolicy, retries: int) -> RetryPolicy:
+    """*retry* with *retries* further attempts after the first.
+
+    Raises:
+        InvalidArgumentError: *retries* is no whole number from 0.
+    """
+    if type(retries) is not int or retries < 0:
+        raise InvalidArgumentError(f"retries: expected a whole number from 0, got {retries!r}")
+    return attrs.evolve(retry, attempts=retries + 1)
+
+
+async def _read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body; of one that is longer than *limit* its first bytes, more than that, and the connection is closed."""
+    data = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            data += chunk
+            if len(data) > limit:
+                response.close()
+                break
+    except BaseException:
+        response.close()
+        raise
+    return bytes(data)
+
+
+def _observe(observer: Callable[[Attempt], None], attempt: Attempt) -> None:
+    try:
+        observer(attempt)
+    except Exception:  # the result of a call that worked must not be lost to a broken observer
+        logger.exception("the observer raised on %s", attempt)
+
+
+def _message(data: bytes, response: aiohttp.ClientResponse, auth: Auth) -> str:
+    """The service's text in one printable line; API Gateway itself may answer JSON, a proxy HTML."""
+    text = data.decode("utf-8", "replace").strip()
+    if response.status in _REDIRECTS:
+        text = f"redirect to {response.headers.get('Location', 'nowhere')}: check the endpoint"
+    elif text.startswith("<"):
+        text = f"an HTML page ({response.reason})"
+    elif text.startswith("{"):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            text = orjson.loads(text).get("message") or ""
+    # Masked before it is cut, as a part of a token would not be found.
+    return one_line(auth.mask(str(text) or response.reason or "no text"))
+
+
+def _error_class(status: int, message: str) -> type[StatusError]:
+    if status == 400:
+        return NotFoundError if message.lower().startswith("cannot find ") else BadRequestError
+    if status in (401, 403):
+        return AuthenticationError
+    if status == 429:
+        return RateLimitedError
+    return ServiceError if status >= 500 else UnexpectedStatusError
+
+
+def _timed_out(operation: Operation, message: str, body: RequestBody) -> _Failed:
+    if body.in_doubt:
+        return _Failed(
+            CallTimeoutError(f"{message} without a complete reply", operation=operation.name), Failure.UNKNOWN
+        )
+    message += " before the request could be sent"
+    return _Failed(ConnectionFailedError(message, operation=operation.name, sent=body.sent), Failure.NEVER_DELIVERED)
+
+
+def _broken(operation: Operation, cause: Exception, body: RequestBody, auth: Auth) -> _Failed:
+    told = str(cause)
+    text = one_line(auth.mask(told)) or type(cause).__name__
+    error: CallError
+    if body.in_doubt:
+        error, failure = ConnectionLostError(text, operation=operation.name), Failure.UNKNOWN
+    else:
+        error = ConnectionFailedError(text, operation=operation.name, sent=body.sent)
+        # Another try would meet the same certificate.
+        hopeless = isinstance(cause, aiohttp.ClientConnectorCertificateError)
+        failure = Failure.DEFINITE if hopeless else Failure.NEVER_DELIVERED
+    if auth.mask(told) == told:  # else the cause would show a token that the service has repeated
+        error.__cause__ = cause
+    return _Failed(error, failure)
+
+
+def _final(operation: Operation, error: CallError, failure: Failure) -> CallError:
+    """What to raise when there are no more attempts."""
+    if failure is not Failure.UNKNOWN or operation.kind is not Kind.ONCE:
+        return error
+    unknown = OutcomeUnknownError(
+        f"sent, but whether it worked is not known: {error.message}",
+        operation=operation.name,
+        status=error.status,
+        attempts=error.attempts,
+        outcome_unknown=True,
+        retry_after=error.retry_after,
+    )
+    unknown.__cause__ = error
+    return unknown

@@ -1,0 +1,172 @@
+"""The error tree: drawn as it is, and fit to travel between processes."""
+
+import copy
+import inspect
+import pickle
+import re
+from typing import Any
+
+import pytest
+
+import ioto_async
+from ioto_async import errors
+from ioto_async.errors import (
+    AuthenticationError,
+    BadRequestError,
+    CallError,
+    CallTimeoutError,
+    ClientStateError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    DecodeError,
+    DeviceBlockedError,
+    InBandError,
+    InvalidArgumentError,
+    IotoError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PagingError,
+    RateLimitedError,
+    ServiceError,
+    StatusError,
+    TokenProviderError,
+    UnexpectedStatusError,
+)
+
+CLASSES: list[type[IotoError]] = [
+    value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, IotoError)
+]
+
+
+def sample(cls: type[IotoError]) -> IotoError:
+    """An error of *cls* with a value of its own in every attribute."""
+    if not issubclass(cls, CallError):
+        return cls("what happened")
+    if issubclass(cls, DeviceBlockedError):
+        return cls("blocked", operation="device/provision", delay=12.5)
+    if issubclass(cls, DecodeError):
+        return cls("expected a string", operation="device/get", path="$.data[3].id", status=202)
+    return cls(
+        "what happened",
+        operation="device/get",
+        status=599,
+        attempts=7,
+        sent=False,
+        outcome_unknown=True,
+        retry_after=1.25,
+    )
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_error_survives_pickling(cls: type[IotoError], protocol: int) -> None:
+    error = sample(cls)
+    back = pickle.loads(pickle.dumps(error, protocol))
+    assert type(back) is cls
+    assert (back.args, vars(back), str(back)) == (error.args, vars(error), str(error))
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_error_can_be_copied(cls: type[IotoError]) -> None:
+    error = sample(cls)
+    assert (type(copy.copy(error)), vars(copy.deepcopy(error))) == (cls, vars(error))
+
+
+def test_notes_survive_pickling() -> None:
+    error = sample(ServiceError)
+    error.add_note("device 7 of 9")
+    assert pickle.loads(pickle.dumps(error)).__notes__ == ["device 7 of 9"]
+
+
+def test_the_tree_is_as_it_is_drawn() -> None:
+    drawn: dict[str, str] = {}
+    branch: list[str] = []
+    assert errors.__doc__ is not None
+    for line in errors.__doc__.splitlines():
+        if match := re.match(r"    ([│ ├└─]*)([A-Z]\w+Error)\b", line):
+            depth = len(match[1]) // 4
+            branch[depth:] = [match[2]]
+            drawn[match[2]] = branch[depth - 1] if depth else "Exception"
+    assert drawn == {cls.__name__: cls.__bases__[0].__name__ for cls in CLASSES}
+
+
+@pytest.mark.parametrize(
+    ("cls", "builtin"),
+    [
+        (InvalidArgumentError, ValueError),
+        (ClientStateError, RuntimeError),
+        (CallTimeoutError, TimeoutError),
+        (NotFoundError, LookupError),
+    ],
+)
+def test_an_error_is_also_the_builtin_one_that_means_the_same(
+    cls: type[IotoError], builtin: type[BaseException]
+) -> None:
+    with pytest.raises(builtin):
+        raise sample(cls)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_error_is_public(cls: type[IotoError]) -> None:
+    assert cls.__name__ in errors.__all__
+    assert getattr(ioto_async, cls.__name__) is cls
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_error_says_what_it_means(cls: type[IotoError]) -> None:
+    assert cls.__doc__
+
+
+@pytest.mark.parametrize("cls", [cls for cls in CLASSES if issubclass(cls, CallError)])
+def test_the_text_of_a_call_error_begins_with_the_operation(cls: type[CallError]) -> None:
+    error = sample(cls)
+    assert isinstance(error, CallError)
+    assert str(error).startswith(f"{error.operation}: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "device/get: no"),
+        ({"status": 429}, "device/get: 429 no"),
+        ({"attempts": 4}, "device/get: no (4 attempts)"),
+        ({"retry_after": 90.0}, "device/get: no (retry after 90 s)"),
+        ({"status": 503, "attempts": 2, "retry_after": 0.5}, "device/get: 503 no (2 attempts) (retry after 0.5 s)"),
+    ],
+)
+def test_the_text_of_a_call_error_says_what_is_known(options: dict[str, Any], text: str) -> None:
+    assert str(CallError("no", operation="device/get", **options)) == text
+
+
+def test_the_text_of_a_decode_error_names_the_place() -> None:
+    assert str(sample(DecodeError)) == "device/get: reply at $.data[3].id: expected a string"
+
+
+def test_the_text_of_a_blocked_device_names_the_delay() -> None:
+    assert str(sample(DeviceBlockedError)).endswith("(blocked for 12.5 s)")
+
+
+@pytest.mark.parametrize(
+    ("cls", "parent"),
+    [
+        (AuthenticationError, StatusError),
+        (RateLimitedError, StatusError),
+        (ServiceError, StatusError),
+        (UnexpectedStatusError, StatusError),
+        (NotFoundError, BadRequestError),
+        (DeviceBlockedError, InBandError),
+        (ConnectionFailedError, CallError),
+        (ConnectionLostError, CallError),
+        (OutcomeUnknownError, CallError),
+        (TokenProviderError, CallError),
+        (PagingError, CallError),
+    ],
+)
+def test_errors_are_caught_by_their_parents(cls: type[IotoError], parent: type[IotoError]) -> None:
+    with pytest.raises(parent):
+        raise sample(cls)
+
+
+def test_a_timeout_of_a_call_is_a_timeout_of_asyncio() -> None:
+    with pytest.raises(TimeoutError):
+        raise CallTimeoutError("late", operation="device/get")
