@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 try:
-    import pytest_asyncio
+    from pytest_asyncio import fixture as _async_fixture
 except ModuleNotFoundError:
-    # pytest itself then says, to a test that wants the client, that it cannot await fixtures.
-    _async_fixture = pytest.fixture
-else:
-    _async_fixture = pytest_asyncio.fixture  # type: ignore[assignment]  # the same call for what is needed here
+    _async_fixture = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -46,10 +43,21 @@ def ioto_emulator(_ioto_emulator_thread: "EmulatorThread") -> "EmulatorThread":
     return _ioto_emulator_thread
 
 
-@_async_fixture
-async def ioto_client(ioto_emulator: "EmulatorThread") -> "AsyncIterator[IotoClient]":
-    """A client of `ioto_emulator` with its CloudAPI token and account."""
+async def _client(ioto_emulator: "EmulatorThread") -> "AsyncIterator[IotoClient]":
+    """A client of `ioto_emulator` with its CloudAPI token and account; it belongs to the loop that fixtures run in."""
     from .client import IotoClient
 
     async with IotoClient.from_env(ioto_emulator.env) as client:
         yield client
+
+
+def _no_client() -> None:
+    """A client of `ioto_emulator`, which needs pytest-asyncio."""
+    pytest.fail("ioto_client needs pytest-asyncio: pip install pytest-asyncio", pytrace=False)
+
+
+ioto_client = (
+    _async_fixture(_client, name="ioto_client")
+    if _async_fixture is not None
+    else pytest.fixture(_no_client, name="ioto_client")
+)

@@ -418,6 +418,8 @@ def _timed_out(operation: Operation, message: str, body: RequestBody) -> _Failed
 
 def _broken(operation: Operation, cause: Exception, body: RequestBody, auth: Auth) -> _Failed:
     told = str(cause)
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        told = f"cannot connect to {cause.host}:{cause.port}: {cause.os_error.strerror or cause.os_error}"
     text = one_line(auth.mask(told)) or type(cause).__name__
     error: CallError
     if body.in_doubt:

@@ -69,7 +69,9 @@ class _Server:
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
             await web.TCPSite(runner, self._host, self._port, ssl_context=context).start()
-            host = f"[{self._host}]" if ":" in self._host else self._host
+            # Where it listens at every address, clients are told the one that leads here.
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
+            host = f"[{host}]" if ":" in host else host
             cloud.api = f"{'https' if self._tls else 'http'}://{host}:{runner.addresses[0][1]}"
             self._cloud, self._ca = cloud, ca
             self._stack = stack.pop_all()

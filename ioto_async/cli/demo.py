@@ -1,0 +1,129 @@
+"""``ioto-async demo``: the main job on the embedded cloud, from a fleet file to metrics read back."""
+
+import asyncio
+import csv
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from cyclopts import Parameter, validators
+
+from ..client import IotoClient
+from ..emulator import EmulatorThread
+from ..errors import IotoError
+from ..models import MetricQuery
+from .files import write_private
+from .report import JsonFlag, ProgressBar, Stopwatch, print_report
+from .workers import for_each
+
+__all__ = ["demo"]
+
+_CONCURRENCY: Final = 64
+_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+async def demo(
+    *,
+    devices: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1_000_000))] = 500,
+    out: Path | None = None,
+    as_json: JsonFlag = False,
+) -> int:
+    """Provision a fleet on an embedded cloud, then write and read back its metrics.
+
+    Args:
+        devices: size of the fleet.
+        out: folder for the fleet file and the results; a new temporary one by default.
+        as_json: print the figures as one JSON object.
+    """
+    folder = out or Path(tempfile.mkdtemp(prefix="ioto-demo-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    fleet = folder / "fleet.csv"
+    with EmulatorThread() as cloud:
+        ids = [_claim_id() for _ in range(devices)]
+        for id in ids:
+            cloud.cloud.register_device(id)
+        _write_fleet(fleet, ids, cloud.product_token)
+        # The very command that a user would type, in a process of its own.
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "ioto_async.cli",
+            "provision",
+            str(fleet),
+            "--out",
+            str(folder / "devices"),
+        ]
+        child = await asyncio.to_thread(
+            subprocess.run, [*command, "--json"], env={**os.environ, **cloud.env}, stdout=subprocess.PIPE, check=False
+        )
+        if not child.stdout:
+            return child.returncode  # it has said why
+        provisioned: dict[str, Any] = json.loads(child.stdout)
+        metrics = await _metrics(cloud.env, ids)
+    figures = {**provisioned, **metrics, "fleet": str(fleet)}
+    print_report(figures, as_json=as_json, title="demo")
+    worked = child.returncode == 0 and metrics["metrics_read_back"] == devices
+    return 0 if worked and provisioned.get("provisioned") == devices else 1
+
+
+def _claim_id() -> str:
+    return "".join(random.choices(_ALPHABET, k=10))  # noqa: S311  a name, not a secret
+
+
+def _write_fleet(path: Path, ids: Sequence[str], product: str) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["id", "product", "name"])
+    writer.writerows([id, product, f"Demo {number}"] for number, id in enumerate(ids, 1))
+    write_private(path, text.getvalue())  # the product token is in it
+
+
+async def _metrics(environ: dict[str, str], ids: Sequence[str]) -> dict[str, float]:
+    """Write a sample for every device by the automation for it, and read each back."""
+    stopwatch = Stopwatch()
+    values = {id: round(random.uniform(15, 30), 2) for id in ids}  # noqa: S311
+    counts = {"metrics_written": 0, "metrics_read_back": 0, "metrics_failed": 0}
+
+    async with IotoClient.from_env(environ, observer=stopwatch.observe, limit=_CONCURRENCY) as client:
+        with ProgressBar("metrics", 2 * len(ids)) as progress:
+
+            async def write(id: str) -> None:
+                await client.action.invoke(
+                    "MetricSample", context={"deviceId": id, "metric": "temperature", "value": values[id]}
+                )
+                counts["metrics_written"] += 1
+
+            async def read(id: str) -> None:
+                query = MetricQuery("temperature", {"Device": id}, "avg", period=3600, accumulate=True)
+                (metric,) = await client.metric.fetch(id, [query])
+                if metric.points and metric.points[0].value == values[id]:
+                    counts["metrics_read_back"] += 1
+                else:
+                    counts["metrics_failed"] += 1
+                    progress.say(f"{id}: wrote {values[id]}, read {metric.points or metric.error}")
+
+            for step in (write, read):
+
+                async def guarded(id: str, step: Any = step) -> None:
+                    try:
+                        await step(id)
+                    except IotoError as error:
+                        counts["metrics_failed"] += 1
+                        progress.say(f"{id}: {error}")
+                    progress.update(sum(counts.values()), counts["metrics_failed"])
+
+                await for_each(guarded, _each(ids), _CONCURRENCY)
+    return counts | {f"metrics_{name}": value for name, value in stopwatch.figures().items()}
+
+
+async def _each(ids: Sequence[str]) -> AsyncIterator[str]:
+    for id in ids:
+        yield id

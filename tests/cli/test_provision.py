@@ -1,0 +1,874 @@
+"""``ioto-async provision``: what it reads, writes, prints and returns."""
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from ioto_async.cli import _run, files
+from ioto_async.emulator import EmulatorThread, Fault
+
+COUNTS = ("devices", "claimed", "already_claimed", "provisioned", "kept", "failed")
+FIGURES = (*COUNTS, "requests", "seconds", "requests_per_second", "p50_ms", "p99_ms", "out", "manifest")
+FILES = {"certificate.pem", "key.pem", "provision.json"}
+
+
+@attrs.frozen
+class Result:
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(self.stdout)
+        return loaded
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Devices, claimed, already claimed, provisioned, kept, failed."""
+        return tuple(self.figures[name] for name in COUNTS)
+
+
+@attrs.frozen
+class Command:
+    """Runs ``ioto-async provision`` in this process on a fleet file in a folder of its own."""
+
+    folder: Path
+    capture: pytest.CaptureFixture[str]
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    @property
+    def fleet(self) -> Path:
+        return self.folder / "fleet.csv"
+
+    def __call__(self, fleet: str | bytes, *options: str) -> Result:
+        self.fleet.write_bytes(fleet.encode() if isinstance(fleet, str) else fleet)
+        return self.on(str(self.fleet), *options)
+
+    def on(self, file: str, *options: str) -> Result:
+        return self.raw("provision", file, "--out", str(self.out), "--json", *options)
+
+    def raw(self, *arguments: str) -> Result:
+        self.capture.readouterr()
+        try:
+            status = _run(arguments)
+        except SystemExit as end:  # of the parser of arguments
+            status = end.code if isinstance(end.code, int) else 1
+        captured = self.capture.readouterr()
+        return Result(status, captured.out, captured.err)
+
+    def manifest(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.out / "manifest.jsonl").read_text().splitlines()]
+
+    def entry(self, id: str) -> dict[str, Any]:
+        (entry,) = (entry for entry in self.manifest() if entry["id"] == id)
+        return entry
+
+    def written(self) -> set[str]:
+        """The devices that have all their files."""
+        return {path.name for path in self.out.iterdir() if path.is_dir() and {f.name for f in path.iterdir()} == FILES}
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ioto_async.transport.random.random", lambda: 0.0)  # the jitter between attempts
+
+
+@pytest.fixture
+def cloud(ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch) -> EmulatorThread:
+    """A cloud that the environment names, with four registered devices."""
+    for name, value in ioto_emulator.env.items():
+        monkeypatch.setenv(name, value)
+    for number in range(1, 5):
+        ioto_emulator.cloud.register_device(f"DEV{number}")
+    return ioto_emulator
+
+
+@pytest.fixture
+def provision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(tmp_path, capsys)
+
+
+def operations(cloud: EmulatorThread) -> list[str]:
+    return [request.path.removeprefix("/tok/") for request in cloud.requests]
+
+
+def certificate_of(folder: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate((folder / "certificate.pem").read_bytes())
+
+
+def public_bytes(key: Any) -> bytes:
+    encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return encoded
+
+
+def pair_matches(folder: Path) -> bool:
+    key = load_pem_private_key((folder / "key.pem").read_bytes(), password=None)
+    return public_bytes(key.public_key()) == public_bytes(certificate_of(folder).public_key())
+
+
+# What is read ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        pytest.param("id,name\nDEV1,Pump\nDEV2,Valve\n", id="a header"),
+        pytest.param("DEV1\nDEV2\n", id="one ID a line"),
+        pytest.param("DEV1\nDEV2", id="no end of the last line"),
+        pytest.param("ID\nDEV1\nDEV2\n", id="a header of one column in capitals"),
+        pytest.param("\ufeffid,name\nDEV1,\nDEV2,\n", id="a byte order mark"),
+        pytest.param("\ufeffDEV1\nDEV2\n", id="a byte order mark and no header"),
+        pytest.param("id,name\r\nDEV1,a\r\nDEV2,b\r\n", id="CRLF"),
+        pytest.param("DEV1\rDEV2\r", id="CR"),
+        pytest.param("\n\nid,name\n\nDEV1,a\n , \nDEV2,b\n\n", id="blank lines"),
+        pytest.param('"id","name"\n"DEV1","a, ""b"""\n"DEV2",c\n', id="quoted cells"),
+        pytest.param("name,colour,id\na,red,DEV1\nb,,DEV2\n", id="unknown columns before the ID"),
+        pytest.param("id,name,product\nDEV1\nDEV2,b\n", id="short rows"),
+        pytest.param(" id , name \n DEV1 , a \n\tDEV2,b\n", id="white space"),
+        pytest.param("id,name\nDEV1,Zażółć\nDEV2,温度\n", id="letters beyond ASCII"),
+    ],
+)
+def test_every_usual_form_of_a_fleet_file_is_read(fleet: str, cloud: EmulatorThread, provision: Command) -> None:
+    result = provision(fleet)
+    assert (result.status, result.counts, result.stderr) == (0, (2, 2, 0, 2, 0, 0), "")
+    assert provision.written() == {"DEV1", "DEV2"}
+
+
+def test_stdin_is_read_for_a_dash(cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    redirected = provision.folder / "stdin"
+    redirected.write_bytes("\ufeffid\r\nDEV1\r\nDEV2\r\n".encode())
+    with redirected.open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        result = provision.on("-")
+        assert not stdin.closed
+    assert (result.status, result.counts) == (0, (2, 2, 0, 2, 0, 0))
+
+
+def test_a_named_pipe_is_read_as_a_file(cloud: EmulatorThread, provision: Command) -> None:
+    # A shell makes one for `ioto-async provision <(…)`.
+    os.mkfifo(provision.fleet)
+    writer = threading.Thread(target=provision.fleet.write_text, args=("DEV1\nDEV2\n",))
+    writer.start()
+    try:
+        result = provision.on(str(provision.fleet))
+    finally:
+        writer.join()
+    assert (result.status, result.counts) == (0, (2, 2, 0, 2, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("fleet", "problem"),
+    [
+        pytest.param("", "no rows", id="empty"),
+        pytest.param("\ufeff", "no rows", id="a byte order mark alone"),
+        pytest.param("\n \n,,\n", "no rows", id="blank lines alone"),
+        pytest.param("name,product\na,b\n", "no column id: name, product", id="no column id"),
+        pytest.param("id,name,ID\nDEV1,a,DEV2\n", "names a column twice", id="a column twice"),
+    ],
+)
+def test_a_file_without_devices_is_wrong_usage(
+    fleet: str, problem: str, cloud: EmulatorThread, provision: Command
+) -> None:
+    result = provision(fleet)
+    assert (result.status, result.stdout) == (2, "")
+    assert result.stderr.startswith("ioto-async: FILE: ")
+    assert problem in result.stderr
+    assert not cloud.requests
+
+
+def test_a_header_alone_is_a_fleet_of_none(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision("id,name\n")
+    assert (result.status, result.counts) == (0, (0, 0, 0, 0, 0, 0))
+
+
+def test_a_missing_file_is_wrong_usage(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision.on("nowhere.csv")
+    assert (result.status, result.stdout) == (2, "")
+    assert result.stderr == "ioto-async: FILE: No such file or directory: nowhere.csv\n"
+
+
+def test_a_directory_as_file_is_wrong_usage(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision.on(str(provision.folder))
+    assert (result.status, result.stdout) == (2, "")
+    assert "Is a directory" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        pytest.param(b"DEV\xff,a", "got 'DEV\\udcff'", id="bytes that are no UTF-8 in the ID"),
+        pytest.param(b"DEV2,a\xff", "name: not UTF-8", id="bytes that are no UTF-8 in a column"),
+        pytest.param(b"DEV2,a\x1b[2J", "control character", id="a control character"),
+        pytest.param(b"DEV2,a\x00", "control character", id="a NUL"),
+        pytest.param(b"DEV1,again", "DEV1 is already on line 2", id="a duplicate"),
+        pytest.param(b",a", "id is empty", id="no ID"),
+        pytest.param(b"DEV2,a,b,c", "4 columns where the header has 2", id="too many cells"),
+        pytest.param(b'"DEV2"x,a', "not CSV", id="text behind a quote"),
+        pytest.param(b'DEV2,"a', "not CSV", id="an unclosed quote"),
+        pytest.param(b"DEV2," + b"a" * 140_000, "not CSV", id="a cell without end"),
+        pytest.param(b"DEV 2,a", "letters, digits", id="a space in the ID"),
+        pytest.param(b"A" * 129 + b",a", "up to 128", id="a long ID"),
+    ],
+)
+def test_a_bad_row_is_told_with_its_line_and_the_others_go_on(
+    row: bytes, problem: str, cloud: EmulatorThread, provision: Command
+) -> None:
+    result = provision(b"id,name\nDEV1,a\n\n" + row + b"\nDEV3,c\nDEV4,d\n")
+    assert (result.status, result.counts) == (1, (4, 3, 0, 3, 0, 1))
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("line 4: ")
+    assert problem in line
+    assert provision.written() == {"DEV1", "DEV3", "DEV4"}
+
+
+def test_a_bad_row_is_in_the_manifest(cloud: EmulatorThread, provision: Command) -> None:
+    provision("id\nDEV1\nDEV1\n")
+    assert {"id": None, "line": 3, "status": "failed", "error": "id DEV1 is already on line 2"} in provision.manifest()
+
+
+@pytest.mark.parametrize(
+    "id", ["..", ".", "../x", "a/b", "/etc/x", "a\\b", "-x", "C:x", "~", "$HOME", "manifest.jsonl", "a\u2215b"]
+)
+def test_an_id_that_could_lead_out_of_the_folder_is_refused(id: str, cloud: EmulatorThread, provision: Command) -> None:
+    result = provision(f"id\n{id}\n")
+    assert (result.status, result.counts) == (1, (1, 0, 0, 0, 0, 1))
+    assert {path.name for path in provision.out.iterdir()} == {"manifest.jsonl"}
+    assert not cloud.requests
+
+
+def test_a_row_of_too_many_cells_is_told_with_its_id(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision("name,id\nPump,DEV1,x\n")
+    assert result.stderr == "line 2: DEV1: 3 columns where the header has 2\n"
+
+
+def test_control_characters_of_a_file_do_not_reach_the_terminal(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision("id,name\n\x1b[31mDEV1,a,b\n\x1b]0;x\x07,b\n")
+    assert result.status == 1
+    assert "\x1b" not in result.stderr
+
+
+def test_a_cell_on_two_lines_does_not_shift_the_line_numbers(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision('id,name\nDEV1,"a\nb"\nDEV2,b\n..,c\n')
+    assert "line 5: ..: " in result.stderr
+    assert provision.entry("DEV2")["line"] == 4
+
+
+# What is written ---------------------------------------------------------------------------------------------------
+
+
+def test_the_certificate_is_of_the_clouds_authority_and_fits_the_key(cloud: EmulatorThread, provision: Command) -> None:
+    provision("DEV1\n")
+    certificate = certificate_of(provision.out / "DEV1")
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(Path(cloud.ca).read_bytes()))
+    assert certificate.subject.rfc4514_string() == "CN=DEV1"
+    assert pair_matches(provision.out / "DEV1")
+
+
+def test_provision_json_has_what_the_device_needs_to_connect(cloud: EmulatorThread, provision: Command) -> None:
+    provision("DEV1\n")
+    assert json.loads((provision.out / "DEV1" / "provision.json").read_text()) == {
+        "id": "DEV1",
+        "accountId": cloud.account_id,
+        "endpoint": "mqtt.ioto.test",
+        "port": 443,
+        "thing": "DEV1",
+        "cloudType": "dedicated",
+        "cloudName": "Embedded",
+        "cloudRegion": "us-east-1",
+    }
+
+
+@pytest.fixture
+def _open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("_open_umask")
+def test_files_and_folders_are_the_owners_alone(cloud: EmulatorThread, provision: Command) -> None:
+    provision("DEV1\n")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (provision.out, *provision.out.rglob("*"))}
+    assert modes == {"out": 0o700, "DEV1": 0o700, "manifest.jsonl": 0o600, **dict.fromkeys(FILES, 0o600)}
+
+
+def test_the_manifest_has_a_line_for_every_row(cloud: EmulatorThread, provision: Command) -> None:
+    cloud.cloud.claim_device("DEV2")
+    provision("id\nDEV1\nDEV2\nNOBODY\n..\n", "--concurrency", "1")
+    assert provision.manifest() == [
+        {"id": "DEV1", "line": 2, "claimed": "now", "status": "provisioned"},
+        {"id": "DEV2", "line": 3, "claimed": "before", "status": "provisioned"},
+        {"id": "NOBODY", "line": 4, "status": "failed", "error": "device/claim: 400 Cannot find device"},
+        {"id": None, "line": 5, "status": "failed", "error": provision.manifest()[3]["error"]},
+    ]
+
+
+def test_nothing_temporary_is_left(cloud: EmulatorThread, provision: Command) -> None:
+    provision("DEV1\n")
+    assert {str(path.relative_to(provision.out)) for path in provision.out.rglob("*")} == {
+        "DEV1",
+        "manifest.jsonl",
+        *(f"DEV1/{name}" for name in FILES),
+    }
+
+
+def test_json_is_one_object_with_the_documented_figures(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision("DEV1\nDEV2\n")
+    assert len(result.stdout.splitlines()) == 1
+    assert tuple(result.figures) == FIGURES
+    assert result.figures["requests"] == 4
+    assert result.figures["manifest"] == str(provision.out / "manifest.jsonl")
+
+
+def test_without_json_the_figures_are_a_table(cloud: EmulatorThread, provision: Command) -> None:
+    provision.fleet.write_text("DEV1\nDEV2\n")
+    result = provision.raw("provision", str(provision.fleet), "--out", str(provision.out))
+    assert re.search(r"provisioned\W+2\b", result.stdout)
+    assert re.search(r"already claimed\W+0\b", result.stdout)
+
+
+def test_no_bar_is_drawn_where_stderr_is_no_terminal(cloud: EmulatorThread, provision: Command) -> None:
+    assert provision("DEV1\n").stderr == ""
+
+
+def test_no_secret_is_printed_or_in_the_manifest(cloud: EmulatorThread, provision: Command) -> None:
+    cloud.faults.add(Fault("device/claim", status=400, body=f"no: {cloud.token}"))
+    cloud.faults.add(Fault("device/register", status=400, body=f"no: {cloud.product_token}"))
+    fleet = f"id,product\nDEV1,{cloud.product_token}\nDEV2,{cloud.product_token}\nDEV3,{cloud.product_token}\n"
+    result = provision(fleet, "--as-device", "--concurrency", "1")
+    assert result.counts == (3, 2, 0, 1, 0, 2)
+    told = result.stdout + result.stderr + (provision.out / "manifest.jsonl").read_text()
+    folder = provision.out / "DEV3"
+    secrets = [cloud.token, cloud.login_token, cloud.product_token]
+    secrets.append(json.loads((folder / "provision.json").read_text())["token"])
+    secrets += (folder / "key.pem").read_text().splitlines()
+    assert [secret for secret in secrets if secret in told] == []
+
+
+# Run again ---------------------------------------------------------------------------------------------------------
+
+
+def states(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+
+
+def test_a_second_run_leaves_the_files_alone(cloud: EmulatorThread, provision: Command) -> None:
+    provision("DEV1\nDEV2\n")
+    before = states(provision.out / "DEV1")
+    result = provision("DEV1\nDEV2\n")
+    assert (result.status, result.counts) == (0, (2, 0, 2, 0, 2, 0))
+    assert states(provision.out / "DEV1") == before
+
+
+def test_a_kept_device_is_noted_as_kept(cloud: EmulatorThread, provision: Command) -> None:
+    provision("DEV1\n")
+    provision("DEV1\n")
+    assert provision.manifest() == [{"id": "DEV1", "line": 1, "claimed": "before", "status": "kept"}]
+
+
+def test_a_key_that_differs_is_not_replaced(cloud: EmulatorThread, provision: Command) -> None:
+    key = provision.out / "DEV1" / "key.pem"
+    key.parent.mkdir(parents=True)
+    key.write_text("another key\n")
+    result = provision("DEV1\nDEV2\n")
+    assert (result.status, result.counts) == (1, (2, 2, 0, 1, 0, 1))
+    assert "--overwrite" in result.stderr
+    assert key.read_text() == "another key\n"
+    assert provision.written() == {"DEV2"}
+
+
+def test_a_key_that_differs_is_replaced_where_that_is_asked_for(cloud: EmulatorThread, provision: Command) -> None:
+    key = provision.out / "DEV1" / "key.pem"
+    key.parent.mkdir(parents=True)
+    key.write_text("another key\n")
+    result = provision("DEV1\n", "--overwrite")
+    assert (result.status, result.counts) == (0, (1, 1, 0, 1, 0, 0))
+    assert pair_matches(key.parent)
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_is_no_text_fails_its_device_alone(cloud: EmulatorThread, provision: Command) -> None:
+    key = provision.out / "DEV1" / "key.pem"
+    key.parent.mkdir(parents=True)
+    key.write_bytes(b"\x30\x82\xff\xfe")  # DER
+    result = provision("DEV1\nDEV2\n")
+    assert (result.status, result.counts) == (1, (2, 2, 0, 1, 0, 1))
+    assert key.read_bytes() == b"\x30\x82\xff\xfe"
+
+
+def test_a_file_in_the_place_of_a_folder_fails_its_device_alone(cloud: EmulatorThread, provision: Command) -> None:
+    provision.out.mkdir()
+    (provision.out / "DEV1").write_text("")
+    result = provision("DEV1\nDEV2\n")
+    assert (result.status, result.counts) == (1, (2, 2, 0, 1, 0, 1))
+    assert result.stderr.startswith("line 1: DEV1: ")
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_missing_file_is_written_and_the_key_stays(name: str, cloud: EmulatorThread, provision: Command) -> None:
+    provision("DEV1\n")
+    folder = provision.out / "DEV1"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / name).unlink()
+    result = provision("DEV1\n")
+    assert (result.status, result.counts) == (0, (1, 0, 1, 1, 0, 0))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_overwrite_fetches_again_what_is_there(cloud: EmulatorThread, provision: Command) -> None:
+    provision("DEV1\n")
+    result = provision("DEV1\n", "--overwrite")
+    assert (result.status, result.counts) == (0, (1, 0, 1, 1, 0, 0))
+
+
+def test_an_overwrite_that_broke_off_is_completed_by_the_next_run(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provision("DEV1\n")
+    cloud.cloud.release_device("DEV1")  # its next certificate comes with another key
+    write = files.write_private
+
+    def broken(path: Path, text: str) -> None:
+        if path.name == files.CERTIFICATE:
+            raise OSError("the disk is full")
+        write(path, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_private", broken)
+        assert provision("DEV1\n", "--overwrite").status == 1
+    provision("DEV1\n")
+    assert pair_matches(provision.out / "DEV1")
+
+
+def test_the_manifest_keeps_the_devices_of_another_fleet(cloud: EmulatorThread, provision: Command) -> None:
+    provision("DEV1\n")
+    provision("DEV2\n")
+    assert [entry["id"] for entry in provision.manifest()] == ["DEV1", "DEV2"]
+
+
+def test_a_row_that_was_put_right_leaves_no_failure_in_the_manifest(cloud: EmulatorThread, provision: Command) -> None:
+    provision("id\nDEV 1\n")
+    provision("id\nDEV1\n")
+    assert [entry["status"] for entry in provision.manifest()] == ["provisioned"]
+
+
+def test_a_killed_run_is_folded_into_the_manifest(cloud: EmulatorThread, provision: Command) -> None:
+    provision.out.mkdir()
+    (provision.out / "manifest.jsonl").write_text(
+        '{"id":"OLD","line":1,"status":"provisioned"}\n{"id":"DEV9","line":2,"status":"failed","error":"x"}\n'
+    )
+    (provision.out / "manifest.jsonl.part").write_text(
+        '{"id":"DEV9","line":2,"status":"provisioned"}\n{"id":"DEV8","li'
+    )
+    provision("DEV1\n")
+    assert [(entry["id"], entry["status"]) for entry in provision.manifest()] == [
+        ("OLD", "provisioned"),
+        ("DEV9", "provisioned"),
+        ("DEV1", "provisioned"),
+    ]
+    assert not (provision.out / "manifest.jsonl.part").exists()
+
+
+def test_lines_of_others_stay_in_the_manifest(cloud: EmulatorThread, provision: Command) -> None:
+    provision.out.mkdir()
+    (provision.out / "manifest.jsonl").write_text('{"comment":"by hand"}\n')
+    provision("DEV1\n")
+    assert provision.manifest()[0] == {"comment": "by hand"}
+
+
+# With the token of the device --------------------------------------------------------------------------------------
+
+
+def test_as_device_registers_and_then_provisions_with_the_token_it_got(
+    cloud: EmulatorThread, provision: Command
+) -> None:
+    result = provision(f"id,product\nDEV1,{cloud.product_token}\n", "--as-device")
+    assert (result.status, result.counts) == (0, (1, 1, 0, 1, 0, 0))
+    assert [(request.path, request.caller) for request in cloud.requests] == [
+        ("/tok/device/claim", "cloud"),
+        ("/api/device/register", "product"),
+        ("/tok/device/provision", "device"),
+    ]
+
+
+def test_as_device_notes_the_cloud_and_the_token_for_the_device(cloud: EmulatorThread, provision: Command) -> None:
+    provision("DEV1\n", "--as-device", "--product", cloud.product_token)
+    known = json.loads((provision.out / "DEV1" / "provision.json").read_text())
+    assert known["api"] == cloud.api
+    assert known["token"] not in ("", cloud.token, cloud.product_token)
+
+
+def test_as_device_registers_the_other_columns_as_properties(cloud: EmulatorThread, provision: Command) -> None:
+    provision("id,name,model,note\nDEV1,Pump 1,P-7,\n", "--as-device", "--product", cloud.product_token)
+    (body,) = (request.body for request in cloud.requests if request.path == "/api/device/register")
+    assert json.loads(body) == {"id": "DEV1", "product": cloud.product_token, "name": "Pump 1", "model": "P-7"}
+
+
+def test_as_device_without_a_product_fails_the_row_before_it_is_claimed(
+    cloud: EmulatorThread, provision: Command
+) -> None:
+    result = provision(f"id,product\nDEV1,\nDEV2,{cloud.product_token}\n", "--as-device")
+    assert (result.status, result.counts) == (1, (2, 1, 0, 1, 0, 1))
+    assert result.stderr.startswith("line 2: DEV1: product: ")
+    assert cloud.cloud.device("DEV1") is None
+
+
+def test_as_device_a_wrong_product_fails_its_row_alone(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision(f"id,product\nDEV1,WRONG\nDEV2,{cloud.product_token}\n", "--as-device")
+    assert (result.status, result.counts) == (1, (2, 2, 0, 1, 0, 1))
+    assert result.stderr.startswith("line 2: DEV1: device/register: 403 ")
+
+
+def test_as_device_a_column_test_marks_a_test_device(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision("id,test\nDEV1,true\n", "--as-device", "--product", cloud.product_token)
+    assert (result.status, result.stderr) == (0, "")
+    assert (cloud.cloud.device("DEV1") or {}).get("test") is True
+
+
+def test_as_device_a_header_that_is_no_utf8_is_told(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision(b"id,n\xffme\nDEV1,a\n", "--as-device", "--product", cloud.product_token)
+    assert result.status in (1, 2)
+    assert "Traceback" not in result.stderr
+
+
+def test_as_device_the_builder_is_asked_again_until_it_knows_of_the_claim(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep = asyncio.sleep
+    monkeypatch.setattr("asyncio.sleep", lambda _: sleep(0))
+    cloud.faults.add(Fault("device/register", body='{"registered":true}', times=2))
+    result = provision("DEV1\n", "--as-device", "--product", cloud.product_token)
+    assert (result.status, result.counts) == (0, (1, 1, 0, 1, 0, 0))
+
+
+def test_as_device_a_builder_that_never_knows_of_the_claim_fails_the_row(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep = asyncio.sleep
+    monkeypatch.setattr("asyncio.sleep", lambda _: sleep(0))
+    cloud.faults.add(Fault("device/register", body='{"registered":true}', times=None))
+    result = provision("DEV1\n", "--as-device", "--product", cloud.product_token)
+    assert result.counts == (1, 1, 0, 0, 0, 1)
+    assert "does not know yet" in result.stderr
+
+
+# Whose device it is ------------------------------------------------------------------------------------------------
+
+
+def test_a_device_that_is_ours_already_counts_as_done(cloud: EmulatorThread, provision: Command) -> None:
+    cloud.cloud.claim_device("DEV1")
+    result = provision("DEV1\n")
+    assert (result.status, result.counts) == (0, (1, 0, 1, 1, 0, 0))
+
+
+def test_a_device_of_another_account_fails_and_the_others_go_on(cloud: EmulatorThread, provision: Command) -> None:
+    cloud.cloud.claim_device("DEV1", cloud.cloud.add_account("Other", "other@ioto.test"))
+    result = provision("DEV1\nDEV2\n")
+    assert (result.status, result.counts) == (1, (2, 1, 0, 1, 0, 1))
+    assert result.stderr == "line 1: DEV1: device/claim: 400 Device is already claimed\n"
+
+
+def test_an_unknown_device_fails_and_the_others_go_on(cloud: EmulatorThread, provision: Command) -> None:
+    result = provision("NOBODY\nDEV2\n")
+    assert (result.status, result.counts) == (1, (2, 1, 0, 1, 0, 1))
+    assert result.stderr == "line 1: NOBODY: device/claim: 400 Cannot find device\n"
+
+
+def test_account_claims_for_that_account(cloud: EmulatorThread, provision: Command) -> None:
+    other = cloud.cloud.add_account("Other", "other@ioto.test")
+    assert provision("DEV1\n", "--account", other).status == 0
+    assert cloud.cloud.device("DEV1", other) is not None
+
+
+def test_a_blocked_device_is_told_with_its_delay(cloud: EmulatorThread, provision: Command) -> None:
+    cloud.cloud.block_device("DEV1", 90)
+    result = provision("DEV1\nDEV2\n")
+    assert (result.status, result.counts) == (1, (2, 2, 0, 1, 0, 1))
+    assert re.fullmatch(r"line 1: DEV1: device/provision: .*excess traffic.* \d+ s\)\n", result.stderr)
+
+
+# What goes wrong on the way ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", ["device/claim", "device/provision"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Fault(status=503), id="503"),
+        pytest.param(Fault(status=503, headers={"Retry-After": "0"}), id="503 with Retry-After"),
+        pytest.param(Fault(status=429, headers={"Retry-After": "0"}), id="429"),
+        pytest.param(Fault(status=500, times=3), id="500 thrice"),
+        pytest.param(Fault(status=502, body="<html>", headers={"Content-Type": "text/html"}), id="502 of a proxy"),
+        pytest.param(Fault(reset="before"), id="reset before"),
+        pytest.param(Fault(reset="after"), id="reset after"),
+        pytest.param(Fault(truncate=True), id="half a reply"),
+    ],
+)
+def test_a_passing_failure_does_not_fail_the_device(
+    operation: str, fault: Fault, cloud: EmulatorThread, provision: Command
+) -> None:
+    cloud.faults.add(attrs.evolve(fault, operation=operation))
+    result = provision("DEV1\nDEV2\n")
+    assert (result.status, result.stderr, result.figures["provisioned"]) == (0, "", 2)
+    assert provision.written() == {"DEV1", "DEV2"}
+
+
+def test_old_files_of_a_released_device_are_not_kept_when_the_reply_to_its_claim_is_lost(
+    cloud: EmulatorThread, provision: Command
+) -> None:
+    provision("DEV1\n")
+    cloud.cloud.release_device("DEV1")  # the certificate on disk ends with the claim
+    cloud.faults.add(Fault("device/claim", reset="after"))
+    result = provision("DEV1\n")
+    assert result.figures["kept"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        pytest.param(Fault(status=500, body="Service error", times=4), "500 Service error (4 attempts)", id="500"),
+        pytest.param(Fault(body='{"id":"DEV1",'), "device/provision: reply at $: ", id="truncated JSON"),
+        pytest.param(Fault(body="<html>Sign in</html>"), "device/provision: reply at $: ", id="HTML"),
+        pytest.param(Fault(body="[]"), "device/provision: reply at $: ", id="an array"),
+        pytest.param(Fault(body='{"port":"high"}'), "device/provision: reply at $.port: ", id="a wrong type"),
+        pytest.param(Fault(body="{}"), "no certificate", id="an empty object"),
+        pytest.param(Fault(status=204), "device/provision: ", id="204"),
+        pytest.param(Fault(status=302, headers={"Location": "https://x.test/"}), "302 redirect to", id="a redirect"),
+        pytest.param(Fault(status=404), "404 ", id="404"),
+        pytest.param(Fault(body='{"certificate":"","key":""}'), "no certificate", id="an empty certificate"),
+        pytest.param(Fault(body='{"error":"no luck"}'), "no luck", id="an error in a 200"),
+    ],
+)
+def test_a_bad_reply_fails_its_device_alone(fault: Fault, told: str, cloud: EmulatorThread, provision: Command) -> None:
+    cloud.faults.add(attrs.evolve(fault, operation="device/provision"))
+    result = provision("DEV1\nDEV2\n", "--concurrency", "1")
+    assert (result.status, result.counts) == (1, (2, 2, 0, 1, 0, 1))
+    assert result.stderr.startswith("line 1: DEV1: ")
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert provision.written() == {"DEV2"}
+
+
+def test_a_failed_device_is_completed_by_the_next_run(cloud: EmulatorThread, provision: Command) -> None:
+    cloud.faults.add(Fault("device/provision", status=400, body="not now"))
+    provision("DEV1\n")
+    result = provision("DEV1\n")
+    assert (result.status, result.counts) == (0, (1, 0, 1, 1, 0, 0))
+    assert provision.entry("DEV1")["status"] == "provisioned"
+
+
+def test_a_refused_token_ends_the_run_at_once(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IOTO_TOKEN", "WRONG")
+    result = provision("DEV1\nDEV2\nDEV3\n", "--concurrency", "1")
+    assert (result.status, operations(cloud)) == (3, ["device/claim"])
+    assert result.stderr == "ioto-async: device/claim: 403 Authentication failed\n"
+    assert "WRONG" not in result.stdout
+
+
+def test_an_unreachable_cloud_ends_the_run(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:  # bound, but nobody listens
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("IOTO_API", f"http://127.0.0.1:{free.getsockname()[1]}")
+        result = provision("DEV1\nDEV2\n", "--concurrency", "1")
+    assert result.status == 4
+    assert result.stderr.startswith("ioto-async: device/claim: ")
+    assert not cloud.requests
+
+
+def test_a_run_that_is_ended_still_prints_its_figures(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IOTO_TOKEN", "WRONG")
+    result = provision("DEV1\n")
+    assert tuple(result.figures) == (*FIGURES, "stopped")
+
+
+# Wrong usage -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["provision"], id="no file"),
+        pytest.param(["provision", "fleet.csv"], id="no folder"),
+        pytest.param(["provision", "fleet.csv", "--out", "x", "--concurrency", "0"], id="concurrency 0"),
+        pytest.param(["provision", "fleet.csv", "--out", "x", "--concurrency", "many"], id="concurrency in words"),
+        pytest.param(["provision", "fleet.csv", "--out", "x", "--nonsense"], id="an unknown option"),
+        pytest.param(["provision", "fleet.csv", "more.csv", "--out", "x"], id="two files"),
+        pytest.param(["nonsense"], id="an unknown command"),
+    ],
+)
+def test_wrong_arguments_exit_with_2(arguments: list[str], cloud: EmulatorThread, provision: Command) -> None:
+    result = provision.raw(*arguments)
+    assert (result.status, result.stdout) == (2, "")
+    assert result.stderr
+
+
+@pytest.mark.parametrize("name", ["IOTO_API", "IOTO_TOKEN"])
+def test_an_unset_variable_is_named(
+    name: str, cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(name)
+    result = provision("DEV1\n")
+    assert (result.status, result.stdout) == (2, "")
+    assert name in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("IOTO_API", "http://ioto.example"),
+        ("IOTO_API", "nonsense"),
+        ("IOTO_API", "https://user:secret-word@ioto.example"),
+        ("IOTO_TOKEN", "secret-word\n"),
+        ("IOTO_BUILDER", "https://user:secret-word@builder.example"),
+    ],
+)
+def test_a_bad_variable_is_wrong_usage_and_shows_no_secret(
+    name: str, value: str, cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    result = provision("DEV1\n")
+    assert (result.status, result.stdout) == (2, "")
+    assert "secret-word" not in result.stderr
+    assert not cloud.requests
+
+
+def test_a_file_as_folder_is_told_without_a_traceback(cloud: EmulatorThread, provision: Command) -> None:
+    provision.out.write_text("")
+    result = provision("DEV1\n")
+    assert result.status in (1, 2)
+    assert result.stderr.startswith("ioto-async: ")
+    assert str(provision.out) in result.stderr
+
+
+def test_help_tells_of_every_command(provision: Command) -> None:
+    text = provision.raw("--help").stdout
+    for command in ("demo", "emulator", "provision"):
+        assert re.search(rf"\b{command} +\w", text), f"{command} has no description"
+
+
+def test_help_tells_of_every_option(provision: Command) -> None:
+    text = provision.raw("provision", "--help").stdout
+    for option in ("--out", "--account", "--product", "--concurrency", "--as-device", "--overwrite", "--json"):
+        assert option in text
+    assert "IOTO_API" in text
+
+
+# As a process ------------------------------------------------------------------------------------------------------
+
+
+def start(*arguments: str, environ: dict[str, str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ioto_async.cli", "provision", *arguments],
+        env=os.environ | environ,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def ended(child: subprocess.Popen[bytes]) -> int:
+    """The exit status; a process that hangs fails the test."""
+    try:
+        return child.wait(5)
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_an_interrupted_run_exits_with_130_and_its_manifest_is_whole(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.jsonl").write_text('{"id":"OLD","line":1,"status":"provisioned"}\n')
+    (tmp_path / "fleet.csv").write_text("id\n..\nDEV1\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environ = {"IOTO_API": f"http://127.0.0.1:{silent.getsockname()[1]}", "IOTO_TOKEN": "token"}
+        child = start(str(tmp_path / "fleet.csv"), "--out", str(out), environ=environ)
+        connection, _ = silent.accept()
+        with connection:
+            assert b"device/claim" in connection.recv(1000)
+            child.send_signal(signal.SIGINT)
+            assert ended(child) == 130
+    entries = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert [(entry["id"], entry["status"]) for entry in entries] == [("OLD", "provisioned"), (None, "failed")]
+    assert [path.name for path in out.iterdir()] == ["manifest.jsonl"]
+
+
+def test_a_run_that_waits_for_stdin_can_be_interrupted(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environ = {"IOTO_API": f"http://127.0.0.1:{silent.getsockname()[1]}", "IOTO_TOKEN": "token"}
+        child = start("-", "--out", str(tmp_path), environ=environ, stdin=subprocess.PIPE)
+        assert child.stdin is not None
+        child.stdin.write(b"DEV1\n")
+        child.stdin.flush()
+        connection, _ = silent.accept()
+        with connection:
+            # Once the first device is under way, somebody waits for the next line.
+            assert b"device/claim" in connection.recv(1000)
+            child.send_signal(signal.SIGINT)
+            assert ended(child) == 130
+
+
+def test_on_a_terminal_the_bar_comes_to_its_end(cloud: EmulatorThread, tmp_path: Path) -> None:
+    (tmp_path / "fleet.csv").write_text("id\nDEV1\nDEV2\nDEV3\n")
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ioto_async.cli", "provision", "fleet.csv", "--out", "out", "--json"],
+        cwd=tmp_path,
+        env=os.environ | cloud.env | {"TERM": "xterm", "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = terminal_output(ours)
+    stdout, _ = child.communicate()
+    assert json.loads(stdout)["provisioned"] == 3
+    assert "3/3" in shown
+
+
+def terminal_output(descriptor: int) -> str:
+    output = b""
+    while True:
+        try:
+            output += os.read(descriptor, 4096)
+        except OSError:  # how a terminal tells its end
+            os.close(descriptor)
+            return output.decode()
+
+
+def test_the_shell_gets_the_exit_status_and_nothing_else_on_stdout(cloud: EmulatorThread, tmp_path: Path) -> None:
+    (tmp_path / "fleet.csv").write_text("id\nDEV1\nDEV1\n")
+    child = subprocess.run(
+        [sys.executable, "-m", "ioto_async.cli", "provision", "fleet.csv", "--out", "out", "--json"],
+        cwd=tmp_path,
+        env=os.environ | cloud.env,
+        capture_output=True,
+        text=True,
+    )
+    assert child.returncode == 1
+    assert json.loads(child.stdout)["failed"] == 1
+    assert child.stderr == "line 3: DEV1: id DEV1 is already on line 2\n"

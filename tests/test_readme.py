@@ -1,0 +1,73 @@
+"""Every example of the README runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ioto_async.emulator import EmulatorThread
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+DEVICE = "M72DANY8BZ"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def cloud(ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch) -> EmulatorThread:
+    for name, value in ioto_emulator.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LOGIN_TOKEN", ioto_emulator.login_token)
+    ioto_emulator.cloud.register_device(DEVICE)
+    return ioto_emulator
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python_example_runs(number: int, cloud: EmulatorThread) -> None:
+    source = blocks("python")[number]
+    if "device.claim" not in source:
+        cloud.cloud.claim_device(DEVICE)
+    exec(compile(source, f"README example {number}", "exec"), {"__name__": "__main__"})
+
+
+def test_readme_has_examples() -> None:
+    assert len(blocks("python")) >= 7
+
+
+@pytest.mark.parametrize("source", blocks("python test"))
+def test_test_example_passes(source: str, pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function")
+    pytester.makepyfile(source)
+    pytester.runpytest_subprocess("-p", "no:randomly").assert_outcomes(passed=1)
+
+
+def commands() -> list[str]:
+    lines = "".join(blocks("console")).splitlines()
+    return [line.removeprefix("$ ") for line in lines if "ioto-async" in line]
+
+
+def test_every_command_of_the_readme_is_tried_here_or_by_ci() -> None:
+    assert commands() == [
+        "pip install -e '.[cli]' && ioto-async demo",  # by .ci/run, from the wheel
+        "ioto-async provision fleet.csv --out fleet",
+        "ioto-async emulator --port 8080 --db cloud.db",  # by test_emulator, with a free port
+    ]
+
+
+def test_provision_command_works(cloud: EmulatorThread, tmp_path: Path) -> None:
+    (tmp_path / "fleet.csv").write_text(f"id\n{DEVICE}\n")
+    (command,) = (command for command in commands() if "provision" in command)
+    arguments = command.split()[1:]
+    child = subprocess.run(
+        [sys.executable, "-m", "ioto_async.cli", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert child.returncode == 0, child.stderr
+    assert {path.name for path in (tmp_path / "fleet" / DEVICE).iterdir()} == {
+        "certificate.pem",
+        "key.pem",
+        "provision.json",
+    }

@@ -1,0 +1,210 @@
+"""The pytest plugin, in test runs of its own."""
+
+import pytest
+
+INI = "[pytest]\nfilterwarnings = error\nasyncio_mode = {mode}\nasyncio_default_fixture_loop_scope = function\n"
+
+
+@pytest.fixture
+def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project of a user, in auto mode."""
+    for name in ("IOTO_API", "IOTO_TOKEN", "IOTO_ACCOUNT", "IOTO_BUILDER", "IOTO_HOST", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(name, raising=False)
+    pytester.makeini(INI.format(mode="auto"))
+    return pytester
+
+
+def outcomes(inner: pytest.Pytester, *options: str, **expected: int) -> None:
+    # Plugins that have no part in it only cost time; ours is found by its entry point.
+    others = ("randomly", "cacheprovider", "hypothesispytest", "anyio", "timeout", "aiohttp")
+    without = [word for name in others for word in ("-p", f"no:{name}")]
+    inner.runpytest_subprocess(*without, *options).assert_outcomes(**expected)
+
+
+def test_a_test_of_one_line_has_a_client_of_an_empty_cloud(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        """
+        async def test_one_line(ioto_client):
+            assert (await ioto_client.device.find()).items == []
+        """
+    )
+    outcomes(inner, passed=1)
+
+
+def test_strict_mode_needs_nothing_but_its_marker(inner: pytest.Pytester) -> None:
+    inner.makeini(INI.format(mode="strict"))
+    inner.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.asyncio
+        async def test_strict(ioto_client):
+            assert (await ioto_client.device.find()).items == []
+        """
+    )
+    outcomes(inner, passed=1)
+
+
+def test_nothing_of_a_test_is_left_for_the_next(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        """
+        import pytest
+        from ioto_async.emulator import Fault
+
+        @pytest.mark.parametrize("turn", [1, 2])
+        async def test_isolated(turn, ioto_client, ioto_emulator):
+            assert not ioto_emulator.requests
+            assert ioto_emulator.cloud.type == "dedicated"
+            ioto_emulator.cloud.type = "eval"
+            ioto_emulator.cloud.clock = lambda: 0.0
+            ioto_emulator.cloud.register_device("DEV1")
+            device = await ioto_client.device.claim("DEV1")
+            assert device.created.year == 1970
+            await ioto_client.store.set("DEV1", "colour", "red")
+            ioto_emulator.faults.add(Fault(status=500, times=None))
+
+        async def test_after(ioto_client, ioto_emulator):
+            assert (await ioto_client.device.find()).items == []
+            ioto_emulator.cloud.register_device("DEV1")
+            assert (await ioto_client.device.claim("DEV1")).created.year > 2000
+            assert (await ioto_client.store.find("DEV1")).items == []
+        """
+    )
+    outcomes(inner, passed=3)
+
+
+def test_one_server_with_the_same_tokens_serves_all_tests(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        """
+        import pytest
+
+        seen = set()
+
+        @pytest.mark.parametrize("turn", [1, 2, 3])
+        def test_same(turn, ioto_emulator):
+            seen.add(tuple(ioto_emulator.info().values()))
+            assert len(seen) == 1
+        """
+    )
+    outcomes(inner, passed=3)
+
+
+def test_a_call_that_a_test_left_behind_does_not_hold_up_the_run(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        """
+        import pytest
+        from ioto_async import CallTimeoutError
+        from ioto_async.emulator import Fault
+
+        async def test_gives_up(ioto_client, ioto_emulator):
+            ioto_emulator.faults.add(Fault(delay=3600, times=None))
+            with pytest.raises(CallTimeoutError):
+                await ioto_client.device.get("DEV1", timeout=0.01, retries=0)
+
+        async def test_goes_on(ioto_client):
+            assert (await ioto_client.device.find()).items == []
+        """
+    )
+    outcomes(inner, passed=2)
+
+
+def test_code_that_is_not_async_can_use_the_emulator_alone(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        """
+        import asyncio
+        from ioto_async import IotoClient
+
+        async def count(environ):
+            async with IotoClient.from_env(environ) as client:
+                return len((await client.device.find()).items)
+
+        def test_sync(ioto_emulator):
+            ioto_emulator.cloud.register_device("DEV1")
+            ioto_emulator.cloud.claim_device("DEV1")
+            assert asyncio.run(count(ioto_emulator.env)) == 1
+        """
+    )
+    inner.makeini("[pytest]\nfilterwarnings = error\n")
+    outcomes(inner, "-p", "no:asyncio", passed=1)
+
+
+def test_the_client_works_in_a_loop_for_the_whole_session(inner: pytest.Pytester) -> None:
+    scopes = "asyncio_default_test_loop_scope = session\nasyncio_default_fixture_loop_scope = session\n"
+    inner.makeini(f"[pytest]\nfilterwarnings = error\nasyncio_mode = auto\n{scopes}")
+    inner.makepyfile(
+        """
+        async def test_session_loop(ioto_client):
+            assert (await ioto_client.device.find()).items == []
+        """
+    )
+    outcomes(inner, passed=1)
+
+
+def test_a_run_that_does_not_use_it_imports_nothing_of_weight(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        """
+        import sys
+
+        def test_light():
+            assert "ioto_async.testing" in sys.modules
+            heavy = {"aiohttp", "attrs", "attr", "cattrs", "cryptography", "orjson", "yarl", "semver", "sqlite3"}
+            assert heavy & set(sys.modules) == set()
+            ours = {name for name in sys.modules if name.startswith("ioto_async.")}
+            assert ours <= {"ioto_async.testing", "ioto_async._version", "ioto_async.errors"}
+        """
+    )
+    outcomes(inner, passed=1)
+
+
+@pytest.fixture
+def without_asyncio(inner: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project in an environment that has no pytest-asyncio."""
+    inner.makeini("[pytest]\nfilterwarnings = error\n")
+    inner.makepyfile(
+        pytest_asyncio="""
+        raise ModuleNotFoundError("No module named 'pytest_asyncio'", name="pytest_asyncio")
+        """
+    )
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    return inner
+
+
+def run_without_asyncio(project: pytest.Pytester) -> pytest.RunResult:
+    return project.runpytest_subprocess("-p", "ioto_async.testing")
+
+
+def test_without_pytest_asyncio_an_async_test_fails_and_is_told_what_is_missing(
+    without_asyncio: pytest.Pytester,
+) -> None:
+    without_asyncio.makepyfile(
+        """
+        async def test_one_line(ioto_client):
+            assert (await ioto_client.device.find()).items == []
+        """
+    )
+    result = run_without_asyncio(without_asyncio)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "passed" not in result.parseoutcomes()
+    assert "pytest-asyncio" in result.stdout.str()
+
+
+def test_without_pytest_asyncio_a_test_of_the_emulator_passes(without_asyncio: pytest.Pytester) -> None:
+    without_asyncio.makepyfile(
+        """
+        def test_emulator(ioto_emulator):
+            assert ioto_emulator.cloud.register_device("DEV1") == "DEV1"
+        """
+    )
+    run_without_asyncio(without_asyncio).assert_outcomes(passed=1)
+
+
+def test_without_pytest_asyncio_a_test_that_is_not_async_gets_no_broken_client(
+    without_asyncio: pytest.Pytester,
+) -> None:
+    without_asyncio.makepyfile(
+        """
+        def test_not_async(ioto_client):
+            pass
+        """
+    )
+    run_without_asyncio(without_asyncio).assert_outcomes(errors=1)
