@@ -34,7 +34,7 @@ def record(cls: type[T], *, must_exist: bool = False) -> Decoder[T]:
         if must_exist and not data.strip():
             raise _not_found(operation)
         value, steps = _unwrap(_loads(operation, data))
-        if must_exist and value in (None, {}, []):
+        if must_exist and not value and value in (None, {}, []):
             raise _not_found(operation)
         return _structured(operation, structure, value, cls, steps)
 
@@ -101,14 +101,16 @@ def nothing(operation: Operation, data: bytes) -> None:
 
 
 def _loads(operation: Operation, data: bytes) -> Any:
-    if not data or data.isspace():
-        raise DecodeError("the body is empty", operation=operation.name)
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        message = "an HTML page" if data.lstrip()[:1] == b"<" else f"not JSON: {error.msg} at character {error.pos}"
+        message = f"not JSON: {error.msg} at character {error.pos} ({len(data)} bytes)"
+    if not data.strip():
+        message = "the body is empty"
+    elif data.lstrip().startswith(b"<"):
+        message = f"an HTML page ({len(data)} bytes)"
     # Raised here and not above: the decoder's error, which would be the context, holds a body with keys perhaps.
-    raise DecodeError(f"{message} ({len(data)} bytes)", operation=operation.name)
+    raise DecodeError(message, operation=operation.name)
 
 
 _ENVELOPE: Final = frozenset({"data", "next", "prev", "paged", "count", "schema"})
@@ -120,7 +122,7 @@ def _unwrap(value: Any) -> tuple[Any, Sequence[str | int]]:
     A record comes bare or as the ``data`` of an envelope; the vendor's own pages disagree (reference, section 5).
     """
     if type(value) is not dict or "data" not in value or not value.keys() <= _ENVELOPE:
-        return value, []
+        return value, ()
     value = value["data"]
     if type(value) is list and len(value) == 1:
         return value[0], [0, "data"]

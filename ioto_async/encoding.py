@@ -89,21 +89,21 @@ _CHECKS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
 
 def _checked(operation: Operation, fields: Iterable[Field], members: Mapping[str, object]) -> Mapping[str, object]:
     """Hold *members* against their documentation; return those that are not None."""
-    absent = []
+    absent = False
     for field in fields:
-        name = field.name
-        value = members.get(name)
-        if type(value) is str and value and field.type == "string":
-            continue
+        value = members.get(field.name)
         if value is None:
             if field.required:
-                raise InvalidArgumentError(f"{operation.name}: {name} is required")
-            absent.append(name)
-            continue
-        expected, fits = _CHECKS[field.type]
-        if not fits(value):
-            raise _refusal(operation, name, expected, value)
-    return {name: value for name, value in members.items() if name not in absent} if absent else members
+                raise InvalidArgumentError(f"{operation.name}: {field.name} is required")
+            absent = True
+        elif not (type(value) is str and value and field.type == "string"):  # most members are
+            expected, fits = _CHECKS[field.type]
+            if not fits(value):
+                raise _refusal(operation, field.name, expected, value)
+    if not absent:
+        return members
+    documented = {field.name for field in fields}
+    return {name: value for name, value in members.items() if value is not None or name not in documented}
 
 
 def _refusal(operation: Operation, name: str, expected: str, value: object) -> InvalidArgumentError:

@@ -66,7 +66,8 @@ class _Deadlines:
 
     def stop(self, entry: _Entry) -> None:
         self._entries.discard(entry)
-        entry.uncancel()
+        if entry.cancelled:
+            entry.uncancel()
 
     def is_cancelled(self) -> bool:
         """Whether somebody has asked the current task to end."""

@@ -1,0 +1,53 @@
+"""The command: ``python -m benchmarks [--rounds N] [--only client|emulator] [--json FILE]``."""
+
+import argparse
+from pathlib import Path
+
+import orjson
+
+from . import client, emulator, machine
+from .table import Row, render
+
+_FEWEST = 8
+"""Rounds below which httpx, which plays only in every fourth, has no two slices to compare."""
+_LEGEND = """\
+Medians, with the middle half in parentheses. ratio: calls/s against aiohttp + orjson, or as the name says, in the same
+round; by CPU: the same of the CPU time. The bare protocol sends and counts, no more: the server can do at least that.
+The CPU time of the emulator is its own, everywhere else it is the client's."""
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    about = machine.describe()
+    machine.keep_heap()
+    machine.pin(machine.client_core())
+    rows: list[Row] = []
+    if options.only != "emulator":
+        rows += client.measure(options.rounds)
+    if options.only != "client":
+        rows += emulator.measure(options.rounds)
+    print("\n".join(f"{name}: {value}" for name, value in about.items()), render(rows), _LEGEND, sep="\n\n")
+    for row in rows:
+        if row.met is False and row.warning:
+            print(f"\nWARNING: {row.warning}")
+    if options.json is not None:
+        report = {"about": about, "rows": [row.plain() for row in rows]}
+        options.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what a call costs.")
+    parser.add_argument(
+        "--rounds", type=int, default=48, help="turns of everyone but httpx, which gets a quarter (default %(default)s)"
+    )
+    parser.add_argument("--only", choices=("client", "emulator"), help="measure only this")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE too")
+    options = parser.parse_args()
+    if options.rounds < _FEWEST:
+        parser.error(f"--rounds: at least {_FEWEST}, got {options.rounds}")
+    return options
+
+
+if __name__ == "__main__":
+    main()

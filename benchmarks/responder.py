@@ -1,0 +1,79 @@
+"""The least that answers HTTP/1.1: one reply for every request, with the headers of an API Gateway and a device."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import orjson
+
+from . import machine
+
+__all__ = ["ACCOUNT_ID", "DEVICE_ID", "responder"]
+
+DEVICE_ID: Final = "01K9ZX5V7M3QH2B8D4T6W0R1NE"
+ACCOUNT_ID: Final = "01K2C7R9E5Y1J3M6P8S0V4X2ZA"
+
+_BODY: Final = orjson.dumps(
+    {
+        "accessed": "2025-11-20T17:45:01.987Z",
+        "accountId": ACCOUNT_ID,
+        "checked": "1.4.1",
+        "created": "2025-10-01T08:15:30.123Z",
+        "id": DEVICE_ID,
+        "product": "Thermostat",
+        "productId": "01K1B6Q8D4W0H2K5N7R9T3V6YC",
+        "version": "1.4.2",
+        # What a product adds of its own; the model keeps these apart.
+        "name": "Kitchen",
+        "serial": "TH-2025-000417",
+    }
+)
+_REPLY: Final = b"\r\n".join(
+    (
+        b"HTTP/1.1 200 OK",
+        b"Date: Thu, 20 Nov 2025 17:45:02 GMT",
+        b"Content-Type: application/json",
+        b"Content-Length: %d" % len(_BODY),
+        b"Connection: keep-alive",
+        b"x-amzn-RequestId: 0c7c1c0e-93a4-4d6b-8a0d-3f6f2f0b9e71",
+        b"Access-Control-Allow-Origin: *",
+        b"x-amz-apigw-id: UdQpXHZ3oAMEb2w=",
+        b"X-Amzn-Trace-Id: Root=1-691f54ae-3c1d7e5b2f9a4c6810d2e7f4",
+        b"",
+        _BODY,
+    )
+)
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+class _Responder(asyncio.Protocol):
+    def __init__(self) -> None:
+        self._data = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        data = self._data + data
+        while (head := data.find(b"\r\n\r\n")) >= 0:
+            length = _LENGTH.search(data, 0, head)
+            end = head + 4 + (int(length[1]) if length else 0)
+            if len(data) < end:
+                break
+            self._transport.write(_REPLY)
+            data = data[end:]
+        self._data = data
+
+
+@asynccontextmanager
+async def responder() -> AsyncIterator[int]:
+    """Answer on a free port of this machine, and give the port."""
+    machine.keep_heap()
+    server = await asyncio.get_running_loop().create_server(_Responder, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
