@@ -22,6 +22,8 @@ TokenProvider = Callable[[], Awaitable[str]]
 """Gives a login access token that is valid now; asked again after an authentication failure."""
 
 _REFUSED: Final = (401, 403)
+_SHORTEST: Final = 4
+"""Characters of a token that is looked for in texts."""
 _DISCARD_LIMIT: Final = 1 << 16
 """Bytes of a refused reply that are read to keep its connection; beyond that closing is cheaper."""
 
@@ -101,7 +103,7 @@ class TokenAuth(Auth):
         return "TokenAuth('***')"
 
     def mask(self, text: str) -> str:
-        return text.replace(self._token, "***")
+        return _masked(text, self._token)
 
 
 class LoginAuth(Auth):
@@ -169,8 +171,13 @@ class LoginAuth(Auth):
 
     def mask(self, text: str) -> str:
         for token in self._tokens:
-            text = text.replace(token, "***")
+            text = _masked(text, token)
         return text
+
+
+def _masked(text: str, token: str) -> str:
+    # A token of a letter or two is none, and is in every text.
+    return text.replace(token, "***") if len(token) >= _SHORTEST else text
 
 
 class Middleware:

@@ -20,6 +20,7 @@ from .controllers import (
     MetricController,
     ProvisionController,
     StoreController,
+    TestController,
 )
 from .errors import InvalidArgumentError
 from .pool import Pool
@@ -180,6 +181,7 @@ class IotoClient(_Client):
         metric: metrics.
         provision: certificates and updates.
         store: values by key.
+        test: a sign of life.
         builder: a `BuilderClient` that shares the pool.
 
     Raises:
@@ -193,6 +195,7 @@ class IotoClient(_Client):
     metric: MetricController
     provision: ProvisionController
     store: StoreController
+    test: TestController
     builder: BuilderClient
 
     def __init__(
@@ -297,6 +300,7 @@ class IotoClient(_Client):
         self.metric = MetricController(transport, self.account_id)
         self.provision = ProvisionController(transport, self.account_id)
         self.store = StoreController(transport, self.account_id)
+        self.test = TestController(transport, self.account_id)
         self.builder = BuilderClient._sharing(self, self._builder_base)
 
     def __repr__(self) -> str:

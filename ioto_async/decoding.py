@@ -1,5 +1,6 @@
 """Replies to results: what an operation answers, made of the body of a 2xx. Imports floor 0, converter, operations."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -10,7 +11,7 @@ from .errors import DecodeError, DeviceBlockedError, InBandError, NotFoundError,
 from .models import Cursor, Page
 from .operations import Operation
 
-__all__ = ["Decoder", "nothing", "paged", "plain", "record", "result", "string"]
+__all__ = ["Decoder", "nothing", "paged", "plain", "record", "result", "string", "text"]
 
 T = TypeVar("T")
 
@@ -52,8 +53,8 @@ def result(cls: type[T], *, may_be_empty: bool = False) -> Decoder[T]:
         if may_be_empty and not data.strip():
             data = b"{}"
         value, steps = _unwrap(_loads(operation, data))
-        if type(value) is dict and value.get("error"):
-            raise _in_band(operation, value["error"], value.get("delay"))
+        if type(value) is dict and (value.get("error") or ("delay" in value and value.keys() <= _FAILURE)):
+            raise _in_band(operation, value)
         return _structured(operation, structure, value, cls, steps)
 
     return decode
@@ -96,15 +97,28 @@ def string(operation: Operation, data: bytes) -> str:
     return _structured(operation, _TEXT, _loads(operation, data), str, ())
 
 
+def text(operation: Operation, data: bytes) -> str:
+    """Decode a body that is plain text; white space around it is not part of it."""
+    return data.decode("utf-8", "replace").strip()
+
+
 def nothing(operation: Operation, data: bytes) -> None:
-    """Ignore the body of an operation whose reply is not documented."""
+    """Ignore the body of an operation whose reply is not documented, unless it tells of a failure."""
+    if b"error" in data:
+        with contextlib.suppress(DecodeError):
+            _loads(operation, data)
 
 
 def _loads(operation: Operation, data: bytes) -> Any:
+    """The JSON of a reply; one that is nothing but the description of a failure raises `InBandError`."""
     try:
-        return orjson.loads(data)
+        value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         message = f"not JSON: {error.msg} at character {error.pos} ({len(data)} bytes)"
+    else:
+        if type(value) is dict and value.get("error") and value.keys() <= _FAILURE:
+            raise _in_band(operation, value)
+        return value
     if not data.strip():
         message = "the body is empty"
     elif data.lstrip().startswith(b"<"):
@@ -113,6 +127,8 @@ def _loads(operation: Operation, data: bytes) -> Any:
     raise DecodeError(message, operation=operation.name)
 
 
+# A record may have a member ``error`` of its own, as an automation does; it then has others, too.
+_FAILURE: Final = frozenset({"error", "message", "delay", "name", "context"})
 _ENVELOPE: Final = frozenset({"data", "next", "prev", "paged", "count", "schema"})
 
 
@@ -153,8 +169,10 @@ def _not_found(operation: Operation) -> NotFoundError:
     return NotFoundError("no such record (empty reply)", operation=operation.name, status=200)
 
 
-def _in_band(operation: Operation, error: object, delay: object) -> InBandError:
+def _in_band(operation: Operation, reply: dict[str, Any]) -> InBandError:
+    error = reply.get("error") or "blocked"
     message = one_line(error if isinstance(error, str) else orjson.dumps(error).decode())
-    if type(delay) in (int, float):
-        return DeviceBlockedError(message, operation=operation.name, delay=delay)  # type: ignore[arg-type]
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if not isinstance(reply["delay"], bool):
+            return DeviceBlockedError(message, operation=operation.name, delay=float(reply["delay"]))
     return InBandError(message, operation=operation.name, status=200)

@@ -144,7 +144,7 @@ def _culprit(members: Mapping[str, object]) -> str | None:
         try:
             parts = _parts(value, path)
         except InvalidArgumentError as error:
-            return f"{path}: {error}"
+            return f"{path or 'body'}: {error}"
         if parts is not None:
             stack.extend((at, item, depth + 1) for at, item in reversed(parts))
         elif reason := _unfit(value):

@@ -1,4 +1,4 @@
-"""The one table of operations: controllers, retries, the embedded cloud and the command line all read it. Pure data.
+"""The one table of operations: controllers, retries and the embedded cloud all read it. Pure data.
 
 Source: API reference, sections 11 and 12. A field is written ``name[!][@role][:type]``: ``!`` for required,
 ``@role`` for a field that only callers of that role may send, the type where it is not a string. ``*`` says that
@@ -133,6 +133,7 @@ IOTO: Final = _table(
     _row("provision/getCerts", "device", REPLAYABLE, OBJECT, "id!"),
     _row("provision/update", "upgrade", READ, OBJECT, "id! product! version! test:boolean *"),
     _row("provision/updateReport", "upgrade", ONCE, NONE, "id! update! success!:boolean"),
+    _row("test/ping", "public", READ, STRING),
 )
 """The operations of a device cloud, by name."""
 

@@ -69,11 +69,6 @@ class _Deadlines:
         if entry.cancelled:
             entry.uncancel()
 
-    def is_cancelled(self) -> bool:
-        """Whether somebody has asked the current task to end."""
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
-
     def close(self) -> None:
         # Calls that are still under way keep their deadlines: a borrowed session lives on.
         if self._handle is not None and not self._entries:

@@ -276,7 +276,7 @@ class Transport:
             if entry is not None and entry.uncancel():
                 failure = f"timed out after {timeout:g} s"
                 raise _timed_out(operation, failure, body) from None
-            if session.closed and not deadlines.is_cancelled():
+            if session.closed and not _is_cancelled():
                 # aiohttp cancels those who wait for a connection when it closes.
                 raise ClientStateError("the client was closed meanwhile") from None
             raise
@@ -350,6 +350,12 @@ class Transport:
         return _Failed(error, failure_of_status(status, retry_after))
 
 
+def _is_cancelled() -> bool:
+    """Whether somebody has asked the current task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def with_retries(retry: RetryPolicy, retries: int) -> RetryPolicy:
     """*retry* with *retries* further attempts after the first.
 
@@ -418,7 +424,9 @@ def _timed_out(operation: Operation, message: str, body: RequestBody) -> _Failed
 
 def _broken(operation: Operation, cause: Exception, body: RequestBody, auth: Auth) -> _Failed:
     told = str(cause)
-    if isinstance(cause, aiohttp.ClientConnectorError):
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        told = f"cannot connect to {cause.host}:{cause.port}: {cause.certificate_error}"
+    elif isinstance(cause, aiohttp.ClientConnectorError):
         told = f"cannot connect to {cause.host}:{cause.port}: {cause.os_error.strerror or cause.os_error}"
     text = one_line(auth.mask(told)) or type(cause).__name__
     error: CallError

@@ -17,6 +17,7 @@ from ioto_async.controllers import (
     MetricController,
     ProvisionController,
     StoreController,
+    TestController,
 )
 from ioto_async.decoding import record
 from ioto_async.models import (
@@ -38,6 +39,7 @@ CONTROLLERS = {
     "generic": GenericController,
     "metric": MetricController,
     "provision": ProvisionController,
+    "test": TestController,
 }
 
 # Where the table says more than the documents do, and why.
@@ -50,8 +52,8 @@ COUNT = {"limit": "count"}
 """Documented as a number: how many, and so a whole one above 0."""
 ANY_EXISTS = {"exists": "any"}
 """Documented as a boolean that can be null, which the vendor's script spells as an empty value."""
-STRING_REPLY = {"device/getSignedUrl"}
-"""Documented as an object that is a bare JSON string."""
+STRING_REPLY = {"device/getSignedUrl", "test/ping"}
+"""Documented as objects that are a bare JSON string, and a plain text."""
 SET_BY_CLAIM_ID = {"device/claim", "device/release"}
 """Documented as not idempotent; a second delivery is refused, or sets the same state again."""
 
@@ -91,7 +93,7 @@ def test_no_row_is_undocumented() -> None:
 
 
 def test_the_copy_of_the_documents_is_not_empty() -> None:
-    assert len(DOCUMENTED) == 22
+    assert len(DOCUMENTED) == 23
 
 
 @pytest.mark.parametrize("table", [IOTO, BUILDER], ids=["ioto", "builder"])
@@ -144,7 +146,7 @@ def test_what_is_not_idempotent_is_sent_once(path: str) -> None:
 
 @every_operation
 def test_only_what_asks_is_a_read(path: str) -> None:
-    asks = re.search(r"/(get|find|fetch)|/provision/update$", path) is not None
+    asks = re.search(r"/(get|find|fetch|ping)|/provision/update$", path) is not None
     # These make certificates, which a second delivery makes again.
     asks = asks and not path.endswith("/getCerts")
     assert (TABLE[path].kind is Kind.READ) == asks

@@ -54,6 +54,7 @@ PAGING_QUERY = "?index=gs1&limit=5&next=N&prev=P"
 
 CALLS: dict[str, tuple[Call, str, dict[str, Any], bytes]] = {
     "device.claim": (lambda c: c.device.claim("D"), "device/claim", {"id": "D"} | A, RECORD),
+    "test.ping": (lambda c: c.test.ping(), "test/ping", {}, b"pinged\n"),
     "device.find, bare": (lambda c: c.device.find(), "device/find", A, LIST),
     "device.find": (
         lambda c: c.device.find(id="D", product_id="P", **PAGING),

@@ -656,6 +656,42 @@ async def test_a_delay_without_an_error_is_none(cloud: Cloud, client: IotoClient
     assert (await client.device.provision("D")).extra == {"delay": 5}
 
 
+@pytest.mark.parametrize("delay", [30, "30", 30.0], ids=ascii)
+async def test_a_delay_alone_blocks_the_device(cloud: Cloud, client: IotoClient, delay: object) -> None:
+    cloud.reply = dumps({"delay": delay})
+    with pytest.raises(DeviceBlockedError) as blocked:
+        await client.device.provision("D")
+    assert blocked.value.delay == 30
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.device.claim("D"),
+        lambda c: c.device.get("D"),
+        lambda c: c.device.find(),
+        lambda c: c.store.set("D", "k", 1),
+        lambda c: c.generic.remove("Store", device_id="D"),
+        lambda c: c.metric.fetch("D", [MetricQuery("t")]),
+        lambda c: c.metric.get_metric_list("C"),
+        lambda c: c.metric.get_device_schema(),
+        lambda c: c.provision.update_report("D", "U", success=True),
+    ],
+    ids=["claim", "get", "find", "set", "remove", "fetch", "list", "schema", "report"],
+)
+async def test_a_reply_that_is_nothing_but_an_error_raises(
+    cloud: Cloud, client: IotoClient, call: Callable[[IotoClient], Awaitable[object]]
+) -> None:
+    cloud.reply = dumps({"error": "boom"})
+    with pytest.raises(InBandError, match="boom"):
+        await call(client)
+
+
+async def test_a_record_with_an_error_among_its_members_is_a_record(cloud: Cloud, client: IotoClient) -> None:
+    cloud.reply = dumps({"id": "A", "type": "metric", "error": "the last run failed"})
+    assert (await client.action.get("C", "metric")).error == "the last run failed"
+
+
 @pytest.mark.parametrize("error", [{"code": 5}, ["a"], 7, True], ids=ascii)
 async def test_an_error_that_is_no_text_is_raised_all_the_same(cloud: Cloud, client: IotoClient, error: object) -> None:
     cloud.reply = dumps({"error": error})

@@ -26,7 +26,6 @@ from .workers import for_each
 __all__ = ["demo"]
 
 _CONCURRENCY: Final = 64
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 async def demo(
@@ -46,9 +45,7 @@ async def demo(
     folder.mkdir(parents=True, exist_ok=True)
     fleet = folder / "fleet.csv"
     with EmulatorThread() as cloud:
-        ids = [_claim_id() for _ in range(devices)]
-        for id in ids:
-            cloud.cloud.register_device(id)
+        ids = [cloud.cloud.register_device() for _ in range(devices)]
         _write_fleet(fleet, ids, cloud.product_token)
         # The very command that a user would type, in a process of its own.
         command = [
@@ -72,10 +69,6 @@ async def demo(
     print_report(figures, as_json=as_json, title="demo")
     worked = child.returncode == 0 and metrics["metrics_read_back"] == devices
     return 0 if worked and provisioned.get("provisioned") == devices else 1
-
-
-def _claim_id() -> str:
-    return "".join(random.choices(_ALPHABET, k=10))  # noqa: S311  a name, not a secret
 
 
 def _write_fleet(path: Path, ids: Sequence[str], product: str) -> None:

@@ -7,6 +7,7 @@ import json
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Annotated, Final, Literal, TextIO, TypeVar
 
@@ -23,7 +24,7 @@ from ..errors import (
     IotoError,
     NotFoundError,
 )
-from ..models import Certificates, Registration
+from ..models import Certificates, Device, Registration
 from . import files
 from .fleet import BadRow, Row, RowError, count_rows, open_fleet, read_fleet
 from .report import FLAG, JsonFlag, ProgressBar, Stopwatch, print_report
@@ -63,6 +64,7 @@ class _Job:
     counts: dict[str, int] = attrs.field(
         factory=lambda: dict.fromkeys(("devices", "claimed", "already_claimed", "provisioned", "kept", "failed"), 0)
     )
+    _account: str | None = None
     _reached: bool = False
     _unreached: int = 0
 
@@ -72,7 +74,7 @@ class _Job:
         stop = None
         try:
             if isinstance(row, BadRow):
-                entry["id"] = None  # whatever stands there, it is no device of this fleet
+                entry |= {"id": None, "text": row.id}  # whatever stands there, it is no device of this fleet
                 raise RowError(row.reason)
             entry["status"] = await self._device(row, entry)
         except Stop as error:
@@ -132,20 +134,38 @@ class _Job:
     async def _claim(self, row: Row) -> bool:
         """Claim a device; false if it already was this account's."""
         try:
-            await self._shared(self.client.device.claim(row.id))
+            device = await self._shared(self.client.device.claim(row.id))
         except NotFoundError:
             raise
         except BadRequestError as refused:
             # Refused because it is claimed, perhaps by us: in an earlier run, or by an attempt whose reply was lost.
             try:
-                await self._shared(self.client.device.get(row.id))
+                device = await self._shared(self.client.device.get(row.id))
             except NotFoundError:
                 raise refused from None
+            await self._check_owner(row, device)
             if not refused.outcome_unknown:
                 self.counts["already_claimed"] += 1
                 return False
+        self._account = self._account or device.account_id
         self.counts["claimed"] += 1
         return True
+
+    async def _check_owner(self, row: Row, device: Device) -> None:
+        """Refuse a claimed device of another account: a CloudAPI token sees those as well.
+
+        Which account is ours is told by the settings, by the claims of this run, or by what an earlier one has left.
+        """
+        ours = self.client.account_id or self._account
+        if ours is None:
+            left = await asyncio.to_thread(files.read, self.out / row.id / files.PROVISION)
+            ours = json.loads(left).get("accountId") if left else None
+        if ours is None:
+            raise RowError(
+                f"already claimed by {device.account_id}: if that is you, say so by --account or IOTO_ACCOUNT"
+            )
+        if device.account_id != ours:
+            raise RowError(f"already claimed, by another account: {device.account_id}")
 
     def _register_columns(self, row: Row) -> dict[str, object]:
         """What device/register is told of a device, by the names of the file's columns."""
@@ -283,16 +303,21 @@ async def _read(lines: TextIO, *, from_pipe: bool) -> AsyncIterator[Row | BadRow
     queue: asyncio.Queue[Row | BadRow | Exception | None] = asyncio.Queue(1)
 
     def hand_over(item: Row | BadRow | Exception | None) -> None:
-        asyncio.run_coroutine_threadsafe(queue.put(item), loop).result()
+        put = queue.put(item)
+        try:
+            asyncio.run_coroutine_threadsafe(put, loop).result()
+        except RuntimeError:  # the loop is closed
+            put.close()
+            raise CancelledError from None
 
     def read() -> None:
-        try:
-            with lines:
+        with contextlib.suppress(CancelledError), lines:  # cancelled: the run has ended, nobody wants more
+            try:
                 for row in read_fleet(lines):
                     hand_over(row)
-        except InvalidArgumentError as error:
-            hand_over(error)
-        hand_over(None)
+            except InvalidArgumentError as error:
+                hand_over(error)
+            hand_over(None)
 
     threading.Thread(target=read, name="fleet", daemon=True).start()
     while (item := await queue.get()) is not None:

@@ -7,6 +7,7 @@ from .generic import GenericController
 from .metric import MetricController
 from .provision import ProvisionController
 from .store import StoreController
+from .test import TestController
 
 __all__ = [
     "ActionController",
@@ -16,4 +17,5 @@ __all__ = [
     "MetricController",
     "ProvisionController",
     "StoreController",
+    "TestController",
 ]

@@ -1,6 +1,13 @@
 """A device cloud to develop and test against, served on this machine. Needs the extra ``emulator``."""
 
-from .faults import Fault
-from .server import Emulator, EmulatorThread
+try:
+    from .faults import Fault
+    from .server import Emulator, EmulatorThread
+except ModuleNotFoundError as error:
+    if error.name not in ("cryptography", "semver"):
+        raise
+    raise ModuleNotFoundError(
+        f"{error.name} is not installed, which the emulator needs: pip install 'ioto-async[emulator]'", name=error.name
+    ) from None
 
 __all__ = ["Emulator", "EmulatorThread", "Fault"]

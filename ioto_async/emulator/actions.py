@@ -10,7 +10,7 @@ import orjson
 from .models import cursor, paged
 from .request import Refused
 from .samples import expand_dimensions
-from .wire import dumps, iso, new_ulid
+from .wire import LAST_DATE, dumps, iso, new_ulid
 
 __all__ = ["TYPES", "Actions", "Effects"]
 
@@ -32,8 +32,6 @@ TYPES: Final = (
 """The types of automations (reference, section 7)."""
 
 _VARIABLE: Final = re.compile(r"\$\{(.*?)\}")
-# The last date that JavaScript has, in epoch milliseconds.
-_LAST_DATE: Final = 8_640_000_000_000_000
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS actions (id TEXT PRIMARY KEY, name TEXT NOT NULL, data BLOB NOT NULL)"
 _BY_NAME: Final = "CREATE INDEX IF NOT EXISTS actions_name ON actions (name, id)"
 
@@ -212,14 +210,16 @@ class Actions:
 
     def _emit(self, effects: Effects, args: Mapping[str, Any], buffer: object, context: Mapping[str, Any]) -> None:
         timestamp = context.get("timestamp", self._now())
-        if isinstance(timestamp, bool) or not isinstance(timestamp, int | float) or not 0 <= timestamp <= _LAST_DATE:
+        if isinstance(timestamp, bool) or not isinstance(timestamp, int | float) or not 0 <= timestamp <= LAST_DATE:
             raise _FailedError("The timestamp is not a date in milliseconds")
+        if not isinstance(args.get("metric"), str):
+            raise _FailedError("The metric has no name")
         dimensions = [
             expand_dimensions(each, str(context.get("deviceId", ""))) for each in args.get("dimensions", [{}])
         ]
         effects.emit(
             str(args.get("namespace", "")),
-            str(args.get("metric", "")),
+            args["metric"],
             _number(args.get("value")),
             dimensions,
             timestamp=timestamp,
@@ -252,7 +252,8 @@ def _action(row: tuple[bytes]) -> dict[str, Any]:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    # Python reads digits in groups, 1_000; nobody else does.
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or "_" in str(value):
         raise _FailedError(f"The value {value!r} is not a number")
     try:
         return float(value) if isinstance(value, str) else value

@@ -118,6 +118,11 @@ class Cloud:
             # New parts, for what they hold outside their tables.
             self._assemble()
 
+    def close(self) -> None:
+        """Store what is held back in buffers; the database may be closed then."""
+        with self.lock:
+            self.metrics.flush(timestamp=self.now())
+
     def now(self) -> int:
         """Return the time in epoch milliseconds."""
         return int(self.clock() * 1000)
@@ -137,6 +142,11 @@ class Cloud:
             if device is None or device.account_id is None or account_id not in (None, device.account_id):
                 return None
             return device.record()
+
+    def has_account(self, id: object) -> bool:
+        """Say whether there is an account *id*."""
+        with self.lock:
+            return self._db.execute("SELECT 1 FROM accounts WHERE id = ?", (str(id),)).fetchone() is not None
 
     def register_device(self, id: str | None = None, *, product: str | None = None, **properties: Any) -> str:
         """Register a device as its agent would, and return its claim ID.
@@ -165,7 +175,7 @@ class Cloud:
         """
         account_id = self.account_id if account_id is None else account_id
         with self.lock:
-            if not self._db.execute("SELECT 1 FROM accounts WHERE id = ?", (account_id,)).fetchone():
+            if not self.has_account(account_id):
                 raise Refused("Cannot find account")
             self.devices.claim(id, account_id)
             return self.devices.claimed(id, account_id).record()

@@ -45,6 +45,11 @@ class Samples:
             self._engines[account_id] = MetricEngine(self, owner=account_id)
         return self._engines[account_id]
 
+    def flush(self, *, timestamp: int) -> None:
+        """Store what the engines hold in buffers; *timestamp* is the present in epoch milliseconds."""
+        for engine in self._engines.values():
+            engine.flush(timestamp=timestamp)
+
     def measure(
         self, account_id: str, rules: Iterable[Mapping[str, Any]], item: Mapping[str, Any], *, timestamp: int
     ) -> None:

@@ -61,6 +61,7 @@ class _Server:
             stack.callback(db.close)
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ioto-emulator-")))
             cloud = Cloud(db)
+            stack.callback(cloud.close)
             ca = directory / "ca.pem" if self._db is None else self._db.with_name(self._db.name + ".ca.pem")
             ca.write_text(cloud.authority.certificate)
             context = _context(cloud.authority, directory, self._host) if self._tls else None

@@ -3,16 +3,20 @@
 import json
 import secrets
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import orjson
 
-__all__ = ["ALPHABET", "dumps", "iso", "loads", "new_claim_id", "new_ulid"]
+__all__ = ["ALPHABET", "LAST_DATE", "dumps", "iso", "loads", "new_claim_id", "new_ulid"]
 
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """The digits of ULIDs and claim IDs: no I, L, O, U (reference, section 6)."""
 
+LAST_DATE: Final = 8_640_000_000_000_000
+"""The last date that JavaScript has, in epoch milliseconds."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_DEPTH: Final = 100
 
 
@@ -65,7 +69,7 @@ def _children(item: object) -> Iterable[object]:
 
 def iso(ms: int) -> str:
     """Format epoch milliseconds as ``2024-01-23T02:03:57.062Z``."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def new_ulid(ms: int) -> str:

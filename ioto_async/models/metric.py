@@ -65,6 +65,16 @@ def _text(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
         raise _refusal(attribute, "a string that is not empty", value)
 
 
+def _name(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value is not None:
+        _text(_, attribute, value)
+
+
+def _flag(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if not isinstance(value, bool):
+        raise _refusal(attribute, "True or False", value)
+
+
 def _count(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if value is not None and (type(value) is not int or value < 1):
         raise _refusal(attribute, "a whole number above 0", value)
@@ -95,7 +105,7 @@ class MetricQuery:
         period: seconds.
         accumulate: fold all points into one.
         start: start of the range; aware.
-        limit: points at most.
+        limit: sent as it is; what it limits is documented for database items only.
         namespace: where the metric lives.
         cloud_id: device cloud.
         id: echoed in the answer.
@@ -108,12 +118,12 @@ class MetricQuery:
     dimensions: Mapping[str, object] = attrs.field(factory=dict, validator=_mapping)
     statistic: Statistic = attrs.field(default="avg", validator=_text)
     period: float = attrs.field(default=300, kw_only=True, validator=_seconds)
-    accumulate: bool = attrs.field(default=False, kw_only=True)
+    accumulate: bool = attrs.field(default=False, kw_only=True, validator=_flag)
     start: datetime | None = attrs.field(default=None, kw_only=True)
     limit: int | None = attrs.field(default=None, kw_only=True, validator=_count)
     namespace: str = attrs.field(default=DEVICE_NAMESPACE, kw_only=True, validator=_text)
-    cloud_id: str | None = attrs.field(default=None, kw_only=True)
-    id: str | None = attrs.field(default=None, kw_only=True)
+    cloud_id: str | None = attrs.field(default=None, kw_only=True, validator=_name)
+    id: str | None = attrs.field(default=None, kw_only=True, validator=_name)
 
 
 @attrs.frozen
@@ -140,5 +150,5 @@ class DatabaseQuery:
     statistic: Statistic = attrs.field(default="current", validator=_text)
     limit: int | None = attrs.field(default=None, kw_only=True, validator=_count)
     namespace: str = attrs.field(default="Database", kw_only=True, validator=_text)
-    cloud_id: str | None = attrs.field(default=None, kw_only=True)
-    id: str | None = attrs.field(default=None, kw_only=True)
+    cloud_id: str | None = attrs.field(default=None, kw_only=True, validator=_name)
+    id: str | None = attrs.field(default=None, kw_only=True, validator=_name)

@@ -242,7 +242,13 @@ def test_a_bad_row_is_told_with_its_line_and_the_others_go_on(
 
 def test_a_bad_row_is_in_the_manifest(cloud: EmulatorThread, provision: Command) -> None:
     provision("id\nDEV1\nDEV1\n")
-    assert {"id": None, "line": 3, "status": "failed", "error": "id DEV1 is already on line 2"} in provision.manifest()
+    assert {
+        "id": None,
+        "line": 3,
+        "text": "DEV1",
+        "status": "failed",
+        "error": "id DEV1 is already on line 2",
+    } in provision.manifest()
 
 
 @pytest.mark.parametrize(
@@ -318,7 +324,7 @@ def test_the_manifest_has_a_line_for_every_row(cloud: EmulatorThread, provision:
         {"id": "DEV1", "line": 2, "claimed": "now", "status": "provisioned"},
         {"id": "DEV2", "line": 3, "claimed": "before", "status": "provisioned"},
         {"id": "NOBODY", "line": 4, "status": "failed", "error": "device/claim: 400 Cannot find device"},
-        {"id": None, "line": 5, "status": "failed", "error": provision.manifest()[3]["error"]},
+        {"id": None, "line": 5, "text": "..", "status": "failed", "error": provision.manifest()[3]["error"]},
     ]
 
 
@@ -872,3 +878,51 @@ def test_the_shell_gets_the_exit_status_and_nothing_else_on_stdout(cloud: Emulat
     assert child.returncode == 1
     assert json.loads(child.stdout)["failed"] == 1
     assert child.stderr == "line 3: DEV1: id DEV1 is already on line 2\n"
+
+
+def test_without_an_account_a_claimed_device_is_not_taken_for_ours(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IOTO_ACCOUNT")
+    other = cloud.cloud.add_account("Other", "other@ioto.test")
+    cloud.cloud.claim_device("DEV1", other)
+    result = provision("DEV1\n")
+    assert result.status == 1
+    assert f"already claimed by {other}" in result.stderr
+    assert not (provision.out / "DEV1").exists()
+
+
+def test_without_an_account_the_claims_of_the_run_tell_which_devices_are_ours(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IOTO_ACCOUNT")
+    cloud.cloud.claim_device("DEV2")
+    cloud.cloud.claim_device("DEV3", cloud.cloud.add_account("Other", "other@ioto.test"))
+    result = provision("DEV1\nDEV2\nDEV3\n", "--concurrency", "1")
+    assert (result.status, provision.written()) == (1, {"DEV1", "DEV2"})
+    assert "another account" in provision.entry("DEV3")["error"]
+
+
+def test_without_an_account_a_second_run_knows_its_own_devices(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IOTO_ACCOUNT")
+    provision("DEV1\n")
+    result = provision("DEV1\n")
+    assert (result.status, result.figures["kept"]) == (0, 1)
+
+
+def test_a_claim_that_fails_inside_a_200_fails_its_device(cloud: EmulatorThread, provision: Command) -> None:
+    cloud.faults.add(Fault("device/claim", body=b'{"error":"no luck"}'))
+    result = provision("DEV1\n")
+    assert (result.status, result.figures["claimed"]) == (1, 0)
+    assert "no luck" in result.stderr
+
+
+def test_a_refused_token_ends_a_piped_run_without_a_traceback(cloud: EmulatorThread, tmp_path: Path) -> None:
+    environ = {**os.environ, **cloud.env, "IOTO_TOKEN": "refused"}
+    command = [sys.executable, "-m", "ioto_async.cli", "provision", "-", "--out", str(tmp_path / "out")]
+    ids = "".join(f"DEV{number}\n" for number in range(500))
+    child = subprocess.run(command, env=environ, input=ids, capture_output=True, text=True)
+    assert child.returncode == 3
+    assert "Traceback" not in child.stderr

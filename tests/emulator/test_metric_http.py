@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -275,3 +276,34 @@ async def test_get_of_no_automation_is_an_empty_object(emu: Emulator, post: Post
 async def test_an_unknown_automation_is_refused(post: Post) -> None:
     reply = await post("/tok/action/invoke", {"name": "Nothing"})
     assert (reply.status, reply.text) == (400, 'Cannot find action with name "Nothing"')
+
+
+@pytest.mark.parametrize("start", [1e300, -1e300, 8_640_000_000_000_001])
+async def test_a_start_that_is_no_date_fails_its_item_alone(emu: Emulator, post: Post, start: float) -> None:
+    device = emu.cloud.register_device()
+    emu.cloud.claim_device(device)
+    good = {"namespace": "Embedthis/Device", "metric": "t", "statistic": "avg"}
+    body = {"accountId": emu.account_id, "deviceId": device, "items": [{**good, "start": start}, good]}
+    reply = await post("/tok/metric/fetch", body)
+    assert reply.status == 200
+    assert [metric.get("error") for metric in reply.json["data"]] == ["start is not a date in milliseconds", None]
+
+
+async def test_samples_held_in_a_buffer_are_stored_when_the_cloud_stops(tmp_path: Path) -> None:
+    db = tmp_path / "cloud.db"
+    async with Emulator(db=db) as emulator:
+        device = emulator.cloud.register_device()
+        emulator.cloud.claim_device(device)
+        engine = emulator.cloud.metrics.engine(emulator.account_id)
+        engine.emit("Embedthis/Device", "t", 4, timestamp=emulator.cloud.now(), buffer={"elapsed": 60})
+    async with Emulator(db=db) as emulator:
+        engine = emulator.cloud.metrics.engine(emulator.account_id)
+        assert engine.metric_list("Embedthis/Device")["metrics"] == ["t"]
+
+
+@pytest.mark.parametrize("context", [{"metric": {"x": 1}, "value": 1}, {"metric": "t", "value": "1_000"}])
+async def test_a_sample_of_the_wrong_types_does_not_run(emu: Emulator, post: Post, context: dict[str, Any]) -> None:
+    device = emu.cloud.register_device()
+    emu.cloud.claim_device(device)
+    reply = await post("/tok/action/invoke", {"name": "MetricSample", "context": {"deviceId": device, **context}})
+    assert (reply.status, "error" in reply.json) == (200, True)

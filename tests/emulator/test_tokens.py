@@ -1,3 +1,4 @@
+import aiohttp
 import pytest
 
 from ioto_async.emulator import Emulator
@@ -106,7 +107,15 @@ async def test_a_device_may_do_what_devices_do_and_run_automations(emu: Emulator
         "provision/getCerts",
         "provision/update",
         "provision/updateReport",
+        "test/ping",
     }
+
+
+async def test_anybody_may_ask_for_a_sign_of_life(emu: Emulator) -> None:
+    async with aiohttp.ClientSession() as session:
+        for path in ("/tok/test/ping", "/test/ping"):
+            async with session.post(emu.api + path) as reply:
+                assert (reply.status, await reply.text(), reply.content_type) == (200, "pinged\n", "text/plain")
 
 
 @pytest.mark.parametrize(

@@ -56,15 +56,14 @@ def check_cloud(cloud: Cloud, call: Call) -> None:
         raise Refused("Cannot find cloud")
 
 
-def named_account(call: Call) -> str | None:
+def named_account(cloud: Cloud, call: Call) -> str | None:
     """Return the account that the caller acts for; None if a CloudAPI token names none.
 
     Raises:
-        Refused: its name cannot be one.
+        Refused: there is no such account.
     """
     account_id = account_of(call)
-    # The sign parts the members of a key; with one in a name, an account could reach into another's items.
-    if account_id and "#" in account_id:
+    if account_id and not cloud.has_account(account_id):
         raise Refused("Cannot find account")
     return account_id or None
 
@@ -76,7 +75,7 @@ def scope(cloud: Cloud, call: Call) -> dict[str, Any]:
         Refused: there is no such account, or the device is not claimed by it.
     """
     members = dict(call.body)
-    account_id = named_account(call)
+    account_id = named_account(cloud, call)
     if account_id:
         members["accountId"] = account_id
     device_id = members.get("deviceId") or call.caller.device_id

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ..cloud import Cloud
 from ..request import Call, Refused
 from ..samples import expand_dimensions
+from ..wire import LAST_DATE
 from .generic import check_cloud, identified, named_account, scope
 
 __all__ = ["HANDLERS"]
@@ -62,6 +63,8 @@ def _checked(cloud: Cloud, item: Mapping[str, Any], device_id: str) -> dict[str,
         value = request.get(name)
         if value is not None and (not isinstance(value, type_) or (type_ is not bool and isinstance(value, bool))):
             raise ValueError(f"{name} has the wrong type")
+    if not -LAST_DATE <= (request["start"] or 0) <= LAST_DATE:
+        raise ValueError("start is not a date in milliseconds")
     for name in ("namespace", "field" if "model" in request else "metric"):
         if not request.get(name):
             raise ValueError(f"Missing {name}")
@@ -119,7 +122,7 @@ def get_metric_list(cloud: Cloud, call: Call) -> object:
     """List the namespaces in use; the metrics of ``namespace``; the dimension maps of ``metric``."""
     check_cloud(cloud, call)
     # No account is documented for this call; a CloudAPI token that names none lists that of the cloud's owner.
-    engine = cloud.metrics.engine(named_account(call) or cloud.account_id)
+    engine = cloud.metrics.engine(named_account(cloud, call) or cloud.account_id)
     return engine.metric_list(call.body.get("namespace"), call.body.get("metric"))
 
 

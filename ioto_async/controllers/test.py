@@ -1,0 +1,25 @@
+"""The Test controller: is anybody there (reference, section 11). Imports floors 0 to 2."""
+
+from typing import Unpack
+
+from .. import decoding
+from ..operations import IOTO
+from ..transport import CallOptions
+from .base import Controller
+
+__all__ = ["TestController"]
+
+
+class TestController(Controller):
+    """Calls that do nothing. Source: the vendor's bundle, page ``test``."""
+
+    __slots__ = ()
+    __test__ = False  # for pytest, which takes the name for a test's
+
+    async def ping(self, **options: Unpack[CallOptions]) -> str:
+        """Ask the cloud for a sign of life: ``pinged``.
+
+        Args:
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        return await self._transport.call(IOTO["test/ping"], decoding.text, {}, options)
