@@ -70,13 +70,15 @@ class ProgressBar:
         self._task = self._bar.add_task(title, total=total, failed=0)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if not self._bar.disable:
+            self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # rich would end a line that was never begun
+            self._bar.stop()
 
     def update(self, done: int, failed: int) -> None:
         """Show that *done* are over, *failed* of them without success."""

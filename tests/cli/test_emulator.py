@@ -48,7 +48,7 @@ def emulator(*options: str) -> Iterator[Running]:
     try:
         yield Running(child, json.loads(child.stdout.readline()))
     finally:
-        child.kill()
+        child.terminate()
         child.communicate()
 
 
