@@ -22,6 +22,8 @@ TokenProvider = Callable[[], Awaitable[str]]
 """Gives a login access token that is valid now; asked again after an authentication failure."""
 
 _REFUSED: Final = (401, 403)
+_PATIENCE: Final = 1.0
+"""Seconds that a provider has to end when its client is closed."""
 _SHORTEST: Final = 4
 """Characters of a token that is looked for in texts."""
 _DISCARD_LIMIT: Final = 1 << 16
@@ -146,7 +148,8 @@ class LoginAuth(Auth):
             # Shielded: a caller that is cancelled must not cancel the others.
             self.headers = await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not task.cancelled():
+            caller = asyncio.current_task()
+            if not task.cancelled() or (caller is not None and caller.cancelling()):
                 raise
             raise TokenProviderError("the provider of login tokens was cancelled", operation="", sent=False) from None
         except Exception as error:
@@ -167,7 +170,7 @@ class LoginAuth(Auth):
         task = self._refresh
         if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
             task.cancel()
-            await asyncio.wait((task,))
+            await asyncio.wait((task,), timeout=_PATIENCE)
 
     def mask(self, text: str) -> str:
         for token in self._tokens:

@@ -70,6 +70,7 @@ class _Client:
     _options: TransportOptions
     _auth: Auth
     _owner: bool
+    _owns_auth: bool
     _allow_http: bool
 
     def _configure(self, options: ClientOptions) -> None:
@@ -80,12 +81,12 @@ class _Client:
         if borrowed is not None and pool:
             raise InvalidArgumentError(f"{min(pool)}: a borrowed session has its own pool settings")
         self._pool = Pool(borrowed=borrowed, **pool)
-        self._owner = True
+        self._owner = self._owns_auth = True
         self._options = _evolved(TransportOptions(), rest)
 
     def _share(self, client: "_Client") -> None:
         self._pool, self._options, self._allow_http = client._pool, client._options, client._allow_http
-        self._owner = False
+        self._owner = self._owns_auth = False
 
     async def __aenter__(self) -> Self:
         if self._owner:
@@ -102,6 +103,7 @@ class _Client:
         """Close the connections. A clone, and a client with a borrowed session, leave them open."""
         if self._owner:
             await self._pool.close()
+        if self._owns_auth:
             await self._auth.close()
 
 
@@ -279,6 +281,7 @@ class IotoClient(_Client):
         clone.account_id = check_account(account_id if account_id is not None else self.account_id)
         if token is not None or login is not None:
             clone._auth = _make_auth(token, login, clone._origin, bearer=bearer)
+            clone._owns_auth = True
         elif api is not None or origin is not None or bearer:
             name = "api" if api is not None else "origin" if origin is not None else "bearer"
             raise InvalidArgumentError(f"{name}: goes with credentials of its own: give token or login as well")

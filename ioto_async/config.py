@@ -60,18 +60,19 @@ def parse_endpoint(value: str, *, name: str = "api", allow_http: bool = False) -
         raise InvalidArgumentError(f"{name}: the URL holds white space or a control character")
     try:
         url = URL(value)
-        port = url.port
+        host, port = url.host, url.port
+        (url.raw_host or "").encode("idna")  # as the connection will
     except ValueError:
         raise InvalidArgumentError(f"{expected}; this is no URL") from None
     if url.user is not None or url.password is not None:
         raise InvalidArgumentError(f"{name}: user-info in the URL is not supported; use token or login")
-    if url.scheme not in ("http", "https") or not url.host or not port:
+    if url.scheme not in ("http", "https") or not host or not port:
         raise InvalidArgumentError(expected)
     if url.raw_query_string or url.raw_fragment or value.endswith(("?", "#")):
         raise InvalidArgumentError(f"{name}: the URL must not have a query or a fragment")
-    if url.scheme == "http" and not allow_http and not _is_loopback(url.host):
+    if url.scheme == "http" and not allow_http and not _is_loopback(host):
         raise InvalidArgumentError(
-            f"{name}: {url.host} is not a loopback address: use https, or allow_http=True to send tokens in clear"
+            f"{name}: {host} is not a loopback address: use https, or allow_http=True to send tokens in clear"
         )
     path = url.raw_path.rstrip("/")
     if path.endswith("/tok"):

@@ -1,6 +1,7 @@
 """The aiohttp session of a client, bound to one event loop, and the deadlines of its calls. Imports errors only."""
 
 import asyncio
+import math
 import ssl as ssl_module
 from typing import Any, Final
 
@@ -13,6 +14,10 @@ __all__ = ["NO_TIMEOUT", "Pool"]
 
 NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10)
 """aiohttp's own timers cost a tenth of a call; `_Deadlines` does their work. Connecting is rare enough."""
+
+
+_GRAIN: Final = 0.02
+"""Seconds between two looks at the deadlines."""
 
 
 class _Entry:
@@ -30,6 +35,10 @@ class _Entry:
         """Cancel the task, as its time is over."""
         self.cancelled = True
         self.task.cancel()
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody else has asked the task to end since the attempt began."""
+        return self.task.cancelling() > self.cancelling + self.cancelled
 
     def uncancel(self) -> bool:
         """Take the cancellation back, as `asyncio.timeout` does; true if there was one, and nobody else's beside it."""
@@ -52,13 +61,13 @@ class _Deadlines:
         self._loop = loop
         self._entries: set[_Entry] = set()
         self._handle: asyncio.TimerHandle | None = None
-        self._next = float("inf")
+        self._next = math.inf
 
-    def start(self, seconds: float) -> _Entry:
+    def start(self, seconds: float | None) -> _Entry:
         task = asyncio.current_task()
         if task is None:
             raise ClientStateError("a call needs a running task; use it inside a coroutine")
-        entry = _Entry(task, self._loop.time() + seconds)
+        entry = _Entry(task, math.inf if seconds is None else self._loop.time() + seconds)
         self._entries.add(entry)
         if entry.due < self._next:
             self._set(entry.due)
@@ -73,7 +82,7 @@ class _Deadlines:
         # Calls that are still under way keep their deadlines: a borrowed session lives on.
         if self._handle is not None and not self._entries:
             self._handle.cancel()
-            self._handle, self._next = None, float("inf")
+            self._handle, self._next = None, math.inf
 
     def _set(self, due: float) -> None:
         if self._handle is not None:
@@ -86,9 +95,11 @@ class _Deadlines:
         for entry in self._entries:
             if entry.due <= now and not entry.cancelled:
                 entry.cancel()
-        self._handle, self._next = None, float("inf")
-        if waiting := [entry.due for entry in self._entries if not entry.cancelled]:
-            self._set(min(waiting))
+        self._handle, self._next = None, math.inf
+        earliest = min((entry.due for entry in self._entries if not entry.cancelled), default=math.inf)
+        if earliest < math.inf:
+            # Not more often than that: where many calls run out of time, each look at all of them adds up.
+            self._set(max(earliest, now + _GRAIN))
 
 
 @attrs.define(eq=False)
@@ -121,7 +132,7 @@ class Pool:
 
     @keepalive.validator
     def _check_keepalive(self, _: object, value: object) -> None:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < float("inf"):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
             raise InvalidArgumentError(f"keepalive: expected seconds from 0, got {value!r}")
 
     @ssl.validator
@@ -152,6 +163,7 @@ class Pool:
                     "the client belongs to another event loop that is still running: make one client per loop"
                 )
             await self._end()
+            return await self.open()  # meanwhile another call may have opened it, or somebody has closed it
         if self.borrowed is not None and getattr(self.borrowed, "_loop", loop) is not loop:
             raise ClientStateError("the session that the client was given belongs to another event loop")
         self.session = self._make() if self.borrowed is None else self.borrowed

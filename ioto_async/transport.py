@@ -268,15 +268,15 @@ class Transport:
         status = None
         failure: str | None = "cancelled"
         started = time.perf_counter()
-        entry = None if timeout is None else deadlines.start(timeout)
+        entry = deadlines.start(timeout)
         try:
             status, reply = await self._exchange(session, operation, url, body, headers)
             failure = None
         except asyncio.CancelledError:
-            if entry is not None and entry.uncancel():
+            if entry.uncancel():
                 failure = f"timed out after {timeout:g} s"
                 raise _timed_out(operation, failure, body) from None
-            if session.closed and not _is_cancelled():
+            if session.closed and not entry.is_cancelled():
                 # aiohttp cancels those who wait for a connection when it closes.
                 raise ClientStateError("the client was closed meanwhile") from None
             raise
@@ -292,8 +292,7 @@ class Transport:
             error.sent = body.sent
             raise
         finally:
-            if entry is not None:
-                deadlines.stop(entry)
+            deadlines.stop(entry)
             if self._options.observer is not None:
                 _observe(
                     self._options.observer,
@@ -344,16 +343,12 @@ class Transport:
             data = await _read_up_to(response, _MESSAGE_LIMIT)
         except (aiohttp.ClientError, OSError):
             data = b""  # the status has said it already
+        if status < 200:
+            response.close()  # another protocol is spoken there from now on
         retry_after = parse_retry_after(response.headers.get("Retry-After"), lambda: datetime.now(UTC))
         message = _message(data, response, self._auth)
         error = _error_class(status, message)(message, operation=operation.name, status=status, retry_after=retry_after)
         return _Failed(error, failure_of_status(status, retry_after))
-
-
-def _is_cancelled() -> bool:
-    """Whether somebody has asked the current task to end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def with_retries(retry: RetryPolicy, retries: int) -> RetryPolicy:
@@ -437,7 +432,7 @@ def _broken(operation: Operation, cause: Exception, body: RequestBody, auth: Aut
         # Another try would meet the same certificate.
         hopeless = isinstance(cause, aiohttp.ClientConnectorCertificateError)
         failure = Failure.DEFINITE if hopeless else Failure.NEVER_DELIVERED
-    if auth.mask(told) == told:  # else the cause would show a token that the service has repeated
+    if auth.mask(repr(cause)) == repr(cause):  # else it would show the token: the request's, or one that came back
         error.__cause__ = cause
     return _Failed(error, failure)
 

@@ -19,6 +19,7 @@ from ioto_async import (
     BuilderClient,
     CallError,
     ConnectionFailedError,
+    ConnectionLostError,
     InvalidArgumentError,
     IotoClient,
     IotoError,
@@ -700,3 +701,23 @@ async def test_a_token_outlives_the_pool() -> None:
         async with client:
             await client.device.get("D1")
     assert provider.calls == 1
+
+
+async def test_the_cause_of_an_error_does_not_show_the_token_of_the_request() -> None:
+    async with RawServer.of(Step(b"garbage\r\n\r\n", close=True)) as server, client_of(server, token=SECRET) as client:
+        error = await failure(client.device.get("D1", retries=0))
+    assert type(error) is ConnectionLostError
+    assert SECRET not in f"{error!r} {error.__cause__!r} {error.__context__!r} {getattr(error.__cause__, 'args', ())!r}"
+
+
+async def test_a_caller_that_is_cancelled_together_with_the_question_is_cancelled() -> None:
+    provider = Provider(gate=asyncio.Event())
+    async with served(**login(provider)) as (_, client):
+        call = asyncio.create_task(client.device.get("D1"))
+        await provider.entered.wait()
+        for task in asyncio.all_tasks():
+            if "_fetch" in repr(task):
+                task.cancel()
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()

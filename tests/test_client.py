@@ -194,6 +194,51 @@ def test_two_runs_in_a_row_work_without_closing_in_between() -> None:
         assert [asyncio.run(main(last=last)) for last in (False, True)] == ["D1", "D1"]
 
 
+def test_calls_at_once_after_a_change_of_loops_share_one_fresh_session() -> None:
+    sessions = set()
+    with in_thread(*[reply(200, DEVICE, close=True)] * 21) as server:
+        client = client_of(server)
+
+        async def first() -> None:
+            await client.device.get("D1")
+
+        async def second() -> None:
+            async def get() -> None:
+                await client.device.get("D1")
+                sessions.add(client._pool.session)
+
+            await asyncio.gather(*(get() for _ in range(20)))
+            await client.aclose()
+
+        asyncio.run(first())
+        asyncio.run(second())
+    assert len(sessions) == 1
+
+
+@pytest.mark.parametrize("host", ["a..b.com", ".example.com", "x" * 64 + ".com", "xn--.com"])
+def test_a_host_that_cannot_be_looked_up_is_refused(host: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="api"):
+        client_of(f"https://{host}")
+
+
+async def test_a_clone_with_its_own_login_ends_its_own_question_to_the_provider() -> None:
+    asked = asyncio.Event()
+
+    async def provider() -> str:
+        asked.set()
+        await asyncio.Event().wait()
+        return "never"
+
+    async with served() as (_, client):
+        clone = client.with_options(login=provider, origin="app.example")
+        call = asyncio.create_task(clone.device.get("D1"))
+        await asked.wait()
+        call.cancel()
+        await asyncio.wait([call])
+        await clone.aclose()
+        assert not [task for task in await leftover_tasks() if "_fetch" in repr(task)]
+
+
 def test_a_login_provider_works_in_two_runs_in_a_row() -> None:
     tokens = iter(["token-1", "token-2"])
 

@@ -36,9 +36,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         suppress_keyboard_interrupt=False,
     )
     arguments = sys.argv[1:] if arguments is None else arguments
-    for command in [*arguments[:1]] if {*arguments[:1]} & {*_COMMANDS} else _COMMANDS:
-        app.command(getattr(importlib.import_module(f"{__name__}.{command}"), command), name=command)
     try:
+        for command in [*arguments[:1]] if {*arguments[:1]} & {*_COMMANDS} else _COMMANDS:
+            app.command(getattr(importlib.import_module(f"{__name__}.{command}"), command), name=command)
         status: int | None = app(arguments)
     except KeyboardInterrupt:
         return _complain("interrupted: run the same command again to go on", 130)

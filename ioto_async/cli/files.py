@@ -15,7 +15,7 @@ try:
 except ModuleNotFoundError:  # Windows: two runs into one folder are then not kept apart
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["CERTIFICATE", "KEY", "PROVISION", "Manifest", "is_complete", "read", "write_private"]
+__all__ = ["CERTIFICATE", "KEY", "PROVISION", "Manifest", "is_complete", "read", "sweep", "write_private"]
 
 CERTIFICATE: Final = "certificate.pem"
 KEY: Final = "key.pem"
@@ -34,6 +34,12 @@ def write_private(path: Path, text: str) -> None:
     except BaseException:
         os.unlink(temporary)  # noqa: PTH108
         raise
+
+
+def sweep(path: Path) -> None:
+    """Remove what runs that were killed while they wrote *path* have left beside it."""
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        temporary.unlink(missing_ok=True)
 
 
 def read(path: Path) -> bytes | None:
@@ -65,15 +71,23 @@ class Manifest:
         self._file: TextIO
 
     def __enter__(self) -> Self:
-        self._file = self._part.open("a", encoding="utf-8")
-        try:
-            if fcntl is not None:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            raise InvalidArgumentError(f"--out: another run is writing into {self.path.parent}") from None
+        self._lock()
+        sweep(self.path)
         self._fold()  # what a run that was killed has left
         return self
+
+    def _lock(self) -> None:
+        while True:
+            self._file = self._part.open("a", encoding="utf-8")
+            try:
+                if fcntl is not None:
+                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self._part.exists() and os.path.samestat(os.fstat(self._file.fileno()), self._part.stat()):
+                    return
+            except BlockingIOError:
+                self._file.close()
+                raise InvalidArgumentError(f"--out: another run is writing into {self.path.parent}") from None
+            self._file.close()  # another run has ended meanwhile, and taken the file with it
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -89,11 +103,10 @@ class Manifest:
 
     def _fold(self) -> None:
         newest = dict(_lines(self._part))
-        if not newest:
-            return
-        # Rows that named no device are told of by the run that met them, not for ever.
-        kept = {key: line for key, line in _lines(self.path) if key not in newest and not isinstance(key, int)}
-        write_private(self.path, "".join(f"{line}\n" for line in (*kept.values(), *newest.values())))
+        if newest:
+            # Rows that named no device are told of by the run that met them, not for ever.
+            kept = {key: line for key, line in _lines(self.path) if key not in newest and not isinstance(key, int)}
+            write_private(self.path, "".join(f"{line}\n" for line in (*kept.values(), *newest.values())))
         self._file.truncate(0)
 
 

@@ -107,7 +107,7 @@ class _Job:
                 raise Stop(error) from None
             raise
         except CallError:
-            self._reached = True
+            self._reached, self._unreached = True, 0
             raise
         self._reached, self._unreached = True, 0
         return result
@@ -199,6 +199,8 @@ class _Job:
             raise RowError(f"{folder / files.KEY} holds another key: --overwrite replaces it")
         # First, so that the folder does not look complete while key and certificate do not belong together.
         (folder / files.PROVISION).unlink(missing_ok=True)
+        for name in (files.KEY, files.CERTIFICATE, files.PROVISION):
+            files.sweep(folder / name)
         files.write_private(folder / files.KEY, certificates.key)
         files.write_private(folder / files.CERTIFICATE, certificates.certificate)
         files.write_private(

@@ -188,6 +188,14 @@ class Emulator(_Server):
         await self._stop()
 
 
+_Ready = Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]
+
+
+def _finish(ready: _Ready) -> None:
+    loop, end = ready.result()
+    loop.call_soon_threadsafe(end.set)
+
+
 class EmulatorThread(_Server):
     """An embedded device cloud in a thread and loop of its own: ``with EmulatorThread() as emu: ...``.
 
@@ -196,25 +204,31 @@ class EmulatorThread(_Server):
     """
 
     def __enter__(self) -> Self:
-        ready: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        ready: _Ready = Future()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="ioto-emulator")
         self._done = self._executor.submit(asyncio.run, self._serve(ready))
         either: list[Future[Any]] = [ready, self._done]
-        wait(either, return_when=FIRST_COMPLETED)
+        try:
+            wait(either, return_when=FIRST_COMPLETED)
+        except BaseException:
+            # An impatient Ctrl-C: nobody will leave this block, so the server ends as soon as it runs.
+            ready.add_done_callback(_finish)
+            self._executor.shutdown()
+            raise
         if not ready.done():
             self._executor.shutdown()
             self._done.result()
-        self._loop, self._end = ready.result()
+        self._ready = ready
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
+        _finish(self._ready)
         self._executor.shutdown()
         self._done.result()
 
-    async def _serve(self, ready: "Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]") -> None:
+    async def _serve(self, ready: _Ready) -> None:
         await self._start()
         end = asyncio.Event()
         ready.set_result((asyncio.get_running_loop(), end))

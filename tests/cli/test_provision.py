@@ -926,3 +926,26 @@ def test_a_refused_token_ends_a_piped_run_without_a_traceback(cloud: EmulatorThr
     child = subprocess.run(command, env=environ, input=ids, capture_output=True, text=True)
     assert child.returncode == 3
     assert "Traceback" not in child.stderr
+
+
+def test_what_a_killed_run_was_writing_is_removed(cloud: EmulatorThread, provision: Command) -> None:
+    (provision.out / "DEV1").mkdir(parents=True)
+    (provision.out / "DEV1" / ".key.pem.abc").write_text("half a key")
+    (provision.out / ".manifest.jsonl.abc").write_text("half a manifest")
+    assert provision("DEV1\n").status == 0
+    assert provision.written() == {"DEV1"}
+    assert not (provision.out / ".manifest.jsonl.abc").exists()
+
+
+def test_a_torn_line_alone_does_not_spoil_the_next(cloud: EmulatorThread, provision: Command) -> None:
+    provision.out.mkdir()
+    (provision.out / "manifest.jsonl.part").write_text('{"id":"DEV4","li')
+    assert provision("DEV1\n").status == 0
+    assert [entry["id"] for entry in provision.manifest()] == ["DEV1"]
+
+
+def test_a_second_run_into_the_same_folder_is_refused(cloud: EmulatorThread, provision: Command) -> None:
+    provision.out.mkdir()
+    with files.Manifest(provision.out):
+        result = provision("DEV1\n")
+    assert (result.status, "another run" in result.stderr) == (2, True)

@@ -282,3 +282,14 @@ async def test_a_delayed_request_does_not_hold_up_others(emu: Emulator, post: Po
     assert (await post("/tok/device/get", {"id": "X"})).status == 400
     assert not slow.done()
     slow.cancel()
+
+
+def test_an_interrupt_at_the_start_of_a_thread_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ioto_async.emulator.server.wait", interrupt)
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt), EmulatorThread():
+        raise AssertionError
+    assert not {thread.name for thread in set(threading.enumerate()) - before if "ioto-emulator" in thread.name}
