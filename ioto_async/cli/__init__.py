@@ -50,5 +50,5 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _complain(text: str, status: int) -> int:
-    print(f"ioto-async: {text}", file=sys.stderr)  # noqa: T201  this is a command's voice
+    sys.stderr.write(f"ioto-async: {text}\n")
     return status

@@ -472,7 +472,7 @@ def _plain(number: float) -> float:
 
 def _dimension_key(dimensions: Mapping[str, object]) -> str:
     if not isinstance(dimensions, Mapping):
-        raise ValueError(f"dimensions {dimensions!r} are not a map")  # noqa: TRY004
+        raise ValueError(f"dimensions {dimensions!r} are not a map")
     names = sorted(dimensions, key=lambda name: (name.casefold(), name.swapcase()))
     return ",".join([f"{name}={_text(dimensions[name])}" for name in names])
 

@@ -43,7 +43,7 @@ def loads(body: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         raise ValueError("Body is not valid JSON") from error
     if not isinstance(value, dict):
-        raise ValueError("Body must be a JSON object")  # noqa: TRY004 - one kind of error for every bad body
+        raise ValueError("Body must be a JSON object")
     return cast("dict[str, Any]", value)
 
 
