@@ -257,7 +257,7 @@ class IotoClient(_Client):
     ) -> Self:
         """A cheap clone with some things different; it shares the pool and, unless changed, the token cache.
 
-        Closing a clone does nothing: the client that it was made from owns the pool.
+        Closing a clone leaves the pool open: the client that it was made from owns it.
 
         Args:
             api: another device cloud; with credentials of its own.

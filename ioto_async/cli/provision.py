@@ -158,8 +158,7 @@ class _Job:
         """
         ours = self.client.account_id or self._account
         if ours is None:
-            left = await asyncio.to_thread(files.read, self.out / row.id / files.PROVISION)
-            ours = json.loads(left).get("accountId") if left else None
+            ours = await asyncio.to_thread(_account_left, self.out / row.id / files.PROVISION)
         if ours is None:
             raise RowError(
                 f"already claimed by {device.account_id}: if that is you, say so by --account or IOTO_ACCOUNT"
@@ -227,6 +226,15 @@ def _provision(certificates: Certificates, registration: Registration | None) ->
             "cloudRegion": registration.cloud_region,
         }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def _account_left(path: Path) -> str | None:
+    """The account in what an earlier run has written to *path*; None if there is nothing that says so."""
+    try:
+        left = json.loads(files.read(path) or b"{}")
+    except ValueError:
+        return None
+    return left.get("accountId") if isinstance(left, dict) else None
 
 
 async def provision(
@@ -317,7 +325,7 @@ async def _read(lines: TextIO, *, from_pipe: bool) -> AsyncIterator[Row | BadRow
             try:
                 for row in read_fleet(lines):
                     hand_over(row)
-            except InvalidArgumentError as error:
+            except (InvalidArgumentError, OSError) as error:
                 hand_over(error)
             hand_over(None)
 

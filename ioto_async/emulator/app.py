@@ -27,8 +27,8 @@ _MAX_BODY: Final = 8 * 2**20
 _DOWNLOAD: Final = "/download/"
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
-_IMAGE: Final = "application/octet-stream"
-_TAKEN_FOR_JSON: Final = (_JSON, "application/octet-stream", _TEXT)
+_BYTES: Final = "application/octet-stream"
+_TAKEN_FOR_JSON: Final = (_JSON, _BYTES, _TEXT)
 _ANYBODY: Final = Caller("public", frozenset({"public"}))
 
 Handler = Callable[[Cloud, Call], object]
@@ -129,7 +129,7 @@ class Door:
             answer.request = await request.read()
             if path.startswith(_DOWNLOAD) and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
                 answer.body = self._image(path)
-                answer.type = _IMAGE
+                answer.type = _BYTES
             else:
                 answer.body = self._dispatch(request, route, answer)
         except Refused as refused:
@@ -160,7 +160,7 @@ class Door:
         with cloud.lock:
             token = _token(request.headers)
             caller = cloud.caller(token)
-            if caller is None and route.operation.role == "public" and route.operation.tok:
+            if caller is None and "public" in route.kinds:
                 caller = _ANYBODY
             if caller is None or caller.kind not in route.kinds or not _origin_fits(caller, request, cloud):
                 raise Refused(AUTHENTICATION_FAILED, 403)

@@ -949,3 +949,16 @@ def test_a_second_run_into_the_same_folder_is_refused(cloud: EmulatorThread, pro
     with files.Manifest(provision.out):
         result = provision("DEV1\n")
     assert (result.status, "another run" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("left", [b"{", b"[]", b"\xff", b"{}"])
+def test_a_spoilt_file_of_an_earlier_run_fails_its_device_alone(
+    left: bytes, cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IOTO_ACCOUNT")
+    cloud.cloud.claim_device("DEV1")
+    (provision.out / "DEV1").mkdir(parents=True)
+    (provision.out / "DEV1" / "provision.json").write_bytes(left)
+    result = provision("DEV1\nDEV2\n", "--concurrency", "1")
+    assert (result.status, provision.written()) == (1, {"DEV2"})
+    assert "already claimed by" in provision.entry("DEV1")["error"]
