@@ -1,4 +1,4 @@
-"""The aiohttp session of a client, bound to one event loop, and the deadlines of its calls. Imports errors only."""
+"""The aiohttp session of a client, bound to one event loop, and the deadlines of its calls. Imports floor 0."""
 
 import asyncio
 import math
@@ -8,14 +8,13 @@ from typing import Any, Final
 import aiohttp
 import attrs
 
-from .errors import ClientStateError, InvalidArgumentError
+from .errors import ClientStateError
+from .validation import is_number, must_be
 
 __all__ = ["NO_TIMEOUT", "Pool"]
 
 NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10)
 """aiohttp's own timers cost a tenth of a call; `_Deadlines` does their work. Connecting is rare enough."""
-
-
 _GRAIN: Final = 0.02
 """Seconds between two looks at the deadlines."""
 
@@ -110,35 +109,29 @@ class Pool:
     that two ``asyncio.run`` in a row work.
     """
 
-    borrowed: aiohttp.ClientSession | None = attrs.field(default=None)
-    limit: int = attrs.field(default=100)
-    keepalive: float = attrs.field(default=15.0)
-    ssl: ssl_module.SSLContext | bool = attrs.field(default=True)
+    borrowed: aiohttp.ClientSession | None = attrs.field(
+        default=None,
+        validator=must_be(
+            "an aiohttp.ClientSession",
+            lambda value: value is None or isinstance(value, aiohttp.ClientSession),
+            of="session",
+        ),
+    )
+    limit: int = attrs.field(
+        default=100, validator=must_be("connections above 0", lambda value: type(value) is int and value > 0)
+    )
+    keepalive: float = attrs.field(
+        default=15.0, validator=must_be("seconds from 0", lambda value: is_number(value) and 0 <= value < math.inf)
+    )
+    ssl: ssl_module.SSLContext | bool = attrs.field(
+        default=True,
+        validator=must_be("an ssl.SSLContext", lambda value: value is True or isinstance(value, ssl_module.SSLContext)),
+    )
     loop: asyncio.AbstractEventLoop | None = attrs.field(init=False, default=None)
     """The loop of the open session, None where there is none."""
     session: aiohttp.ClientSession = attrs.field(init=False, repr=False)
     deadlines: _Deadlines = attrs.field(init=False, repr=False)
     _closed: bool = attrs.field(init=False, default=False)
-
-    @borrowed.validator
-    def _check_borrowed(self, _: object, value: object) -> None:
-        if value is not None and not isinstance(value, aiohttp.ClientSession):
-            raise InvalidArgumentError(f"session: expected an aiohttp.ClientSession, got {type(value).__name__}")
-
-    @limit.validator
-    def _check_limit(self, _: object, value: object) -> None:
-        if type(value) is not int or value < 1:
-            raise InvalidArgumentError(f"limit: expected a whole number of connections above 0, got {value!r}")
-
-    @keepalive.validator
-    def _check_keepalive(self, _: object, value: object) -> None:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
-            raise InvalidArgumentError(f"keepalive: expected seconds from 0, got {value!r}")
-
-    @ssl.validator
-    def _check_ssl(self, _: object, value: object) -> None:
-        if value is not True and not isinstance(value, ssl_module.SSLContext):
-            raise InvalidArgumentError(f"ssl: expected an ssl.SSLContext, got {type(value).__name__}")
 
     @property
     def middlewares(self) -> tuple[aiohttp.ClientMiddlewareType, ...]:

@@ -1,4 +1,4 @@
-"""When to try again, and after how long: pure decisions, no clock and no socket. Imports operations and errors.
+"""When to try again, and after how long: pure decisions, no clock and no socket. Imports operations and validation.
 
 Source: architecture rules 5 to 8. A failure is of one of four sorts, an operation of one of three kinds:
 
@@ -13,16 +13,15 @@ DEFINITE           raise   raise       raise
 """
 
 import email.utils
-import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Final
 
 import attrs
 
-from .errors import InvalidArgumentError
 from .operations import Kind
+from .validation import is_number, must_be
 
 __all__ = ["Failure", "RetryPolicy", "failure_of_status", "parse_retry_after"]
 
@@ -68,18 +67,10 @@ def parse_retry_after(value: str | None, now: Callable[[], datetime]) -> float |
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def _whole(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if type(value) is not int or value < 1:
-        raise InvalidArgumentError(f"RetryPolicy: {attribute.name}: expected a whole number from 1, got {value!r}")
-
-
-def _seconds(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if (
-        not isinstance(value, (int, float))
-        or isinstance(value, bool)
-        or not 0 <= value <= (math.inf if attribute.name == "elapsed" else 1e9)
-    ):
-        raise InvalidArgumentError(f"RetryPolicy: {attribute.name}: expected seconds from 0, got {value!r}")
+_OF: Final = "RetryPolicy"
+_whole: Final = must_be("a whole number from 1", lambda value: type(value) is int and value >= 1, of=_OF)
+_budget: Final = must_be("seconds from 0", lambda value: is_number(value) and value >= 0, of=_OF)
+_wait: Final = must_be("seconds from 0", lambda value: is_number(value) and 0 <= value <= 1e9, of=_OF)
 
 
 @attrs.frozen
@@ -93,11 +84,11 @@ class RetryPolicy:
 
     attempts: int = attrs.field(default=4, validator=_whole)
     """How many times a request is sent at most."""
-    elapsed: float = attrs.field(default=60.0, validator=_seconds)
+    elapsed: float = attrs.field(default=60.0, validator=_budget)
     """Seconds since the first attempt after which no further one begins; infinity for no limit."""
-    base: float = attrs.field(default=0.25, validator=_seconds)
+    base: float = attrs.field(default=0.25, validator=_wait)
     """Seconds; upper bound of the first wait."""
-    cap: float = attrs.field(default=8.0, validator=_seconds)
+    cap: float = attrs.field(default=8.0, validator=_wait)
     """Seconds; upper bound of every wait that the service did not ask for."""
 
     def wait(

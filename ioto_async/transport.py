@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypedDict, TypeVar
+from typing import Final, TypedDict, TypeVar
 
 import aiohttp
 import attrs
@@ -46,6 +46,7 @@ from .errors import (
 from .operations import Kind, Operation
 from .pool import NO_TIMEOUT, Pool
 from .retry import Failure, RetryPolicy, failure_of_status, parse_retry_after
+from .validation import must_be
 
 __all__ = ["Attempt", "CallOptions", "Transport", "TransportOptions", "with_retries"]
 
@@ -105,34 +106,26 @@ def _check_timeout(value: float | None) -> float | None:
     raise InvalidArgumentError(f"timeout: expected seconds above 0, or None, got {value!r}")
 
 
-def _valid(expected: str, fits: Callable[[Any], bool]) -> Callable[[object, "attrs.Attribute[Any]", object], None]:
-    def validate(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-        if not fits(value):
-            raise InvalidArgumentError(f"{attribute.name}: expected {expected}, got {type(value).__name__} {value!r}")
-
-    return validate
-
-
 @attrs.frozen(kw_only=True)
 class TransportOptions:
     """How calls are sent; see `ioto_async.client.CallerOptions` for the meaning of each."""
 
     retry: RetryPolicy = attrs.field(
-        factory=RetryPolicy, validator=_valid("a RetryPolicy", lambda value: isinstance(value, RetryPolicy))
+        factory=RetryPolicy, validator=must_be("a RetryPolicy", lambda value: isinstance(value, RetryPolicy))
     )
     timeout: float | None = attrs.field(default=30.0, converter=_check_timeout)
     headers: dict[str, str] = attrs.field(factory=dict, converter=check_headers)
     middlewares: Sequence[aiohttp.ClientMiddlewareType] = attrs.field(
         default=(),
-        validator=_valid(
+        validator=must_be(
             "aiohttp client middlewares", lambda value: isinstance(value, (list, tuple)) and all(map(callable, value))
         ),
     )
     observer: Callable[[Attempt], None] | None = attrs.field(
-        default=None, validator=_valid("a callable", lambda value: value is None or callable(value))
+        default=None, validator=must_be("a callable", lambda value: value is None or callable(value))
     )
     max_reply: int = attrs.field(
-        default=16 << 20, validator=_valid("bytes above 0", lambda value: type(value) is int and value > 0)
+        default=16 << 20, validator=must_be("bytes above 0", lambda value: type(value) is int and value > 0)
     )
 
 

@@ -18,6 +18,7 @@ FLOORS = {
     "models": 0,
     "errors": 0,
     "config": 0,
+    "validation": 0,
     "_version": 0,
     "operations": 1,
     "retry": 1,

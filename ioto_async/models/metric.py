@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 
-from ..errors import InvalidArgumentError
+from ..validation import is_number, must_be
 
 __all__ = ["DatabaseQuery", "Metric", "MetricList", "MetricQuery", "Point", "Statistic"]
 
@@ -60,38 +60,19 @@ class MetricList:
     extra: dict[str, Any] = attrs.field(factory=dict)
 
 
-def _text(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise _refusal(attribute, "a string that is not empty", value)
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
-def _name(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if value is not None:
-        _text(_, attribute, value)
-
-
-def _flag(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if not isinstance(value, bool):
-        raise _refusal(attribute, "True or False", value)
-
-
-def _count(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if value is not None and (type(value) is not int or value < 1):
-        raise _refusal(attribute, "a whole number above 0", value)
-
-
-def _seconds(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
-        raise _refusal(attribute, "seconds above 0", value)
-
-
-def _mapping(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise _refusal(attribute, "a mapping", value)
-
-
-def _refusal(attribute: "attrs.Attribute[Any]", expected: str, value: object) -> InvalidArgumentError:
-    return InvalidArgumentError(f"metric/fetch: {attribute.name}: expected {expected}, got {value!r}")
+_OF: Final = "metric/fetch"
+_text: Final = must_be("a string that is not empty", _is_text, of=_OF)
+_name: Final = must_be("a string that is not empty", lambda value: value is None or _is_text(value), of=_OF)
+_flag: Final = must_be("True or False", lambda value: isinstance(value, bool), of=_OF)
+_count: Final = must_be(
+    "a whole number above 0", lambda value: value is None or (type(value) is int and value > 0), of=_OF
+)
+_seconds: Final = must_be("seconds above 0", lambda value: is_number(value) and 0 < value < math.inf, of=_OF)
+_mapping: Final = must_be("a mapping", lambda value: isinstance(value, Mapping), of=_OF)
 
 
 @attrs.frozen
