@@ -24,6 +24,7 @@ __all__ = ["Door", "Received"]
 
 _LOG: Final = logging.getLogger(__name__)
 _MAX_BODY: Final = 8 * 2**20
+_MAX_MESSAGE: Final = 500
 _DOWNLOAD: Final = "/download/"
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
@@ -86,7 +87,9 @@ class _Answer:
     request: bytes = b""
 
     def refuse(self, status: int, message: str) -> None:
-        self.status, self.body, self.type = status, message.encode(), _TEXT
+        # Messages may show what was sent, line ends and all.
+        line = "".join(letter if letter.isprintable() else " " for letter in message[:_MAX_MESSAGE])
+        self.status, self.body, self.type = status, line.encode(), _TEXT
 
 
 class Door:

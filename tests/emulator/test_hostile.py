@@ -150,6 +150,14 @@ async def test_a_client_that_leaves_in_the_middle_does_no_harm(
     assert not caplog.records
 
 
+async def test_a_refusal_is_one_line_whatever_it_shows(post: Post) -> None:
+    reply = await post("/tok/generic/get", {"_type": "a\nb\x00" + 10_000 * "c"})
+    assert reply.status == 400
+    assert reply.text.startswith('Cannot find model "a b c')
+    assert reply.text.isprintable()
+    assert len(reply.text) <= 500
+
+
 @pytest.fixture(scope="module")
 def thread() -> Iterator[EmulatorThread]:
     with EmulatorThread() as emulator:
