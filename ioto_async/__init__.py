@@ -12,29 +12,49 @@ from ._version import __version__
 from .errors import *  # noqa: F403
 
 if TYPE_CHECKING:
+    from .attempt import Attempt
+    from .auth import AccessToken
     from .client import BuilderClient, IotoClient
-    from .models import DatabaseQuery, MetricQuery
+    from .cognito import CognitoLogin
+    from .controllers.provision import FetchedUpdate
+    from .models import JSON, DatabaseQuery, MetricQuery, Range, Widget, WidgetAction
     from .retry import RetryPolicy
-    from .transport import Attempt
+    from .transfer import Transfer
 
 __all__ = [
+    "JSON",
+    "AccessToken",
     "Attempt",
     "BuilderClient",
+    "CognitoLogin",
     "DatabaseQuery",
+    "FetchedUpdate",
     "IotoClient",
     "MetricQuery",
+    "Range",
     "RetryPolicy",
+    "Transfer",
+    "Widget",
+    "WidgetAction",
     "__version__",
 ]
 __all__ += errors.__all__
 
 _LAZY: Final = {
-    "Attempt": "transport",
+    "JSON": "models",
+    "AccessToken": "auth",
+    "Attempt": "attempt",
     "BuilderClient": "client",
+    "CognitoLogin": "cognito",
     "DatabaseQuery": "models",
+    "FetchedUpdate": "controllers.provision",
     "IotoClient": "client",
     "MetricQuery": "models",
+    "Range": "models",
     "RetryPolicy": "retry",
+    "Transfer": "transfer",
+    "Widget": "models",
+    "WidgetAction": "models",
 }
 
 

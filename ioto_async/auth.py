@@ -5,27 +5,54 @@ and a login access token with an ``Origin`` header on the bare path.
 """
 
 import asyncio
+import logging
+import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from yarl import URL
 
 from .body import RequestBody
 from .config import check_origin, check_token
 from .errors import InvalidArgumentError, TokenProviderError
+from .validation import is_number, must_be
 
-__all__ = ["Auth", "LoginAuth", "NoAuth", "TokenAuth", "TokenProvider"]
+__all__ = ["AccessToken", "Auth", "LoginAuth", "NoAuth", "TokenAuth", "TokenProvider"]
 
-TokenProvider = Callable[[], Awaitable[str]]
-"""Gives a login access token that is valid now; asked again after an authentication failure."""
+logger = logging.getLogger("ioto_async")
+
+
+@attrs.frozen
+class AccessToken:
+    """A login access token, and how long it is good for."""
+
+    value: str = attrs.field(repr=False)
+    """The token."""
+    lifetime: float | None = attrs.field(
+        default=None,
+        validator=must_be(
+            "seconds above 0, or None",
+            lambda value: value is None or (is_number(value) and 0 < value < math.inf),
+            of="AccessToken",
+        ),
+    )
+    """Seconds from the moment it was asked for; None if that is not known."""
+
+
+TokenProvider = Callable[[], Awaitable[str | AccessToken]]
+"""Gives a login access token that is valid now; asked again before it expires, and after an authentication failure."""
 
 _REFUSED: Final = (401, 403)
 _PATIENCE: Final = 1.0
 """Seconds that a provider has to end when its client is closed."""
 _SHORTEST: Final = 4
 """Characters of a token that is looked for in texts."""
+_MARGIN: Final = 60.0
+"""Seconds before its end at which a token is renewed, or a tenth of its lifetime if that is less."""
 _DISCARD_LIMIT: Final = 1 << 16
 """Bytes of a refused reply that are read to keep its connection; beyond that closing is cheaper."""
 
@@ -50,6 +77,10 @@ class Auth:
     def pinned(self, base: URL) -> "Middleware":
         """The middleware that sends these credentials to the origin of *base* and nowhere else."""
         return Middleware(self, base)
+
+    def is_due(self) -> bool:
+        """Whether it is time to `ask`."""
+        return not self.headers
 
     async def ask(self) -> Mapping[str, str]:
         """Get new ``headers``.
@@ -114,14 +145,17 @@ class LoginAuth(Auth):
     Args:
         token: an access token, or an async callable that gives one; only the latter can follow an expiry.
         origin: domain of the device app, such as ``app.ioto.me``.
+        clock: gives seconds, to know when a token is about to expire.
 
     Raises:
         InvalidArgumentError: the token or the origin cannot stand in a header.
     """
 
-    __slots__ = ("_origin", "_provider", "_refresh", "_tokens")
+    __slots__ = ("_clock", "_due", "_expires", "_origin", "_provider", "_refresh", "_tokens")
 
-    def __init__(self, token: str | TokenProvider, *, origin: str) -> None:
+    def __init__(self, token: str | TokenProvider, *, origin: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due = self._expires = math.inf
         self._origin = check_origin(origin)
         self._provider = token
         self._refresh: asyncio.Task[Mapping[str, str]] | None = None
@@ -139,6 +173,9 @@ class LoginAuth(Auth):
         self._tokens.append(check_token(token, "login"))
         return {"Authorization": self._tokens[-1], "Origin": self._origin}
 
+    def is_due(self) -> bool:
+        return not self.headers or self._clock() >= self._due
+
     async def ask(self) -> Mapping[str, str]:
         # One question at a time: all callers that need a token wait for the same answer.
         task = self._refresh
@@ -146,21 +183,36 @@ class LoginAuth(Auth):
             task = self._refresh = asyncio.create_task(self._fetch())
         try:
             # Shielded: a caller that is cancelled must not cancel the others.
-            self.headers = await asyncio.shield(task)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
             caller = asyncio.current_task()
             if not task.cancelled() or (caller is not None and caller.cancelling()):
                 raise
             raise TokenProviderError("the provider of login tokens was cancelled", operation="", sent=False) from None
         except Exception as error:
-            # Only our own text is shown: the provider's may hold the credentials that it works with.
-            reason = str(error) if isinstance(error, InvalidArgumentError) else f"raised {type(error).__name__}"
-            raise TokenProviderError(f"the provider of login tokens: {reason}", operation="", sent=False) from error
-        return self.headers
+            # Each caller gets an error of its own, as it tells of the caller's operation.
+            raise TokenProviderError(_reason(error), operation="", sent=False) from error
 
     async def _fetch(self) -> Mapping[str, str]:
         assert not isinstance(self._provider, str)  # else nothing is asked for
-        return self._carry(await self._provider())
+        began = self._clock()
+        try:
+            answer = await self._provider()
+            token, lifetime = (answer.value, answer.lifetime) if isinstance(answer, AccessToken) else (answer, None)
+            headers = self._carry(token)
+        except Exception as error:
+            if not self.headers or self._clock() >= self._expires:
+                raise
+            self._due = self._expires  # what we have is good until then
+            logger.warning("an early renewal failed: %s", _reason(error))
+            return self.headers
+        self.headers = headers
+        if lifetime is None:
+            self._due = self._expires = math.inf
+        else:
+            self._expires = began + lifetime
+            self._due = self._expires - min(_MARGIN, lifetime / 10)
+        return headers
 
     def forget(self, refused: Mapping[str, str]) -> None:
         if self.headers is refused:  # else another call was quicker, and its token is the one to try
@@ -176,6 +228,15 @@ class LoginAuth(Auth):
         for token in self._tokens:
             text = _masked(text, token)
         return text
+
+
+def _reason(error: Exception) -> str:
+    # Only our own text is shown: the provider's may hold the credentials that it works with.
+    if isinstance(error, TokenProviderError):
+        text = error.message
+    else:
+        text = str(error) if isinstance(error, InvalidArgumentError) else f"raised {type(error).__name__}"
+    return f"the provider of login tokens: {text}"
 
 
 def _masked(text: str, token: str) -> str:
@@ -204,7 +265,7 @@ class Middleware:
 
     async def _renewing(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         auth = self._auth
-        headers = auth.headers or await auth.ask()
+        headers = await auth.ask() if auth.is_due() else auth.headers
         _add(request, headers)
         response = await handler(request)
         if response.status in _REFUSED:

@@ -1,33 +1,51 @@
 """The session managers: one pool, its credentials, and a namespace for each controller. Imports floors 0 to 3."""
 
+import functools
 import os
+import re
 import ssl as ssl_module
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Final, Self, TypedDict, Unpack
 
 import aiohttp
 import attrs
 from yarl import URL
 
+from . import decoding
+from .attempt import Attempt
 from .auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
-from .config import BUILDER_URL, Settings, check_account, parse_endpoint
+from .cognito import CognitoLogin
+from .config import BUILDER_URL, Settings, check_account, check_token, parse_endpoint
 from .controllers import (
+    AccountController,
     ActionController,
+    AlertController,
     BuilderDeviceController,
+    BuilderMetricController,
+    BuilderTestController,
+    DashboardController,
     DeviceController,
+    FileController,
     GenericController,
+    ManagerController,
     MetricController,
     ProvisionController,
     StoreController,
     TestController,
+    UserController,
 )
+from .controllers.base import mqtt_only, warn_of_legacy
 from .errors import InvalidArgumentError
+from .models import JSON
+from .operations import BUILDER, IOTO, MQTT, Kind, Operation, Reply
 from .pool import Pool
 from .retry import RetryPolicy
-from .transport import Attempt, Transport, TransportOptions, with_retries
+from .transport import CallOptions, Transport, TransportOptions, with_retries
 
 __all__ = ["BuilderClient", "CallerOptions", "ClientOptions", "IotoClient"]
+
+_NAME: Final = re.compile(r"[a-z][A-Za-z0-9]*/[a-z][A-Za-z0-9]*")
 
 
 class CallerOptions(TypedDict, total=False):
@@ -66,6 +84,8 @@ class ClientOptions(CallerOptions, total=False):
 class _Client:
     """A pool and how to send through it. Clones share the pool and do not close it."""
 
+    _known: ClassVar[Mapping[str, Operation]]
+    _transport: Transport
     _pool: Pool
     _options: TransportOptions
     _auth: Auth
@@ -80,7 +100,7 @@ class _Client:
         pool = {name: rest.pop(name) for name in ("limit", "keepalive", "ssl") if name in rest}
         if borrowed is not None and pool:
             raise InvalidArgumentError(f"{min(pool)}: a borrowed session has its own pool settings")
-        self._pool = Pool(borrowed=borrowed, **pool)
+        self._pool = Pool(borrowed=borrowed, allow_http=self._allow_http, **pool)
         self._owner = self._owns_auth = True
         self._options = _evolved(TransportOptions(), rest)
 
@@ -106,6 +126,60 @@ class _Client:
         if self._owns_auth:
             await self._auth.close()
 
+    def call(
+        self,
+        name: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        query: Mapping[str, object] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Coroutine[Any, Any, JSON]:
+        """Call any operation by its path: ``await client.call("device/get", {"id": "M72DANY8BZ"})``.
+
+        Nothing is added to the body, the client's account neither. A documented operation is checked and retried as by
+        its method; any other is taken for one that must not be sent twice.
+
+        Args:
+            name: ``controller/action``.
+            body: members by wire name.
+            query: members of the query string.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Returns:
+            The JSON value as it came; text where the reply is text, and None where it is empty.
+
+        Raises:
+            MqttOnlyError: devices call it over MQTT.
+            InBandError: the reply is a 200 with nothing but an ``error``.
+        """
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidArgumentError(f"call: expected controller/action such as device/get, got {name!r}")
+        for argument, members in (("body", body), ("query", query)):
+            if members is not None and not isinstance(members, Mapping):
+                raise InvalidArgumentError(f"{name}: {argument}: expected a mapping, got {type(members).__name__}")
+        operation = self._known.get(name) or _unknown(name)
+        if operation in MQTT.values():
+            raise mqtt_only(operation)
+        if operation.instead:
+            warn_of_legacy(operation)
+        query = _with_counts(operation, query or {})
+        return self._transport.call(operation, decoding.anything, body or {}, options, query)
+
+
+@functools.cache
+def _unknown(name: str) -> Operation:
+    """A row for what is not documented; always the same for one *name*, as a transport keeps URLs by row."""
+    return Operation(name, "", Kind.ONCE, Reply.OBJECT, (), (), open=True, tok=True, instead="")
+
+
+def _with_counts(operation: Operation, query: Mapping[str, object]) -> Mapping[str, object]:
+    """*query* with numbers for its counts, which may have been taken from a query string and so be text."""
+    counts = {field.name for field in operation.query if field.type == "count"}
+    return {
+        name: int(value) if name in counts and isinstance(value, str) and value.isdecimal() else value
+        for name, value in query.items()
+    }
+
 
 def _evolved(options: TransportOptions, changes: Mapping[str, Any]) -> TransportOptions:
     known = attrs.fields_dict(TransportOptions).keys()
@@ -118,37 +192,52 @@ class BuilderClient(_Client):
     """The Builder, where devices register before they are claimed.
 
     Args:
-        url: base URL; by default ``IOTO_BUILDER``, and without it the vendor's.
-        token: BuilderAPI token; not needed for ``device.register``, which goes with the product token.
+        url: base URL; ``IOTO_BUILDER`` by default, and without it the vendor's. A path in it is kept.
+        token: BuilderAPI token; ``BUILDER_TOKEN`` by default. Public operations need none, and ``device.register``
+            goes with the product token.
+        environ: where the defaults come from.
         options: see `ClientOptions`.
 
     Attributes:
-        device: the Device controller of the Builder.
+        device: devices, claimed or not: register, look up, remove.
+        metric: metrics of the Builder's own.
+        test: calls that change nothing.
 
     Raises:
-        InvalidArgumentError: an argument does not fit.
+        InvalidArgumentError: an argument or a variable does not fit.
     """
 
-    device: BuilderDeviceController
+    _known = BUILDER
 
-    def __init__(self, url: str | None = None, *, token: str | None = None, **options: Unpack[ClientOptions]) -> None:
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        token: str | None = None,
+        environ: Mapping[str, str] = os.environ,
+        **options: Unpack[ClientOptions],
+    ) -> None:
+        settings = Settings.from_env(environ)
         self._configure(options)
-        if url is None:
-            url = Settings.from_env().builder or BUILDER_URL
-        self._base = parse_endpoint(url, name="builder", allow_http=self._allow_http)
-        self._auth = NoAuth() if token is None else TokenAuth(token)
+        self._base = parse_endpoint(
+            _first(url, settings.builder, BUILDER_URL), name="builder", allow_http=self._allow_http
+        )
+        self._auth = _builder_auth(token if token is not None else settings.builder_token)
         self._connect()
 
     @classmethod
-    def _sharing(cls, client: "IotoClient", base: URL) -> Self:
+    def _sharing(cls, client: "IotoClient", base: URL, auth: Auth) -> Self:
         builder = cls.__new__(cls)
         builder._share(client)
-        builder._base, builder._auth = base, NoAuth()
+        builder._base, builder._auth = base, auth
         builder._connect()
         return builder
 
     def _connect(self) -> None:
-        self.device = BuilderDeviceController(Transport(self._pool, self._base, self._auth, self._options), None)
+        transport = self._transport = Transport(self._pool, self._base, self._auth, self._options)
+        self.device = BuilderDeviceController(transport, None)
+        self.metric = BuilderMetricController(transport, None)
+        self.test = BuilderTestController(transport, None)
 
     def __repr__(self) -> str:
         return f"BuilderClient({str(self._base)!r}, auth={self._auth!r})"
@@ -166,39 +255,40 @@ class IotoClient(_Client):
 
     Args:
         api: base URL of the device cloud; ``IOTO_API`` by default. A path in it is kept.
-        token: CloudAPI or device token; ``IOTO_TOKEN`` by default.
+        token: CloudAPI or device token; ``IOTO_TOKEN`` by default. Without it, a user is signed in by Cognito as
+            ``IOTO_COGNITO``, ``IOTO_CLIENT_ID``, ``IOTO_USERNAME`` and ``IOTO_PASSWORD`` say.
         bearer: send ``bearer <token>`` instead of the token alone.
         login: login access token, or an async callable that gives one, instead of *token*.
         origin: domain of the device app, for *login*; ``IOTO_HOST`` by default.
         account_id: account that calls act for where they can name one; ``IOTO_ACCOUNT`` by default.
         builder: base URL of the Builder; ``IOTO_BUILDER`` by default, and without it the vendor's.
+        builder_token: BuilderAPI token; ``BUILDER_TOKEN`` by default. Without one, ``builder`` has public operations
+            alone.
         environ: where the defaults come from.
         options: see `ClientOptions`.
 
     Attributes:
         account_id: see above.
+        account: accounts, which own devices and users.
         action: automations.
+        alert: what automations found worth telling.
+        dashboard: pages of widgets.
         device: devices: claim, provision, release.
+        file: files of an account.
         generic: items of any database model.
+        manager: device managers, which are apps.
         metric: metrics.
         provision: certificates and updates.
         store: values by key.
         test: a sign of life.
+        user: users of an account, and their sign-in.
         builder: a `BuilderClient` that shares the pool.
 
     Raises:
         InvalidArgumentError: an argument or a variable does not fit.
     """
 
-    account_id: str | None
-    action: ActionController
-    device: DeviceController
-    generic: GenericController
-    metric: MetricController
-    provision: ProvisionController
-    store: StoreController
-    test: TestController
-    builder: BuilderClient
+    _known: ClassVar[Mapping[str, Operation]] = {**MQTT, **IOTO}
 
     def __init__(
         self,
@@ -210,6 +300,7 @@ class IotoClient(_Client):
         origin: str | None = None,
         account_id: str | None = None,
         builder: str | None = None,
+        builder_token: str | None = None,
         environ: Mapping[str, str] = os.environ,
         **options: Unpack[ClientOptions],
     ) -> None:
@@ -221,11 +312,11 @@ class IotoClient(_Client):
         self._builder_base = parse_endpoint(
             _first(builder, settings.builder, BUILDER_URL), name="builder", allow_http=self._allow_http
         )
+        self._builder_auth = _builder_auth(builder_token if builder_token is not None else settings.builder_token)
         self._origin = origin if origin is not None else settings.origin
         if token is None and login is None:
-            if settings.token is None:
-                raise InvalidArgumentError("token: no credentials: give token or login, or set IOTO_TOKEN")
             token = settings.token
+            login = _login_of(settings, options.get("ssl")) if token is None else None
         self._auth = _make_auth(token, login, self._origin, bearer=bearer)
         self.account_id = check_account(account_id if account_id is not None else settings.account_id)
         self._connect()
@@ -252,6 +343,7 @@ class IotoClient(_Client):
         login: str | TokenProvider | None = None,
         origin: str | None = None,
         account_id: str | None = None,
+        builder_token: str | None = None,
         retries: int | None = None,
         **changes: Unpack[CallerOptions],
     ) -> Self:
@@ -266,6 +358,7 @@ class IotoClient(_Client):
             login: other credentials, as for the class.
             origin: as for the class; with *login*.
             account_id: another account.
+            builder_token: another BuilderAPI token.
             retries: further attempts after the first.
             changes: ``timeout``, ``retry``, ``headers`` (added to the present ones), ``middlewares``, ``observer``,
                 ``max_reply``.
@@ -277,6 +370,7 @@ class IotoClient(_Client):
         clone._share(self)
         clone._base, clone._builder_base = self._base, self._builder_base
         clone._auth = self._auth
+        clone._builder_auth = self._builder_auth if builder_token is None else _builder_auth(builder_token)
         clone._origin = origin if origin is not None else self._origin
         clone.account_id = check_account(account_id if account_id is not None else self.account_id)
         if token is not None or login is not None:
@@ -296,15 +390,22 @@ class IotoClient(_Client):
         return clone
 
     def _connect(self) -> None:
-        transport = Transport(self._pool, self._base, self._auth, self._options)
-        self.action = ActionController(transport, self.account_id)
-        self.device = DeviceController(transport, self.account_id)
-        self.generic = GenericController(transport, self.account_id)
-        self.metric = MetricController(transport, self.account_id)
-        self.provision = ProvisionController(transport, self.account_id)
-        self.store = StoreController(transport, self.account_id)
-        self.test = TestController(transport, self.account_id)
-        self.builder = BuilderClient._sharing(self, self._builder_base)
+        transport = self._transport = Transport(self._pool, self._base, self._auth, self._options)
+        account_id = self.account_id
+        self.account = AccountController(transport, account_id)
+        self.action = ActionController(transport, account_id)
+        self.alert = AlertController(transport, account_id)
+        self.dashboard = DashboardController(transport, account_id)
+        self.device = DeviceController(transport, account_id)
+        self.file = FileController(transport, account_id)
+        self.generic = GenericController(transport, account_id)
+        self.manager = ManagerController(transport, account_id)
+        self.metric = MetricController(transport, account_id)
+        self.provision = ProvisionController(transport, account_id)
+        self.store = StoreController(transport, account_id)
+        self.test = TestController(transport, account_id)
+        self.user = UserController(transport, account_id)
+        self.builder = BuilderClient._sharing(self, self._builder_base, self._builder_auth)
 
     def __repr__(self) -> str:
         return f"IotoClient({str(self._base)!r}, auth={self._auth!r}, account_id={self.account_id!r})"
@@ -312,6 +413,26 @@ class IotoClient(_Client):
 
 def _first(*values: str | None) -> str:
     return next(value for value in values if value is not None)
+
+
+def _builder_auth(token: str | None) -> Auth:
+    return NoAuth() if token is None else TokenAuth(check_token(token, "builder_token"))
+
+
+def _login_of(settings: Settings, ssl: ssl_module.SSLContext | None) -> CognitoLogin:
+    """The sign-in that the environment says, where it has no token.
+
+    Raises:
+        InvalidArgumentError: it has none either, or half of one.
+    """
+    endpoint, client_id = settings.cognito, settings.client_id
+    username, password = settings.username, settings.password
+    if endpoint is None:
+        raise InvalidArgumentError("token: no credentials: give token or login, or set IOTO_TOKEN or IOTO_COGNITO")
+    if client_id is None or username is None or password is None:
+        name = "IOTO_CLIENT_ID" if client_id is None else "IOTO_USERNAME" if username is None else "IOTO_PASSWORD"
+        raise InvalidArgumentError(f"{name}: not set, and IOTO_COGNITO needs it")
+    return CognitoLogin(endpoint, client_id, username, password, ssl=ssl)
 
 
 def _make_auth(

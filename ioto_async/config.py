@@ -10,7 +10,16 @@ from yarl import URL
 
 from .errors import InvalidArgumentError
 
-__all__ = ["BUILDER_URL", "Settings", "check_account", "check_headers", "check_origin", "check_token", "parse_endpoint"]
+__all__ = [
+    "BUILDER_URL",
+    "Settings",
+    "check_account",
+    "check_headers",
+    "check_origin",
+    "check_signed_url",
+    "check_token",
+    "parse_endpoint",
+]
 
 BUILDER_URL: Final = "https://api.admin.embedthis.com/api"
 """Base URL of the Builder (reference, section 1)."""
@@ -18,7 +27,7 @@ BUILDER_URL: Final = "https://api.admin.embedthis.com/api"
 
 @attrs.frozen
 class Settings:
-    """What the environment says; the names are the vendor's own (wire examples, section 2)."""
+    """What the environment says; the names are the vendor's own."""
 
     api: str | None
     """``IOTO_API``: base URL of the device cloud."""
@@ -30,11 +39,32 @@ class Settings:
     """``IOTO_BUILDER``: base URL of the Builder."""
     origin: str | None
     """``IOTO_HOST``: domain of the device app, sent as ``Origin`` with login tokens."""
+    builder_token: str | None = attrs.field(repr=False)
+    """``BUILDER_TOKEN``: BuilderAPI token."""
+    cognito: str | None
+    """``IOTO_COGNITO``: URL of the Cognito service that login tokens are from."""
+    client_id: str | None
+    """``IOTO_CLIENT_ID``: key of the app client there."""
+    username: str | None
+    """``IOTO_USERNAME``: user name."""
+    password: str | None = attrs.field(repr=False)
+    """``IOTO_PASSWORD``: password."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read *environ*; a variable that is unset or empty gives None."""
-        names = ("IOTO_API", "IOTO_TOKEN", "IOTO_ACCOUNT", "IOTO_BUILDER", "IOTO_HOST")
+        names = (
+            "IOTO_API",
+            "IOTO_TOKEN",
+            "IOTO_ACCOUNT",
+            "IOTO_BUILDER",
+            "IOTO_HOST",
+            "BUILDER_TOKEN",
+            "IOTO_COGNITO",
+            "IOTO_CLIENT_ID",
+            "IOTO_USERNAME",
+            "IOTO_PASSWORD",
+        )
         return cls(*(environ.get(name) or None for name in names))
 
 
@@ -78,6 +108,31 @@ def parse_endpoint(value: str, *, name: str = "api", allow_http: bool = False) -
     if path.endswith("/tok"):
         raise InvalidArgumentError(f"{name}: leave out /tok, the client adds it where the token needs it")
     return url.with_path(path or "/", encoded=True)
+
+
+def check_signed_url(value: str, *, allow_http: bool = False) -> URL:
+    """Return the URL *value*, that a service has given to transfer one file with, exactly as it is.
+
+    Args:
+        value: the URL; a signature may cover its every character.
+        allow_http: accept plain http for a host that is not loopback.
+
+    Raises:
+        InvalidArgumentError: no absolute http(s) URL; http beyond loopback; user-info or fragment. The text does not
+            show it: whoever has the URL can use it.
+    """
+    try:
+        url = URL(value, encoded=True)
+        fits = value.isascii() and value.isprintable() and " " not in value and bool(url.host and url.port)
+    except ValueError:
+        fits = False
+    if not fits or url.scheme not in ("http", "https") or url.raw_user is not None or url.raw_password is not None:
+        raise InvalidArgumentError("expected an absolute https URL without user-info")
+    if url.raw_fragment:
+        raise InvalidArgumentError("the URL has a fragment")
+    if url.scheme == "http" and not allow_http and not _is_loopback(url.host or ""):
+        raise InvalidArgumentError(f"{url.host} is not a loopback address: expected https")
+    return url
 
 
 def _is_loopback(host: str) -> bool:

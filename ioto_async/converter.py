@@ -14,7 +14,7 @@ from cattrs import Converter
 
 from .errors import InvalidArgumentError
 
-__all__ = ["Mismatch", "converter", "epoch_ms", "iso"]
+__all__ = ["Mismatch", "converter", "epoch_ms", "iso", "members_of"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MILLISECONDS: Final = 1e11
@@ -142,6 +142,12 @@ def _members(cls: type[Any]) -> dict[str, "attrs.Attribute[Any]"]:
     """The attributes of *cls* by wire name, without ``extra``."""
     fields = attrs.fields(attrs.resolve_types(get_origin(cls) or cls))
     return {_wire_name(field): field for field in fields if field.name != "extra"}
+
+
+def members_of(record: Any) -> dict[str, Any]:
+    """What *record* holds, by wire name, and not converted itself; None leaves a member out."""
+    held = {name: getattr(record, field.name) for name, field in _members(type(record)).items()}
+    return {name: value for name, value in held.items() if value is not None} | getattr(record, "extra", {})
 
 
 def _structure_record(cls: type[Any], converter: Converter) -> Callable[[object, object], Any]:

@@ -4,14 +4,15 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
+import attrs
 import orjson
 
 from .converter import Mismatch, converter
 from .errors import DecodeError, DeviceBlockedError, InBandError, NotFoundError, one_line
-from .models import Cursor, Page
+from .models import JSON, Cursor, Page
 from .operations import Operation
 
-__all__ = ["Decoder", "nothing", "paged", "plain", "record", "result", "string", "text"]
+__all__ = ["Decoder", "anything", "nothing", "paged", "plain", "record", "result", "string", "text", "whole_number"]
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ Decoder = Callable[[Operation, bytes], T]
 
 _OBJECT: Final[Callable[[Any, Any], dict[str, Any]]] = converter.get_structure_hook(dict[str, Any])
 _TEXT: Final[Callable[[Any, Any], str]] = converter.get_structure_hook(str)
+_WHOLE: Final[Callable[[Any, Any], int]] = converter.get_structure_hook(int)
 
 
 def record(cls: type[T], *, must_exist: bool = False) -> Decoder[T]:
@@ -30,11 +32,12 @@ def record(cls: type[T], *, must_exist: bool = False) -> Decoder[T]:
     answers for no match is not documented.
     """
     structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
+    own_data = _has_data(cls)
 
     def decode(operation: Operation, data: bytes) -> T:
         if must_exist and not data.strip():
             raise _not_found(operation)
-        value, steps = _unwrap(_loads(operation, data))
+        value, steps = _unwrap(_loads(operation, data), own_data)
         if must_exist and not value and value in (None, {}, []):
             raise _not_found(operation)
         return _structured(operation, structure, value, cls, steps)
@@ -48,11 +51,12 @@ def result(cls: type[T], *, may_be_empty: bool = False) -> Decoder[T]:
     With *may_be_empty* a reply without a body is one without members.
     """
     structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
+    own_data = _has_data(cls)
 
     def decode(operation: Operation, data: bytes) -> T:
         if may_be_empty and not data.strip():
             data = b"{}"
-        value, steps = _unwrap(_loads(operation, data))
+        value, steps = _unwrap(_loads(operation, data), own_data)
         if type(value) is dict and (value.get("error") or ("delay" in value and value.keys() <= _FAILURE)):
             raise _in_band(operation, value)
         return _structured(operation, structure, value, cls, steps)
@@ -97,6 +101,12 @@ def string(operation: Operation, data: bytes) -> str:
     return _structured(operation, _TEXT, _loads(operation, data), str, ())
 
 
+def whole_number(operation: Operation, data: bytes) -> int:
+    """Decode a bare number without a fraction."""
+    value, steps = _unwrap(_loads(operation, data))
+    return _structured(operation, _WHOLE, value, int, steps)
+
+
 def text(operation: Operation, data: bytes) -> str:
     """Decode a body that is plain text; white space around it is not part of it."""
     return data.decode("utf-8", "replace").strip()
@@ -107,6 +117,24 @@ def nothing(operation: Operation, data: bytes) -> None:
     if b"error" in data:
         with contextlib.suppress(DecodeError):
             _loads(operation, data)
+
+
+def anything(operation: Operation, data: bytes) -> JSON:
+    """Decode a reply as it came: its JSON value, None for an empty body, and text where it is text.
+
+    Only what begins as neither JSON nor HTML does is taken for text; white space around it is not part of it.
+    """
+    start = data.lstrip()[:1]
+    if not start:
+        return None
+    try:
+        value: JSON = _loads(operation, data)
+    except DecodeError:
+        if start not in b'{["<':
+            with contextlib.suppress(UnicodeDecodeError):
+                return data.decode().strip()
+        raise
+    return value
 
 
 def _loads(operation: Operation, data: bytes) -> Any:
@@ -132,12 +160,20 @@ _FAILURE: Final = frozenset({"error", "message", "delay", "name", "context"})
 _ENVELOPE: Final = frozenset({"data", "next", "prev", "paged", "count", "schema"})
 
 
-def _unwrap(value: Any) -> tuple[Any, Sequence[str | int]]:
+def _has_data(cls: type[Any]) -> bool:
+    """Whether records of *cls* have a member ``data`` of their own."""
+    return "data" in attrs.fields_dict(cls)
+
+
+def _unwrap(value: Any, own_data: bool = False) -> tuple[Any, Sequence[str | int]]:
     """The record in *value*, and the steps to it, innermost first.
 
-    A record comes bare or as the ``data`` of an envelope; the vendor's own pages disagree (reference, section 5).
+    A record comes bare or as the ``data`` of an envelope; the vendor's own pages disagree (reference, section 5). With
+    *own_data* a ``data`` that is text belongs to the record.
     """
     if type(value) is not dict or "data" not in value or not value.keys() <= _ENVELOPE:
+        return value, ()
+    if own_data and type(value["data"]) is str:
         return value, ()
     value = value["data"]
     if type(value) is list and len(value) == 1:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from .converter import converter, epoch_ms, iso
+from .converter import converter, epoch_ms, iso, members_of
 from .errors import InvalidArgumentError
 from .operations import Field, Operation
 
@@ -38,6 +38,7 @@ def query(operation: Operation, members: Mapping[str, object]) -> dict[str, str]
     Raises:
         InvalidArgumentError: a member is of the wrong type, or no JSON; the text names it.
     """
+    members = {name: value for name, value in members.items() if value is not None}
     members = _checked(operation, operation.query, members)
     _dumps(operation, members)  # refuses what is no JSON
     return {
@@ -77,10 +78,11 @@ def _is_cursor(value: object) -> bool:
 
 _CHECKS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "string": ("a string that is not empty", lambda value: isinstance(value, str) and bool(value)),
+    "base64": ("a string", lambda value: isinstance(value, str)),  # of nothing it is empty
     "number": ("a finite number", lambda value: type(value) in (int, float) and math.isfinite(value)),
     "count": ("a whole number above 0", lambda value: type(value) is int and value > 0),
     "boolean": ("a boolean", lambda value: isinstance(value, bool)),
-    "object": ("a mapping", lambda value: isinstance(value, Mapping)),
+    "object": ("a mapping or a record", lambda value: isinstance(value, Mapping) or attrs.has(type(value))),
     "array": ("a list", lambda value: isinstance(value, (list, tuple))),
     "cursor": ("a cursor as it was received", _is_cursor),
     "any": ("a value", lambda value: True),
@@ -155,7 +157,7 @@ def _culprit(members: Mapping[str, object]) -> str | None:
 def _parts(value: object, path: str) -> list[tuple[str, object]] | None:
     """What *value* is made of, and where; None for what has no parts."""
     if attrs.has(type(value)):
-        value = converter.unstructure(value)
+        value = members_of(value)
     if isinstance(value, Mapping):
         if strange := [name for name in value if not isinstance(name, str)]:
             raise InvalidArgumentError(f"the member name {strange[0]!r} is not a string")

@@ -4,6 +4,7 @@
 
     IotoError
     ├── InvalidArgumentError        an argument, setting or token was refused; nothing was sent    (ValueError)
+    │   └── MqttOnlyError           the operation is for devices over MQTT, and has no HTTP form
     ├── ClientStateError            closed client, or a second running event loop                  (RuntimeError)
     └── CallError                   a call failed: operation, status, attempts, sent, …
         ├── ConnectionFailedError   never delivered: refused, DNS, TLS, not sent in time
@@ -20,6 +21,7 @@
         │   └── UnexpectedStatusError   anything else, redirects among them
         ├── InBandError             a 200 that carries an ``error`` member
         │   └── DeviceBlockedError  device/provision answered with a ``delay``
+        ├── TransferError           what was transferred is not what was announced: expected, actual
         ├── DecodeError             the reply is not what the operation answers: JSON path, expectation
         └── PagingError             the service repeated a cursor
 
@@ -39,6 +41,7 @@ __all__ = [
     "InBandError",
     "InvalidArgumentError",
     "IotoError",
+    "MqttOnlyError",
     "NotFoundError",
     "OutcomeUnknownError",
     "PagingError",
@@ -46,6 +49,7 @@ __all__ = [
     "ServiceError",
     "StatusError",
     "TokenProviderError",
+    "TransferError",
     "UnexpectedStatusError",
 ]
 
@@ -74,6 +78,10 @@ class InvalidArgumentError(IotoError, ValueError):
     """An argument, a setting or a token was refused before anything was sent; the text names it."""
 
 
+class MqttOnlyError(InvalidArgumentError):
+    """The operation is one that devices call over MQTT; the text says what does the same over HTTP."""
+
+
 class ClientStateError(IotoError, RuntimeError):
     """The client is closed, or it is used from a second event loop while its own still runs."""
 
@@ -82,7 +90,7 @@ class CallError(IotoError):
     """A call failed.
 
     Attributes:
-        operation: ``controller/action``.
+        operation: ``controller/action``; of a transfer through a signed URL ``controller/upload`` or the like.
         status: HTTP status of the last reply, or None where there was none.
         message: the service's own text (one line, at most 500 characters), or what happened.
         attempts: how many times the request was tried.
@@ -162,11 +170,14 @@ class BadRequestError(StatusError):
 
 
 class NotFoundError(BadRequestError, LookupError):
-    """The record that the call is about is not there, or not the caller's."""
+    """The record or file that the call is about is not there, or not the caller's; 404 from a signed URL."""
 
 
 class AuthenticationError(StatusError):
-    """401 or 403: the token is missing, refused or expired, or its role does not allow the operation."""
+    """401 or 403: the token is missing, refused or expired, or its role does not allow the operation.
+
+    403 from a signed URL: it has expired or was not made for this request.
+    """
 
 
 class RateLimitedError(StatusError):
@@ -194,6 +205,28 @@ class DeviceBlockedError(InBandError):
 
     def __str__(self) -> str:
         return f"{super().__str__()} (blocked for {self.delay:g} s)"
+
+
+class TransferError(CallError):
+    """The bytes of a file are not the ones that were announced; the file of a download was not touched.
+
+    Attributes:
+        expected: the number of bytes (the largest allowed, where there is a limit), or the SHA-256 checksum in hex.
+        actual: the same of what came; None where it was not told.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str,
+        expected: int | str,
+        actual: int | str | None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, operation=operation, status=status)
+        self.expected = expected
+        self.actual = actual
 
 
 class DecodeError(CallError):

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import attrs
 
-__all__ = ["BUILDER", "IOTO", "Field", "Kind", "Operation", "Reply"]
+__all__ = ["BUILDER", "IOTO", "MQTT", "Field", "Kind", "Operation", "Reply"]
 
 
 class Kind(Enum):
@@ -40,7 +40,7 @@ class Field:
     """One documented member of a body or a query string, named as on the wire."""
 
     name: str
-    type: Literal["string", "number", "count", "boolean", "object", "array", "cursor", "any"] = "string"
+    type: Literal["string", "base64", "number", "count", "boolean", "object", "array", "cursor", "any"] = "string"
     required: bool = False
     role: str | None = None
 
@@ -67,6 +67,7 @@ class Operation:
         query: the documented members of the query string.
         open: whether members beyond ``body`` may be sent.
         tok: whether a token puts ``/tok`` in front of the path; false for ``device/register`` alone.
+        instead: what to call in place of an operation that is legacy, or that has no HTTP form; else empty.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Operation:
     query: tuple[Field, ...]
     open: bool
     tok: bool
+    instead: str
 
 
 READ, REPLAYABLE, ONCE = Kind
@@ -87,7 +89,15 @@ _PAGING: Final = "index@owner limit:count next:cursor prev:cursor"
 
 
 def _row(
-    name: str, role: str, kind: Kind, reply: Reply, body: str = "", query: str = "", *, tok: bool = True
+    name: str,
+    role: str,
+    kind: Kind,
+    reply: Reply,
+    body: str = "",
+    query: str = "",
+    *,
+    tok: bool = True,
+    instead: str = "",
 ) -> Operation:
     members = body.split()
     open_ = "*" in members
@@ -100,6 +110,7 @@ def _row(
         _fields(query),
         open_,
         tok,
+        instead,
     )
 
 
@@ -107,44 +118,127 @@ def _table(*rows: Operation) -> MappingProxyType[str, Operation]:
     return MappingProxyType({row.name: row for row in rows})
 
 
+# With an owner's token most calls name their account (reference, section 3). Where the documented tables leave
+# ``accountId@owner`` out (claim, release, alerts, dashboards, users, file/put), it is inferred from that.
+_DASHBOARD: Final = (
+    "css:array emulate fixed:boolean framed:boolean layout live:boolean range:object refresh:number toolbar:boolean"
+    " type widgets:array widgetCss:array accountId@owner"
+)
+_TRANSFER: Final = "id command filename mimeType size:number"
+_MANAGER: Final = (
+    "cloudId custom:boolean domain id name owner priorDomain region title users:array version versionCurrent"
+)
+_ITEM: Final = "_type! deviceId accountId@owner *"
+
 IOTO: Final = _table(
+    _row("account/close", "admin", ONCE, NONE, "id@owner"),
+    _row("account/create", "user", ONCE, OBJECT, "email! name!", instead="user/login, which makes the account"),
+    _row("account/find", "admin", READ, PAGED, "id@admin email@admin", _PAGING),
+    _row("account/get", "user", READ, RECORD, "id@owner email@owner", "index@owner"),
+    _row("account/updateIdentity", "admin", REPLAYABLE, RECORD, "id@owner email name"),
     _row("action/find", "user", READ, PAGED, "cloudId! type", _PAGING),
     _row("action/get", "admin", READ, RECORD, "cloudId! type! id"),
     _row("action/invoke", "user", ONCE, OBJECT, "id name context:object"),
+    _row("alert/find", "user", READ, PAGED, "accountId@owner", _PAGING),
+    _row("alert/get", "admin", READ, RECORD, "id accountId@owner"),
+    _row("alert/remove", "admin", REPLAYABLE, NONE, "id accountId@owner"),
+    _row("alert/update", "admin", REPLAYABLE, RECORD, "id resolved:boolean accountId@owner"),
+    _row("dashboard/create", "user", ONCE, RECORD, f"name! {_DASHBOARD}", _PAGING),
+    _row("dashboard/find", "user", READ, PAGED, "accountId@owner"),
+    _row("dashboard/get", "user", READ, RECORD, "id name accountId@owner"),
+    _row("dashboard/remove", "user", REPLAYABLE, NONE, "id accountId@owner"),
+    _row("dashboard/update", "user", REPLAYABLE, RECORD, f"id! name {_DASHBOARD}", _PAGING),
     # Claim and release are documented as not idempotent, but set the state of one claim ID: a second delivery is
-    # refused or changes nothing. Their accountId is not in the documented tables either; a CloudAPI token names its
-    # account in most calls (reference, section 3).
+    # refused or changes nothing.
     _row("device/claim", "claimDevice", REPLAYABLE, RECORD, "id! accountId@owner"),
     _row("device/find", "user", READ, PAGED, "id accountId@owner productId", _PAGING),
     _row("device/get", "user", READ, RECORD, "id! accountId@owner"),
     _row("device/getCreds", "device", READ, OBJECT),
-    _row("device/getSignedUrl", "device", READ, STRING, "id command filename mimeType size:number"),
+    _row("device/getSignedUrl", "device", READ, STRING, _TRANSFER),
     # The device agent repeats device/provision until it is answered, and it is documented as idempotent.
     _row("device/provision", "device", REPLAYABLE, OBJECT, "id!"),
     _row("device/release", "releaseDevice", REPLAYABLE, RECORD, "id! accountId@owner"),
-    _row("generic/create", "user", ONCE, RECORD, "_type! deviceId accountId@owner *", "exists:any"),
-    _row("generic/find", "user", READ, PAGED, "_type! deviceId accountId@owner *", _PAGING),
-    _row("generic/get", "user", READ, RECORD, "_type! deviceId accountId@owner *"),
-    _row("generic/remove", "user", REPLAYABLE, NONE, "_type! deviceId accountId@owner *"),
-    _row("generic/update", "user", REPLAYABLE, RECORD, "_type! deviceId accountId@owner *", "exists:any"),
+    _row("device/remove", "user", REPLAYABLE, RECORD, "id! accountId@owner", instead="device/release"),
+    _row("file/get", "view", READ, OBJECT, "filename! accountId"),
+    _row("file/getSignedUrl", "view", READ, STRING, f"accountId {_TRANSFER}"),
+    _row("file/list", "view", READ, PAGED, "*"),
+    _row("file/put", "edit", REPLAYABLE, OBJECT, "filename mimeType data:base64 accountId@owner"),
+    _row("file/remove", "view", REPLAYABLE, NONE, "*"),
+    _row("generic/create", "user", ONCE, RECORD, _ITEM, "exists:any"),
+    _row("generic/find", "user", READ, PAGED, _ITEM, _PAGING),
+    _row("generic/get", "user", READ, RECORD, _ITEM),
+    _row("generic/remove", "user", REPLAYABLE, NONE, _ITEM),
+    _row("generic/update", "user", REPLAYABLE, RECORD, _ITEM, "exists:any"),
+    _row("manager/get", "admin", READ, RECORD, "id"),
+    # It deletes the old files if told to (``clean``).
+    _row("manager/getSignedUrl", "admin", REPLAYABLE, STRING, f"clean:boolean {_TRANSFER}"),
+    _row("manager/provision", "admin", REPLAYABLE, RECORD, "id!"),
+    _row("manager/update", "admin", REPLAYABLE, RECORD, _MANAGER),
+    _row("manager/updateDisplay", "admin", REPLAYABLE, RECORD, "cloudId display id"),
     _row("metric/fetch", "user", READ, PAGED, "items!:array deviceId! accountId@owner"),
     _row("metric/getDeviceSchema", "user", READ, OBJECT, "cloudId"),
     _row("metric/getMetricList", "user", READ, OBJECT, "cloudId!@owner namespace metric model", _PAGING),
+    _row("provision/checkin", "device", READ, OBJECT, "id productId test:boolean *", instead="provision/update"),
     _row("provision/getCerts", "device", REPLAYABLE, OBJECT, "id!"),
+    _row("provision/getCreds", "device", READ, OBJECT, instead="device/getCreds"),
     _row("provision/update", "upgrade", READ, OBJECT, "id! product! version! test:boolean *"),
     _row("provision/updateReport", "upgrade", ONCE, NONE, "id! update! success!:boolean"),
     _row("test/ping", "public", READ, STRING),
+    _row("user/create", "admin", ONCE, RECORD, "email! role! sendInvite:boolean accountId@owner"),
+    _row("user/find", "user", READ, PAGED, "email@admin id@admin accountId@owner"),
+    _row("user/get", "user", READ, RECORD, "email@admin id@admin accountId@owner"),
+    _row("user/getRoles", "admin", READ, OBJECT),
+    _row("user/login", "public", REPLAYABLE, OBJECT, "invite register:boolean social:boolean"),
+    _row("user/remove", "admin", REPLAYABLE, NONE, "email id accountId@owner"),
+    _row("user/update", "user", REPLAYABLE, RECORD, "email first id last preferences:object accountId@owner"),
+    _row("user/updateRole", "admin", REPLAYABLE, RECORD, "id role@admin sendInvite:boolean accountId@owner"),
 )
 """The operations of a device cloud, by name."""
 
 BUILDER: Final = _table(
     _row(
-        "device/register",
-        "public",
+        "device/claim",
+        "user",
         REPLAYABLE,
-        OBJECT,
-        "id! product! account cloud test:boolean *",
-        tok=False,
+        RECORD,
+        "id! cloudToken! accountId! test:boolean",
+        instead="device/claim of the device cloud",
     ),
+    _row("device/find", "user", READ, PAGED, "id cloudId productId", "limit:count next:cursor prev:cursor"),
+    _row("device/get", "user", READ, RECORD, "id!"),
+    _row("device/lookup", "user", READ, RECORD, "product!"),
+    _row("device/register", "public", REPLAYABLE, OBJECT, "id! product! account cloud test:boolean *", tok=False),
+    _row("device/release", "user", REPLAYABLE, NONE, "id!"),
+    _row("device/remove", "admin", REPLAYABLE, NONE, "id!"),
+    _row("device/removeAll", "owner", ONCE, OBJECT, "productId!"),
+    _row("metric/fetch", "user", READ, PAGED, "items!:array"),
+    _row("test/echo", "public", READ, NONE, "*"),
+    _row("test/empty", "public", READ, NONE, "*"),
+    _row("test/exception", "public", READ, NONE),
+    _row("test/success", "public", READ, NONE),
 )
 """The operations of the Builder, by name; their paths begin behind the ``/api`` of its base URL."""
+
+MQTT: Final = _table(
+    _row(
+        "metric/get", "device", READ, OBJECT, "metric dimensions:object period:number statistic", instead="metric/fetch"
+    ),
+    _row(
+        "metric/set",
+        "device",
+        ONCE,
+        NONE,
+        "metric value:number dimensions:array buffer:object",
+        instead="action/invoke of an automation of type metric",
+    ),
+    _row("store/get", "device", READ, RECORD, "key", instead="generic/get on the model Store"),
+    _row(
+        "store/set",
+        "device",
+        REPLAYABLE,
+        NONE,
+        "key expires:number value:any type",
+        instead="generic/update on the model Store",
+    ),
+)
+"""The operations that devices call over MQTT, by name; they have no HTTP form (reference, section 10)."""

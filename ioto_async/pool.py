@@ -11,7 +11,7 @@ import attrs
 from .errors import ClientStateError
 from .validation import is_number, must_be
 
-__all__ = ["NO_TIMEOUT", "Pool"]
+__all__ = ["NO_TIMEOUT", "Deadline", "Pool"]
 
 NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10)
 """aiohttp's own timers cost a tenth of a call; `_Deadlines` does their work. Connecting is rare enough."""
@@ -19,16 +19,26 @@ _GRAIN: Final = 0.02
 """Seconds between two looks at the deadlines."""
 
 
-class _Entry:
-    """One running attempt: its task, and when its time is over."""
+class Deadline:
+    """One running attempt: its task, and when its time is over.
 
-    __slots__ = ("cancelled", "cancelling", "due", "task")
+    Attributes:
+        was_put_off: whether it is about standing still rather than about the whole attempt.
+    """
 
-    def __init__(self, task: "asyncio.Task[Any]", due: float) -> None:
+    __slots__ = ("_seconds", "cancelled", "cancelling", "due", "task", "was_put_off")
+
+    def __init__(self, task: "asyncio.Task[Any]", seconds: float | None, now: float) -> None:
         self.task = task
-        self.due = due
+        self._seconds = math.inf if seconds is None else seconds
+        self.due = now + self._seconds
         self.cancelling = task.cancelling()
-        self.cancelled = False
+        self.cancelled = self.was_put_off = False
+
+    def put_off(self) -> None:
+        """Begin anew, as something has moved."""
+        self.due = self.task.get_loop().time() + self._seconds
+        self.was_put_off = True
 
     def cancel(self) -> None:
         """Cancel the task, as its time is over."""
@@ -58,21 +68,21 @@ class _Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._entries: set[_Entry] = set()
+        self._entries: set[Deadline] = set()
         self._handle: asyncio.TimerHandle | None = None
         self._next = math.inf
 
-    def start(self, seconds: float | None) -> _Entry:
+    def start(self, seconds: float | None) -> Deadline:
         task = asyncio.current_task()
         if task is None:
             raise ClientStateError("a call needs a running task; use it inside a coroutine")
-        entry = _Entry(task, math.inf if seconds is None else self._loop.time() + seconds)
+        entry = Deadline(task, seconds, self._loop.time())
         self._entries.add(entry)
         if entry.due < self._next:
             self._set(entry.due)
         return entry
 
-    def stop(self, entry: _Entry) -> None:
+    def stop(self, entry: Deadline) -> None:
         self._entries.discard(entry)
         if entry.cancelled:
             entry.uncancel()
@@ -127,6 +137,8 @@ class Pool:
         default=True,
         validator=must_be("an ssl.SSLContext", lambda value: value is True or isinstance(value, ssl_module.SSLContext)),
     )
+    allow_http: bool = False
+    """Whether signed URLs may be plain http beyond loopback."""
     loop: asyncio.AbstractEventLoop | None = attrs.field(init=False, default=None)
     """The loop of the open session, None where there is none."""
     session: aiohttp.ClientSession = attrs.field(init=False, repr=False)

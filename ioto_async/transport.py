@@ -1,4 +1,4 @@
-"""One call: its attempts, the reply of each, and what a failure means. Imports floors 0 and 1, auth and pool.
+"""One call: its attempts, the reply of each, and what a failure means. Imports floors 0 and 1, attempt and auth.
 
 Every call passes here, so what can be is made once (URLs, headers, middlewares), and what is rarely needed is looked at
 only then.
@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypedDict, TypeVar
 
@@ -21,34 +21,18 @@ from yarl import URL
 
 from . import encoding
 from ._version import __version__
+from .attempt import Attempt, Failed, attempt, error_class, read_up_to
 from .auth import Auth
 from .body import RequestBody
 from .config import check_headers
 from .decoding import Decoder
-from .errors import (
-    AuthenticationError,
-    BadRequestError,
-    CallError,
-    CallTimeoutError,
-    ClientStateError,
-    ConnectionFailedError,
-    ConnectionLostError,
-    DecodeError,
-    InvalidArgumentError,
-    NotFoundError,
-    OutcomeUnknownError,
-    RateLimitedError,
-    ServiceError,
-    StatusError,
-    UnexpectedStatusError,
-    one_line,
-)
+from .errors import CallError, DecodeError, InvalidArgumentError, OutcomeUnknownError, one_line
 from .operations import Kind, Operation
 from .pool import NO_TIMEOUT, Pool
 from .retry import Failure, RetryPolicy, failure_of_status, parse_retry_after
 from .validation import must_be
 
-__all__ = ["Attempt", "CallOptions", "Transport", "TransportOptions", "with_retries"]
+__all__ = ["CallOptions", "Transport", "TransportOptions", "with_retries"]
 
 logger = logging.getLogger("ioto_async")
 
@@ -74,30 +58,6 @@ class CallOptions(TypedDict, total=False):
     timeout: float | None
     retries: int
     headers: Mapping[str, str]
-
-
-@attrs.frozen
-class Attempt:
-    """One attempt of a call, as an observer sees it when it is over."""
-
-    operation: str
-    """``controller/action``."""
-    number: int
-    """1 for the first attempt of a call."""
-    status: int | None
-    """HTTP status, or None where there was no complete reply."""
-    elapsed: float
-    """Seconds."""
-    failure: str | None
-    """What went wrong, or None for a 2xx."""
-
-
-class _Failed(Exception):
-    """An attempt that did not succeed: what to raise if it was the last, and what is known of it."""
-
-    def __init__(self, error: CallError, failure: Failure) -> None:
-        self.error = error
-        self.failure = failure
 
 
 def _check_timeout(value: float | None) -> float | None:
@@ -137,15 +97,19 @@ class Transport:
         base: validated base URL.
         auth: the credentials.
         options: retries, time-outs and the like.
+
+    Attributes:
+        pool: see above.
+        options: see above.
     """
 
-    __slots__ = ("_auth", "_base", "_headers", "_middlewares", "_options", "_pool", "_urls")
+    __slots__ = ("_auth", "_base", "_headers", "_middlewares", "_urls", "options", "pool")
 
     def __init__(self, pool: Pool, base: URL, auth: Auth, options: TransportOptions) -> None:
-        self._pool = pool
+        self.pool = pool
         self._base = base
         self._auth = auth
-        self._options = options
+        self.options = options
         # Of the type that aiohttp wants, which saves it a copy.
         self._headers = CIMultiDict({**_HEADERS, **options.headers})
         # Innermost, so that what other middlewares send again is authenticated as well.
@@ -158,7 +122,7 @@ class Transport:
 
     def with_auth(self, auth: Auth) -> "Transport":
         """The same way to the same endpoint with other credentials."""
-        return Transport(self._pool, self._base, auth, self._options)
+        return Transport(self.pool, self._base, auth, self.options)
 
     async def call(
         self,
@@ -185,9 +149,9 @@ class Transport:
         url = self._urls.get(operation) or self._url(operation)
         if query:
             url = url.with_query(encoding.query(operation, query))
-        timeout, retry, headers = self._options.timeout, self._options.retry, self._headers
+        timeout, retry, headers = self.options.timeout, self.options.retry, self._headers
         if options:
-            timeout, retry, headers = self._for_this_call(options)
+            timeout, retry, headers = self.for_this_call(options)
         attempts = 0
         maybe_done = False
         started = time.monotonic()
@@ -197,7 +161,7 @@ class Transport:
             try:
                 status, reply = await self._attempt(operation, url, data, headers, timeout, attempts)
                 return decode(operation, reply)
-            except _Failed as failed:
+            except Failed as failed:
                 error, failure = failed.error, failed.failure
             except CallError as definite:  # from the decoder or the provider of tokens
                 error, failure = definite, Failure.DEFINITE
@@ -230,11 +194,16 @@ class Transport:
         url = self._urls[operation] = self._base.with_path(path, encoded=True)
         return url
 
-    def _for_this_call(self, options: CallOptions) -> tuple[float | None, RetryPolicy, CIMultiDict[str]]:
+    def for_this_call(self, options: CallOptions) -> tuple[float | None, RetryPolicy, CIMultiDict[str]]:
+        """Time-out, retries and headers of a call with these *options*.
+
+        Raises:
+            InvalidArgumentError: an option is not known, or does not fit.
+        """
         unknown = options.keys() - CallOptions.__annotations__.keys()
         if unknown:
             raise InvalidArgumentError(f"unknown option {min(unknown)!r}: expected timeout, retries or headers")
-        timeout, retry, headers = self._options.timeout, self._options.retry, self._headers
+        timeout, retry, headers = self.options.timeout, self.options.retry, self._headers
         if "timeout" in options:
             timeout = _check_timeout(options["timeout"])
         if "retries" in options:
@@ -244,54 +213,27 @@ class Transport:
             headers.update(check_headers(options["headers"]))
         return timeout, retry, headers
 
-    async def _attempt(
+    def _attempt(
         self,
         operation: Operation,
         url: URL,
         data: bytes,
         headers: CIMultiDict[str],
-        timeout: float | None,  # noqa: ASYNC109  asyncio.timeout costs a sixth of a call; see _Deadlines
+        timeout: float | None,
         number: int,
-    ) -> tuple[int, bytes]:
-        """Send the request once and return status and body of a 2xx, or raise `_Failed`."""
-        pool = self._pool
-        session = pool.session if pool.loop is asyncio.get_running_loop() else await pool.open()
-        deadlines = pool.deadlines
+    ) -> Awaitable[tuple[int, bytes]]:
+        """Send the request once and return status and body of a 2xx, or raise `Failed`."""
         body = RequestBody(data)
-        status = None
-        failure: str | None = "cancelled"
-        started = time.perf_counter()
-        entry = deadlines.start(timeout)
-        try:
-            status, reply = await self._exchange(session, operation, url, body, headers)
-            failure = None
-        except asyncio.CancelledError:
-            if entry.uncancel():
-                failure = f"timed out after {timeout:g} s"
-                raise _timed_out(operation, failure, body) from None
-            if session.closed and not entry.is_cancelled():
-                # aiohttp cancels those who wait for a connection when it closes.
-                raise ClientStateError("the client was closed meanwhile") from None
-            raise
-        except (aiohttp.ClientError, OSError) as error:
-            failed = _broken(operation, error, body, self._auth)
-            failure = failed.error.message
-            raise failed from None
-        except _Failed as failed:
-            status, failure = failed.error.status, failed.error.message
-            raise
-        except CallError as error:
-            status, failure = error.status, error.message
-            error.sent = body.sent
-            raise
-        finally:
-            deadlines.stop(entry)
-            if self._options.observer is not None:
-                _observe(
-                    self._options.observer,
-                    Attempt(operation.name, number, status, time.perf_counter() - started, failure),
-                )
-        return status, reply
+        return attempt(
+            self.pool,
+            self.options.observer,
+            operation.name,
+            number,
+            timeout,
+            body,
+            self._auth.mask,
+            lambda session, _: self._exchange(session, operation, url, body, headers),
+        )
 
     async def _exchange(
         self,
@@ -301,47 +243,42 @@ class Transport:
         body: RequestBody,
         headers: CIMultiDict[str],
     ) -> tuple[int, bytes]:
-        try:
-            response = await session.post(
-                url,
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                middlewares=self._middlewares,
-                raise_for_status=False,
-                timeout=NO_TIMEOUT,
-            )
-        except RuntimeError as error:
-            if session.closed:
-                raise ClientStateError("the session that the client was given is closed") from error
-            raise
+        response = await session.post(
+            url,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            middlewares=self._middlewares,
+            raise_for_status=False,
+            timeout=NO_TIMEOUT,
+        )
         if not 200 <= response.status < 300:
             raise await self._refused(operation, response)
         length = response.content_length
-        if length is None or length > self._options.max_reply or "Content-Encoding" in response.headers:
+        if length is None or length > self.options.max_reply or "Content-Encoding" in response.headers:
             return response.status, await self._read_bounded(operation, response)
         return response.status, await response.read()
 
     async def _read_bounded(self, operation: Operation, response: aiohttp.ClientResponse) -> bytes:
-        limit = self._options.max_reply
-        data = await _read_up_to(response, limit)
+        limit = self.options.max_reply
+        data = await read_up_to(response, limit)
         if len(data) > limit:
             raise DecodeError(f"the body has more than {limit} bytes", operation=operation.name, status=response.status)
         return data
 
-    async def _refused(self, operation: Operation, response: aiohttp.ClientResponse) -> "_Failed":
+    async def _refused(self, operation: Operation, response: aiohttp.ClientResponse) -> Failed:
         """Read a reply that is no success and sort it."""
         status = response.status
         try:
-            data = await _read_up_to(response, _MESSAGE_LIMIT)
+            data = await read_up_to(response, _MESSAGE_LIMIT)
         except (aiohttp.ClientError, OSError):
             data = b""  # the status has said it already
         if status < 200:
             response.close()  # another protocol is spoken there from now on
         retry_after = parse_retry_after(response.headers.get("Retry-After"), lambda: datetime.now(UTC))
         message = _message(data, response, self._auth)
-        error = _error_class(status, message)(message, operation=operation.name, status=status, retry_after=retry_after)
-        return _Failed(error, failure_of_status(status, retry_after))
+        error = error_class(status, message)(message, operation=operation.name, status=status, retry_after=retry_after)
+        return Failed(error, failure_of_status(status, retry_after))
 
 
 def with_retries(retry: RetryPolicy, retries: int) -> RetryPolicy:
@@ -353,28 +290,6 @@ def with_retries(retry: RetryPolicy, retries: int) -> RetryPolicy:
     if type(retries) is not int or retries < 0:
         raise InvalidArgumentError(f"retries: expected a whole number from 0, got {retries!r}")
     return attrs.evolve(retry, attempts=retries + 1)
-
-
-async def _read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body; of one that is longer than *limit* its first bytes, more than that, and the connection is closed."""
-    data = bytearray()
-    try:
-        async for chunk in response.content.iter_any():
-            data += chunk
-            if len(data) > limit:
-                response.close()
-                break
-    except BaseException:
-        response.close()
-        raise
-    return bytes(data)
-
-
-def _observe(observer: Callable[[Attempt], None], attempt: Attempt) -> None:
-    try:
-        observer(attempt)
-    except Exception:  # the result of a call that worked must not be lost to a broken observer
-        logger.exception("the observer raised on %s", attempt)
 
 
 def _message(data: bytes, response: aiohttp.ClientResponse, auth: Auth) -> str:
@@ -389,45 +304,6 @@ def _message(data: bytes, response: aiohttp.ClientResponse, auth: Auth) -> str:
             text = orjson.loads(text).get("message") or ""
     # Masked before it is cut, as a part of a token would not be found.
     return one_line(auth.mask(str(text) or response.reason or "no text"))
-
-
-def _error_class(status: int, message: str) -> type[StatusError]:
-    if status == 400:
-        return NotFoundError if message.lower().startswith("cannot find ") else BadRequestError
-    if status in (401, 403):
-        return AuthenticationError
-    if status == 429:
-        return RateLimitedError
-    return ServiceError if status >= 500 else UnexpectedStatusError
-
-
-def _timed_out(operation: Operation, message: str, body: RequestBody) -> _Failed:
-    if body.in_doubt:
-        return _Failed(
-            CallTimeoutError(f"{message} without a complete reply", operation=operation.name), Failure.UNKNOWN
-        )
-    message += " before the request could be sent"
-    return _Failed(ConnectionFailedError(message, operation=operation.name, sent=body.sent), Failure.NEVER_DELIVERED)
-
-
-def _broken(operation: Operation, cause: Exception, body: RequestBody, auth: Auth) -> _Failed:
-    told = str(cause)
-    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
-        told = f"cannot connect to {cause.host}:{cause.port}: {cause.certificate_error}"
-    elif isinstance(cause, aiohttp.ClientConnectorError):
-        told = f"cannot connect to {cause.host}:{cause.port}: {cause.os_error.strerror or cause.os_error}"
-    text = one_line(auth.mask(told)) or type(cause).__name__
-    error: CallError
-    if body.in_doubt:
-        error, failure = ConnectionLostError(text, operation=operation.name), Failure.UNKNOWN
-    else:
-        error = ConnectionFailedError(text, operation=operation.name, sent=body.sent)
-        # Another try would meet the same certificate.
-        hopeless = isinstance(cause, aiohttp.ClientConnectorCertificateError)
-        failure = Failure.DEFINITE if hopeless else Failure.NEVER_DELIVERED
-    if auth.mask(repr(cause)) == repr(cause):  # else it would show the token: the request's, or one that came back
-        error.__cause__ = cause
-    return _Failed(error, failure)
 
 
 def _final(operation: Operation, error: CallError, failure: Failure) -> CallError:

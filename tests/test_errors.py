@@ -30,6 +30,7 @@ from ioto_async.errors import (
     ServiceError,
     StatusError,
     TokenProviderError,
+    TransferError,
     UnexpectedStatusError,
 )
 
@@ -46,6 +47,8 @@ def sample(cls: type[IotoError]) -> IotoError:
         return cls("blocked", operation="device/provision", delay=12.5)
     if issubclass(cls, DecodeError):
         return cls("expected a string", operation="device/get", path="$.data[3].id", status=202)
+    if issubclass(cls, TransferError):
+        return cls("8 bytes or more", operation="file/download", expected=7, actual=8, status=200)
     return cls(
         "what happened",
         operation="device/get",

@@ -4,46 +4,30 @@ from typing import Any
 
 import attrs
 import pytest
+from records import RECORDS
 
-from ioto_async import models
+from ioto_async import DecodeError, models
 from ioto_async.models import (
-    Action,
-    ActionResult,
     Certificates,
     Credentials,
     DatabaseQuery,
     Device,
+    File,
     Item,
-    Metric,
-    MetricList,
     MetricQuery,
     Page,
-    Point,
     Registration,
     StoreItem,
     UpdateOffer,
 )
 
-RECORDS: list[type[Any]] = [
-    Action,
-    ActionResult,
-    Certificates,
-    Credentials,
-    Device,
-    Item,
-    Metric,
-    MetricList,
-    Point,
-    Registration,
-    StoreItem,
-    UpdateOffer,
-]
 SECRET = "SECRET-do-not-show"
 SECRETS = [
     (Certificates, "key"),
     (Certificates, "certificate"),
     (Credentials, "secret_access_key"),
     (Credentials, "session_token"),
+    (File, "data"),
     (Registration, "token"),
     (UpdateOffer, "url"),
 ]
@@ -52,8 +36,8 @@ every_record = pytest.mark.parametrize("record", RECORDS)
 every_secret = pytest.mark.parametrize(("record", "name"), SECRETS, ids=lambda value: getattr(value, "__name__", value))
 
 
-def test_the_list_of_records_is_complete() -> None:
-    classes = {getattr(models, name) for name in models.__all__}
+def test_whatever_is_no_page_and_no_query_is_a_record_with_extra_members() -> None:
+    classes = [getattr(models, name) for name in models.__all__]
     found = {cls for cls in classes if isinstance(cls, type) and attrs.has(cls)}
     assert found == {*RECORDS, Page, MetricQuery, DatabaseQuery}
 
@@ -152,3 +136,20 @@ def test_a_page_is_not_changed_once_made() -> None:
     page = Page[Device](items=[])
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         page.next = "x"  # type: ignore[misc]
+
+
+def test_the_content_of_a_file_is_bytes() -> None:
+    assert (File(data="AP8=").content, File(data="").content) == (b"\x00\xff", b"")
+
+
+@pytest.mark.parametrize("data", ["AP8", "A P8=", "AP8==", "é", "=", "AP8=\n"])
+def test_content_that_is_no_base64_is_a_decode_error_that_does_not_show_it(data: str) -> None:
+    with pytest.raises(DecodeError, match="base64") as wrong:
+        _ = File(data=f"{SECRET}{data}").content
+    assert (wrong.value.operation, wrong.value.path) == ("file/get", "$.data")
+    assert SECRET not in f"{wrong.value!r} {wrong.value} {wrong.value.__context__!r}"
+
+
+def test_a_file_of_a_list_has_no_content() -> None:
+    with pytest.raises(DecodeError, match="none"):
+        _ = File(filename="a.txt").content

@@ -1,6 +1,7 @@
 """Every example of the README runs."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +19,13 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def cloud(ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch) -> EmulatorThread:
+def cloud(ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> EmulatorThread:
+    (tmp_path / "README.md").write_text(README, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     for name, value in ioto_emulator.env.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("LOGIN_TOKEN", ioto_emulator.login_token)
     ioto_emulator.cloud.register_device(DEVICE)
+    ioto_emulator.cloud.add_update("2.0.0", b"image")
     return ioto_emulator
 
 
@@ -35,7 +38,7 @@ def test_python_example_runs(number: int, cloud: EmulatorThread) -> None:
 
 
 def test_readme_has_examples() -> None:
-    assert len(blocks("python")) >= 7
+    assert len(blocks("python")) >= 10
 
 
 @pytest.mark.parametrize("source", blocks("python test"))
@@ -54,8 +57,21 @@ def test_every_command_of_the_readme_is_tried_here_or_by_ci() -> None:
     assert commands() == [
         "pip install -e '.[cli]' && ioto-async demo",  # by .ci/run, from the wheel
         "ioto-async provision fleet.csv --out fleet",
+        "ioto-async call device/find id=M72DANY8BZ --query limit=5",
+        """ioto-async call action/invoke name=Alert 'context:={"message": "too hot"}' -v    # -v shows the request""",
         "ioto-async emulator --port 8080 --db cloud.db",  # by test_emulator, with a free port
     ]
+
+
+@pytest.mark.parametrize("command", [command for command in commands() if " call " in command])
+def test_call_command_works(command: str, cloud: EmulatorThread, tmp_path: Path) -> None:
+    cloud.cloud.claim_device(DEVICE)
+    arguments = shlex.split(command, comments=True)[1:]
+    child = subprocess.run(
+        [sys.executable, "-m", "ioto_async.cli", *arguments], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stdout.startswith("{")
 
 
 def test_provision_command_works(cloud: EmulatorThread, tmp_path: Path) -> None:

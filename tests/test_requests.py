@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -16,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mocked import ACCOUNT, API, TOKEN, Cloud
 
-from ioto_async import DatabaseQuery, InvalidArgumentError, IotoClient, MetricQuery
-from ioto_async.models import Device, Item
+from ioto_async import DatabaseQuery, InvalidArgumentError, IotoClient, MetricQuery, MqttOnlyError
+from ioto_async.controllers import base
+from ioto_async.models import Device, Item, Range, Widget, WidgetAction
 
 Call = Callable[[IotoClient], Awaitable[object]]
 
@@ -29,6 +31,9 @@ WHEN = datetime(2024, 1, 23, 2, 3, 57, 62000, tzinfo=UTC)
 WHEN_ISO, WHEN_MS = "2024-01-23T02:03:57.062Z", 1705975437062
 LONE_SURROGATE = "\ud800"
 
+# What is legacy warns once in a process, which may be here.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is a legacy operation:DeprecationWarning")
+
 
 @pytest.fixture
 def cloud() -> Iterator[Cloud]:
@@ -37,7 +42,8 @@ def cloud() -> Iterator[Cloud]:
 
 
 def make_client(**options: Any) -> IotoClient:
-    return IotoClient(API, **{"token": TOKEN, "account_id": ACCOUNT, "environ": {}, **options})
+    given = {"token": TOKEN, "account_id": ACCOUNT, "builder_token": "01BUILDER", "environ": {}, **options}
+    return IotoClient(API, **given)
 
 
 @pytest.fixture
@@ -52,7 +58,245 @@ A = {"accountId": ACCOUNT}
 PAGING: dict[str, Any] = {"index": "gs1", "limit": 5, "next": "N", "prev": "P"}
 PAGING_QUERY = "?index=gs1&limit=5&next=N&prev=P"
 
+LOOK: dict[str, Any] = {
+    "css": [".a"],
+    "emulate": "phone",
+    "fixed": False,
+    "framed": True,
+    "layout": "grid",
+    "live": True,
+    "range": {"period": 60, "timezone": "utc"},
+    "refresh": 30,
+    "toolbar": False,
+    "type": "page",
+    "widgets": [{"id": "w", "defaultValue": "7"}],
+    "widget_css": [],
+}
+"""All members of a dashboard that can be set."""
+LOOK_WIRE = {("widgetCss" if name == "widget_css" else name): value for name, value in LOOK.items()}
+MANAGER: dict[str, Any] = {
+    "cloud_id": "C",
+    "custom": True,
+    "domain": "d.example",
+    "name": "N",
+    "owner": "a@b.c",
+    "prior_domain": "e.example",
+    "region": "us-east-1",
+    "title": "T",
+    "users": ["a@b.c"],
+    "version": "1.0.0",
+    "version_current": "1.0.1",
+}
+MANAGER_WIRE = {
+    "cloudId": "C",
+    "custom": True,
+    "domain": "d.example",
+    "name": "N",
+    "owner": "a@b.c",
+    "priorDomain": "e.example",
+    "region": "us-east-1",
+    "title": "T",
+    "users": ["a@b.c"],
+    "version": "1.0.0",
+    "versionCurrent": "1.0.1",
+}
+TRANSFER: dict[str, Any] = {"id": "D", "command": "put", "filename": "a/b", "mime_type": "image/png", "size": 0}
+TRANSFER_WIRE = {"id": "D", "command": "put", "filename": "a/b", "mimeType": "image/png", "size": 0}
+
 CALLS: dict[str, tuple[Call, str, dict[str, Any], bytes]] = {
+    "account.close": (lambda c: c.account.close(), "account/close", {}, b""),
+    "account.close, another": (lambda c: c.account.close("I"), "account/close", {"id": "I"}, b""),
+    "account.create": (
+        lambda c: c.account.create("a@b.c", "N"),
+        "account/create",
+        {"email": "a@b.c", "name": "N"},
+        RECORD,
+    ),
+    "account.find": (lambda c: c.account.find(), "account/find", {}, LIST),
+    "account.find, with all": (
+        lambda c: c.account.find(id="I", email="a@b.c", **PAGING),
+        f"account/find{PAGING_QUERY}",
+        {"id": "I", "email": "a@b.c"},
+        LIST,
+    ),
+    "account.get": (lambda c: c.account.get(), "account/get", {}, RECORD),
+    "account.get, with all": (
+        lambda c: c.account.get("I", email="a@b.c", index="gs1"),
+        "account/get?index=gs1",
+        {"id": "I", "email": "a@b.c"},
+        RECORD,
+    ),
+    "account.update_identity": (
+        lambda c: c.account.update_identity(name="N"),
+        "account/updateIdentity",
+        {"name": "N"},
+        RECORD,
+    ),
+    "account.update_identity, with all": (
+        lambda c: c.account.update_identity("I", email="a@b.c", name="N"),
+        "account/updateIdentity",
+        {"id": "I", "email": "a@b.c", "name": "N"},
+        RECORD,
+    ),
+    "alert.find": (lambda c: c.alert.find(), "alert/find", A, LIST),
+    "alert.find, with all": (lambda c: c.alert.find(**PAGING), f"alert/find{PAGING_QUERY}", A, LIST),
+    "alert.get": (lambda c: c.alert.get("I"), "alert/get", {"id": "I"} | A, RECORD),
+    "alert.remove": (lambda c: c.alert.remove("I"), "alert/remove", {"id": "I"} | A, b""),
+    "alert.update": (
+        lambda c: c.alert.update("I", resolved=False),
+        "alert/update",
+        {"id": "I", "resolved": False} | A,
+        RECORD,
+    ),
+    "dashboard.create": (lambda c: c.dashboard.create("N"), "dashboard/create", {"name": "N"} | A, RECORD),
+    "dashboard.create, with all": (
+        lambda c: c.dashboard.create("N", **LOOK),
+        "dashboard/create",
+        {"name": "N", **LOOK_WIRE} | A,
+        RECORD,
+    ),
+    "dashboard.create, of records": (
+        lambda c: c.dashboard.create(
+            "N",
+            range=Range(start=WHEN, override=True, extra={"mine": 1}),
+            widgets=(Widget(page_size=5, actions=[WidgetAction(type="url")], range=Range(period=1)), {"z": 1}),
+        ),
+        "dashboard/create",
+        {
+            "name": "N",
+            "range": {"start": WHEN_ISO, "override": True, "mine": 1},
+            "widgets": [{"pageSize": 5, "actions": [{"type": "url"}], "range": {"period": 1}}, {"z": 1}],
+        }
+        | A,
+        RECORD,
+    ),
+    "dashboard.find": (lambda c: c.dashboard.find(), "dashboard/find", A, LIST),
+    "dashboard.get": (lambda c: c.dashboard.get("I"), "dashboard/get", {"id": "I"} | A, RECORD),
+    "dashboard.get, by name": (lambda c: c.dashboard.get(name="N"), "dashboard/get", {"name": "N"} | A, RECORD),
+    "dashboard.remove": (lambda c: c.dashboard.remove("I"), "dashboard/remove", {"id": "I"} | A, b""),
+    "dashboard.update": (lambda c: c.dashboard.update("I"), "dashboard/update", {"id": "I"} | A, RECORD),
+    "dashboard.update, with all": (
+        lambda c: c.dashboard.update("I", name="N", **LOOK),
+        "dashboard/update",
+        {"id": "I", "name": "N", **LOOK_WIRE} | A,
+        RECORD,
+    ),
+    "device.remove": (lambda c: c.device.remove("D"), "device/remove", {"id": "D"} | A, RECORD),
+    "file.get": (lambda c: c.file.get("a/b"), "file/get", {"filename": "a/b"} | A, RECORD),
+    "file.get_signed_url, bare": (lambda c: c.file.get_signed_url(), "file/getSignedUrl", A, URL),
+    "file.get_signed_url": (
+        lambda c: c.file.get_signed_url(**TRANSFER),
+        "file/getSignedUrl",
+        TRANSFER_WIRE | A,
+        URL,
+    ),
+    "file.list": (lambda c: c.file.list(), "file/list", A, LIST),
+    "file.list, with all": (
+        lambda c: c.file.list(filters={"mimeType": "image/png"}),
+        "file/list",
+        {"mimeType": "image/png"} | A,
+        LIST,
+    ),
+    "file.put": (lambda c: c.file.put("a/b", b"\x00\xff"), "file/put", {"filename": "a/b", "data": "AP8="} | A, b""),
+    "file.put, with all": (
+        lambda c: c.file.put("a/b", b"", mime_type="text/plain"),
+        "file/put",
+        {"filename": "a/b", "mimeType": "text/plain", "data": ""} | A,
+        b"{}",
+    ),
+    "file.remove": (lambda c: c.file.remove("a/b"), "file/remove", {"filename": "a/b"} | A, b""),
+    "manager.get": (lambda c: c.manager.get(), "manager/get", {}, RECORD),
+    "manager.get, another": (lambda c: c.manager.get("I"), "manager/get", {"id": "I"}, RECORD),
+    "manager.get_signed_url, bare": (lambda c: c.manager.get_signed_url(), "manager/getSignedUrl", {}, URL),
+    "manager.get_signed_url": (
+        lambda c: c.manager.get_signed_url(clean=False, **TRANSFER),
+        "manager/getSignedUrl",
+        {"clean": False, **TRANSFER_WIRE},
+        URL,
+    ),
+    "manager.provision": (lambda c: c.manager.provision("I"), "manager/provision", {"id": "I"}, RECORD),
+    "manager.update": (
+        lambda c: c.manager.update("I", **MANAGER),
+        "manager/update",
+        {"id": "I", **MANAGER_WIRE},
+        RECORD,
+    ),
+    "manager.update, bare": (lambda c: c.manager.update("I"), "manager/update", {"id": "I"}, RECORD),
+    "manager.update_display": (
+        lambda c: c.manager.update_display("I", "{}", cloud_id="C"),
+        "manager/updateDisplay",
+        {"id": "I", "display": "{}", "cloudId": "C"},
+        RECORD,
+    ),
+    "provision.checkin": (lambda c: c.provision.checkin(), "provision/checkin", {}, RECORD),
+    "provision.checkin, with all": (
+        lambda c: c.provision.checkin(id="D", product_id="P", test=True, properties={"pro": 1}),
+        "provision/checkin",
+        {"id": "D", "productId": "P", "test": True, "pro": 1},
+        RECORD,
+    ),
+    "provision.get_creds": (lambda c: c.provision.get_creds(), "provision/getCreds", {}, RECORD),
+    "user.create": (
+        lambda c: c.user.create("a@b.c", "user"),
+        "user/create",
+        {"email": "a@b.c", "role": "user"} | A,
+        RECORD,
+    ),
+    "user.create, with all": (
+        lambda c: c.user.create("a@b.c", "owner", send_invite=True),
+        "user/create",
+        {"email": "a@b.c", "role": "owner", "sendInvite": True} | A,
+        RECORD,
+    ),
+    "user.find": (lambda c: c.user.find(), "user/find", A, LIST),
+    "user.find, with all": (
+        lambda c: c.user.find(id="I", email="a@b.c"),
+        "user/find",
+        {"id": "I", "email": "a@b.c"} | A,
+        LIST,
+    ),
+    "user.get": (lambda c: c.user.get(), "user/get", A, RECORD),
+    "user.get, with all": (
+        lambda c: c.user.get("I", email="a@b.c"),
+        "user/get",
+        {"id": "I", "email": "a@b.c"} | A,
+        RECORD,
+    ),
+    "user.get_roles": (lambda c: c.user.get_roles(), "user/getRoles", {}, RECORD),
+    "user.login": (lambda c: c.user.login(), "user/login", {}, b"{}"),
+    "user.login, with all": (
+        lambda c: c.user.login(invite="K", register=True, social=False),
+        "user/login",
+        {"invite": "K", "register": True, "social": False},
+        b"{}",
+    ),
+    "user.remove": (lambda c: c.user.remove("I"), "user/remove", {"id": "I"} | A, b""),
+    "user.remove, by address": (
+        lambda c: c.user.remove(email="a@b.c"),
+        "user/remove",
+        {"email": "a@b.c"} | A,
+        b"",
+    ),
+    "user.update": (lambda c: c.user.update("I"), "user/update", {"id": "I"} | A, RECORD),
+    "user.update, of the caller": (lambda c: c.user.update(first="F"), "user/update", {"first": "F"} | A, RECORD),
+    "user.update, with all": (
+        lambda c: c.user.update("I", email="a@b.c", first="F", last="L", preferences={"a": {"b": [None]}}),
+        "user/update",
+        {"id": "I", "email": "a@b.c", "first": "F", "last": "L", "preferences": {"a": {"b": [None]}}} | A,
+        RECORD,
+    ),
+    "user.update_role": (
+        lambda c: c.user.update_role("I", "admin"),
+        "user/updateRole",
+        {"id": "I", "role": "admin"} | A,
+        RECORD,
+    ),
+    "user.update_role, with all": (
+        lambda c: c.user.update_role("I", "admin", send_invite=True),
+        "user/updateRole",
+        {"id": "I", "role": "admin", "sendInvite": True} | A,
+        RECORD,
+    ),
     "device.claim": (lambda c: c.device.claim("D"), "device/claim", {"id": "D"} | A, RECORD),
     "test.ping": (lambda c: c.test.ping(), "test/ping", {}, b"pinged\n"),
     "device.find, bare": (lambda c: c.device.find(), "device/find", A, LIST),
@@ -66,9 +310,9 @@ CALLS: dict[str, tuple[Call, str, dict[str, Any], bytes]] = {
     "device.get_creds": (lambda c: c.device.get_creds(), "device/getCreds", {}, RECORD),
     "device.get_signed_url, bare": (lambda c: c.device.get_signed_url(), "device/getSignedUrl", {}, URL),
     "device.get_signed_url": (
-        lambda c: c.device.get_signed_url(id="D", command="put", filename="a/b", mime_type="image/png", size=0),
+        lambda c: c.device.get_signed_url(**TRANSFER),
         "device/getSignedUrl",
-        {"id": "D", "command": "put", "filename": "a/b", "mimeType": "image/png", "size": 0},
+        TRANSFER_WIRE,
         URL,
     ),
     "device.provision": (lambda c: c.device.provision("D"), "device/provision", {"id": "D"}, RECORD),
@@ -297,6 +541,62 @@ REGISTRATIONS: dict[str, tuple[Call, dict[str, Any]]] = {
     ),
 }
 
+BUILDER_CALLS: dict[str, tuple[Call, str, dict[str, Any], bytes]] = {
+    "device.claim": (
+        lambda c: c.builder.device.claim("D", "T", "A"),
+        "device/claim",
+        {"id": "D", "cloudToken": "T", "accountId": "A"},
+        RECORD,
+    ),
+    "device.claim, with all": (
+        lambda c: c.builder.device.claim("D", "T", "A", test=True),
+        "device/claim",
+        {"id": "D", "cloudToken": "T", "accountId": "A", "test": True},
+        RECORD,
+    ),
+    "device.find": (lambda c: c.builder.device.find(), "device/find", {}, LIST),
+    "device.find, with all": (
+        lambda c: c.builder.device.find(id="D", cloud_id="C", product_id="P", limit=5, next="N", prev="P"),
+        "device/find?limit=5&next=N&prev=P",
+        {"id": "D", "cloudId": "C", "productId": "P"},
+        LIST,
+    ),
+    "device.get": (lambda c: c.builder.device.get("D"), "device/get", {"id": "D"}, RECORD),
+    "device.lookup": (lambda c: c.builder.device.lookup("P"), "device/lookup", {"product": "P"}, RECORD),
+    "device.release": (lambda c: c.builder.device.release("D"), "device/release", {"id": "D"}, b""),
+    "device.remove": (lambda c: c.builder.device.remove("D"), "device/remove", {"id": "D"}, b""),
+    "device.remove_all": (
+        lambda c: c.builder.device.remove_all("P"),
+        "device/removeAll",
+        {"productId": "P"},
+        b"3",
+    ),
+    "metric.fetch": (
+        lambda c: c.builder.metric.fetch([MetricQuery("m", namespace="Embedthis/Cloud"), DatabaseQuery("M", "f")]),
+        "metric/fetch",
+        {
+            "items": [
+                {
+                    "namespace": "Embedthis/Cloud",
+                    "metric": "m",
+                    "dimensions": {},
+                    "statistic": "avg",
+                    "period": 300,
+                },
+                {"namespace": "Database", "model": "M", "field": "f", "dimensions": {}, "statistic": "current"},
+            ]
+        },
+        LIST,
+    ),
+    "test.echo": (lambda c: c.builder.test.echo(), "test/echo", {}, b"{}"),
+    "test.echo, with all": (lambda c: c.builder.test.echo({"a": [None]}), "test/echo", {"a": [None]}, b"{}"),
+    "test.empty": (lambda c: c.builder.test.empty(), "test/empty", {}, b""),
+    "test.empty, with all": (lambda c: c.builder.test.empty({"a": 1}), "test/empty", {"a": 1}, b""),
+    "test.exception": (lambda c: c.builder.test.exception(), "test/exception", {}, b""),
+    "test.success": (lambda c: c.builder.test.success(), "test/success", {}, b""),
+}
+
+every_call_of_the_builder = pytest.mark.parametrize("name", BUILDER_CALLS)
 every_call = pytest.mark.parametrize("name", CALLS)
 every_registration = pytest.mark.parametrize("name", REGISTRATIONS)
 
@@ -382,6 +682,32 @@ async def test_register_posts_to_the_builder_without_the_prefix(cloud: Cloud, cl
     assert (cloud.only.method, cloud.only.url, cloud.only.body) == ("POST", f"{BUILDER}/device/register", body)
 
 
+@every_call_of_the_builder
+async def test_a_builder_token_puts_its_prefix_behind_the_path_of_the_base(
+    cloud: Cloud, client: IotoClient, name: str
+) -> None:
+    call, path, body, cloud.reply = BUILDER_CALLS[name]
+    await call(client)
+    assert (cloud.only.method, cloud.only.url, cloud.only.body) == ("POST", f"{BUILDER}/tok/{path}", body)
+
+
+@every_call_of_the_builder
+async def test_without_a_token_the_builder_is_called_bare(cloud: Cloud, name: str) -> None:
+    call, path, body, cloud.reply = BUILDER_CALLS[name]
+    async with make_client(builder_token=None) as client:
+        await call(client)
+    assert (cloud.only.url, cloud.only.body) == (f"{BUILDER}/{path}", body)
+
+
+@every_call_of_the_builder
+async def test_a_builder_token_is_no_part_of_url_body_or_plain_headers(
+    cloud: Cloud, client: IotoClient, name: str
+) -> None:
+    call, _, _, cloud.reply = BUILDER_CALLS[name]
+    await call(client)
+    assert "01BUILDER" not in f"{cloud.only.url} {cloud.only.data!r} {dict(cloud.only.headers)}"
+
+
 async def test_register_goes_to_the_builder_that_is_configured(cloud: Cloud) -> None:
     async with make_client(builder="https://builder.example/base") as client:
         await client.builder.device.register("D", "P")
@@ -409,6 +735,7 @@ async def test_a_query_of_one_call_is_not_sent_with_the_next(cloud: Cloud, clien
 
 async def test_fetching_no_metrics_sends_nothing(cloud: Cloud, client: IotoClient) -> None:
     assert await client.metric.fetch("D", []) == []
+    assert await client.builder.metric.fetch([]) == []
     assert cloud.sent == []
 
 
@@ -425,6 +752,27 @@ async def test_a_long_body_is_sent_without_a_warning(cloud: Cloud, client: IotoC
 # Accounts ---------------------------------------------------------------------------------------------------------
 
 WITH_ACCOUNT: dict[str, tuple[Callable[..., Awaitable[object]], bytes]] = {
+    "alert.find": (lambda c, **o: c.alert.find(**o), LIST),
+    "alert.get": (lambda c, **o: c.alert.get("I", **o), RECORD),
+    "alert.remove": (lambda c, **o: c.alert.remove("I", **o), b""),
+    "alert.update": (lambda c, **o: c.alert.update("I", **o), RECORD),
+    "dashboard.create": (lambda c, **o: c.dashboard.create("N", **o), RECORD),
+    "dashboard.find": (lambda c, **o: c.dashboard.find(**o), LIST),
+    "dashboard.get": (lambda c, **o: c.dashboard.get("I", **o), RECORD),
+    "dashboard.remove": (lambda c, **o: c.dashboard.remove("I", **o), b""),
+    "dashboard.update": (lambda c, **o: c.dashboard.update("I", **o), RECORD),
+    "device.remove": (lambda c, **o: c.device.remove("D", **o), RECORD),
+    "file.get": (lambda c, **o: c.file.get("a", **o), RECORD),
+    "file.get_signed_url": (lambda c, **o: c.file.get_signed_url(**o), URL),
+    "file.list": (lambda c, **o: c.file.list(**o), LIST),
+    "file.put": (lambda c, **o: c.file.put("a", b"", **o), b""),
+    "file.remove": (lambda c, **o: c.file.remove("a", **o), b""),
+    "user.create": (lambda c, **o: c.user.create("a@b.c", "user", **o), RECORD),
+    "user.find": (lambda c, **o: c.user.find(**o), LIST),
+    "user.get": (lambda c, **o: c.user.get(**o), RECORD),
+    "user.remove": (lambda c, **o: c.user.remove("I", **o), b""),
+    "user.update": (lambda c, **o: c.user.update("I", **o), RECORD),
+    "user.update_role": (lambda c, **o: c.user.update_role("I", "user", **o), RECORD),
     "device.claim": (lambda c, **o: c.device.claim("D", **o), RECORD),
     "device.find": (lambda c, **o: c.device.find(**o), LIST),
     "device.get": (lambda c, **o: c.device.get("D", **o), RECORD),
@@ -507,6 +855,9 @@ def _received(url: str) -> dict[str, str]:
 
 
 FINDS: dict[str, Callable[..., Awaitable[object]]] = {
+    "account": lambda c, **o: c.account.find(**o),
+    "alert": lambda c, **o: c.alert.find(**o),
+    "builder.device": lambda c, **o: c.builder.device.find(**o),
     "device": lambda c, **o: c.device.find(**o),
     "action": lambda c, **o: c.action.find("C", **o),
     "generic": lambda c, **o: c.generic.find("Store", **o),
@@ -768,7 +1119,59 @@ BAD: list[Bad] = [
     (lambda c, v: c.store.find(v), "generic/find", "deviceId", TEXTS),
     (lambda c, v: c.builder.device.register(v, "P"), "device/register", "id", TEXTS),
     (lambda c, v: c.builder.device.register("D", v), "device/register", "product", TEXTS),
+    (lambda c, v: c.account.create(v, "N"), "account/create", "email", TEXTS),
+    (lambda c, v: c.account.create("a@b.c", v), "account/create", "name", TEXTS),
+    (lambda c, v: c.alert.get(v), "alert/get", "id", TEXTS),
+    (lambda c, v: c.alert.remove(v), "alert/remove", "id", TEXTS),
+    (lambda c, v: c.alert.update(v), "alert/update", "id", TEXTS),
+    (lambda c, v: c.dashboard.create(v), "dashboard/create", "name", TEXTS),
+    (lambda c, v: c.dashboard.get(v), "dashboard/get", "id", TEXTS),
+    (lambda c, v: c.dashboard.get(name=v), "dashboard/get", "name", TEXTS),
+    (lambda c, v: c.dashboard.remove(v), "dashboard/remove", "id", TEXTS),
+    (lambda c, v: c.dashboard.update(v), "dashboard/update", "id", TEXTS),
+    (lambda c, v: c.device.remove(v), "device/remove", "id", TEXTS),
+    (lambda c, v: c.file.get(v), "file/get", "filename", TEXTS),
+    (lambda c, v: c.file.put(v, b""), "file/put", "filename", TEXTS),
+    (lambda c, v: c.file.remove(v), "file/remove", "filename", TEXTS),
+    (lambda c, v: c.manager.provision(v), "manager/provision", "id", TEXTS),
+    (lambda c, v: c.manager.update(v), "manager/update", "id", TEXTS),
+    (lambda c, v: c.manager.update_display(v, "{}"), "manager/updateDisplay", "id", TEXTS),
+    (lambda c, v: c.manager.update_display("I", v), "manager/updateDisplay", "display", TEXTS),
+    (lambda c, v: c.user.create(v, "user"), "user/create", "email", TEXTS),
+    (lambda c, v: c.user.create("a@b.c", v), "user/create", "role", TEXTS),
+    (lambda c, v: c.user.remove(v), "user/remove", "id", TEXTS),
+    (lambda c, v: c.user.remove(email=v), "user/remove", "email", TEXTS),
+    (lambda c, v: c.user.update(v), "user/update", "id", OTHER_TEXTS),
+    (lambda c, v: c.user.update_role(v, "user"), "user/updateRole", "id", TEXTS),
+    (lambda c, v: c.user.update_role("I", v), "user/updateRole", "role", TEXTS),
+    (lambda c, v: c.builder.device.claim(v, "T", "A"), "device/claim", "id", TEXTS),
+    (lambda c, v: c.builder.device.claim("D", v, "A"), "device/claim", "cloudToken", TEXTS),
+    (lambda c, v: c.builder.device.claim("D", "T", v), "device/claim", "accountId", TEXTS),
+    (lambda c, v: c.builder.device.get(v), "device/get", "id", TEXTS),
+    (lambda c, v: c.builder.device.lookup(v), "device/lookup", "product", TEXTS),
+    (lambda c, v: c.builder.device.release(v), "device/release", "id", TEXTS),
+    (lambda c, v: c.builder.device.remove(v), "device/remove", "id", TEXTS),
+    (lambda c, v: c.builder.device.remove_all(v), "device/removeAll", "productId", TEXTS),
     # Optional texts.
+    (lambda c, v: c.account.close(v), "account/close", "id", OTHER_TEXTS | {"empty": ""}),
+    (lambda c, v: c.account.get(v), "account/get", "id", OTHER_TEXTS | {"empty": ""}),
+    (lambda c, v: c.account.get(index=v), "account/get", "index", OTHER_TEXTS),
+    (lambda c, v: c.account.find(email=v), "account/find", "email", OTHER_TEXTS),
+    (lambda c, v: c.account.update_identity(v, name="N"), "account/updateIdentity", "id", OTHER_TEXTS),
+    (lambda c, v: c.account.update_identity(email=v), "account/updateIdentity", "email", OTHER_TEXTS),
+    (lambda c, v: c.dashboard.create("N", layout=v), "dashboard/create", "layout", OTHER_TEXTS),
+    (lambda c, v: c.dashboard.update("I", name=v), "dashboard/update", "name", OTHER_TEXTS),
+    (lambda c, v: c.file.get_signed_url(command=v), "file/getSignedUrl", "command", OTHER_TEXTS),
+    (lambda c, v: c.file.list(account_id=v), "file/list", "accountId", OTHER_TEXTS | {"empty": ""}),
+    (lambda c, v: c.file.put("a", b"", mime_type=v), "file/put", "mimeType", OTHER_TEXTS),
+    (lambda c, v: c.manager.get(v), "manager/get", "id", OTHER_TEXTS | {"empty": ""}),
+    (lambda c, v: c.manager.get_signed_url(filename=v), "manager/getSignedUrl", "filename", OTHER_TEXTS),
+    (lambda c, v: c.manager.update("I", domain=v), "manager/update", "domain", OTHER_TEXTS),
+    (lambda c, v: c.user.get(v), "user/get", "id", OTHER_TEXTS | {"empty": ""}),
+    (lambda c, v: c.user.find(email=v), "user/find", "email", OTHER_TEXTS),
+    (lambda c, v: c.user.login(invite=v), "user/login", "invite", OTHER_TEXTS),
+    (lambda c, v: c.user.update("I", first=v), "user/update", "first", OTHER_TEXTS),
+    (lambda c, v: c.builder.device.find(cloud_id=v), "device/find", "cloudId", OTHER_TEXTS),
     (lambda c, v: c.device.find(id=v), "device/find", "id", OTHER_TEXTS),
     (lambda c, v: c.device.find(product_id=v), "device/find", "productId", OTHER_TEXTS),
     (lambda c, v: c.device.find(account_id=v), "device/find", "accountId", OTHER_TEXTS),
@@ -789,6 +1192,13 @@ BAD: list[Bad] = [
     (lambda c, v: c.builder.device.register("D", "P", account=v), "device/register", "account", OTHER_TEXTS),
     (lambda c, v: c.builder.device.register("D", "P", cloud=v), "device/register", "cloud", OTHER_TEXTS),
     # Numbers and switches.
+    (lambda c, v: c.account.find(limit=v), "account/find", "limit", NUMBERS | {"zero": 0, "half": 0.5}),
+    (lambda c, v: c.dashboard.create("N", refresh=v), "dashboard/create", "refresh", NUMBERS),
+    (lambda c, v: c.alert.update("I", resolved=v), "alert/update", "resolved", {"text": "true", "number": 1}),
+    (lambda c, v: c.dashboard.update("I", live=v), "dashboard/update", "live", {"text": "true", "number": 1}),
+    (lambda c, v: c.manager.get_signed_url(clean=v), "manager/getSignedUrl", "clean", {"text": "true", "number": 1}),
+    (lambda c, v: c.user.login(register=v), "user/login", "register", {"text": "true", "number": 1}),
+    (lambda c, v: c.user.create("a@b.c", "user", send_invite=v), "user/create", "sendInvite", {"number": 1}),
     (lambda c, v: c.device.find(limit=v), "device/find", "limit", NUMBERS),
     (lambda c, v: c.metric.get_metric_list("C", limit=v), "metric/getMetricList", "limit", NUMBERS),
     (lambda c, v: c.device.get_signed_url(size=v), "device/getSignedUrl", "size", NUMBERS),
@@ -843,6 +1253,12 @@ BAD: list[Bad] = [
         "start",
         {"naive": datetime(2024, 1, 1), "number": 5, "text": WHEN_ISO},
     ),
+    (
+        lambda c, v: c.dashboard.create("N", range=Range(start=v)),
+        "dashboard/create",
+        "range.start",
+        {"naive": datetime(2024, 1, 1)},
+    ),
     # Cursors.
     (lambda c, v: c.device.find(next=v), "device/find", "next", CURSORS),
     (lambda c, v: c.generic.find("M", prev=v), "generic/find", "prev", CURSORS),
@@ -872,7 +1288,37 @@ BAD: list[Bad] = [
         UNFIT,
     ),
     (lambda c, v: c.generic.create("M", {"v": Item(extra={"colour": v})}), "generic/create", "colour", UNFIT),
-    # What is no mapping, or no list.
+    (lambda c, v: c.user.update("I", preferences={"colour": v}), "user/update", "preferences.colour", UNFIT),
+    (lambda c, v: c.dashboard.create("N", css=[v]), "dashboard/create", "css[0]", UNFIT),
+    (
+        lambda c, v: c.dashboard.create("N", widgets=[{}, Widget(options={"colour": v})]),
+        "dashboard/create",
+        "widgets[1].options.colour",
+        UNFIT,
+    ),
+    (lambda c, v: c.file.list({"colour": v}), "file/list", "colour", UNFIT),
+    (lambda c, v: c.builder.test.echo({"colour": v}), "test/echo", "colour", UNFIT),
+    # What is no mapping, no list, or no bytes.
+    (lambda c, v: c.file.put("a", v), "file/put", "data", {"text": "AP8=", "None": None, "list": [1]}),
+    (lambda c, v: c.file.list(v), "file/list", "filters", {"list": [("a", 1)], "text": "abc"}),
+    (lambda c, v: c.user.update("I", preferences=v), "user/update", "preferences", {"list": [1], "text": "x"}),
+    (lambda c, v: c.dashboard.create("N", range=v), "dashboard/create", "range", {"list": [1], "text": "x"}),
+    (lambda c, v: c.dashboard.create("N", css=v), "dashboard/create", "css", {"text": "x", "mapping": {}}),
+    (lambda c, v: c.dashboard.update("I", widgets=v), "dashboard/update", "widgets", {"text": "x", "mapping": {}}),
+    (
+        lambda c, v: c.dashboard.update("I", widgets=[{}, v]),
+        "dashboard/update",
+        "widgets[1]",
+        {"text": "x", "number": 1, "None": None, "range": Range()},
+    ),
+    (lambda c, v: c.manager.update("I", users=v), "manager/update", "users", {"text": "a@b.c", "mapping": {}}),
+    (
+        lambda c, v: c.builder.metric.fetch(v),
+        "metric/fetch",
+        "items",
+        {"mapping inside": [{"metric": "m"}], "text inside": ["m"], "number": 5},
+    ),
+    (lambda c, v: c.builder.test.empty(v), "test/empty", "fields", {"list": [("a", 1)], "text": "abc"}),
     (
         lambda c, v: c.generic.create("M", v),
         "generic/create",
@@ -899,6 +1345,8 @@ BAD: list[Bad] = [
         {"list": [1], "text": "x", "None": None},
     ),
     # Members that are given twice.
+    (lambda c, v: c.file.list(v, account_id="A"), "file/list", "accountId", {"twice": {"accountId": "B"}}),
+    (lambda c, v: c.provision.checkin(id="D", properties=v), "provision/checkin", "id", {"twice": {"id": "E"}}),
     (lambda c, v: c.generic.create("M", v), "generic/create", "_type", {"twice": {"_type": "N"}}),
     (lambda c, v: c.generic.get("M", v, device_id="D"), "generic/get", "deviceId", {"twice": {"deviceId": "E"}}),
     (
@@ -978,14 +1426,48 @@ async def test_running_an_automation_needs_its_name_or_its_id(cloud: Cloud, clie
 
 
 @pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda c: c.account.update_identity("I"), "account/updateIdentity: email or name is required"),
+        (lambda c: c.dashboard.get(), "dashboard/get: id or name is required"),
+        (lambda c: c.user.remove(), "user/remove: id or email is required"),
+        (lambda c: c.alert.remove(None), "alert/remove: id is required"),
+    ],
+    ids=["account", "dashboard", "user.remove", "alert"],
+)
+async def test_a_call_about_nothing_is_refused(cloud: Cloud, client: IotoClient, call: Call, text: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        await call(client)
+    assert str(refused.value) == text
+    assert cloud.sent == []
+
+
+@pytest.mark.parametrize("name", ["colour", "name_", "widgetCss", "limit", "id"])
+async def test_a_dashboard_has_no_other_members(cloud: Cloud, client: IotoClient, name: str) -> None:
+    members: dict[str, Any] = {name: "x"}
+    with pytest.raises(InvalidArgumentError, match=rf"dashboard/create.*'{name}'"):
+        await client.dashboard.create("N", **members)
+    assert cloud.sent == []
+
+
+async def test_the_options_of_a_call_go_beside_the_members_of_a_dashboard(cloud: Cloud, client: IotoClient) -> None:
+    await client.dashboard.update("I", live=True, headers={"X-Trace": "7"}, timeout=5)
+    assert cloud.only.body == {"id": "I", "live": True} | A
+    assert cloud.only.headers["X-Trace"] == "7"
+
+
+@pytest.mark.parametrize(
     "call",
     [
+        lambda c: c.builder.device.claim("D", b"SECRET", "A"),
+        lambda c: c.builder.device.claim("D", f"SECRET{LONE_SURROGATE}", "A"),
+        lambda c: c.file.put("a", "SECRET"),
         lambda c: c.action.invoke("Run", context="SECRET"),
         lambda c: c.builder.device.register("D", b"SECRET"),
         lambda c: c.provision.update("D", b"SECRET", "1.0.0"),
         lambda c: c.builder.device.register("D", "P", properties={"key": f"SECRET{LONE_SURROGATE}"}),
     ],
-    ids=["context", "product of register", "product of update", "key"],
+    ids=["cloud token", "text of a cloud token", "data", "context", "product of register", "product of update", "key"],
 )
 async def test_a_refused_text_is_not_shown(cloud: Cloud, client: IotoClient, call: Call) -> None:
     with pytest.raises(InvalidArgumentError) as refused:
@@ -1003,4 +1485,100 @@ async def test_an_unknown_option_is_refused(cloud: Cloud, client: IotoClient) ->
 async def test_a_bad_option_is_refused_by_name(cloud: Cloud, client: IotoClient, option: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match=min(option)):
         await client.device.get("D", **option)
+    assert cloud.sent == []
+
+
+# Legacy operations ------------------------------------------------------------------------------------------------
+
+LEGACY: dict[str, tuple[Call, str]] = {
+    "account/create": (lambda c: c.account.create("a@b.c", "N"), "user/login, which makes the account"),
+    "device/remove": (lambda c: c.device.remove("D"), "device/release"),
+    "provision/checkin": (lambda c: c.provision.checkin(), "provision/update"),
+    "provision/getCreds": (lambda c: c.provision.get_creds(), "device/getCreds"),
+    "device/claim": (lambda c: c.builder.device.claim("D", "T", "A"), "device/claim of the device cloud"),
+}
+every_legacy_operation = pytest.mark.parametrize("name", LEGACY)
+
+
+@pytest.fixture
+def nothing_warned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has not warned yet."""
+    monkeypatch.setattr(base, "_warned", set())
+
+
+@pytest.mark.usefixtures("nothing_warned", "cloud")
+@every_legacy_operation
+async def test_the_first_call_of_a_legacy_operation_warns_its_caller(client: IotoClient, name: str) -> None:
+    call, instead = LEGACY[name]
+    with pytest.warns(DeprecationWarning, match="legacy") as warned:
+        await call(client)
+    (warning,) = warned
+    assert str(warning.message) == f"{name} is a legacy operation: use {instead}"
+    assert warning.filename == __file__
+
+
+@pytest.mark.usefixtures("nothing_warned", "cloud")
+@every_legacy_operation
+async def test_later_calls_of_a_legacy_operation_do_not_warn(client: IotoClient, name: str) -> None:
+    call, _ = LEGACY[name]
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        await call(client)
+        await call(client)
+        await call(client.with_options(account_id="OTHER"))
+    assert len(warned) == 1
+
+
+@pytest.mark.usefixtures("nothing_warned", "cloud")
+async def test_every_legacy_operation_warns_for_itself(client: IotoClient) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for call, _ in LEGACY.values():
+            await call(client)
+    assert [str(warning.message).partition(" ")[0] for warning in warned] == list(LEGACY)
+
+
+@pytest.mark.usefixtures("nothing_warned", "cloud")
+async def test_a_call_in_a_task_warns_whoever_made_it(client: IotoClient) -> None:
+    with pytest.warns(DeprecationWarning, match="legacy") as warned:
+        await asyncio.gather(client.device.remove("D"), client.device.remove("E"))
+    assert [warning.filename for warning in warned] == [__file__]
+
+
+@pytest.mark.usefixtures("nothing_warned", "cloud")
+async def test_what_is_not_legacy_does_not_warn(client: IotoClient) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        await client.device.claim("D")
+        await client.device.release("D")
+
+
+# MQTT -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "operation", "instead"),
+    [
+        (lambda c: c.metric.get("m"), "metric/get", "metric/fetch"),
+        (
+            lambda c: c.metric.get("m", dimensions={"Device": "D"}, period=300, statistic="avg"),
+            "metric/get",
+            "metric/fetch",
+        ),
+        (lambda c: c.metric.set("m", 1), "metric/set", "action/invoke"),
+        (lambda c: c.metric.set("m", 1.5, dimensions=[{}], buffer={"elapsed": 0}), "metric/set", "action/invoke"),
+        (lambda c: c.call("metric/get"), "metric/get", "metric/fetch"),
+        (lambda c: c.call("metric/set", {"metric": "m"}), "metric/set", "action/invoke"),
+        (lambda c: c.call("store/get"), "store/get", "generic/get"),
+        (lambda c: c.call("store/set"), "store/set", "generic/update"),
+    ],
+)
+async def test_what_devices_call_over_mqtt_is_refused_with_the_way_to_do_it(
+    cloud: Cloud, client: IotoClient, call: Call, operation: str, instead: str
+) -> None:
+    with pytest.raises(MqttOnlyError) as refused:
+        await call(client)
+    assert str(refused.value).startswith(f"{operation}: ")
+    assert "MQTT" in str(refused.value)
+    assert instead in str(refused.value)
     assert cloud.sent == []

@@ -14,7 +14,7 @@ from ..errors import AuthenticationError, ConnectionFailedError, InvalidArgument
 
 __all__ = ["main"]
 
-_COMMANDS: Final = ("demo", "emulator", "provision")
+_COMMANDS: Final = ("call", "demo", "emulator", "provision")
 _STATUS: Final = ((InvalidArgumentError, 2), (AuthenticationError, 3), (ConnectionFailedError, 4), (IotoError, 1))
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..transport import Attempt
+from ..attempt import Attempt
 
 __all__ = ["FLAG", "JsonFlag", "ProgressBar", "Stopwatch", "print_report"]
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Unpack
 
 from .. import decoding
-from ..errors import InvalidArgumentError
 from ..models import Action, ActionResult, Cursor
 from ..operations import IOTO
 from ..paging import Paged
 from ..transport import CallOptions
-from .base import Controller
+from .base import Controller, need_one
 
 __all__ = ["ActionController"]
 
@@ -83,7 +82,7 @@ class ActionController(Controller):
             InBandError: the automation failed.
             OutcomeUnknownError: it was sent, and whether it ran is not known.
         """
-        if name is None and id is None:
-            raise InvalidArgumentError("action/invoke: name or id is required")
+        operation = IOTO["action/invoke"]
+        need_one(operation, name=name, id=id)
         body = {"name": name, "id": id, "context": context}
-        return await self._transport.call(IOTO["action/invoke"], _RESULT, body, options)
+        return await self._transport.call(operation, _RESULT, body, options)

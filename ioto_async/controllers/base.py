@@ -1,18 +1,24 @@
 """What all controllers share. Imports floors 0 to 2."""
 
-from collections.abc import Mapping
-from typing import TypeVar
+import warnings
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Final, Literal, ParamSpec, TypeVar
 
 from ..decoding import Decoder
-from ..errors import InvalidArgumentError
+from ..errors import InvalidArgumentError, MqttOnlyError
 from ..models import Cursor, Page
 from ..operations import Operation
 from ..paging import Paged
 from ..transport import CallOptions, Transport
 
-__all__ = ["Controller", "joined"]
+__all__ = ["Command", "Controller", "joined", "legacy", "mqtt_only", "need_one", "warn_of_legacy"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+Command = Literal["get", "put", "delete"]
+"""What a signed URL is for."""
 
 
 class Controller:
@@ -40,9 +46,9 @@ class Controller:
         options: CallOptions,
         *,
         index: str | None = None,
-        limit: int | None,
-        next: Cursor | None,
-        prev: Cursor | None,
+        limit: int | None = None,
+        next: Cursor | None = None,
+        prev: Cursor | None = None,
     ) -> Paged[T]:
         async def fetch(cursor: dict[str, Cursor]) -> Page[T]:
             query: dict[str, object] = {"index": index, "limit": limit, **cursor}
@@ -66,3 +72,45 @@ def joined(
     if twice := {member for member, value in members.items() if value is not None} & more.keys():
         raise InvalidArgumentError(f"{operation.name}: {name}: {min(twice)} was given as an argument as well")
     return {**members, **more}
+
+
+def need_one(operation: Operation, **members: object) -> None:
+    """Refuse a call that names none of *members*, for operations that the table lets say nothing.
+
+    Raises:
+        InvalidArgumentError: all of them are None; the text names them.
+    """
+    if all(value is None for value in members.values()):
+        raise InvalidArgumentError(f"{operation.name}: {' or '.join(members)} is required")
+
+
+def mqtt_only(operation: Operation) -> MqttOnlyError:
+    """What to raise where *operation*, a row of `MQTT`, is called over HTTP."""
+    return MqttOnlyError(f"{operation.name}: devices call it over MQTT, it has no HTTP form; use {operation.instead}")
+
+
+_warned: Final[set[Operation]] = set()
+"""The legacy operations that were warned of: many calls of one should not fill a log."""
+
+
+def warn_of_legacy(operation: Operation) -> None:
+    """Warn the caller of the function that calls this, once in a process, that *operation* has been replaced."""
+    if operation not in _warned:
+        _warned.add(operation)
+        message = f"{operation.name} is a legacy operation: use {operation.instead}"
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+
+
+def legacy(operation: Operation) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorate the method of an *operation* that has been replaced: its first call warns."""
+
+    def decorate(method: Callable[P, T]) -> Callable[P, T]:
+        # Not a coroutine: when one runs, its caller may be an event loop.
+        @wraps(method)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            warn_of_legacy(operation)
+            return method(*args, **kwargs)
+
+        return call
+
+    return decorate

@@ -1,25 +1,99 @@
-"""The Builder's Device controller: registration (reference, section 12). Imports floors 0 to 2."""
+"""The Builder's Device, Metric and Test controllers (reference, section 12). Imports floors 0 to 2."""
 
-from collections.abc import Mapping
-from typing import Unpack
+from collections.abc import Iterable, Mapping
+from typing import Any, Unpack
 
 from .. import decoding
 from ..auth import TokenAuth
 from ..config import check_token
-from ..models import Registration
+from ..models import BuilderDevice, BuilderProduct, Cursor, DatabaseQuery, Metric, MetricQuery, Registration
 from ..operations import BUILDER
+from ..paging import Paged
 from ..transport import CallOptions
-from .base import Controller, joined
+from .base import Controller, joined, legacy
+from .metric import METRICS, items_of
 
-__all__ = ["BuilderDeviceController"]
+__all__ = ["BuilderDeviceController", "BuilderMetricController", "BuilderTestController"]
 
+_CLAIMED = decoding.record(BuilderDevice)
+_FOUND = decoding.record(BuilderDevice, must_exist=True)
+_DEVICES = decoding.paged(BuilderDevice)
+_PRODUCT = decoding.record(BuilderProduct, must_exist=True)
 _REGISTRATION = decoding.result(Registration)
 
 
 class BuilderDeviceController(Controller):
-    """Devices before they are claimed. Source: the vendor's page ``builder/ref/device``."""
+    """Devices before they are claimed, and whose they are. Source: the vendor's page ``builder/ref/device``.
+
+    All calls but `register` need a BuilderAPI token.
+    """
 
     __slots__ = ()
+
+    @legacy(BUILDER["device/claim"])
+    async def claim(
+        self, id: str, cloud_token: str, account_id: str, *, test: bool | None = None, **options: Unpack[CallOptions]
+    ) -> BuilderDevice:
+        """Claim a device for a cloud. Deprecated: ``device.claim`` of the device cloud replaced it.
+
+        Args:
+            id: claim ID.
+            cloud_token: token of the device cloud.
+            account_id: account that claims.
+            test: claim it as a test device.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        body = {"id": id, "cloudToken": cloud_token, "accountId": account_id, "test": test}
+        return await self._transport.call(BUILDER["device/claim"], _CLAIMED, body, options)
+
+    def find(
+        self,
+        *,
+        id: str | None = None,
+        cloud_id: str | None = None,
+        product_id: str | None = None,
+        limit: int | None = None,
+        next: Cursor | None = None,
+        prev: Cursor | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Paged[BuilderDevice]:
+        """Find registered devices; await for one page, ``async for`` for all.
+
+        Args:
+            id: only this claim ID.
+            cloud_id: only devices of this cloud.
+            product_id: only devices of this product.
+            limit: devices in a page.
+            next: cursor of a page to begin with.
+            prev: cursor of a page to begin with; given alone, pages are walked backward.
+            options: ``timeout``, ``retries``, ``headers`` of each request.
+        """
+        body = {"id": id, "cloudId": cloud_id, "productId": product_id}
+        return self._find(BUILDER["device/find"], _DEVICES, body, options, limit=limit, next=next, prev=prev)
+
+    async def get(self, id: str, **options: Unpack[CallOptions]) -> BuilderDevice:
+        """Get one registered device.
+
+        Args:
+            id: claim ID.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return await self._transport.call(BUILDER["device/get"], _FOUND, {"id": id}, options)
+
+    async def lookup(self, product: str, **options: Unpack[CallOptions]) -> BuilderProduct:
+        """Get the product that a product token belongs to.
+
+        Args:
+            product: product token.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return await self._transport.call(BUILDER["device/lookup"], _PRODUCT, {"product": product}, options)
 
     async def register(
         self,
@@ -50,3 +124,106 @@ class BuilderDeviceController(Controller):
         body = joined(operation, named, "properties", properties)
         auth = TokenAuth(check_token(product, f"{operation.name}: product"), bearer=True)
         return await self._transport.with_auth(auth).call(operation, _REGISTRATION, body, options)
+
+    async def release(self, id: str, **options: Unpack[CallOptions]) -> None:
+        """Release a device, so that it can be claimed again.
+
+        Args:
+            id: claim ID.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        await self._transport.call(BUILDER["device/release"], decoding.nothing, {"id": id}, options)
+
+    async def remove(self, id: str, **options: Unpack[CallOptions]) -> None:
+        """Remove a device from the Builder; release it first.
+
+        Args:
+            id: claim ID.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        await self._transport.call(BUILDER["device/remove"], decoding.nothing, {"id": id}, options)
+
+    async def remove_all(self, product_id: str, **options: Unpack[CallOptions]) -> int:
+        """Remove all devices of a product from the Builder. It is never sent twice.
+
+        Args:
+            product_id: key of the product.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            OutcomeUnknownError: it was sent, and whether the devices are gone is not known.
+        """
+        body = {"productId": product_id}
+        return await self._transport.call(BUILDER["device/removeAll"], decoding.whole_number, body, options)
+
+
+class BuilderMetricController(Controller):
+    """Metrics of what the Builder knows. Source: the vendor's page ``builder/ref/metric``."""
+
+    __slots__ = ()
+
+    async def fetch(self, items: Iterable[MetricQuery | DatabaseQuery], **options: Unpack[CallOptions]) -> list[Metric]:
+        """Read metrics, as `MetricController.fetch` does.
+
+        Args:
+            items: what to read; the namespace names a part of the Builder, such as ``Embedthis/Cloud``.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Returns:
+            The answers. An item that failed has its ``error`` set and does not affect the others.
+        """
+        operation = BUILDER["metric/fetch"]
+        requests = items_of(operation, items)
+        if not requests:
+            return []
+        page = await self._transport.call(operation, METRICS, {"items": requests}, options)
+        return page.items
+
+
+class BuilderTestController(Controller):
+    """Calls that change nothing, for those who try out a client. Source: the vendor's bundle, page ``test``."""
+
+    __slots__ = ()
+    __test__ = False  # for pytest, which takes the name for a test's
+
+    async def echo(self, fields: Mapping[str, object] | None = None, **options: Unpack[CallOptions]) -> dict[str, Any]:
+        """Have *fields* sent back; what else the reply holds is not documented.
+
+        Args:
+            fields: the body.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        operation = BUILDER["test/echo"]
+        return await self._transport.call(operation, decoding.plain, joined(operation, {}, "fields", fields), options)
+
+    async def empty(self, fields: Mapping[str, object] | None = None, **options: Unpack[CallOptions]) -> None:
+        """Have nothing sent back.
+
+        Args:
+            fields: the body.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        operation = BUILDER["test/empty"]
+        await self._transport.call(operation, decoding.nothing, joined(operation, {}, "fields", fields), options)
+
+    async def exception(self, **options: Unpack[CallOptions]) -> None:
+        """Have the service fail.
+
+        Args:
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            ServiceError: it did; after as many attempts as for any read.
+        """
+        await self._transport.call(BUILDER["test/exception"], decoding.nothing, {}, options)
+
+    async def success(self, **options: Unpack[CallOptions]) -> None:
+        """Have the service do well.
+
+        Args:
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        await self._transport.call(BUILDER["test/success"], decoding.nothing, {}, options)

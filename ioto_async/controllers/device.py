@@ -1,13 +1,16 @@
 """The Device controller of a device cloud: claim, provision, release (reference, section 11). Imports floors 0 to 2."""
 
-from typing import Literal, Unpack
+from functools import partial
+from os import PathLike
+from typing import Unpack
 
 from .. import decoding
 from ..models import Certificates, Credentials, Cursor, Device
 from ..operations import IOTO
 from ..paging import Paged
+from ..transfer import Progress, Source, Transfer, download, upload
 from ..transport import CallOptions
-from .base import Controller
+from .base import Command, Controller, legacy
 
 __all__ = ["DeviceController"]
 
@@ -90,7 +93,7 @@ class DeviceController(Controller):
         self,
         *,
         id: str | None = None,
-        command: Literal["get", "put", "delete"] | None = None,
+        command: Command | None = None,
         filename: str | None = None,
         mime_type: str | None = None,
         size: int | None = None,
@@ -132,3 +135,101 @@ class DeviceController(Controller):
         """
         body = {"id": id, "accountId": self._account(account_id)}
         return await self._transport.call(IOTO["device/release"], _DEVICE, body, options)
+
+    @legacy(IOTO["device/remove"])
+    async def remove(self, id: str, *, account_id: str | None = None, **options: Unpack[CallOptions]) -> Device:
+        """Hand a device back to the Builder. Deprecated: ``device.release``, which does the same, replaced it.
+
+        Args:
+            id: claim ID.
+            account_id: account that owns it; the client's by default.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        body = {"id": id, "accountId": self._account(account_id)}
+        return await self._transport.call(IOTO["device/remove"], _DEVICE, body, options)
+
+    async def upload(
+        self,
+        filename: str,
+        source: Source,
+        *,
+        id: str | None = None,
+        mime_type: str | None = None,
+        size: int | None = None,
+        progress: Progress | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Transfer:
+        """Write a file of any size.
+
+        The bytes go to the URL that `get_signed_url` gives, without the client's token and headers. They are read as
+        they go, and sent again as with calls, unless they come from an iterator that has begun.
+
+        Args:
+            filename: path of the file there.
+            source: path of a file, bytes, or an async iterator of bytes.
+            id: claim ID.
+            mime_type: content type; by default as the ending of *filename* says.
+            size: bytes; needed with an iterator.
+            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
+            options: ``timeout``: seconds without progress; ``retries``; ``headers`` of the call for the URL.
+
+        Raises:
+            TransferError: the source has more or fewer bytes than were announced.
+            AuthenticationError: the signed URL was refused, a second one as well.
+            OSError: the source cannot be read.
+        """
+        sign = partial(self.get_signed_url, id=id, command="put", **options)
+        return await upload(
+            self._transport,
+            "device/upload",
+            sign,
+            filename,
+            source,
+            mime_type=mime_type,
+            size=size,
+            progress=progress,
+            options=options,
+        )
+
+    async def download(
+        self,
+        filename: str,
+        path: str | PathLike[str],
+        *,
+        id: str | None = None,
+        checksum: str | None = None,
+        max_size: int | None = None,
+        progress: Progress | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Transfer:
+        """Fetch a file of any size into a local one, which is replaced when all is there and well, and else stays.
+
+        The bytes come from the URL that `get_signed_url` gives, without the client's token and headers.
+
+        Args:
+            filename: path of the file there.
+            path: where it goes.
+            id: claim ID.
+            checksum: SHA-256 that it must have, in hex.
+            max_size: bytes that it may have.
+            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
+            options: ``timeout``: seconds without progress; ``retries``; ``headers`` of the call for the URL.
+
+        Raises:
+            NotFoundError: there is no such file.
+            TransferError: it is too large, or its checksum is another.
+            AuthenticationError: the signed URL was refused, a second one as well.
+            OSError: *path* cannot be written.
+        """
+        sign = partial(self.get_signed_url, id=id, command="get", **options)
+        return await download(
+            self._transport,
+            "device/download",
+            sign,
+            filename,
+            path,
+            checksum=checksum,
+            max_size=max_size,
+            progress=progress,
+            options=options,
+        )

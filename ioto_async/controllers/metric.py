@@ -1,23 +1,34 @@
 """The Metric controller: reading metrics (reference, sections 9 and 11). Imports floors 0 to 2."""
 
-from collections.abc import Iterable
-from typing import Any, Unpack
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Unpack
 
 from .. import decoding, encoding
 from ..errors import InvalidArgumentError
-from ..models import Cursor, DatabaseQuery, Metric, MetricList, MetricQuery
-from ..operations import IOTO, Operation
+from ..models import Cursor, DatabaseQuery, Metric, MetricList, MetricQuery, Statistic
+from ..operations import IOTO, MQTT, Operation
 from ..transport import CallOptions
-from .base import Controller
+from .base import Controller, mqtt_only
 
-__all__ = ["MetricController"]
+__all__ = ["METRICS", "MetricController", "items_of"]
 
-_METRICS = decoding.paged(Metric, nested=True)
+METRICS: Final = decoding.paged(Metric, nested=True)
+"""Decodes what a request for metrics is answered with."""
 _LIST = decoding.record(MetricList)
 
 
+def items_of(operation: Operation, queries: Iterable[MetricQuery | DatabaseQuery]) -> list[dict[str, object]]:
+    """The items of a request for metrics, by wire name.
+
+    Raises:
+        InvalidArgumentError: something else than queries.
+    """
+    if not isinstance(queries, Iterable):
+        raise InvalidArgumentError(f"{operation.name}: items: expected queries, got {type(queries).__name__}")
+    return [_item(operation, query) for query in queries]
+
+
 def _item(operation: Operation, query: MetricQuery | DatabaseQuery) -> dict[str, object]:
-    """One item of a request, by wire name."""
     if not isinstance(query, (MetricQuery, DatabaseQuery)):
         raise InvalidArgumentError(f"{operation.name}: items: expected queries, got {type(query).__name__} in them")
     item: dict[str, object] = {
@@ -61,14 +72,35 @@ class MetricController(Controller):
             The answers. An item that failed has its ``error`` set and does not affect the others.
         """
         operation = IOTO["metric/fetch"]
-        if not isinstance(items, Iterable):
-            raise InvalidArgumentError(f"{operation.name}: items: expected queries, got {type(items).__name__}")
-        requests = [_item(operation, item) for item in items]
+        requests = items_of(operation, items)
         if not requests:
             return []
         body = {"deviceId": device_id, "accountId": self._account(account_id), "items": requests}
-        page = await self._transport.call(operation, _METRICS, body, options)
+        page = await self._transport.call(operation, METRICS, body, options)
         return page.items
+
+    async def get(
+        self,
+        metric: str,
+        *,
+        dimensions: Mapping[str, object] | None = None,
+        period: float | None = None,
+        statistic: Statistic | None = None,
+        **options: Unpack[CallOptions],
+    ) -> float:
+        """Read one value of a metric, as a device does over MQTT; there is no HTTP form, `fetch` is its like.
+
+        Args:
+            metric: name of the metric.
+            dimensions: exact dimension map.
+            period: seconds; 300 by default.
+            statistic: see `Statistic`; ``avg`` by default.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            MqttOnlyError: always; nothing is sent.
+        """
+        raise mqtt_only(MQTT["metric/get"])
 
     async def get_device_schema(self, *, cloud_id: str | None = None, **options: Unpack[CallOptions]) -> dict[str, Any]:
         """Get the schema of the device database: models, their fields and metric rules.
@@ -109,3 +141,26 @@ class MetricController(Controller):
         body = {"cloudId": cloud_id, "namespace": namespace, "metric": metric, "model": model}
         query = {"index": index, "limit": limit, "next": next, "prev": prev}
         return await self._transport.call(IOTO["metric/getMetricList"], _LIST, body, options, query)
+
+    async def set(
+        self,
+        metric: str,
+        value: float,
+        *,
+        dimensions: Sequence[Mapping[str, object]] | None = None,
+        buffer: Mapping[str, object] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> None:
+        """Add a sample, as a device does over MQTT; there is no HTTP form, `ActionController.invoke` runs the like.
+
+        Args:
+            metric: name of the metric.
+            value: the sample.
+            dimensions: dimension maps, each of which gets the sample; ``[{}]`` for none.
+            buffer: ``sum``, ``count``, ``elapsed`` (seconds), ``force``.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            MqttOnlyError: always; nothing is sent.
+        """
+        raise mqtt_only(MQTT["metric/set"])

@@ -10,7 +10,7 @@ import orjson
 from .models import cursor, paged
 from .request import Refused
 from .samples import expand_dimensions
-from .wire import LAST_DATE, dumps, iso, new_ulid
+from .wire import LAST_DATE, dumps, new_ulid
 
 __all__ = ["TYPES", "Actions", "Effects"]
 
@@ -35,8 +35,8 @@ _VARIABLE: Final = re.compile(r"\$\{(.*?)\}")
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS actions (id TEXT PRIMARY KEY, name TEXT NOT NULL, data BLOB NOT NULL)"
 _BY_NAME: Final = "CREATE INDEX IF NOT EXISTS actions_name ON actions (name, id)"
 
-# What the arguments of an automation are called is documented for none of the types. These two are what a cloud needs
-# for the vendor's scripts, and for samples over REST.
+# What the arguments of an automation are called is documented for none of the types. These are what a cloud needs for
+# the vendor's scripts, and for samples and alerts over REST.
 _SEEDS: Final[tuple[dict[str, Any], ...]] = (
     {
         "name": "MetricSample",
@@ -59,13 +59,18 @@ _SEEDS: Final[tuple[dict[str, Any], ...]] = (
             "args": {"parameters": "${parameters}"},
         },
     },
+    {
+        "name": "Alert",
+        "type": "alert",
+        "description": "Raise an alert",
+        "message": "${message}",
+        "severity": "info",
+    },
 )
 
 
 class Effects(Protocol):
     """What an automation can do to the cloud, on behalf of one account."""
-
-    account_id: str
 
     def emit(
         self,
@@ -82,6 +87,9 @@ class Effects(Protocol):
     def write(self, model: str, members: Mapping[str, Any]) -> object:
         """Write an item of the account, new or not; Refused if the members are not right."""
 
+    def alert(self, *, name: str, subject: str, message: str, severity: str, context: Mapping[str, Any]) -> object:
+        """Raise an alert of the account (reference, section 7)."""
+
 
 class _FailedError(Exception):
     """An automation that was found does not run; its reply says why."""
@@ -95,7 +103,6 @@ class Actions:
         now: returns the time in epoch milliseconds.
 
     Attributes:
-        alerts: the Alert records (reference, section 7) that automations of type alert raised.
         invocations: ``{id, name, type, args, message, destination, context, timestamp}`` for each run of a type with
             an effect outside (http, email, lambda, mqtt, sms, eventbridge, delay, builder-*); nothing is sent.
     """
@@ -103,7 +110,6 @@ class Actions:
     def __init__(self, db: sqlite3.Connection, now: Callable[[], int]) -> None:
         self._db = db
         self._now = now
-        self.alerts: list[dict[str, Any]] = []
         self.invocations: list[dict[str, Any]] = []
         db.execute(_TABLE)
         db.execute(_BY_NAME)
@@ -201,7 +207,13 @@ class Actions:
                     # Which model is written is named as in the body of a generic call.
                     effects.write(str(args.get("_type")), args)
                 case "alert":
-                    self._alert(effects, action, texts, context)
+                    effects.alert(
+                        name=action["name"],
+                        subject=action["name"],
+                        message=_text(texts.get("message", "")),
+                        severity=action.get("severity", "info"),
+                        context=context,
+                    )
                 case type_:
                     run = {"id": action["id"], "name": action["name"], "type": type_, "args": args, **texts}
                     self.invocations.append({**run, "context": dict(context), "timestamp": self._now()})
@@ -224,25 +236,6 @@ class Actions:
             dimensions,
             timestamp=timestamp,
             buffer=buffer,
-        )
-
-    def _alert(
-        self, effects: Effects, action: Mapping[str, Any], texts: Mapping[str, Any], context: Mapping[str, Any]
-    ) -> None:
-        now = self._now()
-        self.alerts.append(
-            {
-                "id": new_ulid(now),
-                "accountId": effects.account_id,
-                "name": action["name"],
-                "subject": action["name"],
-                "message": texts.get("message", ""),
-                "severity": action.get("severity", "info"),
-                "context": dict(context),
-                "count": 1,
-                "resolved": False,
-                "timestamp": iso(now),
-            }
         )
 
 

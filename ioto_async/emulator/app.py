@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -13,10 +11,27 @@ import attrs
 from aiohttp import hdrs, web
 
 from ..operations import BUILDER, IOTO, Field, Operation
-from . import wire
+from . import cors, wire
+from .builder import Builder
 from .cloud import Cloud
+from .cognito import CONTENT_TYPE, CognitoError, attempt
+from .connection import cut
 from .faults import Fault, Faults
-from .handlers import action, builder, device, generic, metric, provision, test
+from .handlers import (
+    account,
+    action,
+    alert,
+    builder,
+    dashboard,
+    device,
+    file,
+    generic,
+    manager,
+    metric,
+    provision,
+    test,
+    user,
+)
 from .request import AUTHENTICATION_FAILED, Call, Caller, Refused
 from .tokens import allows
 
@@ -26,6 +41,7 @@ _LOG: Final = logging.getLogger(__name__)
 _MAX_BODY: Final = 8 * 2**20
 _MAX_MESSAGE: Final = 500
 _DOWNLOAD: Final = "/download/"
+_COGNITO: Final = "/cognito"
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
 _BYTES: Final = "application/octet-stream"
@@ -41,21 +57,39 @@ class _Route:
     handler: Handler
     kinds: frozenset[str]
     """The kinds of token that are good on this path."""
+    caller: Callable[[Cloud, str], Caller | None]
+    """Returns who the holder of a token is, to the cloud or to the Builder."""
 
 
 def _routes() -> Mapping[str, _Route]:
     handlers: dict[str, Handler] = {}
-    for module in (device, provision, generic, metric, action, test):
+    for module in (account, action, alert, dashboard, device, file, generic, manager, metric, provision, test, user):
         handlers |= module.HANDLERS
     routes = {}
     for name, operation in IOTO.items():
         # Tokens and logins have paths of their own (reference, section 2), so one is nothing on the other's.
-        anybody = {"public"} if operation.role == "public" else set()
-        routes[f"/tok/{name}"] = _Route(operation, handlers[name], frozenset({"cloud", "device"} | anybody))
-        routes[f"/{name}"] = _Route(operation, handlers[name], frozenset({"login"} | anybody))
+        for path, kinds in ((f"/tok/{name}", {"cloud", "device"}), (f"/{name}", {"login"})):
+            routes[path] = _Route(operation, handlers[name], _anybody(operation) | kinds, Cloud.caller)
     for name, operation in BUILDER.items():
-        routes[f"/api/{name}"] = _Route(operation, builder.HANDLERS[name], frozenset({"product"}))
+        # Nobody signs in at the Builder here, so that a bare path is for anybody, or for a product.
+        anybody = _anybody(operation) if operation.tok else frozenset({"product"})
+        handler = _at_the_builder(builder.HANDLERS[name])
+        routes[f"/api/{name}"] = _Route(operation, handler, anybody, _caller_of_the_builder)
+        if operation.tok:
+            routes[f"/api/tok/{name}"] = _Route(operation, handler, anybody | {"builder"}, _caller_of_the_builder)
     return MappingProxyType(routes)
+
+
+def _anybody(operation: Operation) -> frozenset[str]:
+    return frozenset({"public"} if operation.role == "public" else ())
+
+
+def _at_the_builder(handler: Callable[[Builder, Call], object]) -> Handler:
+    return lambda cloud, call: handler(cloud.builder, call)
+
+
+def _caller_of_the_builder(cloud: Cloud, token: str) -> Caller | None:
+    return cloud.builder.caller(token)
 
 
 _ROUTES: Final = _routes()
@@ -86,6 +120,9 @@ class _Answer:
     caller: str = "public"
     request: bytes = b""
 
+    def refuse_as_aws(self, error: CognitoError) -> None:
+        self.status, self.body, self.type = 400, wire.dumps(error.body), CONTENT_TYPE
+
     def refuse(self, status: int, message: str) -> None:
         # Messages may show what was sent, line ends and all.
         line = "".join(letter if letter.isprintable() else " " for letter in message[:_MAX_MESSAGE])
@@ -114,37 +151,56 @@ class Door:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
+        preflight = cors.preflight(request.method, request.headers, self._cloud.origin, cognito=_is_cognito(path))
+        if preflight is not None:
+            self._note(request, path, _Answer(), 204)
+            return web.Response(status=204, headers=preflight)
         route = _ROUTES.get(path)
-        download = path.startswith(_DOWNLOAD)
-        fault = self._faults.take(route.operation.name if route else "download" if download else None)
+        fault = self._faults.take(_operation(path, route))
         if fault is not None:
             return await self._spoil(request, path, route, fault)
         answer = await self._answer(request, path, route)
         self._note(request, path, answer, answer.status)
-        return web.Response(status=answer.status, body=answer.body, headers={hdrs.CONTENT_TYPE: answer.type})
+        return web.Response(status=answer.status, body=answer.body, headers=self._headers(request, answer))
+
+    def _headers(self, request: web.Request, answer: _Answer) -> dict[str, str]:
+        return {hdrs.CONTENT_TYPE: answer.type} | cors.allowed(request.headers, self._cloud.origin)
 
     def _note(self, request: web.Request, path: str, answer: _Answer, status: int) -> None:
-        self._requests.append(Received(request.method, path, _query(request), answer.request, answer.caller, status))
+        body = wire.dumps(attempt(answer.request)) if _is_cognito(path) else answer.request
+        self._requests.append(Received(request.method, path, _query(request), body, answer.caller, status))
 
     async def _answer(self, request: web.Request, path: str, route: _Route | None) -> _Answer:
         answer = _Answer()
         try:
-            answer.request = await request.read()
-            if path.startswith(_DOWNLOAD) and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+            answer.request = await _read(request)
+            if _is_cognito(path):
+                self._sign_in(request, path, answer)
+            elif path.startswith(_DOWNLOAD) and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
                 answer.body = self._image(path)
                 answer.type = _BYTES
             else:
                 answer.body = self._dispatch(request, route, answer)
+        except CognitoError as error:
+            answer.refuse_as_aws(error)
         except Refused as refused:
-            answer.refuse(refused.status, refused.message)
-        except web.HTTPRequestEntityTooLarge:
-            answer.refuse(400, "Body is too large")
-        except (web.RequestPayloadError, ConnectionError):
-            answer.refuse(400, "Body cannot be read")
+            if _is_cognito(path):
+                answer.refuse_as_aws(CognitoError("SerializationException", refused.message))
+            else:
+                answer.refuse(refused.status, refused.message)
         except Exception:  # noqa: BLE001 - a defect in one handler must not end the server
             _LOG.exception("%s failed", path)
             answer.refuse(500, "Service error")
         return answer
+
+    def _sign_in(self, request: web.Request, path: str, answer: _Answer) -> None:
+        if request.method != hdrs.METH_POST:
+            raise CognitoError("UnknownOperationException", "The method must be POST.")
+        pool = path.removeprefix(_COGNITO).strip("/")
+        target = request.headers.get("X-Amz-Target", "")
+        with self._cloud.lock:
+            reply = self._cloud.identities.initiate_auth(pool, target, request.content_type, answer.request)
+        answer.body, answer.type = wire.dumps(reply), CONTENT_TYPE
 
     def _image(self, path: str) -> bytes:
         with self._cloud.lock:
@@ -162,9 +218,8 @@ class Door:
         cloud = self._cloud
         with cloud.lock:
             token = _token(request.headers)
-            caller = cloud.caller(token)
-            if caller is None and "public" in route.kinds:
-                caller = _ANYBODY
+            # Whoever shows a token must show a good one, even where none is needed.
+            caller = route.caller(cloud, token) if token else _ANYBODY
             if caller is None or caller.kind not in route.kinds or not _origin_fits(caller, request, cloud):
                 raise Refused(AUTHENTICATION_FAILED, 403)
             answer.caller = caller.kind
@@ -194,12 +249,34 @@ class Door:
         else:
             answer = await self._answer(request, path, route)
         self._note(request, path, answer, 0 if fault.reset else answer.status)
-        headers = {hdrs.CONTENT_TYPE: answer.type} | dict(fault.headers)
+        headers = self._headers(request, answer) | dict(fault.headers)
         if fault.reset:
-            _cut(request.transport)
+            cut(request.transport)
         elif fault.truncate:
             return await _send_half(request, answer, headers)
         return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+def _is_cognito(path: str) -> bool:
+    return path == _COGNITO or path.startswith(f"{_COGNITO}/")
+
+
+def _operation(path: str, route: _Route | None) -> str | None:
+    """Return what a fault may call the request."""
+    if route is not None:
+        return route.operation.name
+    if path.startswith(_DOWNLOAD):
+        return "download"
+    return "cognito" if _is_cognito(path) else None
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Refused("Body is too large") from error
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise Refused("Body cannot be read") from error
 
 
 def _token(headers: Mapping[str, str]) -> str:
@@ -209,14 +286,11 @@ def _token(headers: Mapping[str, str]) -> str:
     scheme, _, token = text.strip().partition(" ")
     text = token.strip() if scheme.lower() == "bearer" else text.strip()
     # Bytes that are not ASCII are no token of ours, and no text for a database.
-    return text if text.isascii() else ""
+    return text if text.isascii() else "?"
 
 
 def _origin_fits(caller: Caller, request: web.Request, cloud: Cloud) -> bool:
-    if caller.kind != "login":
-        return True
-    origin = request.headers.get(hdrs.ORIGIN, "")
-    return origin.rpartition("//")[2].lower() == cloud.origin
+    return caller.kind != "login" or cors.is_from(request.headers, cloud.origin)
 
 
 def _query(request: web.Request) -> dict[str, str]:
@@ -268,14 +342,12 @@ def _wrong_type(field: Field) -> Refused:
 def _check_role(field: Field, value: object, caller: Caller) -> None:
     # What happens to a member that the caller may not send is not documented. It is refused, unless it says what
     # holds anyway: the caller's own account or cloud. Owners of an account do not reach into other accounts either.
-    if field.name == "accountId" and caller.account_id is not None:
-        allowed = value == caller.account_id
-    elif field.name == "cloudId" and value == caller.cloud_id:
-        allowed = True
-    else:
-        allowed = field.role is None or field.role in caller.roles
-    if not allowed:
+    if value == {"accountId": caller.account_id, "cloudId": caller.cloud_id}.get(field.name):
+        return
+    if field.role is not None and field.role not in caller.roles:
         raise Refused(f"{field.name} needs the role {field.role}", 403)
+    if field.name == "accountId" and caller.kind in ("login", "device"):
+        raise Refused("accountId must be that of the caller", 403)
 
 
 def _is_number(value: object) -> bool:
@@ -284,6 +356,7 @@ def _is_number(value: object) -> bool:
 
 _IS: Final[Mapping[str, Callable[[object], bool]]] = {
     "string": lambda value: isinstance(value, str),
+    "base64": lambda value: isinstance(value, str),
     "number": _is_number,
     "boolean": lambda value: isinstance(value, bool),
     "object": lambda value: isinstance(value, dict),
@@ -313,15 +386,6 @@ def _stated(fault: Fault) -> _Answer:
     status = 200 if fault.status is None else fault.status
     body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
     return _Answer(status, body, _JSON if status == 200 else _TEXT)
-
-
-def _cut(transport: asyncio.Transport | None) -> None:
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    # Without lingering the peer sees a reset instead of an orderly end.
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
 
 
 async def _send_half(request: web.Request, answer: _Answer, headers: Mapping[str, str]) -> web.StreamResponse:

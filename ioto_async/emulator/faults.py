@@ -17,7 +17,8 @@ class Fault:
     lets the request be processed and spoils the reply.
 
     Attributes:
-        operation: such as ``device/get``, or ``download`` for update images; None for any request.
+        operation: such as ``device/get``, ``download`` for update images, ``files`` for signed URLs, or ``cognito``
+            for sign-ins; None for any request.
         status: the status of the answer; 200 if only ``body`` is given.
         body: the body of the answer, whatever it is: HTML, half a JSON text; empty if only ``status`` is given.
         headers: added to the answer; ``Content-Type`` is ``application/json`` for 200, else ``text/plain``.

@@ -1,29 +1,46 @@
 """What a handler of the embedded cloud is given, and how it refuses. Imports nothing of the package."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 
-__all__ = ["AUTHENTICATION_FAILED", "CANNOT_FIND_DEVICE", "Call", "Caller", "Refused"]
+__all__ = [
+    "AUTHENTICATION_FAILED",
+    "CANNOT_FIND_ACCOUNT",
+    "CANNOT_FIND_DEVICE",
+    "CANNOT_FIND_USER",
+    "NO_ACCOUNT",
+    "Call",
+    "Caller",
+    "Refused",
+]
 
 AUTHENTICATION_FAILED = "Authentication failed"
+CANNOT_FIND_ACCOUNT = "Cannot find account"
 CANNOT_FIND_DEVICE = "Cannot find device"
+CANNOT_FIND_USER = "Cannot find user"
+
+NO_ACCOUNT: Final = "none"
+"""The account of somebody who signed in and is no user yet: a key that no account has."""
 
 
 @attrs.frozen
 class Caller:
     """Who calls, as its token says.
 
-    ``account_id`` is None for a CloudAPI token, which may name any account of its cloud in the body.
-    ``device_id`` is set for a device token alone.
+    ``account_id`` is None for a CloudAPI token, which may name any account of its cloud in the body, and the account
+    of the Builder for a BuilderAPI token. ``device_id`` is set for a device token alone, ``identity_id`` (who signed
+    in) for a login, and ``user_id`` for a login of somebody who is a user.
     """
 
-    kind: Literal["public", "product", "device", "login", "cloud"]
+    kind: Literal["public", "product", "builder", "device", "login", "cloud"]
     roles: frozenset[str]
     cloud_id: str | None = None
     account_id: str | None = None
     device_id: str | None = None
+    user_id: str | None = None
+    identity_id: str | None = None
 
 
 @attrs.frozen

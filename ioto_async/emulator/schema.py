@@ -13,7 +13,7 @@ import attrs
 from .request import Refused
 from .wire import iso, new_ulid
 
-__all__ = ["TYPES", "Model", "device_schema"]
+__all__ = ["TYPES", "Model", "device_schema", "milliseconds"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VARIABLE = re.compile(r"\$\{(.*?)\}")
@@ -141,7 +141,12 @@ def device_schema() -> dict[str, Any]:
     return copy.deepcopy(_SCHEMA)
 
 
-def _milliseconds(value: Any) -> int:
+def milliseconds(value: Any) -> int:
+    """Return a date that came in, ISO 8601 text or epoch milliseconds, as epoch milliseconds.
+
+    Raises:
+        ValueError: the text is no such date. A number that is none is an OverflowError or a ValueError.
+    """
     if not isinstance(value, str):
         return int(value)
     date = datetime.fromisoformat(value)
@@ -149,7 +154,7 @@ def _milliseconds(value: Any) -> int:
 
 
 def _date(value: object, *, ttl: bool) -> str | int:
-    ms = _milliseconds(value)
+    ms = milliseconds(value)
     if not ttl:
         return iso(ms)
     seconds = math.ceil(ms / 1000)

@@ -1,4 +1,4 @@
-"""The embedded cloud as a server: in the caller's loop, or in a thread of its own. Imports the emulator's parts."""
+"""The embedded clouds as a server: in the caller's loop, or in a thread of its own. Imports the emulator's parts."""
 
 import asyncio
 import ssl
@@ -8,22 +8,44 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NotRequired, Self, TypedDict
 
 from aiohttp import web
 
 from .app import Door, Received
+from .bucket import Bucket
+from .builder import Builder
 from .cloud import Cloud
 from .faults import Faults
 from .pki import Authority
 from .storage import connect
 
-__all__ = ["Emulator", "EmulatorThread"]
+__all__ = ["Emulator", "EmulatorThread", "Info"]
 
 _KEPT_REQUESTS: Final = 1000
 _SERVER_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 # How long to wait at the end, seconds, for answers under way; a fault may hold one back for hours.
 _SHUTDOWN_TIMEOUT: Final = 0.1
+
+
+class Info(TypedDict):
+    """What a client needs to know of a cloud, tokens and password included; in the first one's, of ``clouds`` too."""
+
+    api: str
+    builder: str
+    token: str
+    login_token: str
+    origin: str
+    account_id: str
+    cloud_id: str
+    product_token: str
+    ca: str
+    cognito: str
+    client_id: str
+    username: str
+    password: str
+    builder_token: str
+    clouds: NotRequired[list["Info"]]
 
 
 class _Server:
@@ -35,21 +57,35 @@ class _Server:
     """
 
     def __init__(
-        self, *, db: str | Path | None = None, host: str = "127.0.0.1", port: int = 0, tls: bool = False
+        self,
+        *,
+        db: str | Path | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: bool = False,
+        clouds: int = 1,
     ) -> None:
         """Prepare an emulator.
 
         Args:
-            db: the file that keeps its state and identity; None for one in memory that is new each time.
+            db: the file that keeps its state and identity; None for one in memory that is new each time. Further
+                clouds have files beside it: ``cloud-2.db`` for the second beside ``cloud.db``.
             host: the name or address to listen at.
-            port: the port; 0 for a free one.
-            tls: whether to serve HTTPS, with a certificate issued by the CA in the file ``ca``.
+            port: the port of the first cloud; 0 for a free one, as the further ones have.
+            tls: whether to serve HTTPS, with certificates issued by the CAs in the file ``ca``.
+            clouds: how many clouds to serve.
+
+        Raises:
+            ValueError: *clouds* is less than 1.
         """
+        if clouds < 1:
+            raise ValueError(f"clouds is {clouds}; there must be one at least")
         self._db = None if db is None else Path(db)
         self._host = host
         self._port = port
         self._tls = tls
-        self._cloud: Cloud | None = None
+        self._count = clouds
+        self._clouds: list[Cloud] = []
         self._ca: Path | None = None
         self._stack = AsyncExitStack()
         self.faults = Faults()
@@ -57,44 +93,73 @@ class _Server:
 
     async def _start(self) -> None:
         async with AsyncExitStack() as stack:
-            db = connect(None if self._db is None else str(self._db))
-            stack.callback(db.close)
+            clouds = self._open(stack)
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ioto-emulator-")))
-            cloud = Cloud(db)
-            stack.callback(cloud.close)
             ca = directory / "ca.pem" if self._db is None else self._db.with_name(self._db.name + ".ca.pem")
-            ca.write_text(cloud.authority.certificate)
-            context = _context(cloud.authority, directory, self._host) if self._tls else None
-            app = Door(cloud, self.faults, self.requests).application()
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
-            stack.push_async_callback(runner.cleanup)
-            await runner.setup()
-            await web.TCPSite(runner, self._host, self._port, ssl_context=context).start()
-            # Where it listens at every address, clients are told the one that leads here.
-            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
-            host = f"[{host}]" if ":" in host else host
-            cloud.api = f"{'https' if self._tls else 'http'}://{host}:{runner.addresses[0][1]}"
-            self._cloud, self._ca = cloud, ca
+            ca.write_text("".join(cloud.authority.certificate for cloud in clouds))
+            for number, cloud in enumerate(clouds):
+                context = _context(cloud.authority, directory, self._host) if self._tls else None
+                door = Door(cloud, self.faults, self.requests).application()
+                cloud.api = await self._listen(stack, door, 0 if number else self._port, context)
+                bucket = Bucket(cloud, self.faults, self.requests).application()
+                cloud.files.url = await self._listen(stack, bucket, 0, context)
+            self._clouds, self._ca = clouds, ca
             self._stack = stack.pop_all()
 
+    def _open(self, stack: AsyncExitStack) -> list[Cloud]:
+        """Open the databases, to be closed by *stack*, and return the clouds in them."""
+        builder: Builder | None = None
+        clouds = []
+        for number in range(1, self._count + 1):
+            path = self._db
+            if path is not None and number > 1:
+                path = path.with_stem(f"{path.stem}-{number}")
+            db = connect(None if path is None else str(path))
+            stack.callback(db.close)
+            if builder is None:
+                builder = Builder(db)
+                stack.callback(builder.close)
+            cloud = Cloud(db, builder)
+            stack.callback(cloud.close)
+            clouds.append(cloud)
+        return clouds
+
+    async def _listen(
+        self, stack: AsyncExitStack, app: web.Application, port: int, context: ssl.SSLContext | None
+    ) -> str:
+        """Serve *app* until *stack* ends, and return its base URL."""
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        await web.TCPSite(runner, self._host, port, ssl_context=context).start()
+        # Where it listens at every address, clients are told the one that leads here.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if context else 'http'}://{host}:{runner.addresses[0][1]}"
+
     async def _stop(self) -> None:
-        self._cloud = self._ca = None
+        self._clouds, self._ca = [], None
         await self._stack.aclose()
 
     @property
-    def cloud(self) -> Cloud:
-        """The state; its methods may be called from any thread.
+    def clouds(self) -> list[Cloud]:
+        """The state of each cloud; its methods may be called from any thread.
 
         Raises:
             RuntimeError: the emulator is not running.
         """
-        if self._cloud is None:
+        if not self._clouds:
             raise RuntimeError("The emulator is not running")
-        return self._cloud
+        return list(self._clouds)
+
+    @property
+    def cloud(self) -> Cloud:
+        """The state of the first cloud, and of the Builder as its ``builder``."""
+        return self.clouds[0]
 
     @property
     def api(self) -> str:
-        """The base URL of the device cloud."""
+        """The base URL of the first device cloud."""
         return self.cloud.api
 
     @property
@@ -133,35 +198,59 @@ class _Server:
         return self.cloud.product_token
 
     @property
+    def cognito(self) -> str:
+        """The URL for sign-ins."""
+        return self.cloud.cognito
+
+    @property
     def ca(self) -> str:
-        """The file with the CA certificate, PEM: for HTTPS, and for the devices' certificates."""
+        """The file with the CA certificate of each cloud, PEM: for HTTPS, and for the devices' certificates."""
         if self._ca is None:
             raise RuntimeError("The emulator is not running")
         return str(self._ca)
 
     @property
     def env(self) -> dict[str, str]:
-        """The vendor's environment variables for this cloud (wire examples, section 2)."""
+        """The vendor's environment variables for the first cloud, as its scripts and documents name them."""
+        cloud = self.cloud
         return {
-            "IOTO_API": self.api,
-            "IOTO_TOKEN": self.token,
-            "IOTO_ACCOUNT": self.account_id,
+            "IOTO_API": cloud.api,
+            "IOTO_TOKEN": cloud.token,
+            "IOTO_ACCOUNT": cloud.account_id,
             "IOTO_BUILDER": self.builder,
-            "IOTO_HOST": self.origin,
+            "IOTO_HOST": cloud.origin,
+            "IOTO_CLOUD": cloud.id,
+            "IOTO_PRODUCT": cloud.product_token,
+            "IOTO_COGNITO": cloud.cognito,
+            "IOTO_CLIENT_ID": cloud.client_id,
+            "IOTO_USERNAME": cloud.username,
+            "IOTO_PASSWORD": cloud.password,
+            "BUILDER_TOKEN": cloud.builder.token,
         }
 
-    def info(self) -> dict[str, str]:
-        """Return all that a client needs to know, tokens included."""
+    def info(self) -> Info:
+        """Return all that a client needs to know of the first cloud, and of further ones in ``clouds``."""
+        info, *others = map(self._info, self.clouds)
+        if others:
+            info["clouds"] = others
+        return info
+
+    def _info(self, cloud: Cloud) -> Info:
         return {
-            "api": self.api,
-            "builder": self.builder,
-            "token": self.token,
-            "login_token": self.login_token,
-            "origin": self.origin,
-            "account_id": self.account_id,
-            "cloud_id": self.cloud_id,
-            "product_token": self.product_token,
+            "api": cloud.api,
+            "builder": f"{cloud.api}/api",
+            "token": cloud.token,
+            "login_token": cloud.login_token,
+            "origin": cloud.origin,
+            "account_id": cloud.account_id,
+            "cloud_id": cloud.id,
+            "product_token": cloud.product_token,
             "ca": self.ca,
+            "cognito": cloud.cognito,
+            "client_id": cloud.client_id,
+            "username": cloud.username,
+            "password": cloud.password,
+            "builder_token": cloud.builder.token,
         }
 
     def reset(self) -> None:

@@ -1,30 +1,51 @@
 """The records of the API as attrs classes. Every member is optional; ``extra`` keeps what is not documented."""
 
+from .account import Account
 from .action import Action, ActionResult
-from .builder import Registration
+from .alert import Alert
+from .builder import BuilderDevice, BuilderProduct, Registration
+from .dashboard import Dashboard, Range, Widget, WidgetAction
 from .device import Credentials, Device
+from .file import File
 from .generic import Item
+from .manager import Manager
 from .metric import DatabaseQuery, Metric, MetricList, MetricQuery, Point, Statistic
 from .page import Cursor, Page
 from .provision import Certificates, UpdateOffer
 from .store import StoreItem
+from .user import Login, NewAccount, User
+from .value import JSON
 
 __all__ = [
+    "JSON",
+    "Account",
     "Action",
     "ActionResult",
+    "Alert",
+    "BuilderDevice",
+    "BuilderProduct",
     "Certificates",
     "Credentials",
     "Cursor",
+    "Dashboard",
     "DatabaseQuery",
     "Device",
+    "File",
     "Item",
+    "Login",
+    "Manager",
     "Metric",
     "MetricList",
     "MetricQuery",
+    "NewAccount",
     "Page",
     "Point",
+    "Range",
     "Registration",
     "Statistic",
     "StoreItem",
     "UpdateOffer",
+    "User",
+    "Widget",
+    "WidgetAction",
 ]

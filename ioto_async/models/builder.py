@@ -1,10 +1,52 @@
 """Records of the Builder (reference, section 12)."""
 
+from datetime import datetime
 from typing import Any
 
 import attrs
 
-__all__ = ["Registration"]
+__all__ = ["BuilderDevice", "BuilderProduct", "Registration"]
+
+
+@attrs.define(kw_only=True)
+class BuilderDevice:
+    """A registered device, as the Builder shows it."""
+
+    accessed: datetime | None = None
+    """Time of the last contact; of the legacy ``device/claim`` alone, as are ``created`` and ``model``."""
+    account_id: str | None = None
+    """Account that claimed it."""
+    cloud_id: str | None = None
+    """Device cloud that it was claimed for."""
+    created: datetime | None = None
+    id: str | None = None
+    """Claim ID."""
+    manager_account_id: str | None = None
+    """Account of the device app."""
+    model: str | None = None
+    product_id: str | None = None
+    """Key of the product."""
+    test: bool | None = None
+    """A test device, which is not billed."""
+    extra: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.define(kw_only=True)
+class BuilderProduct:
+    """The product of a product token, as ``device/lookup`` shows it."""
+
+    account_id: str | None = None
+    """Account that makes the product."""
+    description: str | None = None
+    id: str | None = None
+    """Key of the product."""
+    name: str | None = None
+    plan_id: str | None = None
+    """Plan that its devices are billed by."""
+    suspended: bool | None = None
+    url: str | None = None
+    """Web page of the product."""
+    extra: dict[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.define(kw_only=True)

@@ -18,7 +18,10 @@ import pytest
 from ioto_async import IotoClient
 from ioto_async.cli import _run
 
-KEYS = ["api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"]
+KEYS = [
+    *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
+    *("cognito", "client_id", "username", "password", "builder_token"),
+]
 
 
 @attrs.frozen
@@ -86,6 +89,22 @@ async def test_the_login_token_is_good_with_the_origin(running: Running) -> None
         assert await client.device.find(id="NOBODY")
 
 
+def test_further_clouds_are_listed_with_the_same_keys() -> None:
+    with emulator("--clouds", "3") as one:
+        assert list(one.info) == [*KEYS, "clouds"]
+        others: Any = one.info["clouds"]
+        assert [list(other) for other in others] == [KEYS, KEYS]
+        assert len({one.info["api"], *(other["api"] for other in others)}) == 3
+
+
+@pytest.mark.parametrize("clouds", ["0", "-1", "x"])
+def test_a_number_of_clouds_that_is_none_is_wrong_usage(clouds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _run(["emulator", "--clouds", clouds])
+    assert ended.value.code == 2
+    assert "--clouds" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_status_0_and_nothing_more_to_say(number: int) -> None:
     with emulator() as one:
@@ -101,7 +120,7 @@ async def test_a_database_keeps_the_identity_and_the_devices(tmp_path: Path) -> 
             await client.device.claim("DEV1")
         authority = Path(first.info["ca"]).read_text()
         assert first.stop(signal.SIGTERM)[0] == 0
-    same = [key for key in KEYS if key not in ("api", "builder")]
+    same = [key for key in KEYS if key not in ("api", "builder", "cognito")]
     with emulator(*options) as second:
         assert [second.info[key] for key in same] == [first.info[key] for key in same]
         assert Path(second.info["ca"]).read_text() == authority

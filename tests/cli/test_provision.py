@@ -738,6 +738,9 @@ def test_an_unset_variable_is_named(
     name: str, cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(name)
+    # A sign-in is another way to authenticate.
+    for other in ("IOTO_COGNITO", "IOTO_CLIENT_ID", "IOTO_USERNAME", "IOTO_PASSWORD"):
+        monkeypatch.delenv(other)
     result = provision("DEV1\n")
     assert (result.status, result.stdout) == (2, "")
     assert name in result.stderr

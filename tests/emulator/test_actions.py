@@ -14,11 +14,10 @@ SAMPLE = {"deviceId": "D", "metric": "temp", "value": 21.5}
 class Recorder:
     """Effects that only write down what they are asked for."""
 
-    account_id = "A"
-
     def __init__(self) -> None:
         self.samples: list[tuple[Any, ...]] = []
         self.items: list[tuple[str, dict[str, Any]]] = []
+        self.alerts: list[dict[str, Any]] = []
 
     def emit(
         self,
@@ -40,6 +39,12 @@ class Recorder:
         self.items.append((model, dict(members)))
         return None
 
+    def alert(self, *, name: str, subject: str, message: str, severity: str, context: Mapping[str, Any]) -> object:
+        self.alerts.append(
+            {"name": name, "subject": subject, "message": message, "severity": severity, "context": context}
+        )
+        return None
+
 
 @pytest.fixture
 def effects() -> Recorder:
@@ -53,11 +58,12 @@ def actions() -> Iterator[Actions]:
     db.close()
 
 
-def test_a_new_cloud_can_take_samples_and_send_commands(actions: Actions) -> None:
+def test_a_new_cloud_can_take_samples_send_commands_and_raise_alerts(actions: Actions) -> None:
     found = actions.find({})["data"]
     assert {action["name"]: action["type"] for action in found} == {
         "MetricSample": "metric",
         "DeviceCommand": "device",
+        "Alert": "alert",
     }
 
 
@@ -66,7 +72,7 @@ def test_a_cloud_that_comes_back_keeps_its_automations() -> None:
     action_id = Actions(db, lambda: NOW).add({"name": "Mail", "type": "email"})["id"]
     again = Actions(db, lambda: NOW)
     assert again.get(action_id) is not None
-    assert len(again.find({})["data"]) == 3
+    assert len(again.find({})["data"]) == 4
     db.close()
 
 
@@ -171,13 +177,23 @@ def test_what_reaches_outside_is_written_down(actions: Actions, effects: Recorde
     assert actions.invocations == [expected]
 
 
-def test_an_alert_is_kept(actions: Actions, effects: Recorder) -> None:
+def test_an_alert_is_raised(actions: Actions, effects: Recorder) -> None:
     actions.add({"name": "Hot", "type": "alert", "message": "It is ${value} degrees", "severity": "critical"})
     actions.invoke(effects, SAMPLE, name="Hot")
-    (alert,) = actions.alerts
-    assert alert["message"] == "It is 21.5 degrees"
-    assert (alert["accountId"], alert["severity"]) == ("A", "critical")
-    assert alert["timestamp"] == "2023-11-14T22:13:20.123Z"
+    assert effects.alerts == [
+        {
+            "name": "Hot",
+            "subject": "Hot",
+            "message": "It is 21.5 degrees",
+            "severity": "critical",
+            "context": SAMPLE,
+        }
+    ]
+
+
+def test_an_alert_may_be_a_number(actions: Actions, effects: Recorder) -> None:
+    actions.invoke(effects, {"message": 42}, name="Alert")
+    assert [alert["message"] for alert in effects.alerts] == ["42"]
 
 
 @pytest.mark.parametrize("record", [{"type": "metric"}, {"name": "X"}, {"name": "X", "type": "magic"}])
@@ -190,6 +206,7 @@ def test_find_pages_there_and_back(actions: Actions) -> None:
     every = [action["id"] for action in actions.find({})["data"]]
     first = actions.find({"limit": "1"})
     second = actions.find({"limit": "1", "next": first["next"]})
+    third = actions.find({"limit": "1", "next": second["next"]})
     back = actions.find({"limit": "1", "prev": second["prev"]})
-    assert [page["data"][0]["id"] for page in (first, second, back)] == [*every, every[0]]
-    assert "next" not in second
+    assert [page["data"][0]["id"] for page in (first, second, third, back)] == [*every, every[0]]
+    assert "next" not in third

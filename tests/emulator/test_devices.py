@@ -336,7 +336,7 @@ async def test_a_signed_url_is_a_json_string_and_takes_the_size_as_text(post: Po
     body = {"id": "DEV0000001", "command": "put", "filename": "a b.jpg", "mimeType": "image/jpeg", "size": "12"}
     reply = await post("/tok/device/getSignedUrl", body, token=token)
     assert reply.status == 200
-    assert reply.text.startswith('"https://')
+    assert reply.text.startswith('"http')
     assert reply.text.endswith('"')
 
 

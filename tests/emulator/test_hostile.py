@@ -1,17 +1,23 @@
 import asyncio
 import gzip
 import http.client
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from xml.etree import ElementTree
 
+import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from yarl import URL
 
 from ioto_async.emulator import Emulator, EmulatorThread
-from ioto_async.operations import IOTO
+from ioto_async.operations import BUILDER, IOTO
 
-from .conftest import Post, exchange, request_bytes
+from .conftest import Post, Reply, exchange, request_bytes
 
 
 async def refused(post: Post, body: bytes) -> str:
@@ -166,11 +172,11 @@ def thread() -> Iterator[EmulatorThread]:
         yield emulator
 
 
-def call(emulator: EmulatorThread, path: str, body: bytes) -> tuple[int, str]:
+def call(emulator: EmulatorThread, path: str, body: bytes, token: str | None = None) -> tuple[int, str]:
     host, _, port = emulator.api.rpartition("//")[2].partition(":")
     connection = http.client.HTTPConnection(host, int(port))
     try:
-        connection.request("POST", path, body, {"X-Token": emulator.token, "Content-Type": "application/json"})
+        connection.request("POST", path, body, {"X-Token": token or emulator.token, "Content-Type": "application/json"})
         response = connection.getresponse()
         return response.status, response.read().decode()
     finally:
@@ -190,7 +196,7 @@ VALUES = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
     max_leaves=5,
 )
-MEMBERS = sorted({field.name for operation in IOTO.values() for field in operation.body})
+MEMBERS = sorted({field.name for operation in (*IOTO.values(), *BUILDER.values()) for field in operation.body})
 BODIES = st.dictionaries(
     st.sampled_from(MEMBERS) | st.text(max_size=5),
     VALUES | st.sampled_from(["DEV0000001", "Device", "Store", "1.0.0"]),
@@ -198,10 +204,226 @@ BODIES = st.dictionaries(
 )
 
 
-@pytest.mark.parametrize("name", [*IOTO])
-@settings(max_examples=60, deadline=None, database=None)
+# Every route ------------------------------------------------------------------------------------------------------
+
+MALFORMED: dict[str, bytes] = {
+    "no JSON": b"{",
+    "JSON5": b"{id: 'A', /* all */ size: +1,}",
+    "an array": b'[{"id":"A"}]',
+    "null": b"null",
+    "a member twice": b'{"id":"A","id":"B"}',
+    "deep nesting": b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}",
+    "a NUL": b'{"id":"\0"}',
+    "no UTF-8": b'{"id":"\xff\xfe"}',
+    "10 MB": b'{"a":"' + b"x" * 10 * 2**20 + b'"}',
+}
+ROUTES = [*(f"/tok/{name}" for name in IOTO), *(f"/api/tok/{name}" for name in BUILDER if BUILDER[name].tok)]
+
+
+def caller_of(emu: Emulator | EmulatorThread, path: str) -> str:
+    return emu.cloud.builder.token if path.startswith("/api/") else emu.token
+
+
+@pytest.mark.parametrize("path", ROUTES)
+@settings(max_examples=25, deadline=None, database=None)
 @given(body=BODIES)
-def test_any_object_is_answered_by_every_operation(thread: EmulatorThread, name: str, body: dict[str, object]) -> None:
-    status, text = call(thread, f"/tok/{name}", json.dumps(body).encode())
-    assert status in (200, 400, 403), text
+def test_any_object_is_answered_by_every_operation(thread: EmulatorThread, path: str, body: dict[str, object]) -> None:
+    status, text = call(thread, path, json.dumps(body).encode(), caller_of(thread, path))
+    assert status in (200, 400, 403) or path == "/api/tok/test/exception", text
     assert status == 200 or "\n" not in text
+
+
+def assert_refused(reply: Reply) -> None:
+    assert 400 <= reply.status < 500, reply.text
+    assert reply.headers["Content-Type"].partition(";")[0] == "text/plain"
+    assert reply.text
+    assert reply.text.isprintable()
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_no_operation_takes_a_malformed_body(emu: Emulator, post: Post, path: str) -> None:
+    for data in MALFORMED.values():
+        assert_refused(await post(path, data=data, token=caller_of(emu, path)))
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_no_operation_takes_another_method_or_content_type(emu: Emulator, post: Post, path: str) -> None:
+    token = caller_of(emu, path)
+    assert_refused(await post(path, method="GET", token=token))
+    assert_refused(await post(path, {}, token=token, headers={"Content-Type": "text/html"}))
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_no_operation_has_another_one_behind_it(emu: Emulator, post: Post, path: str) -> None:
+    for unknown in (f"{path}/more", f"{path}More", path.upper(), f"{path}%00", f"{path};x"):
+        reply = await post(unknown, {}, token=caller_of(emu, path))
+        assert_refused(reply)
+        assert reply.text == "Unknown action"
+
+
+async def test_registration_takes_no_malformed_body(emu: Emulator, post: Post) -> None:
+    for data in MALFORMED.values():
+        assert_refused(await post("/api/device/register", data=data, token=emu.product_token))
+
+
+ANYTHING: list[object] = ["\0", "a\nb", "../..", 10**400, -1, [], {}, [[]], {"": ""}, True, "\U0001f600" * 300]
+
+
+async def test_a_members_value_may_be_anything_but_never_breaks_an_operation(emu: Emulator, post: Post) -> None:
+    names = {**{f"/tok/{name}": row for name, row in IOTO.items()}}
+    names |= {f"/api/tok/{name}": row for name, row in BUILDER.items() if row.tok}
+    for path, row in names.items():
+        for value in ANYTHING:
+            body = {field.name: value for field in row.body}
+            reply = await post(path, body, token=caller_of(emu, path))
+            assert reply.status in (200, 400, 403) or row.name == "test/exception", (path, value, reply.text)
+            if reply.status != 200:
+                assert_one_line(reply)
+
+
+def assert_one_line(reply: Reply) -> None:
+    assert reply.headers["Content-Type"].partition(";")[0] == "text/plain"
+    assert reply.text.isprintable()
+
+
+# The sign-in ------------------------------------------------------------------------------------------------------
+
+COGNITO = {"Content-Type": "application/x-amz-json-1.1"}
+TARGET = {"X-Amz-Target": "AWSCognitoIdentityProviderService.InitiateAuth"}
+
+
+async def sign_in(emu: Emulator, session: aiohttp.ClientSession, **request: object) -> Reply:
+    options: dict[str, Any] = {"method": "POST", "headers": COGNITO | TARGET, "data": b"{}"} | request
+    options["data"] = io.BytesIO(options["data"])
+    async with session.request(url=emu.cognito, **options) as response:
+        return Reply(response.status, await response.text(), response.headers)
+
+
+def assert_aws_refuses(reply: Reply) -> None:
+    assert 400 <= reply.status < 500, reply.text
+    assert reply.headers["Content-Type"].startswith("application/x-amz-json-1.1")
+    error = json.loads(reply.text)
+    assert error["__type"].endswith("Exception")
+    assert isinstance(error.get("message", ""), str)
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.mark.parametrize("what", sorted(MALFORMED))
+async def test_the_sign_in_refuses_a_malformed_body_as_aws_does(
+    emu: Emulator, session: aiohttp.ClientSession, what: str
+) -> None:
+    assert_aws_refuses(await sign_in(emu, session, data=MALFORMED[what]))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [TARGET | {"Content-Type": "text/html"}, COGNITO, COGNITO | {"X-Amz-Target": "Other.InitiateAuth"},
+     COGNITO | {"X-Amz-Target": "AWSCognitoIdentityProviderService.ListUsers"}, COGNITO | {"X-Amz-Target": "x" * 4000}],
+)  # fmt: skip
+async def test_the_sign_in_refuses_another_target_or_type(
+    emu: Emulator, session: aiohttp.ClientSession, headers: dict[str, str]
+) -> None:
+    assert_aws_refuses(await sign_in(emu, session, headers=headers))
+
+
+async def test_the_sign_in_is_a_post(emu: Emulator, session: aiohttp.ClientSession) -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        assert_aws_refuses(await sign_in(emu, session, method=method, data=b""))
+
+
+@pytest.mark.parametrize(
+    "value", [None, 1, True, [], {}, "", "\0", "x" * 5000, {"USERNAME": 1}, {"USERNAME": "\ud800"}]
+)
+async def test_any_member_of_the_sign_in_is_answered(
+    emu: Emulator, session: aiohttp.ClientSession, value: object
+) -> None:
+    good = {"AuthFlow": "USER_PASSWORD_AUTH", "ClientId": "x", "AuthParameters": {"USERNAME": "a", "PASSWORD": "b"}}
+    for name in good:
+        assert_aws_refuses(await sign_in(emu, session, data=json.dumps(good | {name: value}).encode()))
+
+
+# The files --------------------------------------------------------------------------------------------------------
+
+
+async def signed(emu: Emulator, post: Post, command: str, **more: object) -> str:
+    body = {"command": command, "filename": "a.txt", "accountId": emu.account_id} | more
+    reply = await post("/tok/file/getSignedUrl", body)
+    assert reply.status == 200, reply.text
+    return str(reply.json)
+
+
+async def transfer(session: aiohttp.ClientSession, method: str, url: str, data: bytes | None = None) -> Reply:
+    async with session.request(method, URL(url, encoded=True), data=data and io.BytesIO(data)) as response:
+        return Reply(response.status, await response.text(), response.headers)
+
+
+def assert_s3_refuses(reply: Reply) -> None:
+    assert 400 <= reply.status < 500, reply.text
+    assert reply.headers["Content-Type"].partition(";")[0] == "application/xml"
+    error = ElementTree.fromstring(reply.text)
+    assert error.tag == "Error"
+    assert error.findtext("Code")
+    assert error.findtext("Message")
+
+
+def spoilt(url: str) -> Iterator[str]:
+    """URLs that nobody signed: each option changed or left out, another file, none."""
+    parts = urlsplit(url)
+    pairs = parts.query.split("&")
+    for index, pair in enumerate(pairs):
+        name, _, value = pair.partition("=")
+        others = pairs[:index], pairs[index + 1 :]
+        for changed in ([], [f"{name}="], [f"{name}={value[::-1]}x"], [f"{name}=%ff%00"], [pair, pair]):
+            yield urlunsplit(parts._replace(query="&".join([*others[0], *changed, *others[1]])))
+    yield urlunsplit(parts._replace(query=""))
+    for path in (f"{parts.path}x", f"{parts.path}/..", f"{parts.path}%00", f"{parts.path}/../../secret"):
+        yield urlunsplit(parts._replace(path=path))
+
+
+@pytest.mark.parametrize("command", ["get", "put", "delete"])
+async def test_a_url_that_nobody_signed_is_refused_as_s3_does(
+    emu: Emulator, post: Post, session: aiohttp.ClientSession, command: str
+) -> None:
+    assert (await transfer(session, "PUT", await signed(emu, post, "put"), b"x")).status == 200
+    url = await signed(emu, post, command)
+    method = {"get": "GET", "put": "PUT", "delete": "DELETE"}[command]
+    for bad in spoilt(url):
+        reply = await transfer(session, method, bad, b"x" if method == "PUT" else None)
+        assert reply.status >= 400, bad
+        assert_s3_refuses(reply)
+    assert (await transfer(session, method, url, b"x" if method == "PUT" else None)).status in (200, 204)
+
+
+@pytest.mark.parametrize("command", ["get", "put", "delete"])
+async def test_a_signed_url_is_good_for_its_own_command_alone(
+    emu: Emulator, post: Post, session: aiohttp.ClientSession, command: str
+) -> None:
+    url = await signed(emu, post, command)
+    own = {"get": {"GET", "HEAD"}, "put": {"PUT"}, "delete": {"DELETE"}}[command]
+    for method in {"GET", "PUT", "DELETE", "POST", "PATCH"} - own:
+        assert_s3_refuses(await transfer(session, method, url, b"x" if method in ("PUT", "POST", "PATCH") else None))
+
+
+async def test_a_signed_url_ends(emu: Emulator, post: Post, session: aiohttp.ClientSession) -> None:
+    emu.cloud.clock = lambda: 1000.0
+    url = await signed(emu, post, "put")
+    emu.cloud.clock = lambda: 10_000_000.0
+    assert_s3_refuses(await transfer(session, "PUT", url, b"x"))
+
+
+async def test_a_file_of_another_size_than_signed_is_refused(
+    emu: Emulator, post: Post, session: aiohttp.ClientSession
+) -> None:
+    url = await signed(emu, post, "put", size=3)
+    for data in (b"", b"ab", b"abcd", b"x" * 10 * 2**20):
+        assert_s3_refuses(await transfer(session, "PUT", url, data))
+    assert (await transfer(session, "PUT", url, b"abc")).status == 200
+
+
+async def test_a_file_that_is_not_there_is_refused(emu: Emulator, post: Post, session: aiohttp.ClientSession) -> None:
+    assert_s3_refuses(await transfer(session, "GET", await signed(emu, post, "get", filename="none.txt")))

@@ -2,9 +2,11 @@ import asyncio
 import json
 import logging
 import socket
+import sqlite3
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +17,10 @@ from ioto_async.emulator.handlers import device
 
 from .conftest import Post, exchange, request_bytes
 
-INFO = ["api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"]
+INFO = [
+    *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
+    *("cognito", "client_id", "username", "password", "builder_token"),
+]
 
 
 async def test_info_has_what_a_client_needs_in_order(emu: Emulator) -> None:
@@ -34,6 +39,13 @@ async def test_env_has_the_vendors_names(emu: Emulator) -> None:
         "IOTO_ACCOUNT": emu.account_id,
         "IOTO_BUILDER": emu.builder,
         "IOTO_HOST": emu.origin,
+        "IOTO_CLOUD": emu.cloud_id,
+        "IOTO_PRODUCT": emu.product_token,
+        "IOTO_COGNITO": emu.cognito,
+        "IOTO_CLIENT_ID": emu.cloud.client_id,
+        "IOTO_USERNAME": emu.cloud.username,
+        "IOTO_PASSWORD": emu.cloud.password,
+        "BUILDER_TOKEN": emu.cloud.builder.token,
     }
 
 
@@ -173,6 +185,17 @@ async def test_a_database_file_keeps_identity_and_devices(tmp_path: Path) -> Non
         assert Path(second.ca).read_text() == authority
         assert second.cloud.device("DEV0000001") is not None
     assert Path(before["ca"]).parent == tmp_path
+
+
+async def test_a_database_of_another_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "cloud.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+    with pytest.raises(OSError, match=r"cloud\.db: not a database of this version"):
+        async with Emulator(db=path):
+            raise AssertionError
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("settings",)]
 
 
 async def test_an_emulator_in_memory_leaves_no_file() -> None:

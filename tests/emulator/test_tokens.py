@@ -104,10 +104,18 @@ async def test_a_device_may_do_what_devices_do_and_run_automations(emu: Emulator
         "device/getCreds",
         "device/getSignedUrl",
         "device/provision",
+        "file/get",
+        "file/getSignedUrl",
+        "file/list",
+        "file/put",
+        "file/remove",
+        "provision/checkin",
         "provision/getCerts",
+        "provision/getCreds",
         "provision/update",
         "provision/updateReport",
         "test/ping",
+        "user/login",
     }
 
 
@@ -186,3 +194,111 @@ async def test_a_device_token_can_be_made_only_for_a_claimed_device(emu: Emulato
     assert (await post("/tok/device/provision", {"id": "DEV0000001"}, token=token)).status == 200
     with pytest.raises(Exception, match="Cannot find device"):
         emu.cloud.create_token("device", device_id="DEV0000002")
+
+
+# Suspended, replaced, and the records behind logins ----------------------------------------------------------------
+
+
+def bearer_of(emu: Emulator, kind: str) -> str:
+    emu.cloud.register_device("DEV0000001")
+    emu.cloud.claim_device("DEV0000001")
+    if kind == "device":
+        return emu.cloud.create_token("device", device_id="DEV0000001")
+    return emu.cloud.create_token("login" if kind == "login" else "cloud")
+
+
+async def use(post: Post, kind: str, token: str) -> tuple[int, str]:
+    if kind == "login":
+        reply = await post.login("/device/find", {}, token=token)
+    else:
+        reply = await post("/tok/test/ping", {}, token=token)
+    return reply.status, reply.text
+
+
+@pytest.mark.parametrize("kind", ["cloud", "device", "login"])
+async def test_a_suspended_token_is_refused_until_it_is_resumed(emu: Emulator, post: Post, kind: str) -> None:
+    token = bearer_of(emu, kind)
+    emu.cloud.suspend_token(token)
+    assert await use(post, kind, token) == REFUSED
+    emu.cloud.resume_token(token)
+    assert (await use(post, kind, token))[0] == 200
+
+
+async def test_the_tokens_of_the_builder_can_be_suspended_too(emu: Emulator, post: Post) -> None:
+    builder = emu.cloud.builder.token
+    for token in (emu.product_token, builder):
+        emu.cloud.suspend_token(token)
+    assert (await post.register(id="DEV0000001")).status == 403
+    assert (await post("/api/tok/device/find", {}, token=builder)).status == 403
+    for token in (emu.product_token, builder):
+        emu.cloud.resume_token(token)
+    assert (await post.register(id="DEV0000001")).status == 200
+    assert (await post("/api/tok/device/find", {}, token=builder)).status == 200
+
+
+async def test_a_device_gets_no_other_token_while_its_own_is_suspended(emu: Emulator, post: Post) -> None:
+    token = await post.device_token()
+    emu.cloud.suspend_token(token)
+    assert (await post.register(id="DEV0000001")).json["token"] == token
+
+
+async def test_a_token_that_was_never_given_out_cannot_be_suspended_or_resumed(emu: Emulator) -> None:
+    for change in (emu.cloud.suspend_token, emu.cloud.resume_token):
+        with pytest.raises(KeyError):
+            change("nobody")
+
+
+async def test_a_token_is_replaced_by_another_and_a_revocation(emu: Emulator, post: Post) -> None:
+    new = emu.cloud.create_token("cloud")
+    emu.cloud.revoke_token(emu.token)
+    assert (await post("/tok/device/find", {})).status == 403
+    assert (await post("/tok/device/find", {}, token=new)).status == 200
+
+
+@pytest.mark.parametrize("path", ["/tok/test/ping", "/test/ping", "/api/tok/test/success", "/api/test/success"])
+async def test_a_token_that_is_not_good_is_refused_even_where_none_is_needed(post: Post, path: str) -> None:
+    assert (await post(path, {}, token="")).status == 200
+    reply = await post(path, {}, token="nobody")
+    assert (reply.status, reply.text) == REFUSED
+
+
+async def test_a_login_without_a_user_is_good_for_what_is_public_and_no_more(emu: Emulator, post: Post) -> None:
+    identity = emu.cloud.sign_up("eve@ioto.test", "Secret-123")
+    token = emu.cloud.tokens.create("login", identity_id=identity)
+    assert (await post.login("/test/ping", token=token)).status == 200
+    for name, row in IOTO.items():
+        if row.role != "public":
+            reply = await post.login(f"/{name}", {"accountId": emu.account_id}, token=token)
+            assert (reply.status, reply.text) == (403, "Access denied"), name
+
+
+async def test_a_login_without_a_user_has_an_account_that_there_is_not(emu: Emulator) -> None:
+    identity = emu.cloud.sign_up("eve@ioto.test", "Secret-123")
+    caller = emu.cloud.caller(emu.cloud.tokens.create("login", identity_id=identity))
+    assert caller is not None
+    # None would be every account, as for a CloudAPI token.
+    assert caller.account_id is not None
+    assert not emu.cloud.has_account(caller.account_id)
+
+
+async def test_the_logins_that_are_made_for_a_role_are_of_one_user(emu: Emulator) -> None:
+    callers = [emu.cloud.caller(emu.cloud.create_token("login", role="user")) for _ in range(2)]
+    first, second = [caller.user_id for caller in callers if caller]
+    assert first == second is not None
+
+
+async def test_a_login_can_be_made_for_one_user(emu: Emulator, post: Post) -> None:
+    user = emu.cloud.add_user("ada@ioto.test", role="admin")
+    token = emu.cloud.create_token("login", user_id=user)
+    assert (await post.login("/user/get", {}, token=token)).json["id"] == user
+
+
+async def test_what_a_role_is_good_for_is_up_to_the_cloud(emu: Emulator, post: Post) -> None:
+    token = emu.cloud.create_token("login", role="user")
+    emu.cloud.register_device("DEV0000001")
+    body = {"id": "DEV0000001"}
+    assert (await post.login("/device/claim", body, token=token)).text == "Access denied"
+    emu.cloud.roles["user"].append("claimDevice")
+    assert (await post.login("/device/claim", body, token=token)).status == 200
+    emu.reset()
+    assert "claimDevice" not in emu.cloud.roles["user"]

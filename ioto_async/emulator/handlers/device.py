@@ -4,14 +4,13 @@ import secrets
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import quote
 
 from ..cloud import Cloud
 from ..devices import Device
 from ..request import CANNOT_FIND_DEVICE, Call, Refused
 from ..wire import iso
 
-__all__ = ["HANDLERS", "account_of", "own_device", "provision"]
+__all__ = ["HANDLERS", "account_of", "get_creds", "own_device", "provision"]
 
 _CREDS_LIFE_MS: Final = 3_600_000
 _MQTT_PORT: Final = 443
@@ -67,16 +66,20 @@ def get_creds(cloud: Cloud, call: Call) -> object:
 
 
 def get_signed_url(cloud: Cloud, call: Call) -> object:
-    """Make up a URL for a file of the device; nothing answers there, as files are not kept."""
-    command = call.body.get("command") or "get"
-    if command not in ("get", "put", "delete"):
-        raise Refused("command must be get, put or delete")
-    device_id = call.caller.device_id or call.body.get("id")
-    if device_id is None:
+    """Return a URL for a file of the device, which is its account's under the claim ID: ``<device id>/<filename>``."""
+    body = call.body
+    device_id = call.caller.device_id or body.get("id")
+    if not device_id:
         raise Refused("Missing id")
     device = own_device(cloud, call, device_id)
-    path = quote(f"{device.account_id}/{device.id}/{call.body.get('filename') or ''}")
-    return f"https://files.ioto.test/{path}?command={command}&signature={secrets.token_urlsafe(24)}"
+    return cloud.files.signed_url(
+        str(device.account_id),
+        body.get("filename"),
+        folder=device.id,
+        command=body.get("command"),
+        size=body.get("size"),
+        mime_type=body.get("mimeType"),
+    )
 
 
 def provision(cloud: Cloud, call: Call) -> object:
@@ -120,5 +123,6 @@ HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyTyp
         "device/getSignedUrl": get_signed_url,
         "device/provision": provision,
         "device/release": release,
+        "device/remove": release,
     }
 )

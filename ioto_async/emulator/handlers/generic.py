@@ -41,6 +41,20 @@ class Account:
         self.measure(model, members, record)
         return record
 
+    def alert(
+        self, *, name: str, subject: str, message: str, severity: str, context: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Raise an alert of the account and return its record."""
+        return self._cloud.alerts.add(
+            self.account_id,
+            self._cloud.id,
+            name=name,
+            subject=subject,
+            message=message,
+            severity=severity,
+            context=context,
+        )
+
     def measure(self, model: str, members: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Add the samples that the model's rules make of a *record* just written.
 

@@ -1,6 +1,6 @@
 """The ``metric`` controller of a device cloud (reference, section 11). Imports the cloud's side."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -11,11 +11,12 @@ from ..samples import expand_dimensions
 from ..wire import LAST_DATE
 from .generic import check_cloud, identified, named_account, scope
 
-__all__ = ["HANDLERS"]
+__all__ = ["HANDLERS", "checked", "echoed", "failed"]
 
 _TYPES: Final[Mapping[str, type | tuple[type, ...]]] = MappingProxyType(
     {
         "accumulate": bool,
+        "cloudId": str,
         "dimensions": dict,
         "field": str,
         "limit": int,
@@ -44,20 +45,36 @@ def fetch(cloud: Cloud, call: Call) -> object:
     return {"data": [_answer(cloud, members, item) for item in call.body["items"]]}
 
 
+def echoed(item: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """Return what each answer to *item* has beside the metric."""
+    return {"owner": owner} | ({"id": item["id"]} if "id" in item else {})
+
+
+def failed(item: Mapping[str, Any], error: Exception) -> dict[str, Any]:
+    """Return the answer to an *item* that has none."""
+    named = {name: item[name] for name in ("metric", "namespace", "dimensions") if name in item}
+    return {**named, "error": str(error)}
+
+
 def _answer(cloud: Cloud, members: Mapping[str, Any], item: object) -> dict[str, Any]:
     if not isinstance(item, dict):
         return {"error": "An item must be an object"}
-    echo = {"owner": members["accountId"]} | ({"id": item["id"]} if "id" in item else {})
+    echo = echoed(item, members["accountId"])
     try:
-        request = _checked(cloud, item, members["deviceId"])
+        request = checked(item, (cloud.id,))
+        request["dimensions"] = expand_dimensions(request["dimensions"], members["deviceId"])
         answer = _from_database if "model" in request else _from_metrics
         return {**answer(cloud, members, request), **echo}
     except (Refused, ValueError) as error:
-        named = {name: item[name] for name in ("metric", "namespace", "dimensions") if name in item}
-        return {**named, "error": str(error), **echo}
+        return {**failed(item, error), **echo}
 
 
-def _checked(cloud: Cloud, item: Mapping[str, Any], device_id: str) -> dict[str, Any]:
+def checked(item: Mapping[str, Any], cloud_ids: Container[str]) -> dict[str, Any]:
+    """Return a request item with its defaults.
+
+    Raises:
+        ValueError: a member is missing, has the wrong type, or names a cloud that is none of *cloud_ids*.
+    """
     request = {**_DEFAULTS, **{name: value for name, value in item.items() if value is not None}}
     for name, type_ in _TYPES.items():
         value = request.get(name)
@@ -68,9 +85,8 @@ def _checked(cloud: Cloud, item: Mapping[str, Any], device_id: str) -> dict[str,
     for name in ("namespace", "field" if "model" in request else "metric"):
         if not request.get(name):
             raise ValueError(f"Missing {name}")
-    if request.get("cloudId", cloud.id) != cloud.id:
+    if "cloudId" in request and request["cloudId"] not in cloud_ids:
         raise ValueError("Cannot find cloud")
-    request["dimensions"] = expand_dimensions(request["dimensions"], device_id)
     return request
 
 

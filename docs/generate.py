@@ -1,0 +1,199 @@
+"""Writes the lists of operations in ``docs/operations.md`` and ``README.md`` from the table of operations.
+
+Run it after a change of the table or of a method: ``python docs/generate.py``. A test fails while the pages are
+stale, and runs every example.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from ioto_async.operations import BUILDER, IOTO, MQTT, Field, Operation
+
+ROOT: Final = Path(__file__).parent.parent
+PAGE: Final = ROOT / "docs" / "operations.md"
+README: Final = ROOT / "README.md"
+
+EXAMPLES: Final = {
+    "account/close": "await client.account.close(account_id)",
+    "account/create": 'await client.account.create("carol@example.com", "Example Inc")',
+    "account/find": 'await client.account.find(email="ann@example.com")',
+    "account/get": "await client.account.get(id=account_id)",
+    "account/updateIdentity": 'await client.account.update_identity(id=account_id, name="Example Ltd")',
+    "action/find": "await client.action.find(cloud_id)",
+    "action/get": 'await client.action.get(cloud_id, "metric")',
+    "action/invoke": 'await client.action.invoke("Alert", context={"message": "too hot", "deviceId": device_id})',
+    "alert/find": "[alert async for alert in client.alert.find(limit=50)]",
+    "alert/get": "await client.alert.get(alert_id)",
+    "alert/remove": "await client.alert.remove(alert_id)",
+    "alert/update": "await client.alert.update(alert_id, resolved=True)",
+    "dashboard/create": 'await client.dashboard.create("Main", widgets=[Widget(type="gauge", metric="temperature")])',
+    "dashboard/find": "await client.dashboard.find()",
+    "dashboard/get": "await client.dashboard.get(dashboard_id)",
+    "dashboard/remove": "await client.dashboard.remove(dashboard_id)",
+    "dashboard/update": 'await client.dashboard.update(dashboard_id, range=Range(period=86400), layout="grid")',
+    "device/claim": "await client.device.claim(new_device_id)",
+    "device/find": "[device async for device in client.device.find(limit=50)]",
+    "device/get": "await client.device.get(device_id)",
+    "device/getCreds": "await client.device.get_creds()",
+    "device/getSignedUrl": 'await client.device.get_signed_url(id=device_id, command="get", filename="log.txt")',
+    "device/provision": "await client.device.provision(device_id)",
+    "device/release": "await client.device.release(device_id)",
+    "device/remove": "await client.device.remove(device_id)",
+    "file/get": 'await client.file.get("notes.txt")',
+    "file/getSignedUrl": 'await client.file.get_signed_url(command="get", filename="notes.txt")',
+    "file/list": "[file async for file in client.file.list()]",
+    "file/put": 'await client.file.put("notes.txt", b"hello", mime_type="text/plain")',
+    "file/remove": 'await client.file.remove("notes.txt")',
+    "generic/create": 'await client.generic.create("Log", {"message": "started"}, device_id=device_id)',
+    "generic/find": 'await client.generic.find("Store", device_id=device_id)',
+    "generic/get": 'await client.generic.get("Store", {"key": "speed"}, device_id=device_id)',
+    "generic/remove": 'await client.generic.remove("Store", {"key": "speed"}, device_id=device_id)',
+    "generic/update": 'await client.generic.update("Store", {"key": "speed", "value": 3}, device_id=device_id)',
+    "manager/get": "await client.manager.get()",
+    "manager/getSignedUrl": 'await client.manager.get_signed_url(command="get", filename="index.html")',
+    "manager/provision": "await client.manager.provision(manager_id)",
+    "manager/update": 'await client.manager.update(manager_id, title="Our devices")',
+    "manager/updateDisplay": 'await client.manager.update_display(manager_id, display="{}")',
+    "metric/fetch": 'await client.metric.fetch(device_id, [MetricQuery("temperature", {"Device": device_id})])',
+    "metric/getDeviceSchema": "await client.metric.get_device_schema()",
+    "metric/getMetricList": 'await client.metric.get_metric_list(cloud_id, namespace="Embedthis/Device")',
+    "provision/checkin": "await client.provision.checkin(device_id)",
+    "provision/getCerts": "await client.provision.get_certs(device_id)",
+    "provision/getCreds": "await client.provision.get_creds()",
+    "provision/update": 'await client.provision.update(device_id, product, "1.0.0")',
+    "provision/updateReport": "await client.provision.update_report(device_id, update, success=True)",
+    "test/ping": "await client.test.ping()",
+    "user/create": 'await client.user.create("bob@example.com", "admin", send_invite=True)',
+    "user/find": "await client.user.find()",
+    "user/get": "await client.user.get(id=user_id)",
+    "user/getRoles": "await client.user.get_roles()",
+    "user/login": "await signed_in.user.login()",
+    "user/remove": "await client.user.remove(id=user_id)",
+    "user/update": 'await client.user.update(id=user_id, first="Ann")',
+    "user/updateRole": 'await client.user.update_role(user_id, "admin")',
+    "builder device/claim": "await client.builder.device.claim(new_device_id, cloud_token, account_id)",
+    "builder device/find": "await client.builder.device.find()",
+    "builder device/get": "await client.builder.device.get(device_id)",
+    "builder device/lookup": "await client.builder.device.lookup(product)",
+    "builder device/register": "await client.builder.device.register(new_device_id, product)",
+    "builder device/release": "await client.builder.device.release(device_id)",
+    "builder device/remove": "await client.builder.device.remove(new_device_id)",
+    "builder device/removeAll": "await client.builder.device.remove_all(product)",
+    "builder metric/fetch": 'await client.builder.metric.fetch([MetricQuery("temperature")])',
+    "builder test/echo": 'await client.builder.test.echo({"hello": "there"})',
+    "builder test/empty": "await client.builder.test.empty()",
+    "builder test/exception": "await client.builder.test.exception(retries=0)",
+    "builder test/success": "await client.builder.test.success()",
+}
+"""An example of each operation. What they take as given is set up by the test that runs them."""
+
+_INTRODUCTION: Final = """# Operations
+
+Every documented operation of the API, with the method that calls it. This page is written by `docs/generate.py` from
+the table of operations (`ioto_async/operations.py`); a test keeps it true and runs the examples.
+
+In the examples `client` is an `IotoClient`, and `signed_in` one with the login of a user. Any operation can be called
+by its path as well: `await client.call("device/get", {"id": device_id})`, or
+`ioto-async call device/get id=M72DANY8BZ`.
+
+**Role** is what the caller needs: `public` < `user` < `admin` < `owner`, or a capability (`device`, `upgrade`,
+`claimDevice`, `releaseDevice`, `view`, `edit`). **Class** says what a second delivery of the request would do, and so
+which failures are retried:
+
+| class | a second delivery | sent again after |
+| --- | --- | --- |
+| `read` | changes nothing | no delivery, a refusal without work (429, 503 with Retry-After), a 5xx, a lost reply |
+| `replayable` | sets the same state again | the same |
+| `once` | would do it twice | no delivery, a refusal without work; else `OutcomeUnknownError` |
+
+Members of bodies and query strings are named as on the wire; methods take them in snake case. Required ones are in
+bold, and a role behind a member says that only callers of that role may send it. `…` stands for members of your own.
+"""
+
+_BEGIN: Final = "<!-- operations: written by docs/generate.py -->\n"
+_END: Final = "<!-- end of operations -->\n"
+
+
+def page() -> str:
+    """Return the text of ``docs/operations.md``."""
+    parts = [_INTRODUCTION]
+    for title, prefix, table in (("Device cloud", "", IOTO), ("Builder", "builder ", BUILDER)):
+        parts.append(f"## {title}\n")
+        for controller, rows in _by_controller(table.values()):
+            parts.append(f"### {prefix}{controller}\n")
+            parts.extend(_section(row, prefix) for row in rows)
+    parts.append("## Over MQTT only\n")
+    parts.append(
+        "Devices call these over MQTT; there is no HTTP form. Over HTTP they raise `MqttOnlyError`, which names the way"
+        " to do it.\n"
+    )
+    parts.extend(f"- `{row.name}` (role {row.role}, {row.kind.value}): use {row.instead}" for row in MQTT.values())
+    return "\n".join(parts) + "\n"
+
+
+def summary() -> str:
+    """Return the list that stands in the README."""
+    lines = ["| operation | method | role | class | example |", "| --- | --- | --- | --- | --- |"]
+    for prefix, table in (("", IOTO), ("builder ", BUILDER)):
+        for row in table.values():
+            example = EXAMPLES[prefix + row.name].replace("|", "\\|")
+            lines.append(_line(row, prefix, "legacy" if row.instead else "", f"`{example}`"))
+    lines.extend(_line(row, "", "MQTT only", f"use {row.instead}") for row in MQTT.values())
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Operation, prefix: str, note: str, example: str) -> str:
+    name = f"{prefix}{row.name}" + (f" ({note})" if note else "")
+    return f"| {name} | `{method(row, prefix)}` | {row.role} | {row.kind.value} | {example} |"
+
+
+def readme(text: str) -> str:
+    """Return the README *text* with the list of operations as it is now."""
+    before, begin, rest = text.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    return before + begin + "\n" + summary() + "\n" + end + after
+
+
+def method(row: Operation, prefix: str = "") -> str:
+    """Return how the method of *row* is reached, such as ``client.device.get_creds``."""
+    return f"client.{prefix.strip() + '.' if prefix else ''}{_dotted(row)}"
+
+
+def _dotted(row: Operation) -> str:
+    return re.sub("[A-Z]", lambda match: "_" + match[0].lower(), row.name.replace("/", "."))
+
+
+def _by_controller(rows: Iterable[Operation]) -> Iterator[tuple[str, list[Operation]]]:
+    controllers: dict[str, list[Operation]] = {}
+    for row in rows:
+        controllers.setdefault(row.name.partition("/")[0], []).append(row)
+    return iter(controllers.items())
+
+
+def _section(row: Operation, prefix: str) -> str:
+    lines = [
+        f"#### `{method(row, prefix)}`\n",
+        f"`POST /{row.name}`, role **{row.role}**, class **{row.kind.value}**, reply: {row.reply.value}.",
+    ]
+    if row.instead:
+        lines.append(f"Legacy: use {row.instead} instead.")
+    members = [_member(field) for field in row.body] + ["…"] * row.open
+    if members:
+        lines.append(f"Body: {', '.join(members)}.")
+    if row.query:
+        lines.append(f"Query: {', '.join(map(_member, row.query))}.")
+    lines.append(f"\n```python\n{EXAMPLES[prefix + row.name]}\n```\n")
+    return "\n".join(lines)
+
+
+def _member(field: Field) -> str:
+    name = f"**{field.name}**" if field.required else field.name
+    notes = [note for note in (field.type, field.role) if note and note != "string"]
+    return f"{name} ({', '.join(notes)})" if notes else name
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), "utf-8")
+    README.write_text(readme(README.read_text("utf-8")), "utf-8")

@@ -1,0 +1,121 @@
+"""The Account controller: who owns devices and users (reference, section 11). Imports floors 0 to 2."""
+
+from typing import Unpack
+
+from .. import decoding
+from ..models import Account, Cursor, NewAccount
+from ..operations import IOTO
+from ..paging import Paged
+from ..transport import CallOptions
+from .base import Controller, legacy, need_one
+
+__all__ = ["AccountController"]
+
+_ACCOUNT = decoding.record(Account)
+_FOUND = decoding.record(Account, must_exist=True)
+_ACCOUNTS = decoding.paged(Account)
+_NEW = decoding.result(NewAccount)
+
+
+class AccountController(Controller):
+    """Accounts. Source: the vendor's page ``ioto/ref/account``.
+
+    These calls are about an account, so that the client's ``account_id`` is not added to them.
+    """
+
+    __slots__ = ()
+
+    async def close(self, id: str | None = None, **options: Unpack[CallOptions]) -> None:
+        """Close an account for good, with its users, devices and dashboards. It is never sent twice.
+
+        Args:
+            id: key of the account, for owners; by default the caller's own.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            OutcomeUnknownError: it was sent, and whether the account is closed is not known.
+        """
+        await self._transport.call(IOTO["account/close"], decoding.nothing, {"id": id}, options)
+
+    @legacy(IOTO["account/create"])
+    async def create(self, email: str, name: str, **options: Unpack[CallOptions]) -> NewAccount:
+        """Make an account and its first user. Deprecated: ``user.login``, which makes the account, replaced it.
+
+        Args:
+            email: address of the account and of the user.
+            name: person or company.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            OutcomeUnknownError: it was sent, and whether the account was made is not known.
+        """
+        return await self._transport.call(IOTO["account/create"], _NEW, {"email": email, "name": name}, options)
+
+    def find(
+        self,
+        *,
+        id: str | None = None,
+        email: str | None = None,
+        index: str | None = None,
+        limit: int | None = None,
+        next: Cursor | None = None,
+        prev: Cursor | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Paged[Account]:
+        """Find accounts; await for one page, ``async for`` for all.
+
+        Args:
+            id: only this key; for administrators.
+            email: only this address; for administrators.
+            index: ``primary`` or ``gs1``; for owners.
+            limit: accounts in a page.
+            next: cursor of a page to begin with.
+            prev: cursor of a page to begin with; given alone, pages are walked backward.
+            options: ``timeout``, ``retries``, ``headers`` of each request.
+        """
+        body = {"id": id, "email": email}
+        return self._find(
+            IOTO["account/find"], _ACCOUNTS, body, options, index=index, limit=limit, next=next, prev=prev
+        )
+
+    async def get(
+        self,
+        id: str | None = None,
+        *,
+        email: str | None = None,
+        index: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Account:
+        """Get one account; with neither *id* nor *email* the caller's own.
+
+        Args:
+            id: key of the account; for owners.
+            email: its address; for owners.
+            index: ``primary`` or ``gs1``, which a look-up by *email* may need; for owners.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        body = {"id": id, "email": email}
+        return await self._transport.call(IOTO["account/get"], _FOUND, body, options, {"index": index})
+
+    async def update_identity(
+        self,
+        id: str | None = None,
+        *,
+        email: str | None = None,
+        name: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Account:
+        """Change the address or the name of an account; what is None stays as it is.
+
+        Args:
+            id: key of the account, for owners; by default the caller's own.
+            email: new address.
+            name: new name.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        operation = IOTO["account/updateIdentity"]
+        need_one(operation, email=email, name=name)
+        return await self._transport.call(operation, _ACCOUNT, {"id": id, "email": email, "name": name}, options)

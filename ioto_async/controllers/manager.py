@@ -1,0 +1,239 @@
+"""The Manager controller: device apps (reference, section 11). Imports floors 0 to 2."""
+
+from collections.abc import Sequence
+from functools import partial
+from os import PathLike
+from typing import Unpack
+
+from .. import decoding
+from ..models import Manager
+from ..operations import IOTO
+from ..transfer import Progress, Source, Transfer, download, upload
+from ..transport import CallOptions
+from .base import Command, Controller, need_one
+
+__all__ = ["ManagerController"]
+
+_MANAGER = decoding.record(Manager)
+_FOUND = decoding.record(Manager, must_exist=True)
+
+
+class ManagerController(Controller):
+    """Device managers, which are apps. Source: the vendor's bundle, page ``manager``."""
+
+    __slots__ = ()
+
+    async def get(self, id: str | None = None, **options: Unpack[CallOptions]) -> Manager:
+        """Get one manager.
+
+        Args:
+            id: key of the manager; by default the caller's own.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return await self._transport.call(IOTO["manager/get"], _FOUND, {"id": id}, options)
+
+    async def get_signed_url(
+        self,
+        *,
+        id: str | None = None,
+        clean: bool | None = None,
+        command: Command | None = None,
+        filename: str | None = None,
+        mime_type: str | None = None,
+        size: int | None = None,
+        **options: Unpack[CallOptions],
+    ) -> str:
+        """Get a URL to transfer one file of an app with; whoever has the URL can use it.
+
+        Args:
+            id: key of the manager.
+            clean: delete the old files of the app.
+            command: what the URL is for.
+            filename: path of the file.
+            mime_type: its content type.
+            size: its size, bytes.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        body = {
+            "id": id,
+            "clean": clean,
+            "command": command,
+            "filename": filename,
+            "mimeType": mime_type,
+            "size": size,
+        }
+        return await self._transport.call(IOTO["manager/getSignedUrl"], decoding.string, body, options)
+
+    async def provision(self, id: str, **options: Unpack[CallOptions]) -> Manager:
+        """Put an app into operation.
+
+        Args:
+            id: key of the manager.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        return await self._transport.call(IOTO["manager/provision"], _MANAGER, {"id": id}, options)
+
+    async def update(
+        self,
+        id: str,
+        *,
+        cloud_id: str | None = None,
+        custom: bool | None = None,
+        domain: str | None = None,
+        name: str | None = None,
+        owner: str | None = None,
+        prior_domain: str | None = None,
+        region: str | None = None,
+        title: str | None = None,
+        users: Sequence[object] | None = None,
+        version: str | None = None,
+        version_current: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Manager:
+        """Change a manager; what is None stays as it is.
+
+        Args:
+            id: key of the manager.
+            cloud_id: device cloud.
+            custom: whether the domain is the account's own.
+            domain: domain of the app.
+            name: its name.
+            owner: e-mail address of its owner.
+            prior_domain: domain that it had before.
+            region: AWS region.
+            title: its title.
+            users: who may use it.
+            version: its version.
+            version_current: the present version; what sets it apart is not documented.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        operation = IOTO["manager/update"]
+        need_one(operation, id=id)
+        body = {
+            "cloudId": cloud_id,
+            "custom": custom,
+            "domain": domain,
+            "id": id,
+            "name": name,
+            "owner": owner,
+            "priorDomain": prior_domain,
+            "region": region,
+            "title": title,
+            "users": users,
+            "version": version,
+            "versionCurrent": version_current,
+        }
+        return await self._transport.call(operation, _MANAGER, body, options)
+
+    async def update_display(
+        self,
+        id: str,
+        display: str,
+        *,
+        cloud_id: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Manager:
+        """Replace the display file of an app.
+
+        Args:
+            id: key of the manager.
+            display: text of the display file.
+            cloud_id: device cloud.
+            options: ``timeout``, ``retries``, ``headers`` of this call.
+        """
+        operation = IOTO["manager/updateDisplay"]
+        need_one(operation, id=id)
+        need_one(operation, display=display)
+        body = {"cloudId": cloud_id, "display": display, "id": id}
+        return await self._transport.call(operation, _MANAGER, body, options)
+
+    async def upload(
+        self,
+        filename: str,
+        source: Source,
+        *,
+        id: str | None = None,
+        mime_type: str | None = None,
+        size: int | None = None,
+        progress: Progress | None = None,
+        clean: bool | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Transfer:
+        """Write a file of any size.
+
+        The bytes go to the URL that `get_signed_url` gives, without the client's token and headers. They are read as
+        they go, and sent again as with calls, unless they come from an iterator that has begun.
+
+        Args:
+            filename: path of the file in the app.
+            source: path of a file, bytes, or an async iterator of bytes.
+            id: key of the manager.
+            mime_type: content type; by default as the ending of *filename* says.
+            size: bytes; needed with an iterator.
+            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
+            clean: delete the old files of the app first.
+            options: ``timeout``: seconds without progress; ``retries``; ``headers`` of the call for the URL.
+
+        Raises:
+            TransferError: the source has more or fewer bytes than were announced.
+            AuthenticationError: the signed URL was refused, a second one as well.
+            OSError: the source cannot be read.
+        """
+        sign = partial(self.get_signed_url, id=id, clean=clean, command="put", **options)
+        return await upload(
+            self._transport,
+            "manager/upload",
+            sign,
+            filename,
+            source,
+            mime_type=mime_type,
+            size=size,
+            progress=progress,
+            options=options,
+        )
+
+    async def download(
+        self,
+        filename: str,
+        path: str | PathLike[str],
+        *,
+        id: str | None = None,
+        checksum: str | None = None,
+        max_size: int | None = None,
+        progress: Progress | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Transfer:
+        """Fetch a file of any size into a local one, which is replaced when all is there and well, and else stays.
+
+        The bytes come from the URL that `get_signed_url` gives, without the client's token and headers.
+
+        Args:
+            filename: path of the file in the app.
+            path: where it goes.
+            id: key of the manager.
+            checksum: SHA-256 that it must have, in hex.
+            max_size: bytes that it may have.
+            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
+            options: ``timeout``: seconds without progress; ``retries``; ``headers`` of the call for the URL.
+
+        Raises:
+            NotFoundError: there is no such file.
+            TransferError: it is too large, or its checksum is another.
+            AuthenticationError: the signed URL was refused, a second one as well.
+            OSError: *path* cannot be written.
+        """
+        sign = partial(self.get_signed_url, id=id, command="get", **options)
+        return await download(
+            self._transport,
+            "manager/download",
+            sign,
+            filename,
+            path,
+            checksum=checksum,
+            max_size=max_size,
+            progress=progress,
+            options=options,
+        )

@@ -1,0 +1,727 @@
+"""For every current operation, how the client's method is called with all that the documents name.
+
+A case gets a prepared world and returns what its calls returned or raised; between them they send every documented
+member and see every documented member of the replies.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import attrs
+from recorder import Recorder
+
+from ioto_async import DatabaseQuery, InBandError, IotoClient, IotoError, MetricQuery
+from ioto_async.emulator import Emulator
+
+__all__ = ["CASES", "World", "world"]
+
+DEVICE = "DEV0000001"
+"""Claimed by the emulator's account."""
+FREE = "DEV0000002"
+"""Registered, not claimed."""
+SECOND = "DEV0000003"
+"""Claimed as well."""
+EMAIL = "ada@ioto.test"
+PASSWORD = "Correct-Horse-7"
+
+WIDGET = {"id": "w1", "type": "gauge", "metric": "temp", "range": {"period": 60}, "css": [], "z": 1}
+LOOK: dict[str, Any] = {
+    "css": ["body {}"],
+    "emulate": "phone",
+    "fixed": True,
+    "framed": False,
+    "layout": "grid",
+    "live": False,
+    "range": {"anchor": "relative", "period": 3600},
+    "refresh": 30,
+    "toolbar": True,
+    "type": "page",
+    "widgets": [WIDGET],
+    "widget_css": [".x {}"],
+}
+"""All optional members of a dashboard."""
+ACTION = {
+    "name": "Everything",
+    "type": "http",
+    "args": {"a": 1},
+    "buffer": {"count": 2},
+    "context": {"x": 1},
+    "description": "All members of an Action",
+    "destination": "https://example.test/hook",
+    "due": 1_800_000_000,
+    "enable": True,
+    "error": "The last run failed",
+    "expression": "x > 1",
+    "format": "json",
+    "message": "It is ${x}",
+    "poll": 60,
+    "rearm": 300,
+    "severity": "warning",
+    "trigger": "database",
+}
+ALARM = {"name": "Hot", "type": "alert", "message": "It is ${value} degrees", "severity": "critical"}
+SAMPLE = {"deviceId": DEVICE, "metric": "temp", "value": 21.5}
+
+
+@attrs.define
+class World:
+    """An emulator with something of everything, and its callers."""
+
+    emulator: Emulator
+    cloud: Recorder
+    builder: Recorder
+    client: IotoClient
+    """With the CloudAPI token and the BuilderAPI token."""
+    device: IotoClient
+    """With the token of `DEVICE`."""
+    login: IotoClient
+    """With a login token of the user `EMAIL`, an owner."""
+    session: aiohttp.ClientSession
+
+
+Case = Callable[[World], Awaitable[list[Any]]]
+CASES: dict[str, Case] = {}
+
+
+def case(key: str) -> Callable[[Case], Case]:
+    def keep(function: Case) -> Case:
+        CASES[key] = function
+        return function
+
+    return keep
+
+
+async def raised(call: Awaitable[Any]) -> IotoError:
+    """Return the failure that a 200 carries."""
+    try:
+        await call
+    except InBandError as error:
+        return error
+    raise AssertionError("nothing was raised")
+
+
+async def pages(find: Callable[..., Any], **query: Any) -> list[Any]:
+    """Ask for a page, the one behind it and the one before that, and return the records of all."""
+    first = await find(index="primary", limit=1, **query)
+    second = await find(index="primary", limit=1, next=first.next, **query)
+    back = await find(index="primary", limit=1, prev=second.prev, **query)
+    return [*first.items, *second.items, *back.items]
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    """Start everything, and forget the requests of the preparation."""
+    async with (
+        Emulator(clouds=2) as emulator,
+        Recorder(emulator.api) as cloud,
+        Recorder(emulator.builder) as builder,
+        aiohttp.ClientSession() as session,
+    ):
+        shared: dict[str, Any] = {"environ": {}, "builder": builder.url}
+        cloud_ = emulator.cloud
+        for claim_id in (DEVICE, FREE, SECOND):
+            cloud_.register_device(claim_id, version="1.0.0", test=True, model="Demo-01")
+        for claim_id in (DEVICE, SECOND):
+            cloud_.claim_device(claim_id)
+        async with (
+            IotoClient(
+                cloud.url,
+                token=emulator.token,
+                account_id=emulator.account_id,
+                builder_token=cloud_.builder.create_token(role="owner"),
+                **shared,
+            ) as client,
+            IotoClient(cloud.url, token=cloud_.create_token("device", device_id=DEVICE), **shared) as device,
+            IotoClient(cloud.url, login=emulator.login_token, origin=emulator.origin, **shared) as login,
+        ):
+            yield World(emulator, cloud, builder, client, device, login, session)
+
+
+# Account ----------------------------------------------------------------------------------------------------------
+
+
+@case("account/close")
+async def _(w: World) -> list[Any]:
+    account = w.emulator.cloud.add_account("Other", "other@ioto.test")
+    await w.client.account.close(id=account)
+    return []
+
+
+@case("account/get")
+async def _(w: World) -> list[Any]:
+    await w.login.user.login()
+    account = await w.client.account.get(id=w.emulator.account_id, email=None, index="primary")
+    by_email = await w.client.account.get(email=account.email, index="gs1")
+    return [account, by_email]
+
+
+@case("account/find")
+async def _(w: World) -> list[Any]:
+    await w.login.user.login()
+    other = w.emulator.cloud.add_account("Other", "other@ioto.test")
+    both = await w.client.account.find(id=other, email="other@ioto.test")
+    return [*both.items, *await pages(w.client.account.find)]
+
+
+@case("account/updateIdentity")
+async def _(w: World) -> list[Any]:
+    await w.login.user.login()
+    return [
+        await w.client.account.update_identity(id=w.emulator.account_id, email="new@ioto.test", name="New name"),
+    ]
+
+
+# Action -----------------------------------------------------------------------------------------------------------
+
+
+def add_action(w: World, record: dict[str, Any]) -> str:
+    with w.emulator.cloud.lock:
+        return str(w.emulator.cloud.actions.add(record)["id"])
+
+
+@case("action/find")
+async def _(w: World) -> list[Any]:
+    add_action(w, ACTION)
+    add_action(w, ACTION | {"name": "More"})
+    cloud = w.emulator.cloud_id
+    typed = await w.client.action.find(cloud, type="http")
+
+    async def find(**query: Any) -> Any:
+        return await w.client.action.find(cloud, **query)
+
+    return [*typed.items, *await pages(find)]
+
+
+@case("action/get")
+async def _(w: World) -> list[Any]:
+    id = add_action(w, ACTION)
+    return [await w.client.action.get(w.emulator.cloud_id, "http", id=id)]
+
+
+@case("action/invoke")
+async def _(w: World) -> list[Any]:
+    id = add_action(w, ACTION)
+    done = await w.client.action.invoke("Everything", id=id, context={"x": 2})
+    failed = await raised(w.client.action.invoke("MetricSample", context=SAMPLE | {"value": "warm"}))
+    return [done, failed]
+
+
+# Alert ------------------------------------------------------------------------------------------------------------
+
+
+async def raise_alerts(w: World) -> str:
+    """Raise two alerts, and return the key of the newest."""
+    add_action(w, ALARM)
+    add_action(w, ALARM | {"name": "Cold", "message": "Only ${value} degrees"})
+    await w.client.action.invoke("Hot", context=SAMPLE)
+    await w.client.action.invoke("Cold", context=SAMPLE)
+    page = await w.client.alert.find()
+    w.cloud.exchanges.clear()
+    w.emulator.requests.clear()
+    return str(page.items[-1].id)
+
+
+@case("alert/find")
+async def _(w: World) -> list[Any]:
+    await raise_alerts(w)
+    return await pages(w.client.alert.find)
+
+
+@case("alert/get")
+async def _(w: World) -> list[Any]:
+    return [await w.client.alert.get(id=await raise_alerts(w))]
+
+
+@case("alert/update")
+async def _(w: World) -> list[Any]:
+    return [await w.client.alert.update(id=await raise_alerts(w), resolved=True)]
+
+
+@case("alert/remove")
+async def _(w: World) -> list[Any]:
+    await w.client.alert.remove(id=await raise_alerts(w))
+    return []
+
+
+# Dashboard --------------------------------------------------------------------------------------------------------
+
+PASTED = {"index": "primary", "limit": 1, "next": "x", "prev": "x"}
+"""The paging options that the documents list for dashboard/create and /update by mistake."""
+
+
+@case("dashboard/create")
+async def _(w: World) -> list[Any]:
+    made = await w.client.dashboard.create("Board", **LOOK)
+    await w.client.call("dashboard/create", {"name": "Other", "accountId": w.emulator.account_id}, query=PASTED)
+    return [made]
+
+
+async def add_dashboard(w: World, name: str = "Board") -> str:
+    made = await w.client.dashboard.create(name, **LOOK)
+    return str(made.id)
+
+
+@case("dashboard/find")
+async def _(w: World) -> list[Any]:
+    await add_dashboard(w)
+    return list((await w.client.dashboard.find()).items)
+
+
+@case("dashboard/get")
+async def _(w: World) -> list[Any]:
+    id = await add_dashboard(w)
+    return [await w.client.dashboard.get(id=id, name="Board"), await w.client.dashboard.get(name="Board")]
+
+
+@case("dashboard/update")
+async def _(w: World) -> list[Any]:
+    id = await add_dashboard(w)
+    changed = await w.client.dashboard.update(id, name="New name", **LOOK)
+    await w.client.call("dashboard/update", {"id": id, "accountId": w.emulator.account_id}, query=PASTED)
+    return [changed]
+
+
+@case("dashboard/remove")
+async def _(w: World) -> list[Any]:
+    await w.client.dashboard.remove(id=await add_dashboard(w))
+    return []
+
+
+# Device -----------------------------------------------------------------------------------------------------------
+
+
+async def check_version(w: World, id: str = DEVICE) -> None:
+    """Let the device look for an update, which notes the version that it runs."""
+    await w.client.provision.update(id, w.emulator.product_token, "1.0.0")
+
+
+@case("device/claim")
+async def _(w: World) -> list[Any]:
+    w.emulator.cloud.claim_device(FREE)
+    await check_version(w, FREE)
+    w.emulator.cloud.release_device(FREE)
+    return [await w.client.device.claim(FREE)]
+
+
+@case("device/find")
+async def _(w: World) -> list[Any]:
+    await check_version(w)
+    one = await w.client.device.find(id=DEVICE, product_id=w.emulator.product_token)
+    return [*one.items, *await pages(w.client.device.find)]
+
+
+@case("device/get")
+async def _(w: World) -> list[Any]:
+    await check_version(w)
+    return [await w.client.device.get(DEVICE)]
+
+
+@case("device/getCreds")
+async def _(w: World) -> list[Any]:
+    return [await w.device.device.get_creds()]
+
+
+@case("device/getSignedUrl")
+async def _(w: World) -> list[Any]:
+    return [
+        await w.device.device.get_signed_url(
+            id=DEVICE, command="put", filename="log.txt", mime_type="text/plain", size=3
+        )
+    ]
+
+
+@case("device/provision")
+async def _(w: World) -> list[Any]:
+    certificates = await w.device.device.provision(DEVICE)
+    w.emulator.cloud.block_device(DEVICE, 60)
+    return [certificates, await raised(w.device.device.provision(DEVICE))]
+
+
+@case("device/release")
+async def _(w: World) -> list[Any]:
+    await check_version(w)
+    return [await w.client.device.release(DEVICE)]
+
+
+# File -------------------------------------------------------------------------------------------------------------
+
+
+async def put_file(w: World) -> None:
+    await w.client.file.put(filename="notes/a.txt", mime_type="text/plain", data=b"content")
+
+
+@case("file/get")
+async def _(w: World) -> list[Any]:
+    await put_file(w)
+    return [await w.client.file.get("notes/a.txt", account_id=w.emulator.account_id)]
+
+
+@case("file/getSignedUrl")
+async def _(w: World) -> list[Any]:
+    return [
+        await w.client.file.get_signed_url(
+            account_id=w.emulator.account_id,
+            command="put",
+            filename="notes/b.txt",
+            mime_type="text/plain",
+            size=3,
+            id=DEVICE,
+        )
+    ]
+
+
+@case("file/list")
+async def _(w: World) -> list[Any]:
+    await put_file(w)
+    return list((await w.client.file.list({"filename": "notes/a.txt"})).items)
+
+
+@case("file/put")
+async def _(w: World) -> list[Any]:
+    return [await w.client.file.put(filename="notes/a.txt", mime_type="text/plain", data=b"content")]
+
+
+@case("file/remove")
+async def _(w: World) -> list[Any]:
+    await put_file(w)
+    await w.client.file.remove("notes/a.txt")
+    return []
+
+
+# Generic ----------------------------------------------------------------------------------------------------------
+
+
+async def add_item(w: World, key: str = "colour") -> None:
+    await w.client.generic.create("Store", {"key": key, "value": "red", "type": "string"}, device_id=DEVICE)
+
+
+@case("generic/create")
+async def _(w: World) -> list[Any]:
+    item = {"key": "colour", "value": "red", "type": "string"}
+    return [await w.client.generic.create("Store", item, device_id=DEVICE, exists=False)]
+
+
+@case("generic/find")
+async def _(w: World) -> list[Any]:
+    await add_item(w)
+    await add_item(w, "shape")
+
+    async def find(**query: Any) -> Any:
+        return await w.client.generic.find("Store", {"value": "red"}, device_id=DEVICE, **query)
+
+    return await pages(find)
+
+
+@case("generic/get")
+async def _(w: World) -> list[Any]:
+    await add_item(w)
+    return [await w.client.generic.get("Store", {"key": "colour"}, device_id=DEVICE)]
+
+
+@case("generic/remove")
+async def _(w: World) -> list[Any]:
+    await add_item(w)
+    await w.client.generic.remove("Store", {"key": "colour"}, device_id=DEVICE)
+    return []
+
+
+@case("generic/update")
+async def _(w: World) -> list[Any]:
+    item = {"key": "colour", "value": "blue", "type": "string"}
+    return [await w.client.generic.update("Store", item, device_id=DEVICE, exists="any")]
+
+
+# Manager ----------------------------------------------------------------------------------------------------------
+
+
+async def manager_id(w: World) -> str:
+    return str((await w.client.manager.get()).id)
+
+
+def changes(w: World) -> dict[str, Any]:
+    """All members of a manager but the two keys."""
+    return {
+        "custom": True,
+        "domain": "things.example.test",
+        "name": "Things",
+        "owner": w.emulator.cloud.username,
+        "prior_domain": "app.example.test",
+        "region": "us-east-1",
+        "title": "My things",
+        "users": [EMAIL],
+        "version": "1.2.3",
+        "version_current": "1.2.2",
+    }
+
+
+@case("manager/get")
+async def _(w: World) -> list[Any]:
+    id = await manager_id(w)
+    await w.client.manager.update(id=id, **changes(w))
+    await w.client.manager.provision(id)
+    return [await w.client.manager.get(id=id)]
+
+
+@case("manager/getSignedUrl")
+async def _(w: World) -> list[Any]:
+    return [
+        await w.client.manager.get_signed_url(
+            id=await manager_id(w),
+            clean=True,
+            command="put",
+            filename="index.html",
+            mime_type="text/html",
+            size=3,
+        )
+    ]
+
+
+@case("manager/provision")
+async def _(w: World) -> list[Any]:
+    id = await manager_id(w)
+    await w.client.manager.update(id=id, **changes(w))
+    return [await w.client.manager.provision(id)]
+
+
+@case("manager/update")
+async def _(w: World) -> list[Any]:
+    id = await manager_id(w)
+    await w.client.manager.provision(id)
+    return [await w.client.manager.update(id=id, cloud_id=w.emulator.cloud_id, **changes(w))]
+
+
+@case("manager/updateDisplay")
+async def _(w: World) -> list[Any]:
+    id = await manager_id(w)
+    await w.client.manager.update(id=id, **changes(w))
+    await w.client.manager.provision(id)
+    return [await w.client.manager.update_display(cloud_id=w.emulator.cloud_id, display="{}", id=id)]
+
+
+# Metric -----------------------------------------------------------------------------------------------------------
+
+
+async def emit(w: World) -> None:
+    await w.client.action.invoke("MetricSample", context=SAMPLE)
+
+
+def metric_items(w: World, metric: str = "temp", namespace: str = "Embedthis/Device") -> list[Any]:
+    """One item of each sort, the first of a metric that has a value, the second of a model that is not there."""
+    cloud, start = w.emulator.cloud_id, datetime.now(UTC) - timedelta(hours=1)
+    options: dict[str, Any] = {"period": 3600, "accumulate": True, "start": start, "limit": 5, "namespace": namespace}
+    return [
+        MetricQuery(metric, {"Device": DEVICE}, "sum", cloud_id=cloud, id="1", **options),
+        DatabaseQuery("Nothing", "value", cloud_id=cloud, limit=1, id="2"),
+    ]
+
+
+@case("metric/fetch")
+async def _(w: World) -> list[Any]:
+    await emit(w)
+    await add_item(w, "temperature")
+    return list(await w.client.metric.fetch(DEVICE, metric_items(w)))
+
+
+@case("metric/getDeviceSchema")
+async def _(w: World) -> list[Any]:
+    return [await w.client.metric.get_device_schema(cloud_id=w.emulator.cloud_id)]
+
+
+@case("metric/getMetricList")
+async def _(w: World) -> list[Any]:
+    await emit(w)
+    cloud = w.emulator.cloud_id
+    return [
+        await w.client.metric.get_metric_list(
+            cloud, namespace="Embedthis/Device", metric="temp", model="Store", index="primary", limit=1
+        ),
+        await w.client.metric.get_metric_list(cloud, next="x", prev="x"),
+    ]
+
+
+# Provision --------------------------------------------------------------------------------------------------------
+
+
+@case("provision/getCerts")
+async def _(w: World) -> list[Any]:
+    return [await w.device.provision.get_certs(DEVICE)]
+
+
+@case("provision/update")
+async def _(w: World) -> list[Any]:
+    product = w.emulator.product_token
+    nothing = await w.device.provision.update(DEVICE, product, "1.0.0", test=True, properties={"pro": "true"})
+    w.emulator.cloud.add_update("2.0.0", b"firmware")
+    return [nothing, await w.device.provision.update(DEVICE, product, "1.0.0")]
+
+
+@case("provision/updateReport")
+async def _(w: World) -> list[Any]:
+    update = w.emulator.cloud.add_update("2.0.0", b"firmware")
+    await w.device.provision.update(DEVICE, w.emulator.product_token, "1.0.0")
+    await w.device.provision.update_report(DEVICE, update, success=True)
+    return []
+
+
+# Test -------------------------------------------------------------------------------------------------------------
+
+
+@case("test/ping")
+async def _(w: World) -> list[Any]:
+    return [await w.client.test.ping()]
+
+
+# User -------------------------------------------------------------------------------------------------------------
+
+
+def add_user(w: World, email: str = "eve@ioto.test") -> str:
+    return w.emulator.cloud.add_user(email, password=PASSWORD, role="user", first="Eve", last="Adams")
+
+
+@case("user/create")
+async def _(w: World) -> list[Any]:
+    return [await w.client.user.create("eve@ioto.test", "admin", send_invite=True)]
+
+
+@case("user/find")
+async def _(w: World) -> list[Any]:
+    await name_user(w)
+    id = add_user(w)
+    page = await w.client.user.find(email="eve@ioto.test", id=id)
+    return [*page.items, *(await w.client.user.find()).items]
+
+
+async def name_user(w: World) -> None:
+    """Give the owner a name and a time of last use."""
+    await w.login.user.login()
+    own = await w.login.user.get()
+    await w.login.user.update(own.id, first="Ada", last="Lovelace")
+
+
+@case("user/get")
+async def _(w: World) -> list[Any]:
+    await name_user(w)
+    own = await w.login.user.get()
+    return [own, await w.client.user.get(email=own.email, id=own.id)]
+
+
+@case("user/getRoles")
+async def _(w: World) -> list[Any]:
+    return [await w.client.user.get_roles()]
+
+
+@case("user/login")
+async def _(w: World) -> list[Any]:
+    return [await w.login.user.login(register=True, social=False)]
+
+
+@case("user/remove")
+async def _(w: World) -> list[Any]:
+    await w.client.user.remove(email="eve@ioto.test", id=add_user(w))
+    return []
+
+
+@case("user/update")
+async def _(w: World) -> list[Any]:
+    await w.login.user.login()
+    own = await w.login.user.get()
+    return [
+        await w.client.user.update(
+            id=own.id, email="new@ioto.test", first="Ada", last="Lovelace", preferences={"theme": "dark"}
+        )
+    ]
+
+
+@case("user/updateRole")
+async def _(w: World) -> list[Any]:
+    await name_user(w)
+    id = add_user(w)
+    return [await w.client.user.update_role(id=id, role="admin", send_invite=True)]
+
+
+# Builder ----------------------------------------------------------------------------------------------------------
+
+
+@case("builder:device/register")
+async def _(w: World) -> list[Any]:
+    account, cloud = w.emulator.account_id, w.emulator.cloud_id
+    product = w.emulator.product_token
+    waiting = await w.client.builder.device.register(FREE, product)
+    claimed = await w.client.builder.device.register(
+        FREE, product, account=account, cloud=cloud, test=True, properties={"model": "Demo-01"}
+    )
+    return [waiting, claimed]
+
+
+@case("builder:device/get")
+async def _(w: World) -> list[Any]:
+    return [await w.client.builder.device.get(DEVICE)]
+
+
+@case("builder:device/find")
+async def _(w: World) -> list[Any]:
+    product, cloud = w.emulator.product_token, w.emulator.cloud_id
+    one = await w.client.builder.device.find(id=DEVICE, cloud_id=cloud, product_id=product)
+    first = await w.client.builder.device.find(limit=1)
+    second = await w.client.builder.device.find(limit=1, next=first.next)
+    back = await w.client.builder.device.find(limit=1, prev=second.prev)
+    return [*one.items, *first.items, *second.items, *back.items]
+
+
+@case("builder:device/lookup")
+async def _(w: World) -> list[Any]:
+    return [await w.client.builder.device.lookup(w.emulator.product_token)]
+
+
+@case("builder:device/release")
+async def _(w: World) -> list[Any]:
+    await w.client.builder.device.release(DEVICE)
+    return []
+
+
+@case("builder:device/remove")
+async def _(w: World) -> list[Any]:
+    await w.client.builder.device.remove(FREE)
+    return []
+
+
+@case("builder:device/removeAll")
+async def _(w: World) -> list[Any]:
+    for claim_id in (DEVICE, SECOND):
+        w.emulator.cloud.release_device(claim_id)
+    return [await w.client.builder.device.remove_all(w.emulator.product_token)]
+
+
+@case("builder:metric/fetch")
+async def _(w: World) -> list[Any]:
+    w.emulator.cloud.builder.add_sample("requests", 1, [{"Device": DEVICE}])
+    return list(await w.client.builder.metric.fetch(metric_items(w, "requests", "Embedthis/Cloud")))
+
+
+@case("builder:test/echo")
+async def _(w: World) -> list[Any]:
+    return [await w.client.builder.test.echo({"a": 1})]
+
+
+@case("builder:test/empty")
+async def _(w: World) -> list[Any]:
+    await w.client.builder.test.empty({"a": 1})
+    return []
+
+
+@case("builder:test/success")
+async def _(w: World) -> list[Any]:
+    await w.client.builder.test.success()
+    return []
+
+
+@case("builder:test/exception")
+async def _(w: World) -> list[Any]:
+    try:
+        await w.client.builder.test.exception(retries=0)
+    except IotoError as error:
+        return [error]
+    raise AssertionError("nothing was raised")

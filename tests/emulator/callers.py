@@ -1,0 +1,268 @@
+"""Who may call a cloud, and a cloud where two accounts have something of everything."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import attrs
+from documented import Row
+
+from ioto_async.emulator import Emulator
+
+__all__ = ["ADMIN", "MARKED", "OWN", "OWNER", "USER", "Caller", "Reply", "World", "opened"]
+
+USER = {"public", "user", "view"}
+ADMIN = USER | {"admin", "edit", "upgrade", "claimDevice", "releaseDevice"}
+OWNER = ADMIN | {"owner"}
+DEVICE = {"public", "device", "upgrade", "view", "edit"}
+EVERY = OWNER | DEVICE
+"""What a CloudAPI token may."""
+
+
+MARKED, OWN = "AAAA000001", "BBBB000001"
+"""The devices of the accounts A and B."""
+SAMPLE = 4242424.5
+"""The value of A's metric."""
+
+
+@attrs.frozen
+class Caller:
+    """How a request says who sends it."""
+
+    name: str
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    tok: bool = True
+    """Whether ``/tok`` is put in front of the path."""
+    roles: frozenset[str] = frozenset()
+    """The documented roles that it has; none for who is nobody here."""
+    also: frozenset[str] = frozenset()
+    """Operations that it may call whatever their role."""
+
+    def may(self, row: Row) -> bool:
+        return row.role in self.roles or row.name in self.also
+
+
+@attrs.frozen
+class Reply:
+    status: int
+    text: str
+    type: str
+
+    @property
+    def refusal(self) -> tuple[int, str]:
+        return self.status, self.text
+
+
+@attrs.define
+class World:
+    """Two clouds; on the first, the accounts A and B, each with something of everything; A's bears marks."""
+
+    emulator: Emulator
+    session: aiohttp.ClientSession
+    a: str = ""
+    b: str = ""
+    marks: dict[str, str] = attrs.Factory(dict)
+    """A's texts and keys, by what they are."""
+    manager: str = ""
+    """The key of the cloud's device app, which belongs to neither."""
+    update: str = ""
+    """The key of an update that A's device was offered."""
+
+    async def send(self, caller: Caller, name: str, body: object = None, query: str = "", base: str = "") -> Reply:
+        url = f"{base or self.emulator.cloud.api}{'/tok' if caller.tok else ''}/{name}{query}"
+        data = json.dumps({} if body is None else body).encode()
+        headers = {"Content-Type": "application/json"} | dict(caller.headers)
+        async with self.session.post(url, data=data, headers=headers) as reply:
+            return Reply(reply.status, await reply.text(), reply.headers.get("Content-Type", ""))
+
+    async def ok(self, caller: Caller, name: str, body: object, query: str = "") -> Any:
+        """Send what must succeed, and return the JSON value."""
+        reply = await self.send(caller, name, body, query)
+        assert reply.status == 200, (name, reply)
+        return json.loads(reply.text) if reply.text else None
+
+    # Callers
+
+    def cloud_api(self, number: int = 0) -> Caller:
+        return Caller("CloudAPI", {"Authorization": self.emulator.clouds[number].token}, roles=frozenset(EVERY))
+
+    def device(self, id: str) -> Caller:
+        token = self.emulator.cloud.create_token("device", device_id=id)
+        return Caller("device", {"Authorization": token}, roles=frozenset(DEVICE), also=frozenset({"action/invoke"}))
+
+    def login(self, role: Any, account_id: str, token: str | None = None) -> Caller:
+        token = token or self.emulator.cloud.create_token("login", account_id=account_id, role=role)
+        roles = {"user": USER, "admin": ADMIN, "owner": OWNER}[role]
+        return Caller(
+            f"login {role}", {"Authorization": token, "Origin": self.origin}, tok=False, roles=frozenset(roles)
+        )
+
+    @property
+    def origin(self) -> str:
+        return f"https://{self.emulator.cloud.origin}"
+
+    def builder(self, role: Any, account_id: str | None = None) -> Caller:
+        token = self.emulator.cloud.builder.create_token(role=role, account_id=account_id)
+        roles = {"user": USER, "admin": ADMIN, "owner": OWNER}[role]
+        return Caller(f"BuilderAPI {role}", {"Authorization": token}, roles=frozenset(roles))
+
+    def strangers(self) -> Iterator[Caller]:
+        """Who is nobody on this cloud."""
+        emulator, cloud, other = self.emulator, self.emulator.cloud, self.emulator.clouds[1]
+
+        def raw(name: str, token: str, *, tok: bool = True, origin: str = "") -> Caller:
+            headers = {"Authorization": token} | ({"Origin": origin} if origin else {})
+            return Caller(name, headers, tok)
+
+        yield Caller("nobody", {})
+        yield Caller("nobody on the bare path", {}, tok=False)
+        yield raw("a bad token", "0" * 26)
+        yield raw("an expired token", cloud.create_token("cloud", lifetime=0))
+        revoked, suspended = cloud.create_token("cloud"), cloud.create_token("cloud")
+        cloud.revoke_token(revoked)
+        cloud.suspend_token(suspended)
+        yield raw("a revoked token", revoked)
+        yield raw("a suspended token", suspended)
+        yield raw("a product token", emulator.product_token)
+        yield raw("a BuilderAPI token", cloud.builder.token)
+        yield raw("CloudAPI of another cloud", other.token)
+        yield raw("login of another cloud", other.login_token, tok=False, origin=f"https://{other.origin}")
+        yield raw("login of another cloud, our origin", other.login_token, tok=False, origin=self.origin)
+        yield raw("login on /tok", emulator.login_token, origin=self.origin)
+        yield raw("login without origin", emulator.login_token, tok=False)
+        yield raw("login with a wrong origin", emulator.login_token, tok=False, origin="https://evil.test")
+        yield raw("CloudAPI on the bare path", emulator.token, tok=False, origin=self.origin)
+        expired = cloud.create_token("login", lifetime=0)
+        yield raw("an expired login", expired, tok=False, origin=self.origin)
+
+    # Their things
+
+    async def fill(self) -> None:
+        """Give A and B something of everything; every text of A's bears a mark of its own."""
+        cloud, owner = self.emulator.cloud, self.cloud_api()
+        self.a = cloud.add_account("MARK-account", "mark-account@a.test")
+        self.b = cloud.add_account("B", "account@b.test")
+        self.update = cloud.add_update("2.0.0", b"firmware")
+        self.manager = (await self.ok(owner, "manager/get", {}))["id"]
+        with cloud.lock:
+            cloud.actions.add({"name": "Alarm", "type": "alert", "message": "It is ${value}"})
+            item = {"_type": "Store", "deviceId": "${deviceId}", "key": "${key}", "value": "${value}", "type": "string"}
+            cloud.actions.add({"name": "Keep", "type": "database", "args": item | {"accountId": "${accountId}"}})
+        await self._furnish(self.b, OWN, "own", 1)
+        self.marks = await self._furnish(self.a, MARKED, "MARK", SAMPLE)
+        self.marks |= {
+            "account id": self.a,
+            "account email": "mark-account@a.test",
+            "device": MARKED,
+            "encoded": base64.b64encode(self.marks["content"].encode()).decode(),
+            "sample": str(SAMPLE),
+        }
+
+    async def _furnish(self, account: str, device: str, mark: str, sample: float) -> dict[str, str]:
+        """Give *account* something of everything, and return its texts and keys."""
+        cloud, owner, named = self.emulator.cloud, self.cloud_api(), {"accountId": account}
+        texts = {what: f"{mark}-{what}" for what in TEXTS}
+        for id in (device, f"{device}2"):
+            cloud.register_device(id, model=texts["model"], version="1.0.0")
+            cloud.claim_device(id, account)
+        check = {"id": device, "product": self.emulator.product_token, "version": "1.0.0"}
+        await self.ok(owner, "provision/update", check)
+
+        keys = {}
+        for role in ("user", "admin"):
+            keys[f"{role} email"] = email = f"{mark.lower()}-{role}@x.test"
+            keys[role] = cloud.add_user(email, password="Secret-123", role=role, account_id=account)
+        names = {"id": keys["user"], "first": texts["first"], "last": texts["last"]}
+        await self.ok(owner, "user/update", names | named)
+
+        of_device = {"deviceId": device} | named
+        for number in ("", "2"):
+            item = {"key": texts["key"] + number, "value": texts["value"] + number, "type": "string"}
+            await self.ok(owner, "generic/create", {"_type": "Store"} | item | of_device)
+        await self.ok(owner, "generic/create", {"_type": "Log", "message": texts["message"]} | of_device)
+        await self.ok(
+            owner, "generic/create", {"_type": "Command", "command": texts["command"], "args": {}} | of_device
+        )
+        await self.ok(
+            owner, "generic/update", {"_type": "Device", "id": device, "name": texts["name"]} | named, "?exists"
+        )
+
+        keys["dashboard"] = (await self.ok(owner, "dashboard/create", {"name": texts["board"]} | named))["id"]
+        content = base64.b64encode(texts["content"].encode()).decode()
+        for filename in (texts["file"], f"{texts['file']}2"):
+            file = {"filename": filename, "mimeType": "text/plain", "data": content}
+            await self.ok(owner, "file/put", file | named)
+        log = {"id": device, "command": "put", "filename": texts["log"]}
+        url = await self.ok(owner, "device/getSignedUrl", log)
+        assert (await self.transfer("PUT", url, texts["logged"])).status == 200
+
+        caller = self.login("owner", account)
+        context = {"deviceId": device, "metric": texts["metric"], "value": sample}
+        await self.ok(caller, "action/invoke", {"name": "MetricSample", "context": context})
+        for number in ("", "2"):
+            context = {"value": texts["context"] + number, "deviceId": device + number}
+            await self.ok(caller, "action/invoke", {"name": "Alarm", "context": context})
+        keys["alert"] = (await self.ok(owner, "alert/find", named, "?limit=10"))["data"][0]["id"]
+        return texts | keys
+
+    async def transfer(self, method: str, url: str, text: str | None = None) -> Reply:
+        """Use a signed URL."""
+        data, headers = (None, {}) if text is None else (text.encode(), {"Content-Type": "text/plain"})
+        async with self.session.request(method, url, data=data, headers=headers) as answer:
+            return Reply(answer.status, await answer.text(), answer.headers.get("Content-Type", ""))
+
+    async def state(self) -> dict[str, Any]:
+        """All that A has, as the cloud's owner sees it, and what nobody has alone."""
+        owner, named = self.cloud_api(), {"accountId": self.a}
+        item = named | {"deviceId": MARKED}
+        metric: dict[str, Any] = {
+            "namespace": "Embedthis/Device",
+            "metric": self.marks["metric"],
+            "statistic": "sum",
+            "accumulate": True,
+            "dimensions": {"Device": MARKED},
+        }
+        asked: dict[str, tuple[str, dict[str, Any]]] = {
+            "account": ("account/get", {"id": self.a}),
+            "devices": ("device/find", named),
+            "users": ("user/find", named),
+            "dashboards": ("dashboard/find", named),
+            "alerts": ("alert/find", named),
+            "files": ("file/list", named),
+            "file": ("file/get", named | {"filename": self.marks["file"]}),
+            **{model: ("generic/find", item | {"_type": model}) for model in ("Store", "Log", "Command", "Device")},
+            "manager": ("manager/get", {"id": self.manager}),
+            "actions": ("action/find", {"cloudId": self.emulator.cloud_id}),
+            "roles": ("user/getRoles", {}),
+        }
+        found = {what: await self.ok(owner, name, body) for what, (name, body) in asked.items()}
+        found["sum"] = next(_points(await self.ok(owner, "metric/fetch", item | {"items": [metric]})))["value"]
+        log = {"id": MARKED, "command": "get", "filename": self.marks["log"]}
+        found["log"] = (await self.transfer("GET", await self.ok(owner, "device/getSignedUrl", log))).text
+        found["reports"] = self.emulator.cloud.update_reports(self.update)[MARKED]
+        return found
+
+
+TEXTS = (
+    "account", "board", "command", "content", "context", "file", "first", "key", "last", "log", "logged", "message",
+    "metric", "model", "name", "value",
+)  # fmt: skip
+"""Texts that an account's things have."""
+
+
+def _points(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _points(each)
+    elif isinstance(value, dict):
+        yield from value["points"] if "points" in value else _points(value.get("data", []))
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[World]:
+    """Start two clouds with nothing in them."""
+    async with Emulator(clouds=2) as emulator, aiohttp.ClientSession() as session:
+        yield World(emulator, session)
