@@ -9,11 +9,10 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import aiohttp
 import attrs
 from recorder import Recorder
 
-from ioto_async import DatabaseQuery, InBandError, IotoClient, IotoError, MetricQuery
+from ioto_async import CognitoLogin, DatabaseQuery, InBandError, IotoClient, IotoError, MetricQuery
 from ioto_async.emulator import Emulator
 
 __all__ = ["CASES", "World", "world"]
@@ -78,8 +77,7 @@ class World:
     device: IotoClient
     """With the token of `DEVICE`."""
     login: IotoClient
-    """With a login token of the user `EMAIL`, an owner."""
-    session: aiohttp.ClientSession
+    """With a login token of the owner of the cloud's own account."""
 
 
 Case = Callable[[World], Awaitable[list[Any]]]
@@ -113,31 +111,29 @@ async def pages(find: Callable[..., Any], **query: Any) -> list[Any]:
 
 @asynccontextmanager
 async def world() -> AsyncIterator[World]:
-    """Start everything, and forget the requests of the preparation."""
+    """Start an emulator and its clients, with recorders between them."""
     async with (
         Emulator(clouds=2) as emulator,
         Recorder(emulator.api) as cloud,
         Recorder(emulator.builder) as builder,
-        aiohttp.ClientSession() as session,
     ):
         shared: dict[str, Any] = {"environ": {}, "builder": builder.url}
-        cloud_ = emulator.cloud
         for claim_id in (DEVICE, FREE, SECOND):
-            cloud_.register_device(claim_id, version="1.0.0", test=True, model="Demo-01")
+            emulator.cloud.register_device(claim_id, version="1.0.0", test=True, model="Demo-01")
         for claim_id in (DEVICE, SECOND):
-            cloud_.claim_device(claim_id)
+            emulator.cloud.claim_device(claim_id)
         async with (
             IotoClient(
                 cloud.url,
                 token=emulator.token,
                 account_id=emulator.account_id,
-                builder_token=cloud_.builder.create_token(role="owner"),
+                builder_token=emulator.cloud.builder.create_token(role="owner"),
                 **shared,
             ) as client,
-            IotoClient(cloud.url, token=cloud_.create_token("device", device_id=DEVICE), **shared) as device,
+            IotoClient(cloud.url, token=emulator.cloud.create_token("device", device_id=DEVICE), **shared) as device,
             IotoClient(cloud.url, login=emulator.login_token, origin=emulator.origin, **shared) as login,
         ):
-            yield World(emulator, cloud, builder, client, device, login, session)
+            yield World(emulator, cloud, builder, client, device, login)
 
 
 # Account ----------------------------------------------------------------------------------------------------------
@@ -597,8 +593,7 @@ async def _(w: World) -> list[Any]:
 async def name_user(w: World) -> None:
     """Give the owner a name and a time of last use."""
     await w.login.user.login()
-    own = await w.login.user.get()
-    await w.login.user.update(own.id, first="Ada", last="Lovelace")
+    await w.login.user.update(first="Ada", last="Lovelace")
 
 
 @case("user/get")
@@ -615,7 +610,12 @@ async def _(w: World) -> list[Any]:
 
 @case("user/login")
 async def _(w: World) -> list[Any]:
-    return [await w.login.user.login(register=True, social=False)]
+    cloud = w.emulator.cloud
+    await w.client.user.create(EMAIL, "admin", send_invite=True)
+    cloud.sign_up(EMAIL, PASSWORD)
+    provider = CognitoLogin(w.emulator.cognito, cloud.client_id, EMAIL, PASSWORD)
+    async with IotoClient(w.cloud.url, login=provider, origin=cloud.origin, environ={}) as invited:
+        return [await invited.user.login(invite=cloud.invitations()[EMAIL], register=True, social=False)]
 
 
 @case("user/remove")

@@ -24,7 +24,23 @@ JUNK = st.recursive(
     max_leaves=4,
 )
 HOSTILE = st.sampled_from(
-    ["", " ", "\0", "..", "../../x", "/", "a\nb", "${x}", "%00", "' OR 1=1 --", "é" * 40, "x" * 3000, "__proto__"]
+    [
+        "true",
+        "yes",
+        "",
+        " ",
+        "\0",
+        "..",
+        "../../x",
+        "/",
+        "a\nb",
+        "${x}",
+        "%00",
+        "' OR 1=1 --",
+        "é" * 40,
+        "x" * 3000,
+        "__proto__",
+    ]
 )
 
 
@@ -45,9 +61,11 @@ PLAUSIBLE: dict[str, list[Any]] = {
     "_type": ["Store", "Device", "Command", "Log", "Nothing"],
     "accountId": ["ACCOUNT", "OTHER"],
     "cloudId": ["CLOUD"],
+    "cloudToken": ["TOKEN"],
     "command": ["get", "put", "delete"],
     "data": ["aGVsbG8=", "not base64"],
     "deviceId": ["DEV0000001"],
+    "exists": ["", "true", "false"],
     "email": ["ada@ioto.test", "eve@ioto.test", "nonsense"],
     "filename": ["a.txt", "b/c.txt"],
     "id": ["DEV0000001", "DEV0000002", "DEV0000003", "ACCOUNT"],
@@ -64,13 +82,13 @@ PLAUSIBLE: dict[str, list[Any]] = {
     "productId": ["PRODUCT"],
     "role": ["user", "admin", "owner", "super"],
     "type": ["string", "metric", "page"],
-    "update": ["x"],
+    "update": ["UPDATE"],
     "version": ["1.0.0", "x"],
 }
 BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(max_size=10),
     "number": st.integers(-5, 10**10) | st.floats(allow_nan=False, allow_infinity=False),
-    "boolean": st.booleans() | st.sampled_from(["true", "yes"]),
+    "boolean": st.booleans(),
     "object": st.dictionaries(st.text(max_size=5), JUNK, max_size=3),
     "array": st.lists(JUNK, max_size=3),
     "any": JUNK,
@@ -103,7 +121,7 @@ def _members(members: tuple[Member, ...]) -> st.SearchStrategy[dict[str, Any]]:
     return _mostly(st.fixed_dictionaries(required, optional=good), anything)
 
 
-ITEM = tuple(Member(name, type) for name, type in (("key", "string"), ("value", "any"), ("type", "string")))
+ITEM = (Member("key", "string"), Member("value", "any"), Member("type", "string"), Member("filename", "string"))
 """What a body may have where it is open."""
 
 
@@ -145,13 +163,15 @@ class Machine(RuleBasedStateMachine):
         for claim_id in ("DEV0000001", "DEV0000002"):
             cloud.register_device(claim_id)
         cloud.claim_device("DEV0000001")
-        cloud.add_update("2.0.0", b"firmware")
+        cloud.add_alert("Hot", "It is hot")
         other = cloud.add_account("Other", "other@ioto.test")
         self.words = {
             "ACCOUNT": emulator.account_id,
             "OTHER": other,
             "CLOUD": emulator.cloud_id,
             "PRODUCT": emulator.product_token,
+            "TOKEN": emulator.token,
+            "UPDATE": cloud.add_update("2.0.0", b"firmware"),
         }
         self.tokens: dict[str, str] = {
             "cloud": emulator.token,
