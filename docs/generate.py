@@ -126,8 +126,8 @@ def page() -> str:
             parts.extend(_section(row, prefix) for row in rows)
     parts.append("## Over MQTT only\n")
     parts.append(
-        "Devices call these over MQTT; there is no HTTP form. Over HTTP they raise `MqttOnlyError`, which names the way"
-        " to do it.\n"
+        "Devices call these over MQTT. They have no HTTP form: calling them raises `MqttOnlyError`, which names the way"
+        " to do it. `client.store.get` and `client.store.set` do it already: they are calls of Generic.\n"
     )
     parts.extend(f"- `{row.name}` (role {row.role}, {row.kind.value}): use {row.instead}" for row in MQTT.values())
     return "\n".join(parts) + "\n"
