@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -151,7 +152,8 @@ class Door:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        preflight = cors.preflight(request.method, request.headers, self._cloud.origin, cognito=_is_cognito(path))
+        asked = cors.SIGN_IN if _is_cognito(path) else cors.OPERATIONS
+        preflight = cors.preflight(request.method, request.headers, self._cloud.origin, asked)
         if preflight is not None:
             self._note(request, path, _Answer(), 204)
             return web.Response(status=204, headers=preflight)
@@ -392,6 +394,8 @@ async def _send_half(request: web.Request, answer: _Answer, headers: Mapping[str
     length = {hdrs.CONTENT_LENGTH: str(len(answer.body))}
     response = web.StreamResponse(status=answer.status, headers=dict(headers) | length)
     response.force_close()
-    await response.prepare(request)
-    await response.write(answer.body[: len(answer.body) // 2])
+    # Whom it is for may have gone.
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        await response.write(answer.body[: len(answer.body) // 2])
     return response

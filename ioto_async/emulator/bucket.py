@@ -13,11 +13,12 @@ from xml.sax.saxutils import escape
 import attrs
 from aiohttp import hdrs, web
 
+from . import cors
 from .app import Received
 from .cloud import Cloud
 from .connection import cut
 from .faults import Fault, Faults
-from .files import LARGEST, File, Reading
+from .files import LARGEST, File, Reading, Upload
 from .request import Refused
 from .signing import Command, Denied, Grant
 
@@ -75,6 +76,10 @@ class Bucket:
         return app
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        preflight = cors.preflight(request.method, request.headers, self._cloud.origin, cors.FILES)
+        if preflight is not None:
+            self._note(request, 204)
+            return web.Response(status=204, headers=preflight)
         fault = self._faults.take(_FAULT) or Fault(_FAULT)
         await asyncio.sleep(fault.delay)
         if fault.reset == "before" or fault.status is not None or fault.body is not None:
@@ -160,8 +165,7 @@ class Bucket:
             async for data in request.content.iter_any():
                 with lock:
                     upload.write(data)
-            with lock:
-                file = upload.finish()
+            file = self._finish(owner, upload)
         except LookupError as error:
             raise _Failed(404, "NoSuchUpload", "The upload was dropped") from error
         finally:
@@ -169,8 +173,15 @@ class Bucket:
                 upload.close()
         return _Answer(200, {hdrs.ETAG: f'"{file.md5}"'})
 
+    def _finish(self, owner: str, upload: Upload) -> File:
+        with self._cloud.lock:
+            # An account that was closed since the URL was signed has no files any more.
+            if not self._cloud.has_files(owner):
+                raise LookupError("the account is closed")
+            return upload.finish()
+
     async def _send(self, request: web.Request, answer: _Answer, fault: Fault) -> web.StreamResponse:
-        headers = answer.headers | dict(fault.headers)
+        headers = answer.headers | cors.allowed(request.headers, self._cloud.origin) | dict(fault.headers)
         size = answer.reading.file.size if answer.reading else len(answer.body)
         if answer.status != 204:
             headers |= {hdrs.CONTENT_LENGTH: str(size)}
@@ -179,10 +190,10 @@ class Bucket:
         if fault.truncate:
             response.force_close()
             left //= 2
-        await response.prepare(request)
-        if request.method == hdrs.METH_HEAD:
-            return response
         try:
+            await response.prepare(request)
+            if request.method == hdrs.METH_HEAD:
+                return response
             while left > 0 and (data := self._next(answer)):
                 await response.write(data[:left])
                 left -= len(data)

@@ -223,6 +223,11 @@ class Cloud:
         with self.lock:
             return self.accounts.has(str(id))
 
+    def has_files(self, owner: str) -> bool:
+        """Say whether *owner* is an account that is not closed, or a device app."""
+        with self.lock:
+            return self.accounts.has(owner) or self.managers.get(owner) is not None
+
     def _open_account(self, id: str | None) -> str:
         """Return *id*, for None the cloud's own, if it is an account that is not closed."""
         account_id = self.account_id if id is None else id

@@ -12,6 +12,8 @@ def cut(transport: asyncio.Transport | None) -> None:
     if transport is None:
         return
     connection = transport.get_extra_info("socket")
-    # Without lingering the peer sees a reset instead of an orderly end.
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    # TLS has none any more once its peer has gone.
+    if connection is not None:
+        # Without lingering the peer sees a reset instead of an orderly end.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

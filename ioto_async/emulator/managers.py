@@ -51,7 +51,34 @@ class Managers:
         self._cloud_id = cloud_id
         db.execute(_TABLE)
         if self.get() is None:
-            self._save(self._first(account_id, domain, region))
+            self.add(account_id, domain, region)
+
+    def add(self, account_id: str, domain: str, region: str) -> dict[str, Any]:
+        """Add an app of an account and return its record."""
+        now = self._now()
+        return self._save(
+            {
+                "accountId": account_id,
+                "certArn": f"arn:aws:acm:{region}:000000000000:certificate/{secrets.token_hex(16)}",
+                "cloudFront": f"{secrets.token_hex(7)}.cloudfront.test",
+                "cloudId": self._cloud_id,
+                "custom": False,
+                "display": "{}",
+                "distributionId": "E" + secrets.token_hex(7).upper(),
+                "domain": domain,
+                "error": "",
+                "id": new_ulid(now),
+                "name": "Demo",
+                "owner": account_id,
+                "priorDomain": "",
+                "provisioned": iso(now),
+                "region": region,
+                "title": "Demo",
+                "type": "app",
+                "users": [],
+                "version": "1.0.0",
+            }
+        )
 
     def get(self, id: str | None = None) -> dict[str, Any] | None:
         """Return the record of an app, the cloud's first one for None; None if there is none."""
@@ -94,27 +121,3 @@ class Managers:
             "INSERT OR REPLACE INTO managers VALUES (?, ?, ?)", (record["id"], self._cloud_id, dumps(record))
         )
         return record
-
-    def _first(self, account_id: str, domain: str, region: str) -> dict[str, Any]:
-        now = self._now()
-        return {
-            "accountId": account_id,
-            "certArn": f"arn:aws:acm:{region}:000000000000:certificate/{secrets.token_hex(16)}",
-            "cloudFront": f"{secrets.token_hex(7)}.cloudfront.test",
-            "cloudId": self._cloud_id,
-            "custom": False,
-            "display": "{}",
-            "distributionId": "E" + secrets.token_hex(7).upper(),
-            "domain": domain,
-            "error": "",
-            "id": new_ulid(now),
-            "name": "Demo",
-            "owner": account_id,
-            "priorDomain": "",
-            "provisioned": iso(now),
-            "region": region,
-            "title": "Demo",
-            "type": "app",
-            "users": [],
-            "version": "1.0.0",
-        }

@@ -1,9 +1,10 @@
 """The device database: items of the schema's models. Imports ``request``, ``schema`` and ``wire`` alone."""
 
+import copy
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from typing import Any, Self
 
 import orjson
 
@@ -142,8 +143,19 @@ class Models:
         self._db = db
         self._now = now
         self.schema = device_schema()
+        self._roles: Container[str] | None = None
         db.execute(_TABLE)
         db.execute("CREATE INDEX IF NOT EXISTS items_gs1 ON items (model, gs1pk, gs1sk)")
+
+    def seen_by(self, roles: Container[str]) -> Self:
+        """Return the items as they are to a caller with *roles*; without this, all of them are to be had.
+
+        A Store is read by its ``role`` (reference, section 7): to whoever lacks that it looks the same as none, and is
+        not his to write either.
+        """
+        view = copy.copy(self)
+        view._roles = roles
+        return view
 
     def add_model(
         self, name: str, definition: Mapping[str, Mapping[str, Any]], process: Mapping[str, Any] | None = None
@@ -184,7 +196,7 @@ class Models:
         for member, field in model.fields.items():
             if field.get("required") and "value" not in field and member not in item:
                 raise model.invalid(member, "required")
-        self._check_presence("create", model, self._load(model, item), exists)
+        self._present("create", model, item, exists)
         return self._save(model, item)
 
     def get(self, name: str, members: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -199,7 +211,7 @@ class Models:
         wanted = model.stored(members)
         if model.prefix("sk", wanted)[1] is None:
             item = self._load(model, wanted)
-            return None if item is None else model.shown(item)
+            return model.shown(item) if item and self._readable(model, item) else None
         found: list[dict[str, Any]] = self.find(name, members, {"limit": "2"})["data"]
         if len(found) > 1:
             raise Refused(f'Get of "{name}" without a whole key finds more than one item')
@@ -224,6 +236,8 @@ class Models:
         accepts = _filter(query.get("filter", ""))
 
         def matches(item: Mapping[str, Any]) -> bool:
+            if not self._readable(model, item):
+                return False
             return accepts(item) and all(_same(value, item.get(each)) for each, value in wanted.items())
 
         page = paged(self._walk(model, wanted, query), query, matches)
@@ -248,8 +262,7 @@ class Models:
             if value is None and model.fields[member].get("required"):
                 raise model.invalid(member, "required")
         new = {} if exists else model.defaults(self._now())
-        present = self._load(model, new | given)
-        self._check_presence("update", model, present, exists)
+        present = self._present("update", model, new | given, exists)
         self._check_readonly(model, given, present or {})
         item = _without_nulls((present or new) | given)
         # As in the library: `created` is stamped by an upsert alone.
@@ -265,8 +278,7 @@ class Models:
         """
         model = self._model(name)
         wanted = model.stored(members)
-        if exists:
-            self._check_presence("remove", model, self._load(model, wanted), exists)
+        self._present("remove", model, wanted, exists or None)
         self._db.execute("DELETE FROM items WHERE model = ? AND pk = ? AND sk = ?", self._key(model, wanted))
 
     def _model(self, name: str) -> Model:
@@ -274,10 +286,20 @@ class Models:
             raise Refused(f'Cannot find model "{name}"')
         return Model(name, self.schema["models"][name])
 
-    def _check_presence(self, verb: str, model: Model, present: Mapping[str, Any] | None, exists: bool | None) -> None:
+    def _readable(self, model: Model, item: Mapping[str, Any]) -> bool:
+        role = item.get("role") if model.name == "Store" else None
+        return not role or self._roles is None or role in self._roles
+
+    def _present(self, verb: str, model: Model, item: Mapping[str, Any], exists: bool | None) -> dict[str, Any] | None:
+        """Return what is in the place of *item*, if it may be written there."""
+        present = self._load(model, item)
+        if present is not None and not self._readable(model, present):
+            # The reply to an update would show it, and another role in its place would open it.
+            raise Refused(f'Cannot {verb} "{model.name}": the item needs the role {present["role"]}', 403)
         if exists is not None and exists != (present is not None):
             state = "does not exist" if exists else "exists"
             raise Refused(f'Cannot {verb} "{model.name}": the item {state}')
+        return present
 
     def _check_readonly(self, model: Model, given: Mapping[str, Any], present: Mapping[str, Any]) -> None:
         # Where the service draws the line is not documented. Here a read-only member names the item or comes back as

@@ -41,6 +41,7 @@ class Info(TypedDict):
     product_token: str
     ca: str
     cognito: str
+    user_pool: str
     client_id: str
     username: str
     password: str
@@ -247,6 +248,7 @@ class _Server:
             "product_token": cloud.product_token,
             "ca": self.ca,
             "cognito": cloud.cognito,
+            "user_pool": cloud.user_pool,
             "client_id": cloud.client_id,
             "username": cloud.username,
             "password": cloud.password,

@@ -90,6 +90,14 @@ class Updates:
         )
         return update_id
 
+    def published(self, version: str, image: bytes, product_id: str) -> str | None:
+        """Return the key of the update that *image* was published as, None if it was not."""
+        row = self._db.execute(
+            "SELECT id FROM updates WHERE product_id = ? AND version = ? AND checksum = ?",
+            (product_id, version, hashlib.sha256(image).hexdigest()),
+        ).fetchone()
+        return row[0] if row else None
+
     def offer(self, device: Device, version: str, properties: Mapping[str, Any]) -> Offer | None:
         """Find the newest update that suits a device which runs *version*, and note the offer.
 
@@ -104,7 +112,8 @@ class Updates:
             raise Refused("version must be a semantic version") from error
         updates = self._db.execute(
             "SELECT id, version, policy, device_limit, percentage, rate, period, checksum, path FROM updates"
-            " WHERE product_id = ? AND enabled ORDER BY id",
+            # Of the same version the one that was published last goes first, as what is sorted stays in order.
+            " WHERE product_id = ? AND enabled ORDER BY rowid DESC",
             (device.product_id,),
         ).fetchall()
         for update_id, new, policy, limit, percentage, rate, period, checksum, path in sorted(

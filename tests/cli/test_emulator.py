@@ -1,5 +1,6 @@
 """``ioto-async emulator``: the embedded cloud as a process."""
 
+import hashlib
 import json
 import os
 import signal
@@ -15,12 +16,12 @@ from typing import Any
 import attrs
 import pytest
 
-from ioto_async import IotoClient
+from ioto_async import CognitoLogin, IotoClient, IotoError
 from ioto_async.cli import _run
 
 KEYS = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
-    *("cognito", "client_id", "username", "password", "builder_token"),
+    *("cognito", "user_pool", "client_id", "username", "password", "builder_token"),
 ]
 
 
@@ -126,6 +127,126 @@ async def test_a_database_keeps_the_identity_and_the_devices(tmp_path: Path) -> 
         assert Path(second.info["ca"]).read_text() == authority
         async with second.client() as client:
             assert (await client.device.get("DEV1")).id == "DEV1"
+
+
+# Users and updates ---------------------------------------------------------------------------------------------------
+
+
+ADMIN, PLAIN, INVITED, NEW = "admin@x.test", "plain@x.test", "invited@x.test", "new@x.test"
+PEOPLE = ("--user", f"{ADMIN}:admin", "--user", f"{PLAIN}:user", "--invite", f"{INVITED}:admin", "--sign-up", NEW)
+
+
+@pytest.fixture(scope="module")
+def peopled() -> Iterator[Running]:
+    with emulator(*PEOPLE) as one:
+        yield one
+
+
+def people(running: Running) -> dict[str, dict[str, str]]:
+    listed: Any = running.info["users"]
+    return {person.pop("email"): person for person in json.loads(json.dumps(listed))}
+
+
+def signed_in(running: Running, email: str) -> IotoClient:
+    info = running.info
+    login = CognitoLogin(info["cognito"], info["client_id"], email, info["password"])
+    return IotoClient(info["api"], login=login, origin=info["origin"], environ={})
+
+
+def test_whom_options_add_is_in_the_line(peopled: Running) -> None:
+    assert list(peopled.info) == [*KEYS, "users"]
+    found = people(peopled)
+    assert len(found[INVITED].pop("invite")) == 26
+    assert found == {ADMIN: {"role": "admin"}, PLAIN: {"role": "user"}, INVITED: {"role": "admin"}, NEW: {}}
+
+
+@pytest.mark.parametrize(("email", "role"), [(ADMIN, "admin"), (PLAIN, "user")])
+async def test_a_user_signs_in_with_his_role_and_the_password_of_the_line(
+    peopled: Running, email: str, role: str
+) -> None:
+    async with signed_in(peopled, email) as client:
+        login = await client.user.login()
+        assert login.account is not None
+        assert login.user is not None
+        assert (login.account.id, login.user.role) == (peopled.info["account_id"], role)
+        if role == "user":
+            with pytest.raises(IotoError, match="Access denied"):
+                await client.user.get_roles()
+
+
+async def test_who_is_invited_signs_in_with_the_key_of_his_invitation(peopled: Running) -> None:
+    async with signed_in(peopled, INVITED) as client:
+        with pytest.raises(IotoError, match="Cannot find invitation"):
+            await client.user.login(invite="another")
+        login = await client.user.login(invite=people(peopled)[INVITED]["invite"])
+        assert login.account is not None
+        assert login.account.id == peopled.info["account_id"]
+
+
+async def test_who_signed_up_gets_an_account_of_his_own(peopled: Running) -> None:
+    async with signed_in(peopled, NEW) as client:
+        with pytest.raises(IotoError, match="Cannot find user"):
+            await client.user.login(register=False)
+        login = await client.user.login()
+        assert login.user is not None
+        assert login.user.role == "owner"
+        assert login.user.account_id != peopled.info["account_id"]
+
+
+async def test_an_update_is_published_for_the_product(tmp_path: Path) -> None:
+    image = tmp_path / "firmware.bin"
+    image.write_bytes(b"firmware")
+    with emulator("--update", f"{image}:2.0.0") as one:
+        updates: Any = one.info["updates"]
+        async with one.client(builder=one.info["builder"]) as client:
+            await client.builder.device.register("DEV1", one.info["product_token"])
+            await client.device.claim("DEV1")
+            offer = await client.provision.update("DEV1", one.info["product_token"], "1.0.0")
+        assert updates == [{"id": offer.update, "version": "2.0.0"}]
+        assert offer.checksum == hashlib.sha256(b"firmware").hexdigest()
+
+
+def test_what_the_database_has_is_not_added_again(tmp_path: Path) -> None:
+    image = tmp_path / "firmware.bin"
+    image.write_bytes(b"firmware")
+    options = ("--db", str(tmp_path / "cloud.db"), *PEOPLE, "--update", f"{image}:2.0.0")
+    with emulator(*options) as first:
+        assert first.stop(signal.SIGTERM)[0] == 0
+    with emulator(*options) as second:
+        assert [second.info[key] for key in ("password", "users", "updates")] == [
+            first.info[key] for key in ("password", "users", "updates")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("option", "word", "why"),
+    [
+        ("--user", "a@x.test", "expected EMAIL:ROLE"),
+        ("--user", ":admin", "expected EMAIL:ROLE"),
+        ("--user", "a:admin", 'Bad value for "email": not an address'),
+        ("--user", "a@x.test:boss", 'Bad value for "role": boss is not user, admin or owner'),
+        ("--invite", "a@x.test:", "expected EMAIL:ROLE"),
+        ("--invite", "a@x.test:boss", 'Bad value for "role": boss is not user, admin or owner'),
+        ("--sign-up", "a", 'Bad value for "email": not an address'),
+        ("--update", "1.0.0", "expected FILE:VERSION"),
+        ("--update", f"{__file__}:v1", "v1 is not valid SemVer string"),
+    ],
+)
+def test_what_cannot_be_added_is_wrong_usage(
+    option: str, word: str, why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(["emulator", option, word]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", f"ioto-async: {option} {word}: {why}\n")
+
+
+def test_an_image_that_is_not_there_is_told_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert str(tmp_path / "none.bin") in complaint(capsys, "--update", f"{tmp_path / 'none.bin'}:1.0.0")
+
+
+# TLS -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

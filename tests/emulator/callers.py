@@ -2,8 +2,10 @@
 
 import base64
 import json
+import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,7 +14,20 @@ from documented import Row
 
 from ioto_async.emulator import Emulator
 
-__all__ = ["ADMIN", "MARKED", "OWN", "OWNER", "USER", "Caller", "Reply", "World", "opened"]
+__all__ = [
+    "ADMIN",
+    "MARKED",
+    "MODELS",
+    "OWN",
+    "OWNER",
+    "USER",
+    "Caller",
+    "Reply",
+    "World",
+    "kept",
+    "opened",
+    "reopened",
+]
 
 USER = {"public", "user", "view"}
 ADMIN = USER | {"admin", "edit", "upgrade", "claimDevice", "releaseDevice"}
@@ -66,10 +81,14 @@ class World:
     b: str = ""
     marks: dict[str, str] = attrs.Factory(dict)
     """A's texts and keys, by what they are."""
+    own: dict[str, str] = attrs.Factory(dict)
+    """B's, by the same names."""
     manager: str = ""
-    """The key of the cloud's device app, which belongs to neither."""
+    """The key of the cloud's own device app, which belongs to neither."""
     update: str = ""
     """The key of an update that A's device was offered."""
+    before: dict[str, Any] = attrs.Factory(dict)
+    """What A had when everything was in place."""
 
     async def send(self, caller: Caller, name: str, body: object = None, query: str = "", base: str = "") -> Reply:
         url = f"{base or self.emulator.cloud.api}{'/tok' if caller.tok else ''}/{name}{query}"
@@ -146,12 +165,13 @@ class World:
         self.a = cloud.add_account("MARK-account", "mark-account@a.test")
         self.b = cloud.add_account("B", "account@b.test")
         self.update = cloud.add_update("2.0.0", b"firmware")
-        self.manager = (await self.ok(owner, "manager/get", {}))["id"]
+        app = await self.ok(owner, "manager/get", {})
+        self.manager = app["id"]
         with cloud.lock:
             cloud.actions.add({"name": "Alarm", "type": "alert", "message": "It is ${value}"})
-            item = {"_type": "Store", "deviceId": "${deviceId}", "key": "${key}", "value": "${value}", "type": "string"}
+            item = {"_type": "Store", "deviceId": "${target}", "key": "${key}", "value": "${value}", "type": "string"}
             cloud.actions.add({"name": "Keep", "type": "database", "args": item | {"accountId": "${accountId}"}})
-        await self._furnish(self.b, OWN, "own", 1)
+        self.own = await self._furnish(self.b, OWN, "own", 1)
         self.marks = await self._furnish(self.a, MARKED, "MARK", SAMPLE)
         self.marks |= {
             "account id": self.a,
@@ -159,7 +179,10 @@ class World:
             "device": MARKED,
             "encoded": base64.b64encode(self.marks["content"].encode()).decode(),
             "sample": str(SAMPLE),
+            # Every login is shown the cloud's own app, but not how it is served.
+            "app's certificate": app["certArn"],
         }
+        self.before = await self.state()
 
     async def _furnish(self, account: str, device: str, mark: str, sample: float) -> dict[str, str]:
         """Give *account* something of everything, and return its texts and keys."""
@@ -175,6 +198,8 @@ class World:
         for role in ("user", "admin"):
             keys[f"{role} email"] = email = f"{mark.lower()}-{role}@x.test"
             keys[role] = cloud.add_user(email, password="Secret-123", role=role, account_id=account)
+        await self.ok(owner, "user/updateRole", {"id": keys["user"], "role": "user", "sendInvite": True} | named)
+        keys["invitation"] = cloud.invitations()[keys["user email"]]
         names = {"id": keys["user"], "first": texts["first"], "last": texts["last"]}
         await self.ok(owner, "user/update", names | named)
 
@@ -182,13 +207,22 @@ class World:
         for number in ("", "2"):
             item = {"key": texts["key"] + number, "value": texts["value"] + number, "type": "string"}
             await self.ok(owner, "generic/create", {"_type": "Store"} | item | of_device)
-        await self.ok(owner, "generic/create", {"_type": "Log", "message": texts["message"]} | of_device)
-        await self.ok(
-            owner, "generic/create", {"_type": "Command", "command": texts["command"], "args": {}} | of_device
-        )
+        items: list[dict[str, Any]] = [
+            {"_type": "Store", "key": "number", "value": sample, "type": "number"},
+            {"_type": "Log", "message": texts["message"]},
+            {"_type": "Command", "command": texts["command"], "args": {}},
+            {"_type": "Broadcast", "key": texts["key"], "value": texts["news"], "type": "string"},
+            {"_type": "Pin", "name": texts["pin"], "value": {"on": texts["pinned"]}},
+            {"_type": "Settings", "address": texts["address"]},
+        ]
+        for item in items:
+            await self.ok(owner, "generic/create", item | of_device)
         await self.ok(
             owner, "generic/update", {"_type": "Device", "id": device, "name": texts["name"]} | named, "?exists"
         )
+        certificates = await self.ok(owner, "device/provision", {"id": device})
+        keys["private key"] = certificates["key"].splitlines()[1]
+        keys |= await self._add_app(account, mark, texts)
 
         keys["dashboard"] = (await self.ok(owner, "dashboard/create", {"name": texts["board"]} | named))["id"]
         content = base64.b64encode(texts["content"].encode()).decode()
@@ -207,6 +241,18 @@ class World:
             await self.ok(caller, "action/invoke", {"name": "Alarm", "context": context})
         keys["alert"] = (await self.ok(owner, "alert/find", named, "?limit=10"))["data"][0]["id"]
         return texts | keys
+
+    async def _add_app(self, account: str, mark: str, texts: dict[str, str]) -> dict[str, str]:
+        """Give *account* a device app with a file in it, and return its keys; no operation makes apps."""
+        cloud, owner, domain = self.emulator.cloud, self.cloud_api(), f"{mark.lower()}.app.test"
+        with cloud.lock:
+            app = cloud.managers.add(account, domain, cloud.region)
+        id = {"id": app["id"]}
+        await self.ok(owner, "manager/update", id | {"title": texts["title"], "users": [texts["guest"]]})
+        await self.ok(owner, "manager/updateDisplay", id | {"display": texts["display"]})
+        url = await self.ok(owner, "manager/getSignedUrl", id | {"command": "put", "filename": texts["page"]})
+        assert (await self.transfer("PUT", url, texts["markup"])).status == 200
+        return {"manager": app["id"], "domain": domain, "certificate": app["certArn"]}
 
     async def transfer(self, method: str, url: str, text: str | None = None) -> Reply:
         """Use a signed URL."""
@@ -233,8 +279,10 @@ class World:
             "alerts": ("alert/find", named),
             "files": ("file/list", named),
             "file": ("file/get", named | {"filename": self.marks["file"]}),
-            **{model: ("generic/find", item | {"_type": model}) for model in ("Store", "Log", "Command", "Device")},
-            "manager": ("manager/get", {"id": self.manager}),
+            **{model: ("generic/find", item | {"_type": model}) for model in MODELS},
+            "certificates": ("device/provision", {"id": MARKED}),
+            "manager": ("manager/get", {"id": self.marks["manager"]}),
+            "own manager": ("manager/get", {"id": self.manager}),
             "actions": ("action/find", {"cloudId": self.emulator.cloud_id}),
             "roles": ("user/getRoles", {}),
         }
@@ -242,15 +290,21 @@ class World:
         found["sum"] = next(_points(await self.ok(owner, "metric/fetch", item | {"items": [metric]})))["value"]
         log = {"id": MARKED, "command": "get", "filename": self.marks["log"]}
         found["log"] = (await self.transfer("GET", await self.ok(owner, "device/getSignedUrl", log))).text
+        page = {"id": self.marks["manager"], "command": "get", "filename": self.marks["page"]}
+        found["page"] = (await self.transfer("GET", await self.ok(owner, "manager/getSignedUrl", page))).text
+        found["invitation"] = self.emulator.cloud.invitations().get(self.marks["user email"])
         found["reports"] = self.emulator.cloud.update_reports(self.update)[MARKED]
         return found
 
 
 TEXTS = (
-    "account", "board", "command", "content", "context", "file", "first", "key", "last", "log", "logged", "message",
-    "metric", "model", "name", "value",
+    "account", "address", "board", "command", "content", "context", "display", "file", "first", "guest", "key", "last",
+    "log", "logged", "markup", "message", "metric", "model", "name", "news", "page", "pin", "pinned", "title", "value",
 )  # fmt: skip
 """Texts that an account's things have."""
+
+MODELS = ("Store", "Log", "Command", "Device", "Broadcast", "Pin", "Settings")
+"""The models whose items belong to an account."""
 
 
 def _points(value: Any) -> Iterator[dict[str, Any]]:
@@ -262,7 +316,22 @@ def _points(value: Any) -> Iterator[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def opened() -> AsyncIterator[World]:
-    """Start two clouds with nothing in them."""
-    async with Emulator(clouds=2) as emulator, aiohttp.ClientSession() as session:
+async def opened(db: Path | None = None) -> AsyncIterator[World]:
+    """Start two clouds with nothing in them, or with what *db* has."""
+    async with Emulator(db=db, clouds=2) as emulator, aiohttp.ClientSession() as session:
         yield World(emulator, session)
+
+
+async def kept(directory: Path) -> World:
+    """Leave two filled clouds in *directory*, stopped, for `reopened`."""
+    async with opened(directory / "cloud.db") as world:
+        await world.fill()
+        return world
+
+
+@asynccontextmanager
+async def reopened(directory: Path, kept: World, copy: Path) -> AsyncIterator[World]:
+    """Start the clouds that were *kept* in *directory* again, from a copy of their databases."""
+    shutil.copytree(directory, copy)
+    async with opened(copy / "cloud.db") as world:
+        yield attrs.evolve(kept, emulator=world.emulator, session=world.session)

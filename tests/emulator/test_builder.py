@@ -244,6 +244,10 @@ async def fetch(builder: AtTheBuilder, *items: object, token: str | None = None)
     return reply.json["data"]
 
 
+async def test_metrics_come_in_a_page(builder: AtTheBuilder) -> None:
+    assert (await builder("metric/fetch", {"items": []})).json == {"data": [], "paged": True}
+
+
 async def test_metrics_come_in_a_list_for_each_item(emu: Emulator, builder: AtTheBuilder) -> None:
     emu.cloud.clock = lambda: 1706061837.0
     for value, cloud in ((1, "a"), (2, "b")):

@@ -1,5 +1,7 @@
 import json
+from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
 from ioto_async.emulator import Emulator, Fault
@@ -63,6 +65,48 @@ async def test_a_request_that_is_no_browsers_gets_no_header_of_theirs(post: Post
     reply = await post("/tok/device/find", {})
     assert ALLOW not in reply.headers
     assert "Vary" not in reply.headers
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def signed(post: Post, command: str) -> str:
+    return str((await post("/tok/file/getSignedUrl", {"command": command, "filename": "a.txt"})).json)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_a_preflight_of_the_app_for_a_signed_url_is_answered(
+    emu: Emulator, post: Post, browser: aiohttp.ClientSession, method: str
+) -> None:
+    emu.faults.add(Fault("files", status=503))  # for the transfer, not for its preflight
+    url = await signed(post, method.lower())
+    asked = {"Origin": f"https://{emu.origin}", "Access-Control-Request-Method": method}
+    async with browser.options(url, headers=asked) as reply:
+        assert (reply.status, await reply.read()) == (204, b"")
+        assert reply.headers[ALLOW] == f"https://{emu.origin}"
+        assert method in reply.headers["Access-Control-Allow-Methods"].split(", ")
+        assert reply.headers["Access-Control-Allow-Headers"] == "Content-Type"
+        assert reply.headers["Vary"] == "Origin"
+    assert emu.requests[-1].status == 204
+    assert "signature" not in emu.requests[-1].query
+    async with browser.options(url, headers=asked | {"Origin": "https://evil.test"}) as reply:
+        assert ALLOW not in reply.headers
+
+
+async def test_the_app_may_read_what_a_signed_url_answers_and_no_other_page(
+    emu: Emulator, post: Post, browser: aiohttp.ClientSession
+) -> None:
+    for origin, readable in ((f"https://{emu.origin}", True), ("https://evil.test", False)):
+        headers = {"Origin": origin}
+        for method, status in (("PUT", 200), ("GET", 200), ("DELETE", 204), ("GET", 404)):
+            url = await signed(post, method.lower())
+            async with browser.request(method, url, data=b"x" if method == "PUT" else None, headers=headers) as reply:
+                assert reply.status == status
+                assert (reply.headers.get(ALLOW) == origin) is readable
+                assert (reply.headers.get("Vary") == "Origin") is readable
 
 
 async def test_a_fault_is_for_the_call_and_not_for_its_preflight(emu: Emulator, post: Post) -> None:

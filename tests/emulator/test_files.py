@@ -2,6 +2,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import logging
 import tracemalloc
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -312,6 +313,64 @@ async def test_a_device_that_is_named_must_be_the_callers(emu: Emulator, post: P
     assert f"/{other}/a.txt?" in (await post("/tok/file/getSignedUrl", body)).json
 
 
+async def test_a_device_that_is_named_is_the_one_that_calls(emu: Emulator, post: Post) -> None:
+    token = await post.device_token()
+    emu.cloud.register_device("DEV0000002")
+    emu.cloud.claim_device("DEV0000002")
+    for id, status in (("DEV0000001", 200), ("DEV0000002", 400)):
+        reply = await post("/tok/device/getSignedUrl", {"id": id, "filename": "log.txt"}, token=token)
+        assert reply.status == status
+    assert reply.text == "Cannot find device"
+
+
+async def test_a_device_writes_nothing_in_the_folder_of_another(emu: Emulator, post: Post, transfer: Transfer) -> None:
+    token = await post.device_token()
+    emu.cloud.register_device("DEV0000002")
+    emu.cloud.claim_device("DEV0000002")
+    emu.cloud.register_device("DEV0000003")
+    emu.cloud.claim_device("DEV0000003", emu.cloud.add_account("Other", "other@ioto.test"))
+    await put(post, b"log", "DEV0000002/log.txt")
+
+    async def statuses(filename: str) -> set[int]:
+        body = {"filename": filename, "data": ""}
+        asked = [("put", body), ("remove", body), *(("getSignedUrl", body | {"command": c}) for c in ("put", "delete"))]
+        replies = [await post(f"/tok/file/{path}", body, token=token) for path, body in asked]
+        assert {reply.text for reply in replies if reply.status == 403} <= {
+            "filename is in the folder of another device"
+        }
+        return {reply.status for reply in replies}
+
+    assert await statuses("DEV0000002/log.txt") == {403}
+    assert content_of(emu, "DEV0000002/log.txt") == b"log"
+    # Nobody is told what there is in other accounts; there it is no folder of a device.
+    for filename in ("DEV0000001/log.txt", "a.txt", "notes/a.txt", "DEV0000002", "DEV0000003/log.txt"):
+        assert await statuses(filename) == {200}
+
+
+@pytest.mark.parametrize(("role", "may"), [("user", False), ("admin", True), ("owner", True)])
+async def test_a_url_that_writes_needs_the_role_that_putting_a_file_needs(
+    emu: Emulator, post: Post, role: Any, may: bool
+) -> None:
+    token = emu.cloud.create_token("login", role=role)
+    for command in ("put", "delete"):
+        reply = await post.login("/file/getSignedUrl", {"filename": "a", "command": command}, token=token)
+        assert (reply.status, "needs the role edit" in reply.text) == ((200, False) if may else (403, True))
+    for more in ({"command": "get"}, {}):
+        reply = await post.login("/file/getSignedUrl", {"filename": "a"} | more, token=token)
+        assert reply.status == 200
+
+
+async def test_a_device_or_an_app_admin_that_may_not_edit_gets_no_url_that_writes(emu: Emulator, post: Post) -> None:
+    token = await post.device_token()
+    for name in ("device", "admin"):
+        emu.cloud.roles[name] = [role for role in emu.cloud.roles[name] if role != "edit"]
+    admin = emu.cloud.create_token("login", role="admin")
+    for command, status in (("get", 200), ("put", 403), ("delete", 403)):
+        body = {"filename": "a", "command": command}
+        assert (await post("/tok/device/getSignedUrl", body, token=token)).status == status
+        assert (await post.login("/manager/getSignedUrl", body, token=admin)).status == status
+
+
 # Signed URLs
 
 
@@ -533,7 +592,10 @@ async def until(emu: Emulator, count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_an_upload_that_is_cut_midway_leaves_the_old_file(emu: Emulator, transfer: Transfer) -> None:
+@pytest.mark.parametrize("end", ["close", "abort"])
+async def test_an_upload_that_is_cut_midway_leaves_the_old_file_and_no_word_in_the_log(
+    emu: Emulator, transfer: Transfer, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
     await transfer.put(b"old")
     url = await transfer.url("put")
     noted = len(emu.requests)
@@ -542,12 +604,27 @@ async def test_an_upload_that_is_cut_midway_leaves_the_old_file(emu: Emulator, t
     await writer.drain()
     while pieces(emu) < 2:
         await asyncio.sleep(0)
-    writer.close()
+    getattr(writer.transport, end)()
     await writer.wait_closed()
     await until(emu, noted + 1)
     assert emu.requests[-1].status == 400
     assert content_of(emu) == b"old"
     assert pieces(emu) == 1
+    # What is answered next is answered after the cut one is done with.
+    assert (await transfer.get()).body == b"old"
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_url_of_an_account_that_is_closed_by_now_takes_no_file(
+    emu: Emulator, post: Post, transfer: Transfer
+) -> None:
+    other = emu.cloud.add_account("Other", "other@ioto.test")
+    url = await transfer.url("put", accountId=other)
+    emu.cloud.close_account(other)
+    answer = await transfer("PUT", url, b"content")
+    assert (answer.status, answer.error) == (404, "NoSuchUpload")
+    assert content_of(emu, owner=other) is None
+    assert pieces(emu) == 0
 
 
 async def test_the_old_file_is_there_until_the_new_one_is_complete(emu: Emulator, transfer: Transfer) -> None:

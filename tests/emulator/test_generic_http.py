@@ -4,6 +4,7 @@ from urllib.parse import urlencode
 import pytest
 
 from ioto_async.emulator import Emulator
+from ioto_async.emulator.tokens import Role
 
 from .conftest import Post, Reply
 
@@ -177,6 +178,83 @@ async def test_a_login_sees_nothing_of_another_account(emu: Emulator, generic: G
     await generic("create", {"_type": "Device", "id": DEVICE})
     page = await post.login("/generic/find", {"_type": "Device"}, token=token)
     assert page.json["data"] == []
+
+
+# Who may read a Store
+
+
+SECRET = {"key": "secret", "value": 42, "type": "number", "role": "admin"}
+
+
+@pytest.fixture
+async def secret(emu: Emulator, generic: Generic) -> dict[str, Any]:
+    """A Store for admins, written by the cloud's owner."""
+    return dict((await generic("create", {"_type": "Store", **SECRET})).json)
+
+
+async def as_role(emu: Emulator, post: Post, who: Any, action: str, query: str = "", **body: object) -> Reply:
+    token = emu.cloud.create_token("login", role=who)
+    return await post.login(f"/generic/{action}{query}", {"_type": "Store", "deviceId": DEVICE} | body, token=token)
+
+
+@pytest.mark.parametrize(("role", "read"), [("user", False), ("admin", True), ("owner", True)])
+async def test_a_store_is_read_by_its_role_alone(
+    emu: Emulator, generic: Generic, post: Post, secret: dict[str, Any], role: str, read: bool
+) -> None:
+    await generic.store("speed")
+    assert (await as_role(emu, post, role, "get", key="secret")).json == (secret if read else {})
+    for query in ("", "?limit=1", "?filter=e"):
+        found = (await as_role(emu, post, role, "find", query)).json["data"]
+        assert (secret in found) is read
+    assert (await as_role(emu, post, role, "get", key="speed")).json["value"] == 1
+    # With a part of the key all that may be read count, and nothing else.
+    whole = (await as_role(emu, post, role, "get", value=42)).json
+    assert whole == (secret if read else {})
+
+
+async def test_a_page_is_full_of_what_may_be_read(emu: Emulator, generic: Generic, post: Post) -> None:
+    for key in "abcdef":
+        await generic("create", {"_type": "Store", "key": key, "value": 1, "type": "number", "role": "admin"})
+        await generic.store(f"{key}2")
+    page = (await as_role(emu, post, "user", "find", "?limit=4")).json
+    assert [record["key"] for record in page["data"]] == ["a2", "b2", "c2", "d2"]
+    rest = (await as_role(emu, post, "user", "find", "?" + urlencode({"limit": 4, "next": page["next"]}))).json
+    assert [record["key"] for record in rest["data"]] == ["e2", "f2"]
+
+
+@pytest.mark.parametrize(
+    ("action", "query"), [("update", ""), ("update", "?exists"), ("create", "?exists"), ("remove", "")]
+)
+async def test_a_store_that_may_not_be_read_is_not_written_either(
+    emu: Emulator, generic: Generic, post: Post, secret: dict[str, Any], action: str, query: str
+) -> None:
+    body = {"key": "secret"} | ({"value": 1, "type": "number", "role": None} if action != "remove" else {})
+    reply = await as_role(emu, post, "user", action, query, **body)
+    assert (reply.status, reply.text) == (403, f'Cannot {action} "Store": the item needs the role admin')
+    assert (await generic("get", {"_type": "Store", "key": "secret"})).json == secret
+    assert (await as_role(emu, post, "admin", action, query, **body)).status == 200
+
+
+async def test_a_metric_of_the_database_has_what_may_be_read_alone(
+    emu: Emulator, post: Post, secret: dict[str, Any]
+) -> None:
+    item = {"namespace": "Database", "model": "Store", "field": "value", "statistic": "current"}
+    roles: tuple[tuple[Role, int], ...] = (("user", 0), ("admin", 1))
+    for role, count in roles:
+        token = emu.cloud.create_token("login", role=role)
+        reply = await post.login("/metric/fetch", {"deviceId": DEVICE, "items": [item]}, token=token)
+        assert len(reply.json["data"][0]["points"]) == count
+
+
+async def test_a_member_called_role_means_nothing_in_another_model(emu: Emulator, generic: Generic, post: Post) -> None:
+    keys = {"pk": {"type": "string", "value": "part#${accountId}"}, "sk": {"type": "string", "value": "part#${id}"}}
+    members = {name: {"type": "string"} for name in ("accountId", "id", "role")}
+    with emu.cloud.lock:
+        emu.cloud.models.add_model("Part", keys | members)
+    await generic("create", {"_type": "Part", "id": "1", "role": "wheel"})
+    token = emu.cloud.create_token("login", role="user")
+    found = await post.login("/generic/find", {"_type": "Part"}, token=token)
+    assert [part["role"] for part in found.json["data"]] == ["wheel"]
 
 
 async def test_a_device_item_is_found_by_device_id_as_in_the_vendors_example(generic: Generic) -> None:

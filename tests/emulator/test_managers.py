@@ -72,6 +72,29 @@ async def test_an_owner_is_named_by_the_address_of_a_user_or_of_an_account(emu: 
     assert (reply.status, reply.text) == (400, "Cannot find account")
 
 
+async def test_whoever_signed_in_names_his_own_account_as_the_owner_alone(emu: Emulator, post: Post) -> None:
+    other = emu.cloud.add_account("Other", "other@ioto.test")
+    emu.cloud.add_user("eve@ioto.test", account_id=other)
+    emu.cloud.add_user("ada@ioto.test", account_id=emu.account_id)
+    for owner in ("ada@ioto.test", emu.cloud.username, emu.account_id):
+        assert (await post.login("/manager/update", {"owner": owner})).json["owner"] == emu.account_id
+    # Another account looks the same as none.
+    for owner in ("other@ioto.test", "eve@ioto.test", other, "nobody@ioto.test"):
+        reply = await post.login("/manager/update", {"owner": owner})
+        assert (reply.status, reply.text) == (400, "Cannot find account")
+        assert other not in reply.text
+    assert (await get(post))["owner"] == emu.account_id
+
+
+async def test_a_closed_account_owns_no_app(emu: Emulator, post: Post) -> None:
+    closed = emu.cloud.add_account("Closed", "other@ioto.test")
+    emu.cloud.close_account(closed)
+    for owner in ("other@ioto.test", closed):
+        assert (await post("/tok/manager/update", {"owner": owner})).text == "Cannot find account"
+    again = emu.cloud.add_account("Again", "other@ioto.test")
+    assert (await post("/tok/manager/update", {"owner": "other@ioto.test"})).json["owner"] == again
+
+
 async def test_the_display_is_replaced(emu: Emulator, post: Post) -> None:
     before = await get(post)
     reply = await post("/tok/manager/updateDisplay", {"cloudId": emu.cloud_id, "display": "{pages: []}"})

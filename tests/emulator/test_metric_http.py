@@ -218,6 +218,13 @@ async def test_fetch_needs_a_claimed_device(emu: Emulator, metrics: Metrics, pos
     assert (reply.status, reply.text) == (400, "Cannot find device")
 
 
+async def test_a_fetch_is_answered_with_a_page_that_is_the_only_one(
+    emu: Emulator, metrics: Metrics, post: Post
+) -> None:
+    body = {"accountId": emu.account_id, "deviceId": DEVICE, "items": []}
+    assert (await post("/tok/metric/fetch", body)).json == {"data": [], "paged": True}
+
+
 async def test_a_login_reads_the_metrics_of_its_account(metrics: Metrics, post: Post) -> None:
     await metrics.add(20)
     body = {"deviceId": DEVICE, "items": [{"namespace": SPACE, "metric": "temp", "accumulate": True}]}
@@ -276,6 +283,20 @@ async def test_get_of_no_automation_is_an_empty_object(emu: Emulator, post: Post
 async def test_an_unknown_automation_is_refused(post: Post) -> None:
     reply = await post("/tok/action/invoke", {"name": "Nothing"})
     assert (reply.status, reply.text) == (400, 'Cannot find action with name "Nothing"')
+
+
+@pytest.mark.parametrize("account", ["nobody", ["nobody"], 1])
+async def test_an_automation_runs_for_no_account_that_is_not_there(
+    emu: Emulator, post: Post, metrics: Metrics, account: object
+) -> None:
+    context = {"accountId": account, "metric": "temp", "value": 1}
+    reply = await post("/tok/action/invoke", {"name": "Alert", "context": context | {"message": "x"}})
+    assert (reply.status, reply.text) == (400, "Cannot find account")
+    closed = emu.cloud.add_account("Closed", "closed@ioto.test")
+    emu.cloud.close_account(closed)
+    reply = await post("/tok/action/invoke", {"name": "Alert", "context": context | {"accountId": closed}})
+    assert (reply.status, reply.text) == (400, "Cannot find account")
+    assert (await post("/tok/alert/find", {})).json["data"] == []
 
 
 @pytest.mark.parametrize("start", [1e300, -1e300, 8_640_000_000_000_001])

@@ -13,13 +13,14 @@ import aiohttp
 import pytest
 
 from ioto_async.emulator import Emulator, EmulatorThread, Fault
+from ioto_async.emulator.connection import cut
 from ioto_async.emulator.handlers import device
 
 from .conftest import Post, exchange, request_bytes
 
 INFO = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
-    *("cognito", "client_id", "username", "password", "builder_token"),
+    *("cognito", "user_pool", "client_id", "username", "password", "builder_token"),
 ]
 
 
@@ -291,6 +292,34 @@ async def test_a_reset_cuts_the_connection_before_or_after_the_work(
         await post("/tok/device/claim", {"id": "DEV0000001"})
     assert (emu.cloud.device("DEV0000001") is not None) is claimed
     assert emu.requests[-1].status == 0
+
+
+async def test_a_truncated_reply_to_a_client_that_has_gone_does_no_harm(
+    emu: Emulator, post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    emu.faults.add(Fault(truncate=True))
+    host, _, port = emu.api.rpartition("//")[2].partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request_bytes("/tok/device/find", emu.token, b"{}")[:-1])
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    while not emu.requests:
+        await asyncio.sleep(0)
+    assert (await post("/tok/device/find", {})).status == 200
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+def test_a_connection_that_has_lost_its_socket_can_be_cut_too() -> None:
+    class Gone(asyncio.Transport):
+        aborted = False
+
+        def abort(self) -> None:
+            self.aborted = True
+
+    transport = Gone()
+    cut(transport)
+    assert transport.aborted
 
 
 async def test_a_truncated_reply_ends_early(emu: Emulator, post: Post) -> None:

@@ -83,6 +83,24 @@ async def test_the_newest_suitable_update_is_offered_by_semantic_order(emu: Emul
     assert await check() == "10.0.0"
 
 
+async def test_of_one_version_the_image_that_was_published_last_is_offered(emu: Emulator, check: Check) -> None:
+    emu.cloud.clock = lambda: 1000.0
+    emu.cloud.add_update("2.0.0", b"first")
+    emu.cloud.clock = lambda: 1001.0
+    emu.cloud.add_update("2.0.0", b"second")
+    assert (await check.reply()).json["checksum"] == hashlib.sha256(b"second").hexdigest()
+
+
+async def test_an_image_that_is_published_is_known_by_its_version_and_product(emu: Emulator) -> None:
+    update = emu.cloud.add_update("2.0.0", b"firmware")
+    with emu.cloud.lock:
+        published = emu.cloud.updates.published
+        assert published("2.0.0", b"firmware", emu.product_token) == update
+        assert published("2.0.1", b"firmware", emu.product_token) is None
+        assert published("2.0.0", b"other", emu.product_token) is None
+        assert published("2.0.0", b"firmware", "another product") is None
+
+
 @pytest.mark.parametrize(
     ("running", "offered"),
     [("0.0.1", "2.0.0"), ("2.0.0-rc.1", "2.0.0"), ("2.0.0", None), ("2.0.0+build", None), ("999.999.999", None)],

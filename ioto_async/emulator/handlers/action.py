@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ..cloud import Cloud
-from ..request import CANNOT_FIND_DEVICE, Call, Refused
+from ..request import CANNOT_FIND_ACCOUNT, CANNOT_FIND_DEVICE, Call, Refused
 from .generic import Account, check_cloud
 
 __all__ = ["HANDLERS"]
@@ -53,7 +53,10 @@ def _named(cloud: Cloud, call: Call, context: Mapping[str, Any]) -> tuple[str, s
     account_id = caller.account_id or context.get("accountId")
     if device_id is None:
         # A CloudAPI token may leave the account out; without a device that tells, it is the cloud's own.
-        return str(account_id or cloud.account_id), None
+        account_id = account_id or cloud.account_id
+        if not cloud.has_account(account_id):
+            raise Refused(CANNOT_FIND_ACCOUNT)
+        return str(account_id), None
     device = cloud.device(str(device_id), account_id)
     if device is None or caller.device_id not in (None, device_id):
         raise Refused(CANNOT_FIND_DEVICE)

@@ -127,7 +127,8 @@ def remove_all(builder: Builder, call: Call) -> object:
 
 def fetch(builder: Builder, call: Call) -> object:
     """Answer each item with a list of metrics, in their order; with ``multiple`` one for each map of dimensions."""
-    return {"data": [_answer(builder, str(call.caller.account_id), item) for item in call.body["items"]]}
+    owner = str(call.caller.account_id)
+    return {"data": [_answer(builder, owner, item) for item in call.body["items"]], "paged": True}
 
 
 def _answer(builder: Builder, owner: str, item: object) -> list[dict[str, Any]]:

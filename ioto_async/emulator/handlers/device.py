@@ -9,6 +9,7 @@ from ..cloud import Cloud
 from ..devices import Device
 from ..request import CANNOT_FIND_DEVICE, Call, Refused
 from ..wire import iso
+from .signed import signed_url
 
 __all__ = ["HANDLERS", "account_of", "get_creds", "own_device", "provision"]
 
@@ -67,19 +68,11 @@ def get_creds(cloud: Cloud, call: Call) -> object:
 
 def get_signed_url(cloud: Cloud, call: Call) -> object:
     """Return a URL for a file of the device, which is its account's under the claim ID: ``<device id>/<filename>``."""
-    body = call.body
-    device_id = call.caller.device_id or body.get("id")
+    device_id = call.body.get("id") or call.caller.device_id
     if not device_id:
         raise Refused("Missing id")
     device = own_device(cloud, call, device_id)
-    return cloud.files.signed_url(
-        str(device.account_id),
-        body.get("filename"),
-        folder=device.id,
-        command=body.get("command"),
-        size=body.get("size"),
-        mime_type=body.get("mimeType"),
-    )
+    return signed_url(cloud, call, str(device.account_id), folder=device.id)
 
 
 def provision(cloud: Cloud, call: Call) -> object:

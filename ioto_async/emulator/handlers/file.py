@@ -13,6 +13,7 @@ from ..cloud import Cloud
 from ..request import Call, Refused
 from .device import own_device
 from .generic import named_account
+from .signed import check_folder, signed_url
 
 __all__ = ["HANDLERS"]
 
@@ -37,15 +38,9 @@ def get(cloud: Cloud, call: Call) -> object:
 
 def get_signed_url(cloud: Cloud, call: Call) -> object:
     """Return a URL for a file of an account. The agent names its device, which must be one of the account."""
-    body = call.body
-    owner = own_device(cloud, call, body["id"]).account_id if body.get("id") else None
-    return cloud.files.signed_url(
-        owner or _owner(cloud, call),
-        body.get("filename"),
-        command=body.get("command"),
-        size=body.get("size"),
-        mime_type=body.get("mimeType"),
-    )
+    device_id = call.body.get("id")
+    owner = own_device(cloud, call, device_id).account_id if device_id else None
+    return signed_url(cloud, call, owner or _owner(cloud, call))
 
 
 def list(cloud: Cloud, call: Call) -> object:
@@ -64,11 +59,13 @@ def put(cloud: Cloud, call: Call) -> object:
         content = binascii.a2b_base64(body["data"], strict_mode=True)
     except ValueError:  # as binascii.Error is, and what letters beyond ASCII raise
         raise Refused("data must be base64") from None
+    check_folder(cloud, call)
     return cloud.files.put(_owner(cloud, call), body.get("filename"), body.get("mimeType"), content).record()
 
 
 def remove(cloud: Cloud, call: Call) -> object:
     """Remove a file; none there is fine."""
+    check_folder(cloud, call)
     cloud.files.remove(_owner(cloud, call), call.body.get("filename"))
     return None
 

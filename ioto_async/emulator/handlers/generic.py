@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ..cloud import Cloud
+from ..models import Models
 from ..request import Call, Refused
 from .device import account_of, own_device
 
@@ -121,6 +122,10 @@ def _exists(call: Call, default: bool | None) -> bool | None:
     return _EXISTS[text]
 
 
+def _models(cloud: Cloud, call: Call) -> Models:
+    return cloud.models.seen_by(call.caller.roles)
+
+
 def _asked(cloud: Cloud, call: Call) -> tuple[str, dict[str, Any]]:
     model: str = call.body["_type"]
     return model, identified(model, scope(cloud, call))
@@ -135,32 +140,32 @@ def _written(cloud: Cloud, call: Call) -> tuple[str, dict[str, Any]]:
 def create(cloud: Cloud, call: Call) -> object:
     """Write a new item; ``exists`` says otherwise. Returns its record."""
     model, members = _written(cloud, call)
-    record = cloud.models.create(model, members, _exists(call, False))
+    record = _models(cloud, call).create(model, members, _exists(call, False))
     _account(cloud, members).measure(model, members, record)
     return record
 
 
 def find(cloud: Cloud, call: Call) -> object:
     """List the items that match the body's members, 100 a page unless ``limit`` says otherwise."""
-    return cloud.models.find(*_asked(cloud, call), call.query)
+    return _models(cloud, call).find(*_asked(cloud, call), call.query)
 
 
 def get(cloud: Cloud, call: Call) -> object:
     """Return the item that the body's members identify."""
     # What the service answers for no match is not documented; an empty object is a record of nothing.
-    return cloud.models.get(*_asked(cloud, call)) or {}
+    return _models(cloud, call).get(*_asked(cloud, call)) or {}
 
 
 def remove(cloud: Cloud, call: Call) -> object:
     """Remove an item by its whole key; none there is fine unless ``exists`` is true."""
-    cloud.models.remove(*_written(cloud, call), _exists(call, None))
+    _models(cloud, call).remove(*_written(cloud, call), _exists(call, None))
     return None
 
 
 def update(cloud: Cloud, call: Call) -> object:
     """Set members of an item that is there; ``exists`` says otherwise. Returns its record."""
     model, members = _written(cloud, call)
-    record = cloud.models.update(model, members, _exists(call, True))
+    record = _models(cloud, call).update(model, members, _exists(call, True))
     _account(cloud, members).measure(model, members, record)
     return record
 

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from ..cloud import Cloud
 from ..managers import CANNOT_FIND_MANAGER
-from ..request import Call, Refused
+from ..request import CANNOT_FIND_ACCOUNT, Call, Refused
 from .generic import check_cloud
+from .signed import signed_url
 
 __all__ = ["HANDLERS"]
 
@@ -20,15 +21,8 @@ def get(cloud: Cloud, call: Call) -> object:
 def get_signed_url(cloud: Cloud, call: Call) -> object:
     """Return a URL for a file of an app; ``clean`` deletes the files that are there."""
     manager_id = _known(cloud, call)
-    body = call.body
-    url = cloud.files.signed_url(
-        manager_id,
-        body.get("filename"),
-        command=body.get("command"),
-        size=body.get("size"),
-        mime_type=body.get("mimeType"),
-    )
-    if body.get("clean"):
+    url = signed_url(cloud, call, manager_id)
+    if call.body.get("clean"):
         cloud.files.remove_account(manager_id)
     return url
 
@@ -44,7 +38,7 @@ def update(cloud: Cloud, call: Call) -> object:
     manager_id = _known(cloud, call)
     members = {name: value for name, value in call.body.items() if name != "display"}
     if members.get("owner"):
-        members["owner"] = _owner(cloud, members["owner"])
+        members["owner"] = _owner(cloud, call, members["owner"])
     return cloud.managers.update(manager_id, members)
 
 
@@ -68,14 +62,19 @@ def _known(cloud: Cloud, call: Call) -> str:
     return str(record["id"])
 
 
-def _owner(cloud: Cloud, named: str) -> str:
-    """Return the key of an account; updates name it by e-mail, and may send back what the record has, the key."""
+def _owner(cloud: Cloud, call: Call, named: str) -> str:
+    """Return the key of an account; updates name it by e-mail, and may send back what the record has, the key.
+
+    Whoever signed in knows his own account alone, by its address or that of one of its users.
+    """
+    own = call.caller.account_id
     user = cloud.users.of_email(named)
-    if user is not None:
-        return user.account_id
-    for account in cloud.accounts.find({"limit": "1"}, own=None, email=named)["data"]:
-        return str(account["id"])
-    return cloud.accounts.load(named).id
+    keys = [user.account_id] if user else []
+    keys += [account["id"] for account in cloud.accounts.find({}, own=own, email=named)["data"]]
+    for key in (*keys, named):
+        if own in (None, key) and cloud.has_account(key):
+            return str(key)
+    raise Refused(CANNOT_FIND_ACCOUNT)
 
 
 HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(

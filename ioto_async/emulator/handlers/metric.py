@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ..cloud import Cloud
+from ..models import Models
 from ..request import Call, Refused
 from ..samples import expand_dimensions
 from ..wire import LAST_DATE
@@ -42,7 +43,7 @@ def fetch(cloud: Cloud, call: Call) -> object:
     members = scope(cloud, call)
     if "accountId" not in members:
         raise Refused('Missing "accountId" for the owner of the metrics')
-    return {"data": [_answer(cloud, members, item) for item in call.body["items"]]}
+    return {"data": [_answer(cloud, call, members, item) for item in call.body["items"]], "paged": True}
 
 
 def echoed(item: Mapping[str, Any], owner: str) -> dict[str, Any]:
@@ -56,15 +57,16 @@ def failed(item: Mapping[str, Any], error: Exception) -> dict[str, Any]:
     return {**named, "error": str(error)}
 
 
-def _answer(cloud: Cloud, members: Mapping[str, Any], item: object) -> dict[str, Any]:
+def _answer(cloud: Cloud, call: Call, members: Mapping[str, Any], item: object) -> dict[str, Any]:
     if not isinstance(item, dict):
         return {"error": "An item must be an object"}
     echo = echoed(item, members["accountId"])
     try:
         request = checked(item, (cloud.id,))
         request["dimensions"] = expand_dimensions(request["dimensions"], members["deviceId"])
-        answer = _from_database if "model" in request else _from_metrics
-        return {**answer(cloud, members, request), **echo}
+        if "model" in request:
+            return {**_from_database(cloud.models.seen_by(call.caller.roles), members, request), **echo}
+        return {**_from_metrics(cloud, members, request), **echo}
     except (Refused, ValueError) as error:
         return {**failed(item, error), **echo}
 
@@ -103,11 +105,11 @@ def _from_metrics(cloud: Cloud, members: Mapping[str, Any], request: Mapping[str
     )
 
 
-def _from_database(cloud: Cloud, members: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
+def _from_database(models: Models, members: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
     """Make a point of each item that has a number in the field; the dimensions name members that must match."""
     owner = {name: members[name] for name in ("accountId", "deviceId")}
     wanted = identified(request["model"], {**request["dimensions"], **owner})
-    page = cloud.models.find(request["model"], wanted, {"limit": str(request["limit"])})
+    page = models.find(request["model"], wanted, {"limit": str(request["limit"])})
     field = request["field"]
     points = [
         {"value": record[field], "timestamp": _milliseconds(record["updated"]), "count": 1}
