@@ -1,11 +1,11 @@
-"""The command: ``python -m benchmarks [--rounds N] [--only client|emulator] [--json FILE]``."""
+"""The command: ``python -m benchmarks [--rounds N] [--only client|emulator|bulk] [--json FILE]``."""
 
 import argparse
 from pathlib import Path
 
 import orjson
 
-from . import client, emulator, machine
+from . import bulk, client, emulator, machine
 from .table import Row, render
 
 _FEWEST = 8
@@ -15,6 +15,11 @@ Medians, with the middle half in parentheses. ratio: calls/s against aiohttp + o
 round; by CPU: the same of the CPU time. The bare protocol sends and counts, no more: the server can do at least that.
 The CPU time of the emulator is its own, everywhere else it is the client's."""
 
+_BULK_LEGEND = """\
+Each way in a process of its own, in turns; medians, with the middle half in parentheses. grows: the peak of the
+process's memory above what it had after a warm-up. stall: the longest time for which the event loop could do nothing
+else."""
+
 
 def main() -> None:
     """Measure and print."""
@@ -23,11 +28,15 @@ def main() -> None:
     machine.keep_heap()
     machine.pin(machine.client_core())
     rows: list[Row] = []
-    if options.only != "emulator":
+    print("\n".join(f"{name}: {value}" for name, value in about.items()))
+    if options.only in (None, "client"):
         rows += client.measure(options.rounds)
-    if options.only != "client":
+    if options.only in (None, "emulator"):
         rows += emulator.measure(options.rounds)
-    print("\n".join(f"{name}: {value}" for name, value in about.items()), render(rows), _LEGEND, sep="\n\n")
+    if rows:
+        print("", render(rows), _LEGEND, sep="\n\n")
+    if options.only in (None, "bulk"):
+        print("", bulk.measure(max(options.rounds // 8, 2)), _BULK_LEGEND, sep="\n\n")
     for row in rows:
         if row.met is False and row.warning:
             print(f"\nWARNING: {row.warning}")
@@ -41,7 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, default=48, help="turns of everyone but httpx, which gets a quarter (default %(default)s)"
     )
-    parser.add_argument("--only", choices=("client", "emulator"), help="measure only this")
+    parser.add_argument("--only", choices=("client", "emulator", "bulk"), help="measure only this")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE too")
     options = parser.parse_args()
     if options.rounds < _FEWEST:

@@ -10,7 +10,7 @@ from typing import Final
 
 __all__ = ["client_core", "describe", "keep_heap", "pin", "server_core"]
 
-_PACKAGES: Final = ("ioto-async", "aiohttp", "orjson", "cattrs", "httpx")
+_PACKAGES: Final = ("ioto-async", "aiohttp", "orjson", "cattrs", "httpx", "aiometer")
 _MMAP_THRESHOLD: Final = -3
 _TRIM_THRESHOLD: Final = -1
 _CORES: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []

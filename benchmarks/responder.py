@@ -2,18 +2,26 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 import orjson
 
 from . import machine
 
-__all__ = ["ACCOUNT_ID", "DEVICE_ID", "responder"]
+__all__ = ["ACCOUNT_ID", "DEVICE_ID", "LATENCY", "PHASES", "limited_responder", "responder", "slow_responder"]
 
 DEVICE_ID: Final = "01K9ZX5V7M3QH2B8D4T6W0R1NE"
 ACCOUNT_ID: Final = "01K2C7R9E5Y1J3M6P8S0V4X2ZA"
+
+LATENCY: Final = 0.02
+"""Seconds that the slow responders take for a reply."""
+PHASES: Final = ((500, 30.0), (1000, 30.0), (200, 30.0))
+"""Requests a second that the limited responder serves, and for how many seconds after its first request."""
+_BURST: Final = 0.05
+"""Seconds of its rate that it serves at once after a pause."""
 
 _BODY: Final = orjson.dumps(
     {
@@ -45,12 +53,17 @@ _REPLY: Final = b"\r\n".join(
         _BODY,
     )
 )
+_REFUSAL: Final = (
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nContent-Length: 17\r\n\r\nToo Many Requests"
+)
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class _Responder(asyncio.Protocol):
-    def __init__(self) -> None:
+    def __init__(self, latency: float, reply: Callable[[], bytes]) -> None:
         self._data = b""
+        self._latency = latency
+        self._reply = reply
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -63,17 +76,63 @@ class _Responder(asyncio.Protocol):
             end = head + 4 + (int(length[1]) if length else 0)
             if len(data) < end:
                 break
-            self._transport.write(_REPLY)
+            if self._latency:
+                asyncio.get_running_loop().call_later(self._latency, self._transport.write, self._reply())
+            else:
+                self._transport.write(self._reply())
             data = data[end:]
         self._data = data
 
 
+class _Quota:
+    """Serves so many requests a second, and refuses the others."""
+
+    def __init__(self) -> None:
+        self._began = self._now = 0.0
+        self._tokens = PHASES[0][0] * _BURST
+
+    def reply(self) -> bytes:
+        now = time.monotonic()
+        if not self._began:
+            self._began = self._now = now
+        rate = self._rate(now - self._began)
+        self._tokens = min(self._tokens + (now - self._now) * rate, rate * _BURST)
+        self._now = now
+        if self._tokens < 1:
+            return _REFUSAL
+        self._tokens -= 1
+        return _REPLY
+
+    def _rate(self, elapsed: float) -> int:
+        for rate, seconds in PHASES:
+            if elapsed < seconds:
+                return rate
+            elapsed -= seconds
+        return PHASES[-1][0]
+
+
 @asynccontextmanager
-async def responder() -> AsyncIterator[int]:
-    """Answer on a free port of this machine, and give the port."""
+async def _serve(latency: float, reply: Callable[[], bytes]) -> AsyncIterator[int]:
     machine.keep_heap()
-    server = await asyncio.get_running_loop().create_server(_Responder, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Responder(latency, reply), "127.0.0.1", 0, backlog=1024
+    )
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+
+
+def responder() -> AbstractAsyncContextManager[int]:
+    """Answer at once, on a free port of this machine, and give the port."""
+    return _serve(0.0, lambda: _REPLY)
+
+
+def slow_responder() -> AbstractAsyncContextManager[int]:
+    """The same after `LATENCY`."""
+    return _serve(LATENCY, lambda: _REPLY)
+
+
+def limited_responder() -> AbstractAsyncContextManager[int]:
+    """The same as `PHASES` says, with 429 for what is too much."""
+    return _serve(LATENCY, _Quota().reply)

@@ -1,14 +1,14 @@
 """The rows of the result and how they are printed."""
 
 import statistics
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import attrs
 
 from .slices import Slice, compare
 
-__all__ = ["Row", "Spread", "render"]
+__all__ = ["Row", "Spread", "lines", "render"]
 
 _TITLES: Final = ("measured", "in flight", "calls/s", "wall us", "CPU us", "ratio", "by CPU", "goal", "met")
 _WORDS: Final = {None: "", True: "yes", False: "NO"}
@@ -96,10 +96,15 @@ class Row:
 
 def render(rows: Iterable[Row]) -> str:
     """The table; it is Markdown too."""
-    lines = [_TITLES, *(row.cells() for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return lines(_TITLES, [row.cells() for row in rows])
+
+
+def lines(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; all columns but the first are set to the right."""
+    cells = [titles, *rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rule = "|" + "|".join("-" * (width + 1) + (":" if at else "-") for at, width in enumerate(widths)) + "|"
-    head, *body = (_line(cells, widths) for cells in lines)
+    head, *body = (_line(row, widths) for row in cells)
     return "\n".join((head, rule, *body))
 
 

@@ -89,6 +89,54 @@ EXAMPLES: Final = {
 }
 """An example of each operation. What they take as given is set up by the test that runs them."""
 
+COMPOSED: Final = {
+    "store.find": ("`generic/find` on the model Store", "[item async for item in client.store.find(device_id)]"),
+    "store.get": ("`generic/get` on the model Store", 'await client.store.get(device_id, "speed")'),
+    "store.remove": ("`generic/remove` on the model Store", 'await client.store.remove(device_id, "speed")'),
+    "store.set": ("`generic/update?exists=` on the model Store", 'await client.store.set(device_id, "speed", 3)'),
+    "device.upload": (
+        "`device/getSignedUrl`, then a PUT to that URL",
+        'await client.device.upload("log.txt", b"started", id=device_id)',
+    ),
+    "device.download": (
+        "`device/getSignedUrl`, then a GET from that URL",
+        'await client.device.download("log.txt", path, id=device_id)',
+    ),
+    "file.upload": (
+        "`file/getSignedUrl`, then a PUT to that URL",
+        'await client.file.upload("notes.txt", b"hello")',
+    ),
+    "file.download": (
+        "`file/getSignedUrl`, then a GET from that URL",
+        'await client.file.download("notes.txt", path)',
+    ),
+    "manager.upload": (
+        "`manager/getSignedUrl`, then a PUT to that URL",
+        'await client.manager.upload("index.html", b"<html>")',
+    ),
+    "manager.download": (
+        "`manager/getSignedUrl`, then a GET from that URL",
+        'await client.manager.download("index.html", path)',
+    ),
+    "provision.fetch_update": (
+        "`provision/update`, a GET from the URL of the offer, your `install`, `provision/updateReport`",
+        'await client.provision.fetch_update(device_id, product, "1.0.0", path)',
+    ),
+}
+"""What the methods do that are no operation of their own, and an example of each."""
+
+INFERRED: Final = (
+    *("alert/", "dashboard/", "user/"),
+    *("device/claim", "device/release", "device/remove", "file/put"),
+)
+"""The operations, or whole controllers, whose tables leave out the ``accountId`` of owners that most calls take."""
+
+NOT_OFFERED: Final = {
+    "dashboard/create": "a reply of one record has no pages",
+    "dashboard/update": "a reply of one record has no pages",
+}
+"""Why methods do not take the documented members of a query."""
+
 _INTRODUCTION: Final = """# Operations
 
 Every documented operation of the API, with the method that calls it. This page is written by `docs/generate.py` from
@@ -110,6 +158,11 @@ which failures are retried:
 
 Members of bodies and query strings are named as on the wire; methods take them in snake case. Required ones are in
 bold, and a role behind a member says that only callers of that role may send it. `…` stands for members of your own.
+*inferred* marks the `accountId` of operations whose documents leave it out: an owner's token has to say in most calls
+which account it acts for.
+
+Members that are not documented travel as they are in `call` and in the open bodies. The embedded cloud accepts and
+ignores them, in bodies and in query strings, where it does not store the body as it is: real devices send some.
 """
 
 _BEGIN: Final = "<!-- operations: written by docs/generate.py -->\n"
@@ -124,10 +177,15 @@ def page() -> str:
         for controller, rows in _by_controller(table.values()):
             parts.append(f"### {prefix}{controller}\n")
             parts.extend(_section(row, prefix) for row in rows)
+    parts.append("## Composed methods\n")
+    parts.append("These are no operations of their own, but do what is written here:\n")
+    for name, (what, example) in COMPOSED.items():
+        parts.append(f"#### `client.{name}`\n\n{what[0].upper()}{what[1:]}.\n\n```python\n{example}\n```\n")
     parts.append("## Over MQTT only\n")
     parts.append(
-        "Devices call these over MQTT. They have no HTTP form: calling them raises `MqttOnlyError`, which names the way"
-        " to do it. `client.store.get` and `client.store.set` do it already: they are calls of Generic.\n"
+        "Devices call these over MQTT. They have no HTTP form: `call` and the methods of `metric` raise"
+        " `MqttOnlyError`, which names the way to do it. `client.store.get` and `client.store.set` do it already: they"
+        " are calls of Generic.\n"
     )
     parts.extend(f"- `{row.name}` (role {row.role}, {row.kind.value}): use {row.instead}" for row in MQTT.values())
     return "\n".join(parts) + "\n"
@@ -140,13 +198,20 @@ def summary() -> str:
         for row in table.values():
             example = EXAMPLES[prefix + row.name].replace("|", "\\|")
             lines.append(_line(row, prefix, "legacy" if row.instead else "", f"`{example}`"))
-    lines.extend(_line(row, "", "MQTT only", f"use {row.instead}") for row in MQTT.values())
+    for row in MQTT.values():
+        composed = COMPOSED.get(_dotted(row))
+        if composed:
+            generic = IOTO[row.instead.partition(" ")[0]]
+            lines.append(_line(row, "", f"over {generic.name}", f"`{composed[1]}`", generic))
+        else:
+            lines.append(_line(row, "", "MQTT only", f"use {row.instead}"))
     return "\n".join(lines) + "\n"
 
 
-def _line(row: Operation, prefix: str, note: str, example: str) -> str:
+def _line(row: Operation, prefix: str, note: str, example: str, by: Operation | None = None) -> str:
     name = f"{prefix}{row.name}" + (f" ({note})" if note else "")
-    return f"| {name} | `{method(row, prefix)}` | {row.role} | {row.kind.value} | {example} |"
+    by = by or row
+    return f"| {name} | `{method(row, prefix)}` | {by.role} | {by.kind.value} | {example} |"
 
 
 def readme(text: str) -> str:
@@ -178,19 +243,23 @@ def _section(row: Operation, prefix: str) -> str:
         f"`POST /{row.name}`, role **{row.role}**, class **{row.kind.value}**, reply: {row.reply.value}.",
     ]
     if row.instead:
-        lines.append(f"Legacy: use {row.instead} instead.")
-    members = [_member(field) for field in row.body] + ["…"] * row.open
+        lines.append(f"Legacy: use {row.instead}.")
+    inferred = not prefix and row.name.startswith(INFERRED)
+    members = [_member(field, inferred=inferred and field.name == "accountId") for field in row.body]
+    members += ["…"] * row.open
     if members:
         lines.append(f"Body: {', '.join(members)}.")
     if row.query:
-        lines.append(f"Query: {', '.join(map(_member, row.query))}.")
+        reason = NOT_OFFERED.get(row.name)
+        note = f"; documented, but not offered by the method: {reason}" if reason else ""
+        lines.append(f"Query: {', '.join(map(_member, row.query))}{note}.")
     lines.append(f"\n```python\n{EXAMPLES[prefix + row.name]}\n```\n")
     return "\n".join(lines)
 
 
-def _member(field: Field) -> str:
+def _member(field: Field, *, inferred: bool = False) -> str:
     name = f"**{field.name}**" if field.required else field.name
-    notes = [note for note in (field.type, field.role) if note and note != "string"]
+    notes = [note for note in (field.type, field.role, "*inferred*" if inferred else None) if note and note != "string"]
     return f"{name} ({', '.join(notes)})" if notes else name
 
 

@@ -14,9 +14,11 @@ from .errors import *  # noqa: F403
 if TYPE_CHECKING:
     from .attempt import Attempt
     from .auth import AccessToken
+    from .bulk import Bulk, EarlierError, Outcome, Progress, Summary
     from .client import BuilderClient, IotoClient
     from .cognito import CognitoLogin
     from .controllers.provision import FetchedUpdate
+    from .limits import Limits
     from .models import JSON, DatabaseQuery, MetricQuery, Range, Widget, WidgetAction
     from .retry import RetryPolicy
     from .transfer import Transfer
@@ -26,13 +28,19 @@ __all__ = [
     "AccessToken",
     "Attempt",
     "BuilderClient",
+    "Bulk",
     "CognitoLogin",
     "DatabaseQuery",
+    "EarlierError",
     "FetchedUpdate",
     "IotoClient",
+    "Limits",
     "MetricQuery",
+    "Outcome",
+    "Progress",
     "Range",
     "RetryPolicy",
+    "Summary",
     "Transfer",
     "Widget",
     "WidgetAction",
@@ -45,13 +53,19 @@ _LAZY: Final = {
     "AccessToken": "auth",
     "Attempt": "attempt",
     "BuilderClient": "client",
+    "Bulk": "bulk",
     "CognitoLogin": "cognito",
     "DatabaseQuery": "models",
+    "EarlierError": "bulk",
     "FetchedUpdate": "controllers.provision",
     "IotoClient": "client",
+    "Limits": "limits",
     "MetricQuery": "models",
+    "Outcome": "bulk",
+    "Progress": "bulk",
     "Range": "models",
     "RetryPolicy": "retry",
+    "Summary": "bulk",
     "Transfer": "transfer",
     "Widget": "models",
     "WidgetAction": "models",

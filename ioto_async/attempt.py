@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import aiohttp
 import attrs
@@ -24,7 +24,7 @@ from .errors import (
     UnexpectedStatusError,
     one_line,
 )
-from .pool import Deadline, Pool
+from .pool import SESSION_CLOSED, Deadline, Pool
 from .retry import Failure
 
 __all__ = ["Attempt", "Delivery", "Failed", "attempt", "error_class", "read_up_to", "text_of"]
@@ -32,6 +32,8 @@ __all__ = ["Attempt", "Delivery", "Failed", "attempt", "error_class", "read_up_t
 logger = logging.getLogger("ioto_async")
 
 T = TypeVar("T")
+
+_CLOSED: Final = "the client was closed meanwhile"
 
 Observer = Callable[["Attempt"], None]
 
@@ -92,6 +94,7 @@ async def attempt(
     Raises:
         Failed: another attempt may do better, or may not.
         CallError: none will.
+        ClientStateError: the client was closed meanwhile.
     """
     session = pool.session if pool.loop is asyncio.get_running_loop() else await pool.open()
     deadlines = pool.deadlines
@@ -104,12 +107,16 @@ async def attempt(
         failure = None
     except asyncio.CancelledError:
         if deadline.uncancel():
+            if deadline.closed:
+                failure = _CLOSED
+                raise ClientStateError(_CLOSED, outcome_unknown=body.in_doubt) from None
             failed = _timed_out(operation, f"timed out after {timeout:g} s", deadline, body)
             failure = failed.error.message
             raise failed from None
         if session.closed and not deadline.is_cancelled():
-            # aiohttp cancels those who wait for a connection when it closes.
-            raise ClientStateError("the client was closed meanwhile") from None
+            # aiohttp cancels those who wait for a connection when a borrowed session is closed.
+            failure = SESSION_CLOSED
+            raise ClientStateError(SESSION_CLOSED, outcome_unknown=body.in_doubt) from None
         raise
     except (aiohttp.ClientError, OSError) as error:
         failed = _broken(operation, error, body, mask)
@@ -125,7 +132,7 @@ async def attempt(
     except Exception as error:
         failure = type(error.__cause__ or error).__name__
         if session.closed and isinstance(error, RuntimeError):
-            raise ClientStateError("the session that the client was given is closed") from error
+            raise ClientStateError(SESSION_CLOSED, outcome_unknown=body.in_doubt) from error
         raise
     finally:
         deadlines.stop(deadline)

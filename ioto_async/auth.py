@@ -44,7 +44,11 @@ class AccessToken:
 
 
 TokenProvider = Callable[[], Awaitable[str | AccessToken]]
-"""Gives a login access token that is valid now; asked again before it expires, and after an authentication failure."""
+"""Gives a login access token that is valid now.
+
+It is asked again shortly before the token expires, while calls go on with the one they have, and when a token that is
+older than some seconds is refused.
+"""
 
 _REFUSED: Final = (401, 403)
 _PATIENCE: Final = 1.0
@@ -53,6 +57,8 @@ _SHORTEST: Final = 4
 """Characters of a token that is looked for in texts."""
 _MARGIN: Final = 60.0
 """Seconds before its end at which a token is renewed, or a tenth of its lifetime if that is less."""
+_YOUNG: Final = 10.0
+"""Seconds after an answer of the provider in which a refusal stands: it is of the caller's role, not of the token."""
 _DISCARD_LIMIT: Final = 1 << 16
 """Bytes of a refused reply that are read to keep its connection; beyond that closing is cheaper."""
 
@@ -62,7 +68,7 @@ class Auth:
 
     Attributes:
         prefix: what the method puts in front of a path.
-        headers: the headers that carry the credentials; empty while they have to be asked for.
+        headers: the headers that carry the credentials; empty as long as none were asked for.
         renewable: whether others can be asked for when these are refused.
     """
 
@@ -78,20 +84,17 @@ class Auth:
         """The middleware that sends these credentials to the origin of *base* and nowhere else."""
         return Middleware(self, base)
 
-    def is_due(self) -> bool:
-        """Whether it is time to `ask`."""
-        return not self.headers
-
-    async def ask(self) -> Mapping[str, str]:
-        """Get new ``headers``.
+    async def current(self) -> Mapping[str, str]:
+        """``headers`` that are good now.
 
         Raises:
-            TokenProviderError: the provider failed.
+            TokenProviderError: there are none, and the provider failed.
         """
         return self.headers
 
-    def forget(self, refused: Mapping[str, str]) -> None:
-        """Drop the ``headers`` if they are still the ones that were *refused*."""
+    async def renewed(self, refused: Mapping[str, str]) -> Mapping[str, str] | None:
+        """Other ``headers`` than the *refused* ones, or None where there are none and the refusal stands."""
+        return None
 
     async def close(self) -> None:
         """End what may still be under way to get credentials."""
@@ -151,14 +154,25 @@ class LoginAuth(Auth):
         InvalidArgumentError: the token or the origin cannot stand in a header.
     """
 
-    __slots__ = ("_clock", "_due", "_expires", "_origin", "_provider", "_refresh", "_tokens")
+    __slots__ = (
+        "__weakref__",
+        "_answered",
+        "_clock",
+        "_due",
+        "_expires",
+        "_origin",
+        "_provider",
+        "_question",
+        "_tokens",
+    )
 
     def __init__(self, token: str | TokenProvider, *, origin: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._due = self._expires = math.inf
+        self._answered = -math.inf
         self._origin = check_origin(origin)
         self._provider = token
-        self._refresh: asyncio.Task[Mapping[str, str]] | None = None
+        self._question: asyncio.Task[Mapping[str, str]] | None = None
         # Older ones as well: a late reply may repeat one.
         self._tokens: deque[str] = deque(maxlen=8)
         if not isinstance(token, str) and not callable(token):
@@ -173,14 +187,37 @@ class LoginAuth(Auth):
         self._tokens.append(check_token(token, "login"))
         return {"Authorization": self._tokens[-1], "Origin": self._origin}
 
-    def is_due(self) -> bool:
-        return not self.headers or self._clock() >= self._due
+    async def current(self) -> Mapping[str, str]:
+        now = self._clock()
+        if not self.headers or now >= self._expires:
+            return await self._answer()
+        if now >= self._due:
+            self._due = self._expires  # once: what we have is good until then
+            self._ask()
+        return self.headers
 
-    async def ask(self) -> Mapping[str, str]:
-        # One question at a time: all callers that need a token wait for the same answer.
-        task = self._refresh
+    async def renewed(self, refused: Mapping[str, str]) -> Mapping[str, str] | None:
+        if self.headers is not refused:  # another call was quicker, and its token is the one to try
+            return self.headers
+        now = self._clock()
+        if now < self._expires and now - self._answered < _YOUNG:
+            return None
+        try:
+            return await self._answer()
+        except TokenProviderError:  # the log has it; the caller gets the refusal
+            return None
+
+    def _ask(self) -> "asyncio.Task[Mapping[str, str]]":
+        """The question to the provider: one at a time, all callers that need a token wait for the same answer."""
+        task = self._question
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-            task = self._refresh = asyncio.create_task(self._fetch())
+            task = self._question = asyncio.create_task(self._fetch())
+            # What it raises counts as seen, as there may be nobody who waits for it.
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return task
+
+    async def _answer(self) -> Mapping[str, str]:
+        task = self._ask()
         try:
             # Shielded: a caller that is cancelled must not cancel the others.
             return await asyncio.shield(task)
@@ -201,11 +238,11 @@ class LoginAuth(Auth):
             token, lifetime = (answer.value, answer.lifetime) if isinstance(answer, AccessToken) else (answer, None)
             headers = self._carry(token)
         except Exception as error:
-            if not self.headers or self._clock() >= self._expires:
-                raise
-            self._due = self._expires  # what we have is good until then
-            logger.warning("an early renewal failed: %s", _reason(error))
-            return self.headers
+            if self.headers:  # calls go on with them, or get the refusal of them: no error tells of this
+                logger.warning("the renewal of a login token failed: %s", self.mask(_reason(error)))
+            raise
+        finally:
+            self._answered = self._clock()
         self.headers = headers
         if lifetime is None:
             self._due = self._expires = math.inf
@@ -214,18 +251,14 @@ class LoginAuth(Auth):
             self._due = self._expires - min(_MARGIN, lifetime / 10)
         return headers
 
-    def forget(self, refused: Mapping[str, str]) -> None:
-        if self.headers is refused:  # else another call was quicker, and its token is the one to try
-            self.headers = {}
-
     async def close(self) -> None:
-        task = self._refresh
+        task = self._question
         if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
             task.cancel()
             await asyncio.wait((task,), timeout=_PATIENCE)
 
     def mask(self, text: str) -> str:
-        for token in self._tokens:
+        for token in sorted(self._tokens, key=len, reverse=True):  # one may begin with another
             text = _masked(text, token)
         return text
 
@@ -265,17 +298,23 @@ class Middleware:
 
     async def _renewing(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         auth = self._auth
-        headers = await auth.ask() if auth.is_due() else auth.headers
+        headers = await auth.current()
         _add(request, headers)
         response = await handler(request)
-        if response.status in _REFUSED:
-            if isinstance(request.body, RequestBody):
-                request.body.in_doubt = False
-            auth.forget(headers)
+        if response.status not in _REFUSED:
+            return response
+        if isinstance(request.body, RequestBody):
+            request.body.in_doubt = False
+        try:
+            renewed = await auth.renewed(headers)
+            if renewed is None:
+                return response
             await _discard(response)
-            _add(request, auth.headers or await auth.ask())
-            response = await handler(request)
-        return response
+        except BaseException:
+            response.close()
+            raise
+        _add(request, renewed)
+        return await handler(request)
 
 
 def _add(request: ClientRequest, headers: Mapping[str, str]) -> None:

@@ -1,12 +1,14 @@
 """The session managers: one pool, its credentials, and a namespace for each controller. Imports floors 0 to 3."""
 
+import asyncio
 import functools
 import os
 import re
 import ssl as ssl_module
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Final, Self, TypedDict, TypeVar, Unpack
+from weakref import WeakSet
 
 import aiohttp
 import attrs
@@ -15,6 +17,7 @@ from yarl import URL
 from . import decoding
 from .attempt import Attempt
 from .auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
+from .bulk import Bulk, BulkOptions
 from .cognito import CognitoLogin
 from .config import BUILDER_URL, Settings, check_account, check_token, parse_endpoint
 from .controllers import (
@@ -36,7 +39,9 @@ from .controllers import (
     UserController,
 )
 from .controllers.base import mqtt_only, warn_of_legacy
+from .controllers.builder import registering
 from .errors import InvalidArgumentError
+from .limits import Limits
 from .models import JSON
 from .operations import BUILDER, IOTO, MQTT, Kind, Operation, Reply
 from .pool import Pool
@@ -44,6 +49,9 @@ from .retry import RetryPolicy
 from .transport import CallOptions, Transport, TransportOptions, with_retries
 
 __all__ = ["BuilderClient", "CallerOptions", "ClientOptions", "IotoClient"]
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 _NAME: Final = re.compile(r"[a-z][A-Za-z0-9]*/[a-z][A-Za-z0-9]*")
 
@@ -68,13 +76,15 @@ class CallerOptions(TypedDict, total=False):
 class ClientOptions(CallerOptions, total=False):
     """The pool, and how calls are sent (see `CallerOptions`); all of it may be left out.
 
-    ``limit``: connections at once (100). ``keepalive``: seconds that an idle connection is kept (15; less than the
+    ``limit``: connections at once (100). ``limits``: requests a second and in flight, of this client and its clones
+    together (see `Limits`). ``keepalive``: seconds that an idle connection is kept (15; less than the
     service keeps it). ``ssl``: an `ssl.SSLContext` instead of the system's trust store. ``session``: an
     `aiohttp.ClientSession` to borrow, which is then never closed and has its own pool settings. ``allow_http``: accept
     plain http for a host that is not loopback.
     """
 
     limit: int
+    limits: Limits
     keepalive: float
     ssl: ssl_module.SSLContext
     session: aiohttp.ClientSession
@@ -82,13 +92,15 @@ class ClientOptions(CallerOptions, total=False):
 
 
 class _Client:
-    """A pool and how to send through it. Clones share the pool and do not close it."""
+    """A pool and how to send through it. Clones share the pool, and the client that they were made from closes it."""
 
     _known: ClassVar[Mapping[str, Operation]]
     _transport: Transport
     _pool: Pool
     _options: TransportOptions
     _auth: Auth
+    _logins: WeakSet[Auth]
+    """The credentials that may have a question to their provider under way: the owner's and those of all its clones."""
     _owner: bool
     _owns_auth: bool
     _allow_http: bool
@@ -100,13 +112,21 @@ class _Client:
         pool = {name: rest.pop(name) for name in ("limit", "keepalive", "ssl") if name in rest}
         if borrowed is not None and pool:
             raise InvalidArgumentError(f"{min(pool)}: a borrowed session has its own pool settings")
-        self._pool = Pool(borrowed=borrowed, allow_http=self._allow_http, **pool)
+        limits = rest.pop("limits", Limits())
+        self._pool = Pool(borrowed=borrowed, allow_http=self._allow_http, limits=limits, **pool)
+        self._logins = WeakSet()
         self._owner = self._owns_auth = True
         self._options = _evolved(TransportOptions(), rest)
 
     def _share(self, client: "_Client") -> None:
         self._pool, self._options, self._allow_http = client._pool, client._options, client._allow_http
+        self._logins = client._logins
         self._owner = self._owns_auth = False
+
+    def _noted(self, auth: Auth) -> Auth:
+        if auth.renewable:
+            self._logins.add(auth)
+        return auth
 
     async def __aenter__(self) -> Self:
         if self._owner:
@@ -120,11 +140,18 @@ class _Client:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections. A clone, and a client with a borrowed session, leave them open."""
-        if self._owner:
-            await self._pool.close()
-        if self._owns_auth:
-            await self._auth.close()
+        """Close the connections, and end the renewals of login tokens, those of clones as well.
+
+        Calls and transfers under way raise a `ClientStateError`, through a borrowed session as well. A clone ends the
+        renewal of a login of its own and leaves the connections open; a client with a borrowed session leaves them
+        open, too.
+        """
+        try:
+            if self._owner:
+                await self._pool.close()
+        finally:
+            closing = self._logins if self._owner else [self._auth] if self._owns_auth else ()
+            await asyncio.gather(*[auth.close() for auth in closing])
 
     def call(
         self,
@@ -162,8 +189,39 @@ class _Client:
             raise mqtt_only(operation)
         if operation.instead:
             warn_of_legacy(operation)
-        query = _with_counts(operation, query or {})
-        return self._transport.call(operation, decoding.anything, body or {}, options, query)
+        query, body = _with_counts(operation, query or {}), body or {}
+        return self._way(operation, body).call(operation, decoding.anything, body, options, query)
+
+    def _way(self, operation: Operation, body: Mapping[str, object]) -> Transport:
+        """How an operation is sent that is called by its path."""
+        return self._transport
+
+    def bulk(
+        self,
+        call: Callable[[Item], Awaitable[Value]],
+        items: Iterable[Item] | AsyncIterable[Item],
+        **options: Unpack[BulkOptions[Item]],
+    ) -> Bulk[Item, Value]:
+        """Make one call for each of many items, many at once, in bounded memory: ``async for`` gives the outcomes.
+
+        ::
+
+            run = client.bulk(client.device.claim, ids, journal="claim.jsonl")
+            async for outcome in run:
+                print(outcome.key, outcome.status, outcome.error)
+            run.raise_for_failures()
+
+        An item that fails does not stop the others.
+
+        Args:
+            call: awaited for each item; a method of this client, or any async callable of one argument.
+            items: the items, taken as there is room for them.
+            options: see `BulkOptions`.
+
+        Raises:
+            InvalidArgumentError: an argument does not fit.
+        """
+        return Bulk(call, items, self._pool.gate, **options)
 
 
 @functools.cache
@@ -238,6 +296,12 @@ class BuilderClient(_Client):
         self.device = BuilderDeviceController(transport, None)
         self.metric = BuilderMetricController(transport, None)
         self.test = BuilderTestController(transport, None)
+
+    def _way(self, operation: Operation, body: Mapping[str, object]) -> Transport:
+        product = body.get("product")
+        if operation is BUILDER["device/register"] and product is not None:  # the table refuses to go without one
+            return registering(self._transport, product)
+        return self._transport
 
     def __repr__(self) -> str:
         return f"BuilderClient({str(self._base)!r}, auth={self._auth!r})"
@@ -317,7 +381,7 @@ class IotoClient(_Client):
         if token is None and login is None:
             token = settings.token
             login = _login_of(settings, options.get("ssl")) if token is None else None
-        self._auth = _make_auth(token, login, self._origin, bearer=bearer)
+        self._auth = self._noted(_make_auth(token, login, self._origin, bearer=bearer))
         self.account_id = check_account(account_id if account_id is not None else settings.account_id)
         self._connect()
 
@@ -349,7 +413,8 @@ class IotoClient(_Client):
     ) -> Self:
         """A cheap clone with some things different; it shares the pool and, unless changed, the token cache.
 
-        Closing a clone leaves the pool open: the client that it was made from owns it.
+        Closing a clone leaves the pool open: the client that it was made from owns it, and closing that ends the login
+        of a clone as well.
 
         Args:
             api: another device cloud; with credentials of its own.
@@ -374,7 +439,7 @@ class IotoClient(_Client):
         clone._origin = origin if origin is not None else self._origin
         clone.account_id = check_account(account_id if account_id is not None else self.account_id)
         if token is not None or login is not None:
-            clone._auth = _make_auth(token, login, clone._origin, bearer=bearer)
+            clone._auth = clone._noted(_make_auth(token, login, clone._origin, bearer=bearer))
             clone._owns_auth = True
         elif api is not None or origin is not None or bearer:
             name = "api" if api is not None else "origin" if origin is not None else "bearer"

@@ -8,6 +8,7 @@ import logging
 import random
 import ssl as ssl_module
 import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
@@ -83,6 +84,8 @@ class CognitoLogin:
         self._ssl = ssl
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._refresh: str | None = None
+        # Older ones as well: a late reply may repeat one.
+        self._refreshes: deque[str] = deque(maxlen=8)
 
     def __repr__(self) -> str:
         return f"CognitoLogin({str(self._endpoint)!r}, '***')"
@@ -121,6 +124,8 @@ class CognitoLogin:
             raise self._error("ExpiresIn: expected seconds above 0", status)
         if isinstance(refresh, str) and refresh:  # a refreshed token may come without
             self._refresh = refresh
+            if refresh not in self._refreshes:
+                self._refreshes.append(refresh)
         return AccessToken(value, lifetime)
 
     async def _ask(self, flow: str, parameters: Mapping[str, str]) -> tuple[int, Mapping[str, object]]:
@@ -168,9 +173,8 @@ class CognitoLogin:
             return response.status, await read_up_to(response, _REPLY_LIMIT)
 
     def _error(self, text: str, status: int | None, attempts: int = 1) -> TokenProviderError:
-        for secret in (self._password, self._refresh):
-            if secret:
-                text = text.replace(secret, "***")
+        for secret in sorted((self._password, *self._refreshes), key=len, reverse=True):  # one may begin with another
+            text = text.replace(secret, "***")
         return TokenProviderError(
             f"Cognito: {one_line(text)}", operation="cognito/InitiateAuth", status=status, attempts=attempts
         )

@@ -79,7 +79,7 @@ def _is_cursor(value: object) -> bool:
 _CHECKS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "string": ("a string that is not empty", lambda value: isinstance(value, str) and bool(value)),
     "base64": ("a string", lambda value: isinstance(value, str)),  # of nothing it is empty
-    "number": ("a finite number", lambda value: type(value) in (int, float) and math.isfinite(value)),
+    "number": ("a finite number", lambda value: type(value) is int or (type(value) is float and math.isfinite(value))),
     "count": ("a whole number above 0", lambda value: type(value) is int and value > 0),
     "boolean": ("a boolean", lambda value: isinstance(value, bool)),
     "object": ("a mapping or a record", lambda value: isinstance(value, Mapping) or attrs.has(type(value))),

@@ -28,6 +28,8 @@
 Errors can be pickled. Their texts never hold a token or a key.
 """
 
+from typing import ClassVar
+
 __all__ = [
     "AuthenticationError",
     "BadRequestError",
@@ -83,7 +85,15 @@ class MqttOnlyError(InvalidArgumentError):
 
 
 class ClientStateError(IotoError, RuntimeError):
-    """The client is closed, or it is used from a second event loop while its own still runs."""
+    """The client is closed, or it is used from a second event loop while its own still runs.
+
+    Attributes:
+        outcome_unknown: whether a request had been sent, so that its work may have been done.
+    """
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown
 
 
 class CallError(IotoError):
@@ -99,6 +109,8 @@ class CallError(IotoError):
             operation that only reads.
         retry_after: seconds that the service asked to wait, or None.
     """
+
+    _tells_status: ClassVar = True
 
     def __init__(
         self,
@@ -128,7 +140,7 @@ class CallError(IotoError):
 
     def __str__(self) -> str:
         parts = [f"{self.operation}: "]
-        if self.status is not None:
+        if self.status is not None and self._tells_status:
             parts.append(f"{self.status} ")
         parts.append(self.message)
         if self.attempts > 1:
@@ -214,6 +226,8 @@ class TransferError(CallError):
         expected: the number of bytes (the largest allowed, where there is a limit), or the SHA-256 checksum in hex.
         actual: the same of what came; None where it was not told.
     """
+
+    _tells_status = False  # it is that of a success
 
     def __init__(
         self,

@@ -1,20 +1,27 @@
-"""The aiohttp session of a client, bound to one event loop, and the deadlines of its calls. Imports floor 0."""
+"""The aiohttp session of a client, bound to one loop; the deadlines of its calls. Imports floors 0 and 1, and gate."""
 
 import asyncio
+import contextlib
 import math
 import ssl as ssl_module
+from collections.abc import Iterator
 from typing import Any, Final
 
 import aiohttp
 import attrs
 
 from .errors import ClientStateError
+from .gate import Gate
+from .limits import Limits
 from .validation import is_number, must_be
 
-__all__ = ["NO_TIMEOUT", "Deadline", "Pool"]
+__all__ = ["NO_TIMEOUT", "SESSION_CLOSED", "Deadline", "Pool"]
 
 NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10)
 """aiohttp's own timers cost a tenth of a call; `_Deadlines` does their work. Connecting is rare enough."""
+SESSION_CLOSED: Final = "the session that the client was given is closed"
+_UNLIMITED: Final = 256
+"""Connections that are of use at once where a borrowed session allows any number."""
 _GRAIN: Final = 0.02
 """Seconds between two looks at the deadlines."""
 
@@ -23,25 +30,48 @@ class Deadline:
     """One running attempt: its task, and when its time is over.
 
     Attributes:
+        closed: whether it ended because the client was closed, and not for its time.
         was_put_off: whether it is about standing still rather than about the whole attempt.
     """
 
-    __slots__ = ("_seconds", "cancelled", "cancelling", "due", "task", "was_put_off")
+    __slots__ = ("_paused", "_seconds", "cancelled", "cancelling", "closed", "due", "task", "was_put_off")
 
     def __init__(self, task: "asyncio.Task[Any]", seconds: float | None, now: float) -> None:
         self.task = task
         self._seconds = math.inf if seconds is None else seconds
         self.due = now + self._seconds
         self.cancelling = task.cancelling()
-        self.cancelled = self.was_put_off = False
+        self.cancelled = self.closed = self.was_put_off = self._paused = False
 
     def put_off(self) -> None:
         """Begin anew, as something has moved."""
         self.due = self.task.get_loop().time() + self._seconds
         self.was_put_off = True
 
-    def cancel(self) -> None:
-        """Cancel the task, as its time is over."""
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take no time away while it is not the network that is waited for."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
+            self.put_off()
+
+    def expire(self, now: float) -> None:
+        """Cancel the task, as its time is over; while it is paused, look again later."""
+        if self._paused:
+            self.due = now + self._seconds
+        else:
+            self._cancel()
+
+    def close(self) -> None:
+        """Cancel the task, as its client is closed."""
+        if not self.cancelled:
+            self.closed = True
+            self._cancel()
+
+    def _cancel(self) -> None:
         self.cancelled = True
         self.task.cancel()
 
@@ -88,7 +118,12 @@ class _Deadlines:
             entry.uncancel()
 
     def close(self) -> None:
-        # Calls that are still under way keep their deadlines: a borrowed session lives on.
+        """End the attempts that are under way, unless their loop has ended or is another thread's."""
+        if self._loop is asyncio.get_running_loop():
+            current = asyncio.current_task()
+            for entry in self._entries:
+                if entry.task is not current:  # a middleware may close the client: it must come to the end of that
+                    entry.close()
         if self._handle is not None and not self._entries:
             self._handle.cancel()
             self._handle, self._next = None, math.inf
@@ -103,7 +138,7 @@ class _Deadlines:
         now = self._loop.time()
         for entry in self._entries:
             if entry.due <= now and not entry.cancelled:
-                entry.cancel()
+                entry.expire(now)
         self._handle, self._next = None, math.inf
         earliest = min((entry.due for entry in self._entries if not entry.cancelled), default=math.inf)
         if earliest < math.inf:
@@ -139,11 +174,19 @@ class Pool:
     )
     allow_http: bool = False
     """Whether signed URLs may be plain http beyond loopback."""
+    limits: Limits = attrs.field(factory=Limits, validator=must_be("Limits", lambda value: isinstance(value, Limits)))
+    gate: Gate = attrs.field(init=False, repr=False)
     loop: asyncio.AbstractEventLoop | None = attrs.field(init=False, default=None)
     """The loop of the open session, None where there is none."""
     session: aiohttp.ClientSession = attrs.field(init=False, repr=False)
     deadlines: _Deadlines = attrs.field(init=False, repr=False)
     _closed: bool = attrs.field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        limit = self.limit
+        if self.borrowed is not None and self.borrowed.connector is not None:
+            limit = self.borrowed.connector.limit or _UNLIMITED
+        self.gate = Gate(self.limits, limit)
 
     @property
     def middlewares(self) -> tuple[aiohttp.ClientMiddlewareType, ...]:
@@ -182,13 +225,36 @@ class Pool:
         )
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=NO_TIMEOUT)
 
+    def bare(self) -> aiohttp.ClientSession:
+        """A further session over the same connections, which has of a borrowed one nothing but its way out.
+
+        Close it after use; the connections stay.
+
+        Raises:
+            ClientStateError: the borrowed session is closed.
+        """
+        session = self.session
+        if session.closed:
+            raise ClientStateError(SESSION_CLOSED)
+        return aiohttp.ClientSession(
+            connector=session.connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=NO_TIMEOUT,
+            trust_env=session.trust_env,
+            # aiohttp shows them under no public name.
+            proxy=getattr(session, "_default_proxy", None),
+            proxy_auth=getattr(session, "_default_proxy_auth", None),
+        )
+
     def reopen(self) -> None:
         """Allow calls again after `close`."""
         self._closed = False
 
     async def close(self) -> None:
-        """Close the connections, unless the session is borrowed; calls raise from now on."""
+        """Close the connections, unless the session is borrowed; calls raise from now on, those under way as well."""
         self._closed = True
+        self.gate.open()
         if self.loop is not None:
             await self._end()
 

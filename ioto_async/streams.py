@@ -4,7 +4,9 @@ Files are read and written in threads, a chunk at a time.
 """
 
 import asyncio
+import contextlib
 import hashlib
+import logging
 import os
 import secrets
 import stat
@@ -20,10 +22,29 @@ from aiohttp.payload import Payload
 
 from .errors import InvalidArgumentError, TransferError
 
-__all__ = ["CHUNK", "Content", "Part", "Source", "Stopped", "UploadBody", "check_target", "content_of", "in_thread"]
+__all__ = [
+    "CHUNK",
+    "Content",
+    "NoBody",
+    "Part",
+    "Source",
+    "Stopped",
+    "UploadBody",
+    "callers_own",
+    "check_target",
+    "content_of",
+    "in_thread",
+    "path_of",
+]
+
+logger = logging.getLogger("ioto_async")
 
 CHUNK: Final = 1 << 18
-"""Bytes that are moved at once; twice as many are in memory."""
+"""Bytes that are read at once; twice as many are in memory."""
+_SLICE: Final = 1 << 14
+"""Bytes that are sent at once: on a slow line, the movement of each is noticed."""
+_PATIENCE: Final = 1.0
+"""Seconds that a source has to end when its transfer is over."""
 
 Buffer = bytes | bytearray | memoryview
 Source = str | os.PathLike[str] | Buffer | AsyncIterable[Buffer]
@@ -39,16 +60,43 @@ class Stopped(Exception):
         self.error = error
 
 
+@contextlib.contextmanager
+def callers_own() -> Iterator[None]:
+    """What raises here is no fault of the connection, and passes through as it is."""
+    try:
+        yield
+    except Exception as error:
+        raise Stopped(error) from error
+
+
 async def in_thread(function: Callable[..., T], *args: object) -> T:
     """As `asyncio.to_thread`, but a cancelled caller waits for the thread: the file it works on is about to close."""
     future = asyncio.get_running_loop().run_in_executor(None, function, *args)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait((future,))
-        if not future.cancelled():
-            future.exception()  # has been looked at
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait((future,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return future.result()
+    if not future.cancelled():
+        future.exception()  # has been looked at
+    raise cancelled
+
+
+def path_of(name: str, value: str | os.PathLike[str]) -> Path:
+    """The path that the argument *name* says.
+
+    Raises:
+        InvalidArgumentError: it says none.
+    """
+    path = os.fspath(value)
+    if not isinstance(path, str):
+        raise InvalidArgumentError(f"{name}: expected a path of text, got {type(path).__name__}")
+    if "\0" in path:
+        raise InvalidArgumentError(f"{name}: {path!r} holds a NUL")
+    return Path(path)
 
 
 @attrs.frozen(eq=False)
@@ -89,7 +137,7 @@ async def content_of(source: Source, size: int | None) -> Content:
         data = memoryview(source).cast("B")
         content = Content(len(data), lambda: _from_memory(data))
     elif isinstance(source, (str, os.PathLike)):
-        path = Path(source)
+        path = path_of("source", source)
         status = await in_thread(path.stat)
         if not stat.S_ISREG(status.st_mode):
             raise InvalidArgumentError(f"source: {path} is no regular file")
@@ -142,7 +190,49 @@ class _Opened:
             self._file.close()
 
 
-class UploadBody(Payload):
+class _Once(Payload):
+    """A body that is sent once at most: aiohttp itself repeats a GET or PUT on whose kept connection nobody answers.
+
+    Attributes:
+        sent: whether it has begun to go out.
+        in_doubt: the same; what became of it only a reply can tell.
+    """
+
+    _autoclose = True  # what a `write` opens it closes
+
+    def __init__(self, content: object, size: int, mime_type: str) -> None:
+        super().__init__(content, content_type=mime_type)
+        self._size = size
+        self.sent = self.in_doubt = False
+
+    @property
+    def consumed(self) -> bool:
+        """Whether aiohttp may not send it again."""
+        return self.sent
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """There is no text to look at."""
+        raise TypeError("the body is a stream")
+
+    def _begin(self) -> None:
+        if self.sent:  # older versions of aiohttp do not look at `consumed`
+            raise ConnectionResetError("the connection broke")
+        self.sent = self.in_doubt = True
+
+
+class NoBody(_Once):
+    """The body of a GET: nothing, but it tells when the request goes out."""
+
+    def __init__(self) -> None:
+        super().__init__(b"", 0, "application/octet-stream")
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send the headers."""
+        self._begin()
+        await writer.write(b"")
+
+
+class UploadBody(_Once):
     """A body of known size that is sent as it is read.
 
     Args:
@@ -152,27 +242,21 @@ class UploadBody(Payload):
         moved: told how many bytes have gone out.
 
     Attributes:
-        sent: whether it has begun to go out.
-        in_doubt: the same; what became of it only a reply can tell.
         given: bytes that were handed to the connection.
-        failure: what the source or *moved* raised.
-        ended: set while nothing is being sent.
+        taken: bytes of them that it has taken.
+        failure: what ended it; `Stopped` where the source or *moved* raised.
     """
 
-    _autoclose = True  # `write` closes what it has opened
-
     def __init__(self, operation: str, content: Content, mime_type: str, moved: Callable[[int], None]) -> None:
-        super().__init__(content, content_type=mime_type)
-        self._size = content.size
+        super().__init__(content, content.size, mime_type)
         self._operation = operation
         self._content = content
         self._moved = moved
         self._digest = hashlib.sha256()
-        self.sent = self.in_doubt = False
-        self.given = 0
-        self.failure: Exception | None = None
-        self.ended = asyncio.Event()
-        self.ended.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.given = self.taken = 0
+        self.failure: Stopped | TransferError | None = None
 
     @property
     def checksum(self) -> str:
@@ -180,92 +264,88 @@ class UploadBody(Payload):
         return self._digest.hexdigest()
 
     @property
-    def may_be_sent_again(self) -> bool:
+    def may_be_read_again(self) -> bool:
         """Whether the source still has every byte."""
         return not (self._content.once and self.sent)
 
-    @property
-    def consumed(self) -> bool:
-        """Whether aiohttp may not send it again, as it does on its own where a server has hung up."""
-        return not self.may_be_sent_again
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """There is no text to look at."""
-        raise TypeError("the body is a stream")
+    async def settled(self) -> None:
+        """Wait until nothing is read from the source any more; but not for ever, as it may not want to end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._idle.wait()
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send the body."""
-        if self.consumed:  # older versions of aiohttp do not ask
-            raise ConnectionResetError("the connection broke, and the source cannot be read again")
-        self.sent = self.in_doubt = True
-        self.ended.clear()
+        self._begin()
+        self._idle.clear()
         try:
-            async with aclosing(self._pieces()) as pieces:
-                while (piece := await self._next(pieces)) is not None:
-                    await writer.write(piece)
+            await self._write(writer)
+        except (Stopped, TransferError) as failure:
+            self.failure = failure
+            raise  # aiohttp takes it for a lost connection
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # aiohttp does so when the reply is there, or nobody waits for it any more
+            self.failure = self._error("but the source was cancelled", self.given)
+            raise self.failure from None
         finally:
-            self.ended.set()
+            self._idle.set()
 
-    async def _next(self, pieces: AsyncGenerator[memoryview, None]) -> memoryview | None:
-        try:
-            return await anext(pieces, None)
-        except Exception as error:
-            self.failure = error
-            # aiohttp tries again after an OSError, and takes any other exception for a lost connection.
-            raise Stopped(error) from error
-
-    async def _pieces(self) -> AsyncGenerator[memoryview, None]:
-        self.given = found = 0
-        self._digest = hashlib.sha256()
+    async def _write(self, writer: AbstractStreamWriter) -> None:
+        found = 0
         # One piece is kept back until the next is seen: a source that holds too many bytes must not make a whole file.
         held: memoryview | None = None
         async with aclosing(self._content.chunks()) as chunks:
-            async for chunk in chunks:
+            while (chunk := await _next(chunks)) is not None:
                 for piece in _cut(chunk):
                     found += len(piece)
                     if found > self._content.size:
-                        raise self._mismatch(f"at least {found}", found)
+                        raise self._error(f"but the source gave at least {found}", found)
                     if held is not None:
-                        yield self._give(held)
-                        self._moved(self.given)
+                        await self._send(writer, held)
                     held = piece
         if found < self._content.size:
-            raise self._mismatch(str(found), found)
+            raise self._error(f"but the source gave {found}", found)
         if held is not None:
-            yield self._give(held)
-            self._moved(self.given)
+            await self._send(writer, held)
 
-    def _give(self, piece: memoryview) -> memoryview:
+    async def _send(self, writer: AbstractStreamWriter, piece: memoryview) -> None:
         self._digest.update(piece)
         self.given += len(piece)
-        return piece
+        await writer.write(piece)
+        await writer.drain()  # else aiohttp waits only now and then
+        self.taken = self.given
+        with callers_own():
+            self._moved(self.taken)
 
-    def _mismatch(self, found: str, actual: int) -> TransferError:
+    def _error(self, text: str, actual: int) -> TransferError:
         size = self._content.size
-        return TransferError(
-            f"{size} bytes were announced, but the source gave {found}",
-            operation=self._operation,
-            expected=size,
-            actual=actual,
-        )
+        message = f"{size} bytes were announced, {text}"
+        return TransferError(message, operation=self._operation, expected=size, actual=actual)
+
+
+async def _next(chunks: AsyncGenerator[bytes | memoryview, None]) -> bytes | memoryview | None:
+    with callers_own():
+        return await anext(chunks, None)
 
 
 def _cut(chunk: bytes | memoryview) -> Iterator[memoryview]:
     view = memoryview(chunk)
-    for begin in range(0, len(view), CHUNK):
-        yield view[begin : begin + CHUNK]
+    for begin in range(0, len(view), _SLICE):
+        yield view[begin : begin + _SLICE]
 
 
-def check_target(path: Path) -> None:
-    """Refuse a *path* that no file can be written to.
+def check_target(name: str, path: Path) -> None:
+    """Refuse a *path*, which the argument *name* says, that no file can be written to.
 
     Raises:
         InvalidArgumentError: it is a folder, or there is no folder to hold it.
     """
     if path.is_dir():
-        raise InvalidArgumentError(f"path: {path} is a folder")
+        raise InvalidArgumentError(f"{name}: {path} is a folder")
     if not path.parent.is_dir():
-        raise InvalidArgumentError(f"path: there is no folder {path.parent}")
+        raise InvalidArgumentError(f"{name}: there is no folder {path.parent}")
 
 
 class Part:
@@ -308,7 +388,12 @@ class Part:
         self._temporary.replace(self._path)
 
     def discard(self) -> None:
-        """Remove the file, unless it is in its place."""
-        if self._file is not None:
-            self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        """Remove the file, unless it is in its place. What goes wrong with that matters less than why it is done."""
+        try:
+            try:
+                if self._file is not None:
+                    self._file.close()
+            finally:
+                self._temporary.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("the part of a download could not be removed: %s", error)

@@ -1,65 +1,101 @@
-"""Files through signed URLs, streamed, without credentials. Imports floors 0 and 1, attempt, streams and transport.
+"""Files through signed URLs, streamed, without credentials. Imports floors 0 and 1, and of 2 all but auth, paging.
 
 A signed URL is a secret of its own, for one file and a short time. Its host is not the API's, so that nothing which a
 client sends to the API goes there: no token, no header and no middleware of the user's, no cookie.
 """
 
 import asyncio
-import base64
-import binascii
-import contextlib
-import html
 import logging
 import mimetypes
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 
 import aiohttp
 import attrs
-from yarl import URL
 
 from ._version import __version__
-from .attempt import Delivery, Failed, attempt, error_class, read_up_to
-from .body import RequestBody
-from .config import check_signed_url
-from .errors import (
-    CallError,
-    DecodeError,
-    InvalidArgumentError,
-    NotFoundError,
-    TransferError,
-    one_line,
-)
+from .attempt import Delivery, Failed, attempt, read_up_to
+from .errors import CallError, InvalidArgumentError, TransferError
 from .operations import Kind
-from .pool import NO_TIMEOUT, Deadline
-from .retry import Failure, failure_of_status, parse_retry_after
-from .streams import CHUNK, Content, Part, Source, Stopped, UploadBody, check_target, content_of, in_thread
+from .pool import Deadline
+from .retry import Failure
+from .signed import REPLY_LIMIT, SignedURL, refusal, told_sha256
+from .streams import (
+    CHUNK,
+    Content,
+    NoBody,
+    Part,
+    Source,
+    Stopped,
+    UploadBody,
+    callers_own,
+    check_target,
+    content_of,
+    in_thread,
+    path_of,
+)
 from .transport import CallOptions, Transport
 
-__all__ = ["Progress", "Source", "Transfer", "check_download", "download", "fetch", "upload"]
+__all__ = [
+    "DownloadOptions",
+    "Progress",
+    "Source",
+    "Transfer",
+    "UploadOptions",
+    "check_download",
+    "download",
+    "fetch",
+    "upload",
+]
 
 logger = logging.getLogger("ioto_async")
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes so far, and how many they will be, if that is known; equal only at the end, once all is well.
+"""Called with the bytes so far, and how many they will be, if that is known; equal only at the end, once all is well
+and a downloaded file is in its place.
 
 It begins anew when a transfer is tried again. What it raises ends the transfer. It must not block.
 """
 
+
+class UploadOptions(CallOptions, total=False):
+    """What every upload takes beside its own arguments.
+
+    ``timeout``: seconds without progress. ``retries``: how many times the file is sent again at most; an iterator that
+    has begun never is. ``headers``: further headers of the call that asks for the signed URL. ``mime_type``: content
+    type; by default as the ending of the file's name there says. ``size``: bytes; needed with an iterator.
+    ``progress``: see `Progress`.
+    """
+
+    mime_type: str | None
+    size: int | None
+    progress: Progress | None
+
+
+class DownloadOptions(CallOptions, total=False):
+    """What every download takes beside its own arguments.
+
+    ``timeout``: seconds without progress. ``retries``: how many times the file is asked for again at most.
+    ``headers``: further headers of the call that asks for the signed URL. ``checksum``: SHA-256 that the file must
+    have, in hex. ``max_size``: bytes that it may have. ``progress``: see `Progress`.
+    """
+
+    checksum: str | None
+    max_size: int | None
+    progress: Progress | None
+
+
 Sign = Callable[[], Awaitable[str]]
 
 _USER_AGENT: Final = f"ioto-async/{__version__}"
-_REPLY_LIMIT: Final = 1 << 16
-"""Bytes of a reply that are read where it is not the file itself."""
-_TELLING: Final = 8
-"""Characters of a part of a URL that is looked for in texts; shorter ones are in every text."""
+_PATIENCE: Final = 1.0
+"""Seconds that a host has to say that the body of a request may come."""
 
 
 @attrs.frozen
@@ -96,45 +132,57 @@ def _check_sha256(operation: str, value: str) -> str:
     return value.lower()
 
 
+def _call_options(
+    operation: str, options: UploadOptions | DownloadOptions, known: type[UploadOptions] | type[DownloadOptions]
+) -> CallOptions:
+    """Those of *options* that any call takes.
+
+    Raises:
+        InvalidArgumentError: there are some that are not *known*.
+    """
+    names = known.__annotations__.keys()
+    if unknown := options.keys() - names:
+        raise InvalidArgumentError(f"{operation}: unknown option {min(unknown)!r}: expected one of {', '.join(names)}")
+    return cast("CallOptions", {name: value for name, value in options.items() if name in CallOptions.__annotations__})
+
+
 async def upload(
     transport: Transport,
     operation: str,
     sign: Callable[..., Awaitable[str]],
     filename: str,
     source: Source,
-    *,
-    mime_type: str | None,
-    size: int | None,
-    progress: Progress | None,
-    options: CallOptions,
+    options: UploadOptions,
 ) -> Transfer:
     """Send a file to a signed URL.
+
+    An iterator can be read but once. It is begun when the host has said that the file may come, or has said nothing for
+    a second, and never read again; until then, a connection that has died or a URL that has expired costs nothing.
 
     Args:
         transport: whose session, retries, time-out and observer are used.
         operation: what to call the transfer.
-        sign: called with ``filename``, ``mime_type`` and ``size``; gives the URL.
+        sign: called with ``filename``, ``mime_type``, ``size`` and the `CallOptions` among *options*; gives the URL.
         filename: path of the file there.
         source: path of the file here, bytes, or an async iterator of chunks.
-        mime_type: content type; by default as the ending of *filename* says.
-        size: bytes; needed with an iterator.
-        progress: see `Progress`.
-        options: ``retries``, and ``timeout``: seconds without progress.
+        options: see `UploadOptions`.
 
     Raises:
         InvalidArgumentError: an argument does not fit; nothing was sent.
         CallError: the transfer failed.
         OSError: the file cannot be read.
     """
+    call = _call_options(operation, options, UploadOptions)
     _check_filename(operation, filename)
+    mime_type, progress = options.get("mime_type"), options.get("progress")
     mime_type = _mime_type_of(filename) if mime_type is None else mime_type
     if not isinstance(mime_type, str) or not re.fullmatch("[!-~]+/[ -~]*[!-~]", mime_type):
         raise InvalidArgumentError(f"{operation}: mime_type: expected one such as text/plain, got {mime_type!r}")
     _check_progress(operation, progress)
-    content = await content_of(source, size)
+    content = await content_of(source, options.get("size"))
     way = _Up(operation, _Meter(progress), content, mime_type)
-    sign = partial(sign, filename=filename, mime_type=mime_type, size=content.size)
-    return await _transfer(transport, way, sign, options)
+    sign = partial(sign, filename=filename, mime_type=mime_type, size=content.size, **call)
+    return await _transfer(transport, way, sign, call)
 
 
 async def download(
@@ -143,34 +191,31 @@ async def download(
     sign: Callable[..., Awaitable[str]],
     filename: str,
     path: str | PathLike[str],
-    *,
-    checksum: str | None,
-    max_size: int | None,
-    progress: Progress | None,
-    options: CallOptions,
+    options: DownloadOptions,
 ) -> Transfer:
     """Fetch a file from a signed URL; it is in its place when it is whole, and else what was there stays.
+
+    What is at *path* is replaced, not written to: of a symbolic link the link, not what it leads to.
 
     Args:
         transport: whose session, retries, time-out and observer are used.
         operation: what to call the transfer.
-        sign: called with ``filename``; gives the URL.
+        sign: called with ``filename`` and the `CallOptions` among *options*; gives the URL.
         filename: path of the file there.
         path: where the file goes.
-        checksum: SHA-256 that it must have, in hex.
-        max_size: bytes that it may have.
-        progress: see `Progress`.
-        options: ``retries``, and ``timeout``: seconds without progress.
+        options: see `DownloadOptions`.
 
     Raises:
         InvalidArgumentError: an argument does not fit; nothing was sent.
         CallError: the transfer failed.
         OSError: the file cannot be written.
     """
+    call = _call_options(operation, options, DownloadOptions)
     _check_filename(operation, filename)
+    checksum = options.get("checksum")
     expected = None if checksum is None else _check_sha256(operation, checksum)
-    way = await _way_down(operation, path, expected, max_size, progress)
-    return await _transfer(transport, way, partial(sign, filename=filename), options)
+    way = await _way_down(operation, path, expected, options.get("max_size"), options.get("progress"))
+    return await _transfer(transport, way, partial(sign, filename=filename, **call), call)
 
 
 async def fetch(
@@ -215,8 +260,9 @@ async def check_download(
     _check_progress(operation, progress)
     if not isinstance(path, (str, PathLike)):
         raise InvalidArgumentError(f"{operation}: path: expected a path, got {type(path).__name__}")
-    target = Path(path)
-    await in_thread(check_target, target)
+    name = f"{operation}: path"
+    target = path_of(name, path)
+    await in_thread(check_target, name, target)
     return target
 
 
@@ -226,17 +272,22 @@ def _check_progress(operation: str, progress: Progress | None) -> None:
 
 
 class _Meter:
-    """Tells how far a transfer is, and puts its deadline off."""
+    """Tells how far a transfer is, and puts its deadline off.
+
+    Attributes:
+        deadline: that of the present attempt.
+        last: when something moved, as `time.monotonic` says.
+    """
+
+    deadline: Deadline
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
-        self.deadline: Deadline | None = None
         self.last = time.monotonic()
 
     def moved(self, done: int, total: int | None) -> None:
         self.last = time.monotonic()
-        if self.deadline is not None:
-            self.deadline.put_off()
+        self.deadline.put_off()
         if self._progress is not None and done != total:
             self._progress(done, total)
 
@@ -267,38 +318,28 @@ class _Way(Protocol[B]):
     def may_be_done(self, body: B) -> bool:
         """Whether it may have worked, if no reply says."""
 
-    async def exchange(self, session: aiohttp.ClientSession, url: "_Signed", body: B) -> tuple[int, Transfer]:
+    async def exchange(self, session: aiohttp.ClientSession, url: SignedURL, body: B) -> tuple[int, Transfer]:
         """Send the request and read the reply."""
 
 
-class _Signed:
-    """A signed URL, and the ways in which a text may show it."""
-
-    def __init__(self, url: URL) -> None:
-        self.url = url
-        values = {word.partition("=")[2] for word in url.raw_query_string.split("&")} | {*url.query.values()}
-        whole = {str(url), url.raw_path_qs, url.raw_query_string, url.query_string}
-        self._secrets = sorted(
-            (text for text in whole | values | {*url.raw_parts} if len(text) >= _TELLING), key=len, reverse=True
-        )
-
-    def mask(self, text: str) -> str:
-        """*text* without what would let others use the URL."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
-
 async def _transfer(transport: Transport, way: _Way[B], sign: Sign | str, options: CallOptions) -> Transfer:
-    """Try until it works, or there is no hope."""
+    """Try until it works, or there is no hope; what is the caller's own comes out as it is."""
+    try:
+        return await _try(transport, way, sign, options)
+    except Stopped as stopped:
+        error = stopped.error
+    raise error  # where it does not seem to come from something else
+
+
+async def _try(transport: Transport, way: _Way[B], sign: Sign | str, options: CallOptions) -> Transfer:
     timeout, retry, _ = transport.for_this_call(options)
     renewable = not isinstance(sign, str)
-    signed: _Signed | None = None
+    signed: SignedURL | None = None
     attempts = 0
     maybe_done = False
     while True:
         if signed is None:
-            signed = _checked(way.operation, sign if isinstance(sign, str) else await sign(), transport)
+            signed = SignedURL.of(way.operation, sign if isinstance(sign, str) else await sign(), transport.pool)
         attempts += 1
         body = way.body()
         try:
@@ -329,58 +370,48 @@ async def _transfer(transport: Transport, way: _Way[B], sign: Sign | str, option
         await asyncio.sleep(wait)
 
 
-def _checked(operation: str, url: str, transport: Transport) -> _Signed:
-    try:
-        return _Signed(check_signed_url(url, allow_http=transport.pool.allow_http))
-    except InvalidArgumentError as error:
-        raise DecodeError(f"the signed URL: {error}", operation=operation) from None
-
-
 async def _attempt(
     transport: Transport,
     way: _Way[B],
-    signed: _Signed,
+    signed: SignedURL,
     body: B,
     timeout: float | None,  # noqa: ASYNC109  see attempt
     number: int,
 ) -> Transfer:
-    def exchange(session: aiohttp.ClientSession, deadline: Deadline) -> Awaitable[tuple[int, Transfer]]:
+    async def exchange(_: aiohttp.ClientSession, deadline: Deadline) -> tuple[int, Transfer]:
         way.meter.deadline = deadline
-        return way.exchange(session, signed, body)
+        async with transport.pool.bare() as session:
+            return await way.exchange(session, signed, body)
 
-    try:
-        _, done = await attempt(
-            transport.pool, transport.options.observer, way.operation, number, timeout, body, signed.mask, exchange
-        )
-    except Stopped as stopped:
-        error = stopped.error
-    else:
-        return done
-    raise error  # where it does not seem to come from something else
+    observer = transport.options.observer
+    _, done = await attempt(transport.pool, observer, way.operation, number, timeout, body, signed.mask, exchange)
+    return done
 
 
-@contextlib.contextmanager
-def _callers_own() -> Iterator[None]:
-    """What raises here is no fault of the connection."""
-    try:
-        yield
-    except Exception as error:
-        raise Stopped(error) from error
+async def _nothing_added(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Take out what aiohttp puts in: what the user's netrc has for the host, and the length of no body."""
+    request.headers.pop("Authorization", None)
+    if request.method == "GET":
+        request.headers.pop("Content-Length", None)
+    return await handler(request)
 
 
-def _only(*names: str) -> aiohttp.ClientMiddlewareType:
-    """A middleware that lets no header pass but *names*; alone, it keeps those of a borrowed session out as well."""
-
-    async def bare(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        for name in {name for name in request.headers if name.lower() not in names}:
-            del request.headers[name]
+async def _impatient(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send the body all the same where a host that was asked does not say that it may come, as not every host does."""
+    # aiohttp would wait for ever; it shows what for under no public name.
+    allowed: asyncio.Future[bool] | None = getattr(request, "_continue", None)
+    if allowed is None:
         return await handler(request)
 
-    return bare
+    def allow() -> None:
+        if not allowed.done():
+            allowed.set_result(True)
 
-
-_GET: Final = _only("accept", "accept-encoding", "host", "user-agent")
-_PUT: Final = _only("accept", "accept-encoding", "content-length", "content-type", "host", "user-agent")
+    timer = asyncio.get_running_loop().call_later(_PATIENCE, allow)
+    try:
+        return await handler(request)
+    finally:
+        timer.cancel()
 
 
 @attrs.frozen
@@ -398,48 +429,48 @@ class _Up:
         return UploadBody(self.operation, self.content, self.mime_type, lambda done: self.meter.moved(done, size))
 
     def may_go_again(self, body: UploadBody) -> bool:
-        return body.may_be_sent_again
+        return body.may_be_read_again
 
     def may_be_done(self, body: UploadBody) -> bool:
         return body.given == self.content.size
 
-    async def exchange(self, session: aiohttp.ClientSession, url: _Signed, body: UploadBody) -> tuple[int, Transfer]:
+    async def exchange(self, session: aiohttp.ClientSession, url: SignedURL, body: UploadBody) -> tuple[int, Transfer]:
         status = 0
         try:
             status = await self._send(session, url, body)
-        except (aiohttp.ClientError, OSError):
+        except (aiohttp.ClientError, OSError, Failed):
             if body.failure is None:
                 raise
         finally:
-            await body.ended.wait()
+            await body.settled()
         if body.failure is not None:
-            raise Stopped(body.failure) from body.failure
-        if body.given < self.content.size:
+            raise body.failure
+        if body.taken < self.content.size:
             raise TransferError(
-                f"success was told after {body.given} of {self.content.size} bytes",
+                f"success was told after {body.taken} of {self.content.size} bytes",
                 operation=self.operation,
                 expected=self.content.size,
-                actual=body.given,
+                actual=body.taken,
                 status=status,
             )
-        with _callers_own():
-            self.meter.ended(body.given)
-        return status, Transfer(body.given, body.checksum, self.mime_type)
+        with callers_own():
+            self.meter.ended(body.taken)
+        return status, Transfer(body.taken, body.checksum, self.mime_type)
 
-    async def _send(self, session: aiohttp.ClientSession, url: _Signed, body: UploadBody) -> int:
+    async def _send(self, session: aiohttp.ClientSession, url: SignedURL, body: UploadBody) -> int:
         response = await session.put(
             url.url,
             data=body,
             headers={"Accept": "*/*", "Content-Type": self.mime_type, "User-Agent": _USER_AGENT},
             allow_redirects=False,
-            middlewares=(_PUT,),
-            raise_for_status=False,
-            timeout=NO_TIMEOUT,
+            # What can be read but once is not, before the host has seen the request: a kept connection may be dead.
+            expect100=self.content.once and self.content.size > 0,
+            middlewares=(_nothing_added, _impatient),
         )
         try:
             if not 200 <= response.status < 300:
-                raise await _refused(self.operation, response, url)
-            await read_up_to(response, _REPLY_LIMIT)
+                raise await refusal(self.operation, response, url)
+            await read_up_to(response, REPLY_LIMIT)
         finally:
             response.close()  # of one that was read to its end, the connection is kept all the same
         return response.status
@@ -457,30 +488,29 @@ class _Down:
     needs_length: bool
     kind: Kind = Kind.READ
 
-    def body(self) -> RequestBody:
-        return RequestBody(b"")  # tells when the request goes out; its headers do not
+    def body(self) -> NoBody:
+        return NoBody()  # tells when the request goes out; its headers do not
 
-    def may_go_again(self, body: RequestBody) -> bool:
+    def may_go_again(self, body: NoBody) -> bool:
         return True
 
-    def may_be_done(self, body: RequestBody) -> bool:
+    def may_be_done(self, body: NoBody) -> bool:
         return False
 
-    async def exchange(self, session: aiohttp.ClientSession, url: _Signed, body: RequestBody) -> tuple[int, Transfer]:
+    async def exchange(self, session: aiohttp.ClientSession, url: SignedURL, body: NoBody) -> tuple[int, Transfer]:
         response = await session.get(
             url.url,
             data=body,
             headers={"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
             allow_redirects=False,
             auto_decompress=False,  # size and checksum are of the file as it is kept
-            middlewares=(_GET,),
-            raise_for_status=False,
+            middlewares=(_nothing_added,),
             read_bufsize=CHUNK,
-            timeout=NO_TIMEOUT,
+            skip_auto_headers=("Content-Type",),
         )
         try:
             if response.status != 200:
-                raise await _refused(self.operation, response, url)
+                raise await refusal(self.operation, response, url)
             return 200, await self._receive(response)
         finally:
             response.close()
@@ -489,21 +519,24 @@ class _Down:
         self._check_length(response)
         part = Part(self.path)
         try:
-            with _callers_own():
-                await in_thread(part.open)
+            await self._on_disk(part.open)
             while chunk := await response.content.read(CHUNK):
                 self._check_size(part.size + len(chunk))
-                with _callers_own():
-                    await in_thread(part.write, chunk)
+                await self._on_disk(part.write, chunk)
+                with callers_own():
                     self.meter.moved(part.size, response.content_length)
             self._check_sums(part, response)
-            with _callers_own():
-                self.meter.ended(part.size)
-                await in_thread(part.commit)
+            await self._on_disk(part.commit)
         except BaseException:
             part.discard()
             raise
+        with callers_own():
+            self.meter.ended(part.size)
         return Transfer(part.size, part.checksum, response.content_type)
+
+    async def _on_disk(self, function: Callable[..., None], *args: object) -> None:
+        with callers_own(), self.meter.deadline.paused():
+            await in_thread(function, *args)
 
     def _check_length(self, response: aiohttp.ClientResponse) -> None:
         length = response.content_length
@@ -518,44 +551,9 @@ class _Down:
             raise self._error(f"{size} bytes or more, {self.max_size} are allowed", self.max_size, size)
 
     def _check_sums(self, part: Part, response: aiohttp.ClientResponse) -> None:
-        told = _hex_of(response.headers.get("x-amz-checksum-sha256"))
-        for expected in (self.checksum, told):
+        for expected in (self.checksum, told_sha256(response)):
             if expected is not None and expected != part.checksum:
                 raise self._error(f"expected SHA-256 {expected}, got {part.checksum}", expected, part.checksum)
 
     def _error(self, message: str, expected: int | str, actual: int | str | None) -> TransferError:
         return TransferError(message, operation=self.operation, expected=expected, actual=actual, status=200)
-
-
-def _hex_of(checksum: str | None) -> str | None:
-    """A checksum as S3 tells it, in hex; None for one of a file in parts, which is not over its bytes."""
-    try:
-        data = base64.b64decode(checksum or "", validate=True)
-    except binascii.Error:
-        return None
-    return data.hex() if len(data) == 32 else None
-
-
-async def _refused(operation: str, response: aiohttp.ClientResponse, url: _Signed) -> Failed:
-    """Read a reply that is no success and sort it."""
-    status = response.status
-    try:
-        data = await read_up_to(response, _REPLY_LIMIT)
-    except (aiohttp.ClientError, OSError):
-        data = b""  # the status has said it already
-    retry_after = parse_retry_after(response.headers.get("Retry-After"), lambda: datetime.now(UTC))
-    message = one_line(url.mask(_text(data, response)))
-    cls = NotFoundError if status == 404 else error_class(status, message)
-    error = cls(message, operation=operation, status=status, retry_after=retry_after)
-    return Failed(error, failure_of_status(status, retry_after))
-
-
-def _text(data: bytes, response: aiohttp.ClientResponse) -> str:
-    """What S3 says in XML, or another server in plain text."""
-    if 300 <= response.status < 400:
-        return "a redirect, which a signed URL does not follow"
-    text = data.decode("utf-8", "replace").strip()
-    if text.startswith("<"):
-        found = (re.search(f"<{name}>([^<]*)</{name}>", text) for name in ("Code", "Message"))
-        text = ": ".join(html.unescape(match[1]) for match in found if match)
-    return text or response.reason or "no text"

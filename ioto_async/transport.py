@@ -9,7 +9,8 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final, TypedDict, TypeVar
 
@@ -26,17 +27,44 @@ from .auth import Auth
 from .body import RequestBody
 from .config import check_headers
 from .decoding import Decoder
-from .errors import CallError, DecodeError, InvalidArgumentError, OutcomeUnknownError, one_line
+from .errors import (
+    CallError,
+    CallTimeoutError,
+    ConnectionFailedError,
+    DecodeError,
+    InvalidArgumentError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    one_line,
+)
+from .limits import Verdict
 from .operations import Kind, Operation
 from .pool import NO_TIMEOUT, Pool
 from .retry import Failure, RetryPolicy, failure_of_status, parse_retry_after
 from .validation import must_be
 
-__all__ = ["CallOptions", "Transport", "TransportOptions", "with_retries"]
+__all__ = ["RETRIED", "CallOptions", "Retried", "Transport", "TransportOptions", "with_retries"]
 
 logger = logging.getLogger("ioto_async")
 
 T = TypeVar("T")
+
+
+class Retried:
+    """How many requests were sent again for one item of a bulk run.
+
+    Attributes:
+        times: that many.
+    """
+
+    __slots__ = ("times",)
+
+    def __init__(self) -> None:
+        self.times = 0
+
+
+RETRIED: Final[ContextVar[Retried | None]] = ContextVar("ioto_async_retried", default=None)
+"""Where the calls of the present task are counted, if anybody wants to know."""
 
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -154,12 +182,17 @@ class Transport:
             timeout, retry, headers = self.for_this_call(options)
         attempts = 0
         maybe_done = False
-        started = time.monotonic()
+        started = 0.0
         while True:
             attempts += 1
             status = None
             try:
-                status, reply = await self._attempt(operation, url, data, headers, timeout, attempts)
+                entered = self.pool.gate.enter_now()
+                if entered is None:
+                    entered = await self._turn(operation, retry)
+                # What was waited for a turn has nothing to do with the service.
+                started = started or entered
+                status, reply = await self._attempt(operation, url, data, headers, timeout, attempts, entered)
                 return decode(operation, reply)
             except Failed as failed:
                 error, failure = failed.error, failed.failure
@@ -186,6 +219,8 @@ class Transport:
             if wait is None:
                 raise _final(operation, error, failure)
             logger.info("%s: retry in %.2f s after attempt %d: %s", operation.name, wait, attempts, error.message)
+            if (retried := RETRIED.get()) is not None:
+                retried.times += 1
             await asyncio.sleep(wait)
 
     def _url(self, operation: Operation) -> URL:
@@ -213,27 +248,50 @@ class Transport:
             headers.update(check_headers(options["headers"]))
         return timeout, retry, headers
 
-    def _attempt(
+    async def _turn(self, operation: Operation, retry: RetryPolicy) -> float:
+        """Wait until the limits allow a request, and return when that was.
+
+        Raises:
+            RateLimitedError: the service has asked for a pause that is longer than the call may take.
+        """
+        gate = self.pool.gate
+        left = gate.pause_left()
+        if left > retry.elapsed and RETRIED.get() is None:  # a bulk run waits as long as it takes
+            message = "the service has asked for a pause, in its reply to another call"
+            raise RateLimitedError(message, operation=operation.name, sent=False, retry_after=left)
+        return await gate.enter()
+
+    async def _attempt(
         self,
         operation: Operation,
         url: URL,
         data: bytes,
         headers: CIMultiDict[str],
-        timeout: float | None,
+        timeout: float | None,  # noqa: ASYNC109  see attempt
         number: int,
-    ) -> Awaitable[tuple[int, bytes]]:
-        """Send the request once and return status and body of a 2xx, or raise `Failed`."""
+        entered: float,
+    ) -> tuple[int, bytes]:
+        """Send the request once, now that it has *entered*, and return status and body of a 2xx, or raise `Failed`."""
+        verdict, retry_after = Verdict.SILENT, None
         body = RequestBody(data)
-        return attempt(
-            self.pool,
-            self.options.observer,
-            operation.name,
-            number,
-            timeout,
-            body,
-            self._auth.mask,
-            lambda session, _: self._exchange(session, operation, url, body, headers),
-        )
+        try:
+            reply = await attempt(
+                self.pool,
+                self.options.observer,
+                operation.name,
+                number,
+                timeout,
+                body,
+                self._auth.mask,
+                lambda session, _: self._exchange(session, operation, url, body, headers),
+            )
+            verdict = Verdict.SERVED
+        except Failed as failed:
+            verdict, retry_after = _verdict(failed), failed.error.retry_after
+            raise
+        finally:
+            self.pool.gate.leave(verdict, entered, retry_after)
+        return reply
 
     async def _exchange(
         self,
@@ -279,6 +337,16 @@ class Transport:
         message = _message(data, response, self._auth)
         error = error_class(status, message)(message, operation=operation.name, status=status, retry_after=retry_after)
         return Failed(error, failure_of_status(status, retry_after))
+
+
+def _verdict(failed: Failed) -> Verdict:
+    error = failed.error
+    if error.status in (429, 503):
+        return Verdict.THROTTLED
+    late = isinstance(error, (CallTimeoutError, ConnectionFailedError)) and failed.failure is not Failure.DEFINITE
+    if late or error.status == 504:
+        return Verdict.OVERLOADED
+    return Verdict.SILENT if error.status is None else Verdict.SERVED
 
 
 def with_retries(retry: RetryPolicy, retries: int) -> RetryPolicy:

@@ -1,21 +1,25 @@
 """For every current operation, how the client's method is called with all that the documents name.
 
 A case gets a prepared world and returns what its calls returned or raised; between them they send every documented
-member and see every documented member of the replies.
+member and see every documented member of the replies. The methods that are made of several have a case, too.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
+from documented import example, snake
 from recorder import Recorder
 
 from ioto_async import CognitoLogin, DatabaseQuery, InBandError, IotoClient, IotoError, MetricQuery
 from ioto_async.emulator import Emulator
+from ioto_async.models import Range, Widget, WidgetAction
 
-__all__ = ["CASES", "World", "world"]
+__all__ = ["CASES", "LOOK", "World", "world"]
 
 DEVICE = "DEV0000001"
 """Claimed by the emulator's account."""
@@ -26,7 +30,15 @@ SECOND = "DEV0000003"
 EMAIL = "ada@ioto.test"
 PASSWORD = "Correct-Horse-7"
 
-WIDGET = {"id": "w1", "type": "gauge", "metric": "temp", "range": {"period": 60}, "css": [], "z": 1}
+
+def _made(cls: type[Any], **members: Any) -> Any:
+    """A record with all members that the documents name, *members* among them."""
+    documented: dict[str, Any] = example(cls.__name__)
+    return cls(**{snake(name): value for name, value in documented.items()} | members)
+
+
+RANGE: Range = _made(Range, anchor="absolute", start=datetime(2024, 1, 23, 2, 3, 57, 62000, UTC), timezone="utc")
+WIDGET: Widget = _made(Widget, range=RANGE, actions=[_made(WidgetAction, conditions=["x > 1"])])
 LOOK: dict[str, Any] = {
     "css": ["body {}"],
     "emulate": "phone",
@@ -34,14 +46,14 @@ LOOK: dict[str, Any] = {
     "framed": False,
     "layout": "grid",
     "live": False,
-    "range": {"anchor": "relative", "period": 3600},
+    "range": RANGE,
     "refresh": 30,
     "toolbar": True,
     "type": "page",
     "widgets": [WIDGET],
     "widget_css": [".x {}"],
 }
-"""All optional members of a dashboard."""
+"""All optional members of a dashboard, with all of the records inside it."""
 ACTION = {
     "name": "Everything",
     "type": "http",
@@ -611,11 +623,14 @@ async def _(w: World) -> list[Any]:
 @case("user/login")
 async def _(w: World) -> list[Any]:
     cloud = w.emulator.cloud
+    await name_user(w)
+    # The app is the owner's, and to others it does not show everything.
+    owner = await w.login.user.login()
     await w.client.user.create(EMAIL, "admin", send_invite=True)
     cloud.sign_up(EMAIL, PASSWORD)
     provider = CognitoLogin(w.emulator.cognito, cloud.client_id, EMAIL, PASSWORD)
     async with IotoClient(w.cloud.url, login=provider, origin=cloud.origin, environ={}) as invited:
-        return [await invited.user.login(invite=cloud.invitations()[EMAIL], register=True, social=False)]
+        return [owner, await invited.user.login(invite=cloud.invitations()[EMAIL], register=True, social=False)]
 
 
 @case("user/remove")
@@ -725,3 +740,92 @@ async def _(w: World) -> list[Any]:
     except IotoError as error:
         return [error]
     raise AssertionError("nothing was raised")
+
+
+# Methods that are made of several ---------------------------------------------------------------------------------
+
+
+async def uploaded(w: World, upload: Callable[..., Any], **named: Any) -> list[Any]:
+    w.cloud.exchanges.clear()
+    return [await upload("log.txt", b"content", **named)]
+
+
+async def downloaded(w: World, methods: Any, **named: Any) -> list[Any]:
+    """Write a file, fetch it, and return what came back."""
+    await methods.upload("log.txt", b"content", **named)
+    w.cloud.exchanges.clear()
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "copy"
+        await methods.download("log.txt", path, **named)
+        return [path.read_bytes()]
+
+
+@case("file.upload")
+async def _(w: World) -> list[Any]:
+    return await uploaded(w, w.client.file.upload)
+
+
+@case("file.download")
+async def _(w: World) -> list[Any]:
+    return await downloaded(w, w.client.file)
+
+
+@case("device.upload")
+async def _(w: World) -> list[Any]:
+    return await uploaded(w, w.device.device.upload, id=DEVICE)
+
+
+@case("device.download")
+async def _(w: World) -> list[Any]:
+    return await downloaded(w, w.device.device, id=DEVICE)
+
+
+@case("manager.upload")
+async def _(w: World) -> list[Any]:
+    return await uploaded(w, w.client.manager.upload, id=await manager_id(w))
+
+
+@case("manager.download")
+async def _(w: World) -> list[Any]:
+    return await downloaded(w, w.client.manager, id=await manager_id(w))
+
+
+@case("provision.fetch_update")
+async def _(w: World) -> list[Any]:
+    w.emulator.cloud.add_update("2.0.0", b"firmware")
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "image"
+        await w.device.provision.fetch_update(DEVICE, w.emulator.product_token, "1.0.0", path)
+        return [path.read_bytes()]
+
+
+async def add_setting(w: World) -> None:
+    """Store an item with all members; a role is what the store's own methods do not set."""
+    item = {"key": "colour", "value": "red", "type": "string", "role": "user", "expires": 4_000_000_000_000}
+    await w.client.generic.update("Store", item, device_id=DEVICE, exists="any")
+    w.cloud.exchanges.clear()
+
+
+@case("store.find")
+async def _(w: World) -> list[Any]:
+    await add_setting(w)
+    return list((await w.client.store.find(DEVICE)).items)
+
+
+@case("store.get")
+async def _(w: World) -> list[Any]:
+    await add_setting(w)
+    return [await w.client.store.get(DEVICE, "colour")]
+
+
+@case("store.remove")
+async def _(w: World) -> list[Any]:
+    await add_setting(w)
+    await w.client.store.remove(DEVICE, "colour")
+    return []
+
+
+@case("store.set")
+async def _(w: World) -> list[Any]:
+    await add_setting(w)
+    return [await w.client.store.set(DEVICE, "colour", "blue", expires=datetime(2100, 1, 1, tzinfo=UTC))]

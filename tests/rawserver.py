@@ -209,7 +209,7 @@ class RawServer:
             if self.steps and self.steps[0].unread:
                 self.steps.popleft()
                 return
-            request = await _read(number, reader)
+            request = await _read(number, reader, writer)
             self.requests.append(request)
             if self.handler is not None:
                 step = self.handler(request)
@@ -231,11 +231,13 @@ class RawServer:
                 return
 
 
-async def _read(number: int, reader: asyncio.StreamReader) -> Request:
+async def _read(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip("\r\n").split("\r\n")
     method, target, _ = first.split(" ")
     headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    if ("Expect", "100-continue") in headers:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
     return Request(number, method, target, headers, await reader.readexactly(length))
 

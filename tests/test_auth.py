@@ -1,11 +1,15 @@
 """Credentials: which header goes where, who asks the provider, and that no token is ever shown."""
 
 import asyncio
+import gc
+import itertools
 import json
 import logging
 import pickle
 import traceback
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -35,9 +39,9 @@ SOON = 0.05
 
 
 class Provider:
-    """Gives token-1, token-2, …; waits for *gate* first; fails with *failures* before it does."""
+    """Gives token-1, token-2, …; waits for *gate* first; fails with the *failures* that are some at their turns."""
 
-    def __init__(self, *failures: BaseException, gate: asyncio.Event | None = None) -> None:
+    def __init__(self, *failures: BaseException | None, gate: asyncio.Event | None = None) -> None:
         self.calls = 0
         self.entered = asyncio.Event()
         self._failures = list(failures)
@@ -48,8 +52,9 @@ class Provider:
         self.entered.set()
         if self._gate is not None:
             await self._gate.wait()
-        if self._failures:
-            raise self._failures.pop(0)
+        trouble = self._failures.pop(0) if self._failures else None
+        if trouble is not None:
+            raise trouble
         return f"token-{self.calls}"
 
 
@@ -64,6 +69,15 @@ def accepting(*tokens: str) -> Callable[[Request], Step]:
 
 def login(provider: Any, **options: Any) -> dict[str, Any]:
     return {"login": provider, "origin": ORIGIN, **options}
+
+
+@asynccontextmanager
+async def aged(*steps: Step, **options: Any) -> AsyncIterator[tuple[RawServer, IotoClient]]:
+    """As `served`; between two looks at the clock a minute passes, so that no token is young when it is refused."""
+    async with served(*steps, **options) as (server, client):
+        assert isinstance(client._auth, LoginAuth)
+        client._auth._clock = partial(next, itertools.count(0.0, 60.0))
+        yield server, client
 
 
 async def failure(call: Any) -> CallError:
@@ -228,7 +242,7 @@ async def test_many_callers_at_the_start_ask_the_provider_once() -> None:
 
 async def test_many_callers_that_are_refused_ask_the_provider_once() -> None:
     provider = Provider()
-    async with served(handler=accepting("token-2"), **login(provider)) as (server, client):
+    async with aged(handler=accepting("token-2"), **login(provider)) as (server, client):
         await asyncio.gather(*[client.device.get("D1") for _ in range(30)])
     assert provider.calls == 2
     assert [request.header("Authorization") for request in server.requests].count("token-2") == 30
@@ -243,7 +257,7 @@ async def test_a_late_refusal_of_an_old_token_does_not_ask_again() -> None:
             return reply(403, "expired", hold=late)
         return accepting("token-2")(request)
 
-    async with served(handler=handler, **login(provider)) as (server, client):
+    async with aged(handler=handler, **login(provider)) as (server, client):
         waiting = asyncio.create_task(client.device.get("late"))
         await server.received(1)
         await client.device.get("D1")
@@ -255,7 +269,7 @@ async def test_a_late_refusal_of_an_old_token_does_not_ask_again() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_login_token_is_renewed_and_the_request_sent_again(status: int) -> None:
     provider = Provider()
-    async with served(reply(status, "expired"), reply(200, DEVICE), **login(provider)) as (server, client):
+    async with aged(reply(status, "expired"), reply(200, DEVICE), **login(provider)) as (server, client):
         assert (await client.device.get("D1")).id == "D1"
     first, second = server.requests
     assert [request.header("Authorization") for request in (first, second)] == ["token-1", "token-2"]
@@ -265,14 +279,14 @@ async def test_a_refused_login_token_is_renewed_and_the_request_sent_again(statu
 async def test_a_refused_request_is_sent_again_even_if_it_may_be_done_only_once() -> None:
     provider = Provider()
     answers = (reply(403, "expired"), reply(200, {"_type": "Note"}))
-    async with served(*answers, **login(provider)) as (server, client):
+    async with aged(*answers, **login(provider)) as (server, client):
         await client.generic.create("Note", {"text": "x"})
     assert [request.json for request in server.requests] == [{"_type": "Note", "text": "x"}] * 2
 
 
 async def test_a_request_that_is_refused_twice_is_given_up() -> None:
     provider = Provider()
-    async with served(*[reply(403, "role too low")] * 5, **login(provider)) as (server, client):
+    async with aged(*[reply(403, "role too low")] * 5, **login(provider)) as (server, client):
         error = await failure(client.device.get("D1"))
     assert (type(error), error.status, error.attempts) == (AuthenticationError, 403, 1)
     assert (len(server.requests), provider.calls) == (2, 2)
@@ -281,7 +295,7 @@ async def test_a_request_that_is_refused_twice_is_given_up() -> None:
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_the_connection_of_a_refused_request_is_used_again(chunked: bool) -> None:
     answers = (reply(403, "expired" * 1000, chunked=chunked), reply(200, DEVICE))
-    async with served(*answers, **login(Provider()), limit=1) as (server, client):
+    async with aged(*answers, **login(Provider()), limit=1) as (server, client):
         await client.device.get("D1")
     assert (server.connections, len(server.requests)) == (1, 2)
 
@@ -296,7 +310,7 @@ async def test_a_token_that_cannot_be_renewed_is_not_sent_twice(status: int, opt
 
 async def test_a_renewed_token_is_used_by_the_calls_that_follow() -> None:
     provider = Provider()
-    async with served(handler=accepting("token-2"), **login(provider)) as (server, client):
+    async with aged(handler=accepting("token-2"), **login(provider)) as (server, client):
         await client.device.get("D1")
         await client.device.get("D1")
     assert [request.header("Authorization") for request in server.requests] == ["token-1", "token-2", "token-2"]
@@ -347,6 +361,42 @@ async def test_a_closed_client_leaves_no_question_to_the_provider_behind() -> No
         for task in left:
             task.cancel()
     assert left == []
+
+
+@pytest.mark.parametrize("way", ["the owner", "the clone"])
+async def test_closing_ends_the_question_of_a_clone_with_a_login_of_its_own(way: str) -> None:
+    provider = Provider(gate=asyncio.Event())
+    async with served() as (_, client):
+        clone = client.with_options(**login(provider))
+        call = asyncio.create_task(clone.device.get("D1"))
+        await provider.entered.wait()
+        call.cancel()
+        await asyncio.wait([call])
+        assert [task for task in await leftover_tasks() if "_fetch" in repr(task)]
+        await (client if way == "the owner" else clone).aclose()
+        left = [task for task in await leftover_tasks() if "_fetch" in repr(task)]
+        for task in left:
+            task.cancel()
+    assert left == []
+
+
+async def test_closing_a_clone_leaves_the_login_that_it_shares_alone() -> None:
+    gate = asyncio.Event()
+    provider = Provider(gate=gate)
+    async with served(handler=accepting("token-1"), **login(provider)) as (_, client):
+        call = asyncio.create_task(client.device.get("D1"))
+        await provider.entered.wait()
+        await client.with_options(retries=0).aclose()
+        gate.set()
+        assert (await call).id == "D1"
+
+
+async def test_the_logins_of_clones_that_nobody_has_any_more_are_forgotten() -> None:
+    async with served() as (_, client):
+        for _ in range(50):
+            client.with_options(**login(Provider()))
+        gc.collect()
+        assert len(client._logins) == 0
 
 
 async def test_a_failure_of_the_provider_says_so() -> None:
@@ -410,20 +460,71 @@ async def test_a_provider_that_is_not_async_is_a_failure_of_the_provider() -> No
         assert type(await failure(client.device.get("D1"))) is TokenProviderError
 
 
-async def test_an_error_after_a_refusal_knows_that_the_request_was_sent() -> None:
-    calls = 0
-
-    async def provider() -> str:
-        nonlocal calls
-        calls += 1
-        if calls > 1:
-            raise OSError("down")
-        return "token-1"
-
-    async with served(reply(403, "expired"), **login(provider)) as (server, client):
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refusal_stands_if_the_token_cannot_be_renewed(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    provider = Provider(None, OSError(f"down {SECRET}"))
+    async with aged(reply(status, "role too low"), **login(provider)) as (server, client):
         error = await failure(client.device.get("D1"))
-    assert len(server.requests) == 1
-    assert (type(error), error.sent) == (TokenProviderError, True)
+    assert (type(error), error.status, error.message, error.sent) == (AuthenticationError, status, "role too low", True)
+    assert (provider.calls, len(server.requests)) == (2, 1)
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == (
+        "WARNING",
+        "the renewal of a login token failed: the provider of login tokens: raised OSError",
+    )
+
+
+async def test_a_token_that_could_not_be_renewed_is_kept() -> None:
+    provider = Provider(None, OSError("down"))
+    async with aged(reply(403, "role too low"), reply(200, DEVICE), **login(provider)) as (server, client):
+        await failure(client.user.create("ann@example.com", "admin"))
+        assert (await client.device.get("D1")).id == "D1"
+    assert [request.header("Authorization") for request in server.requests] == ["token-1", "token-1"]
+
+
+async def test_a_refusal_of_a_young_token_stands() -> None:
+    provider = Provider()
+    async with served(*[reply(403, "role too low")] * 3, **login(provider)) as (server, client):
+        for _ in range(3):
+            assert type(await failure(client.device.get("D1"))) is AuthenticationError
+    assert (provider.calls, len(server.requests)) == (1, 3)
+
+
+@pytest.mark.parametrize(("age", "asked"), [(9.9, 1), (10.0, 2)])
+@pytest.mark.parametrize("works", [True, False])
+async def test_the_provider_is_asked_again_ten_seconds_after_its_last_answer(
+    age: float, asked: int, works: bool
+) -> None:
+    now = 0.0
+    provider = Provider(None, None if works else OSError("down"))
+    async with served(*[reply(403, "role too low")] * 9, **login(provider)) as (_, client):
+        assert isinstance(client._auth, LoginAuth)
+        client._auth._clock = lambda: now
+        await failure(client.device.get("D1"))
+        now = age
+        await failure(client.device.get("D1"))
+        await failure(client.device.get("D1"))
+    assert provider.calls == asked
+
+
+async def test_many_callers_whose_refusal_stands_have_asked_the_provider_once() -> None:
+    now = 0.0
+    gate = asyncio.Event()
+    gate.set()
+    provider = Provider(None, OSError("down"), gate=gate)
+    async with served(handler=accepting("nothing"), **login(provider)) as (server, client):
+        assert isinstance(client._auth, LoginAuth)
+        client._auth._clock = lambda: now
+        await client._auth.current()
+        now = 60.0
+        gate.clear()
+        calls = [asyncio.create_task(failure(client.device.get("D1"))) for _ in range(30)]
+        await server.received(30)
+        await leftover_tasks()
+        gate.set()
+        errors = await asyncio.gather(*calls)
+    assert {type(error) for error in errors} == {AuthenticationError}
+    assert (provider.calls, len(server.requests)) == (2, 30)
 
 
 async def test_a_refused_request_that_waits_for_a_new_token_in_vain_was_not_done() -> None:
@@ -437,7 +538,7 @@ async def test_a_refused_request_that_waits_for_a_new_token_in_vain_was_not_done
             await gate.wait()
         return "token-1"
 
-    async with served(reply(403, "expired"), **login(provider)) as (server, client):
+    async with aged(reply(403, "expired"), **login(provider)) as (server, client):
         error = await failure(client.generic.create("Note", timeout=4 * SOON, retries=0))
         assert len(server.requests) == 1
         gate.set()
@@ -462,9 +563,9 @@ async def test_the_outcome_of_an_earlier_attempt_is_not_forgotten_when_the_provi
             raise OSError("down")
         return "token-1"
 
-    async with served(drop(), reply(403, "expired"), **login(provider)) as (_, client):
+    async with aged(drop(), reply(403, "expired"), **login(provider)) as (_, client):
         error = await failure(client.device.claim("D1"))
-    assert (type(error), error.attempts, error.outcome_unknown) == (TokenProviderError, 2, True)
+    assert (type(error), error.attempts, error.outcome_unknown) == (AuthenticationError, 2, True)
 
 
 # Refused credentials ----------------------------------------------------------------------------------------------
@@ -600,7 +701,7 @@ async def test_an_old_token_that_the_service_repeats_late_is_not_shown() -> None
             return reply(500, f"no luck with {request.header('Authorization')}", hold=late)
         return accepting("token-2")(request)
 
-    async with served(handler=handler, **login(provider)) as (server, client):
+    async with aged(handler=handler, **login(provider)) as (server, client):
         waiting = asyncio.create_task(failure(client.device.get("late", retries=0)))
         await server.received(1)
         await client.device.get("D1")
@@ -610,7 +711,7 @@ async def test_an_old_token_that_the_service_repeats_late_is_not_shown() -> None
 
 
 async def test_a_provided_token_that_the_service_repeats_is_not_shown() -> None:
-    async with served(*[reply(403, "token-1 token-2")] * 2, **login(Provider())) as (_, client):
+    async with aged(*[reply(403, "token-1 token-2")] * 2, **login(Provider())) as (_, client):
         error = await failure(client.device.get("D1"))
     assert "token-" not in str(error)
 

@@ -72,6 +72,26 @@ async def test_register_is_called_without_the_prefix(cloud: Cloud, client: IotoC
     assert cloud.only.url == f"{BUILDER}/device/register"
 
 
+async def test_register_goes_with_the_product_token_of_its_body() -> None:
+    async with RawServer.of(reply(200, {"registered": True})) as server:
+        client = IotoClient(API, token=TOKEN, builder=f"{server.url}/api", builder_token="BT", environ={})
+        async with client:
+            assert await client.builder.call("device/register", {"id": "D", "product": "P"}) == {"registered": True}
+    (request,) = server.requests
+    assert (request.path, request.header("Authorization")) == ("/api/device/register", "bearer P")
+
+
+@pytest.mark.parametrize(
+    ("product", "text"), [(None, "device/register: product is required"), ("a b", "device/register: product: ")]
+)
+async def test_register_without_a_product_token_is_refused(
+    cloud: Cloud, client: IotoClient, product: str | None, text: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=text):
+        await client.builder.call("device/register", {"id": "D", "product": product})
+    assert cloud.sent == []
+
+
 async def test_records_and_dates_may_stand_in_a_body(cloud: Cloud, client: IotoClient) -> None:
     await client.call("dashboard/create", {"name": "N", "range": Range(period=60)})
     assert cloud.only.body == {"name": "N", "range": {"period": 60}}
@@ -243,5 +263,6 @@ async def test_the_builder_s_legacy_name_warns(
     cloud: Cloud, client: IotoClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(base, "_warned", set())
-    with pytest.warns(DeprecationWarning, match="device/claim of the device cloud"):
+    text = "device/claim of the Builder is a legacy operation: use device/claim of the device cloud"
+    with pytest.warns(DeprecationWarning, match=text):
         await client.builder.call("device/claim", {"id": "D", "cloudToken": "T", "accountId": "A"})

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import itertools
 import threading
 import warnings
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -35,6 +37,7 @@ from ioto_async import (
     NotFoundError,
     RetryPolicy,
 )
+from ioto_async.auth import LoginAuth
 from ioto_async.config import BUILDER_URL, parse_endpoint
 from ioto_async.emulator import Emulator
 
@@ -247,6 +250,8 @@ def test_a_login_provider_works_in_two_runs_in_a_row() -> None:
 
     with in_thread(reply(200, DEVICE), reply(403), reply(200, DEVICE)) as server:
         client = client_of(server, login=provider, origin="app.example")
+        assert isinstance(client._auth, LoginAuth)
+        client._auth._clock = partial(next, itertools.count(0.0, 60.0))  # no token is young when it is refused
 
         async def main() -> str | None:
             async with client:

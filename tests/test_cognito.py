@@ -1,6 +1,7 @@
 """Signing in by Cognito, and the renewal of tokens before they expire."""
 
 import asyncio
+import itertools
 import json
 import logging
 import ssl
@@ -9,6 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -210,6 +212,16 @@ async def test_no_error_shows_a_secret(answer: Step, waits: list[float], caplog:
     assert REFRESH not in shown
 
 
+async def test_no_error_shows_a_refresh_token_that_was_replaced() -> None:
+    late = refused("InvalidParameterException", f"no {REFRESH} nor {REFRESH}-2 nor {REFRESH}-3")
+    answers = (granted(), granted(refresh=f"{REFRESH}-2"), granted(refresh=f"{REFRESH}-3"), late)
+    async with cognito(*answers) as (_, login):
+        for _ in range(3):
+            await login()
+        error = await failure(login())
+    assert error.message == "Cognito: InvalidParameterException: no *** nor *** nor ***"
+
+
 def test_no_repr_shows_a_secret() -> None:
     shown = repr(CognitoLogin("https://cognito.example", CLIENT_ID, USER, PASSWORD)) + repr(AccessToken("access-1", 5))
     assert PASSWORD not in shown
@@ -252,6 +264,8 @@ async def test_a_client_signs_in_when_it_needs_a_token_and_again_when_that_is_re
         RawServer(handler=answer) as server,
         client_of(server, login=login, origin="app.example") as client,
     ):
+        assert isinstance(client._auth, LoginAuth)
+        client._auth._clock = partial(next, itertools.count(0.0, 60.0))  # no token is young when it is refused
         assert (await client.device.get("D1")).id == "D1"
         await client.device.get("D1")
     assert len(idp.requests) == 2
@@ -353,7 +367,8 @@ class Calls:
         self._session = session
 
     async def __call__(self, at: float | None = None) -> str:
-        """The token that goes with a request *at* so many seconds."""
+        """The token that goes with a request *at* so many seconds, before a renewal that it began has had its turn."""
+        await leftover_tasks()
         if at is not None:
             self.clock.now = 1000.0 + at
         async with self._session.post(self._url, middlewares=(self.auth.pinned(self._url),)) as response:
@@ -389,9 +404,55 @@ async def test_a_token_is_renewed_shortly_before_it_expires(lifetime: float, mar
     async with calls(numbered(lifetime)) as call:
         assert await call(0) == "token-1"
         assert await call(lifetime - margin * 1.01) == "token-1"
-        assert await call(lifetime - margin * 0.99) == "token-2"
+        assert await call() == "token-1"
+        due = lifetime - margin * 0.99
+        assert await call(due) == "token-1"  # it is still good
         assert await call() == "token-2"
-        assert await call(2 * (lifetime - margin * 0.99)) == "token-3"
+        assert await call(2 * due) == "token-2"
+        assert await call() == "token-3"
+
+
+async def test_a_slow_renewal_does_not_hold_up_calls_before_the_old_token_expires() -> None:
+    gate = asyncio.Event()
+    count = 0
+
+    async def provider() -> AccessToken:
+        nonlocal count
+        count += 1
+        if count > 1:
+            await gate.wait()
+        return AccessToken(f"token-{count}", 100)
+
+    async with calls(provider) as call:
+        assert await call(0) == "token-1"
+        assert [await call(at) for at in (91, 95, 99.9)] == ["token-1"] * 3
+        assert count == 2
+        waiting = [asyncio.create_task(call(100)) for _ in range(3)]
+        await leftover_tasks()
+        assert not any(task.done() for task in waiting)
+        gate.set()
+        assert await asyncio.gather(*waiting) == ["token-2"] * 3
+    assert count == 2
+
+
+async def test_a_renewal_in_the_background_ends_with_its_client() -> None:
+    never = asyncio.Event()
+    count = 0
+
+    async def provider() -> AccessToken:
+        nonlocal count
+        count += 1
+        if count > 1:
+            await never.wait()
+        return AccessToken("token", 100)
+
+    async with calls(provider) as call:
+        await call(0)
+        await call(95)
+        assert [task for task in await leftover_tasks() if "_fetch" in repr(task)]
+        await call.auth.close()
+        assert not [task for task in await leftover_tasks() if "_fetch" in repr(task)]
+        assert await call(99) == "token"
 
 
 async def test_a_lifetime_counts_from_the_question() -> None:
@@ -405,7 +466,8 @@ async def test_a_lifetime_counts_from_the_question() -> None:
 
         call.auth._provider = slow
         assert await call(0) == "token-1"
-        assert await call(91) == "token-2"
+        assert await call(91) == "token-1"
+        assert await call() == "token-2"
 
 
 async def test_a_token_of_unknown_lifetime_is_kept_until_it_is_refused() -> None:
@@ -422,14 +484,19 @@ async def test_a_token_without_a_lifetime_after_one_with_is_kept() -> None:
         return AccessToken(f"token-{lifetime}", lifetime)
 
     async with calls(provider) as call:
-        assert [await call(0), await call(99), await call(1e9)] == ["token-100.0", "token-None", "token-None"]
+        assert [await call(0), await call(99), await call(), await call(1e9)] == [
+            "token-100.0",
+            "token-100.0",
+            "token-None",
+            "token-None",
+        ]
 
 
 async def test_many_callers_renew_a_token_once() -> None:
     async with calls(numbered(100)) as call:
         assert await call(0) == "token-1"
-        call.clock.now += 95
-        assert await asyncio.gather(*[call() for _ in range(20)]) == ["token-2"] * 20
+        assert await asyncio.gather(*[call(95) for _ in range(20)]) == ["token-1"] * 20
+        assert await asyncio.gather(*[call(100) for _ in range(20)]) == ["token-2"] * 20
 
 
 async def test_a_renewal_that_fails_before_the_end_leaves_the_old_token_in_use(
@@ -438,10 +505,10 @@ async def test_a_renewal_that_fails_before_the_end_leaves_the_old_token_in_use(
     async with calls(numbered(100, None, OSError(f"down {PASSWORD}"))) as call:
         assert await call(0) == "token-1"
         with caplog.at_level(logging.WARNING):
-            assert [await call(95), await call(99)] == ["token-1", "token-1"]
+            assert [await call(95), await call(97), await call(99)] == ["token-1"] * 3
         assert await call(101) == "token-3"
     messages = [record.getMessage() for record in caplog.records]
-    assert messages == ["an early renewal failed: the provider of login tokens: raised OSError"]
+    assert messages == ["the renewal of a login token failed: the provider of login tokens: raised OSError"]
 
 
 async def test_a_renewal_that_fails_after_the_end_is_an_error() -> None:
@@ -497,6 +564,8 @@ async def test_a_token_that_the_embedded_cloud_takes_no_longer_is_replaced() -> 
     async with Emulator() as emulator:
         emulator.cloud.login_lifetime = 600
         async with IotoClient.from_env(signing_in(emulator), observer=seen.append) as client:
+            assert isinstance(client._auth, LoginAuth)
+            client._auth._clock = partial(next, itertools.count(0.0, 60.0))  # no token is young when it is refused
             await client.device.find()
             # The client's clock knows nothing of the hour that has passed there.
             emulator.cloud.clock = lambda: time.time() + 3600

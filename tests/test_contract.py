@@ -1,22 +1,24 @@
-"""The client and the embedded cloud against the documented operations (``data/operations.json``), and nothing else."""
+"""The client and the embedded cloud against the documented operations and records (``data/``), and nothing else."""
 
 import asyncio
-import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from functools import cache
-from itertools import product
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
 import pytest
-from cases import CASES, World, world
-from documented import CURRENT, ROWS, Row, snake
+from cases import CASES, LOOK, World, world
+from documented import CURRENT, ROWS, Member, Row, of_type, snake
 from recorder import Exchange
 
-from ioto_async import IotoClient
+from ioto_async import BuilderClient, IotoClient
+from ioto_async.controllers.base import Controller
 from ioto_async.emulator import Emulator
+from ioto_async.emulator.app import _ROUTES
+from ioto_async.paging import Paged
 
 # What differs from the documents, and why ---------------------------------------------------------------------------
 
@@ -48,7 +50,7 @@ NEVER_YET = {
 
 MANAGED = {"display", "versionCurrent"}
 """Set by manager/updateDisplay and manager/update; ``display`` is in older tables."""
-SHOWN = {
+SHOWN: dict[str, set[str]] = {
     "action/find": {"message"},  # in older tables (reference, section 7)
     "action/get": {"message"},
     "device/provision": {"cloudType", "cloudName", "cloudRegion"},  # read by the agent (wire examples, 1.2)
@@ -57,16 +59,32 @@ SHOWN = {
     "manager/update": MANAGED,
     "manager/updateDisplay": MANAGED,
     "provision/getCerts": {"cloudType", "cloudName", "cloudRegion"},
+    "user/login": {"manager.display"},
     "user/update": {"preferences"},  # accepted, but in no table of a reply
 }
 """Members of replies that the tables do not list."""
 
-CONVENIENCE = {
-    "store.find", "store.get", "store.remove", "store.set",
-    "file.upload", "file.download", "device.upload", "device.download", "manager.upload", "manager.download",
-    "provision.fetch_update",
-}  # fmt: skip
-"""Methods that are made of documented calls."""
+COMPOSED = {
+    "device.download": {"device/getSignedUrl"},
+    "device.upload": {"device/getSignedUrl"},
+    "file.download": {"file/getSignedUrl"},
+    "file.upload": {"file/getSignedUrl"},
+    "manager.download": {"manager/getSignedUrl"},
+    "manager.upload": {"manager/getSignedUrl"},
+    "provision.fetch_update": {"provision/update", "provision/updateReport"},
+    "store.find": {"generic/find"},
+    "store.get": {"generic/get"},
+    "store.remove": {"generic/remove"},
+    "store.set": {"generic/update"},
+}
+"""Methods that are made of documented operations, and of which."""
+
+OWN = {"aclose", "bulk", "call"}
+OWN_BY_CLIENT = {
+    "IotoClient": OWN | {"account_id", "builder", "from_env", "with_options"},
+    "BuilderClient": OWN,
+}
+"""What the clients have beside a namespace for each controller; ``bulk`` calls what it is given, many times."""
 
 current = pytest.mark.parametrize("key", sorted(CURRENT))
 
@@ -127,7 +145,7 @@ def _without(body: dict[str, Any], name: str) -> dict[str, Any]:
 def test_every_current_operation_has_a_case() -> None:
     assert len(ROWS) == 74
     assert len(CURRENT) == 65
-    assert CASES.keys() == CURRENT.keys()
+    assert CASES.keys() == CURRENT.keys() | COMPOSED.keys()
 
 
 # Requests -----------------------------------------------------------------------------------------------------------
@@ -190,6 +208,29 @@ def test_a_required_member_that_is_left_out_is_named_in_the_refusal(key: str) ->
         assert name in text
 
 
+def _gaps(values: list[Any], members: Iterable[Member], value_of: Callable[[Any, str], object]) -> Iterator[str]:
+    """The *members* that none of *values* has; those of a record inside them by their path, ``range.start``."""
+    for member in members:
+        found = [value for each in values if (value := value_of(each, member.name)) is not None]
+        if member.type.endswith("[]"):
+            found = [item for each in found if isinstance(each, list) for item in each]
+        if not found:
+            yield member.name
+        yield from (f"{member.name}.{path}" for path in _gaps(found, of_type(member.type), value_of) if found)
+
+
+def _on_wire(record: Any, name: str) -> object:
+    return record.get(name) if isinstance(record, dict) else None
+
+
+@pytest.mark.parametrize("key", ["dashboard/create", "dashboard/update"])
+def test_every_documented_member_of_the_records_inside_a_body_is_sent(key: str) -> None:
+    members = [Member("range", "Range"), Member("widgets", "Widget[]")]
+    sent = [exchange.body for exchange in run(key).exchanges]
+    assert [*_gaps(sent, members, _on_wire)] == []
+    assert {*_beyond(sent[:1], CURRENT[key].body)} == {"accountId"}
+
+
 # Replies ------------------------------------------------------------------------------------------------------------
 
 
@@ -202,104 +243,188 @@ def _records(value: Any) -> Iterator[dict[str, Any]]:
         yield from _records(value["data"]) if "data" in value else [value]
 
 
+def _beyond(values: list[Any], members: Iterable[Member]) -> Iterator[str]:
+    """What *values* have that is none of *members*; in a record inside them by its path."""
+    known = {member.name: member.type for member in members}
+    for value in values:
+        yield from value.keys() - known.keys()
+        for name in value.keys() & known.keys():
+            inside = value[name] if known[name].endswith("[]") else [value[name]]
+            if of_type(known[name]):
+                yield from (f"{name}.{path}" for path in _beyond(inside, of_type(known[name])))
+
+
 @current
 def test_every_documented_member_of_the_reply_is_on_the_wire(key: str) -> None:
-    documented = {member.name for member in CURRENT[key].reply}
     records = [record for exchange in run(key).exchanges for record in _records(exchange.reply)]
-    seen = {name for record in records for name, value in record.items() if value is not None}
-    assert documented - seen == NEVER_YET.get(key, set())
+    assert {*_gaps(records, CURRENT[key].reply, _on_wire)} == NEVER_YET.get(key, set())
+
+
+def _decoded(key: str) -> Callable[[Any, str], object]:
+    return lambda result, name: getattr(result, SPELLED.get((key, name), snake(name)), None)
 
 
 @current
 def test_every_documented_member_of_the_reply_is_in_the_decoded_records(key: str) -> None:
-    missing = {
-        member.name
-        for member in CURRENT[key].reply
-        if all(
-            getattr(result, SPELLED.get((key, member.name), snake(member.name)), None) is None
-            for result in run(key).results
-        )
-    }
-    assert missing == NEVER_YET.get(key, set())
+    assert {*_gaps(run(key).results, CURRENT[key].reply, _decoded(key))} == NEVER_YET.get(key, set())
 
 
-CLOSED = sorted(
-    key for key, row in CURRENT.items() if row.reply and row.name.partition("/")[0] not in ("generic", "metric")
-)
+TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+    "date": (datetime,),
+}
+"""What the documented types are in Python; records have classes of their own."""
+
+TIMES = {"timestamp": (datetime,)}
+"""Of a point documented as a number, seconds or milliseconds, which the client tells apart."""
+
+
+def _mistyped(values: list[Any], members: Iterable[Member], value_of: Callable[[Any, str], object]) -> Iterator[str]:
+    """The *members* that are not of their documented type in one of *values*, at whatever depth."""
+    for member in members:
+        found: list[Any] = [value for each in values if (value := value_of(each, member.name)) is not None]
+        if inner := of_type(member.type):
+            records = [item for each in found for item in each] if member.type.endswith("[]") else found
+            yield from [member.name] * any(not attrs.has(type(record)) for record in records)
+            yield from (f"{member.name}.{path}" for path in _mistyped(records, inner, value_of))
+        elif not all(type(value) in TIMES.get(member.name, TYPES[member.type]) for value in found):
+            yield member.name
+
+
+@current
+def test_every_member_of_the_decoded_records_has_its_documented_type(key: str) -> None:
+    assert [*_mistyped(run(key).results, CURRENT[key].reply, _decoded(key))] == []
+
+
+@pytest.mark.parametrize("key", ["dashboard/create", "dashboard/find", "dashboard/get", "dashboard/update"])
+def test_the_records_inside_a_dashboard_come_back_as_they_were_sent(key: str) -> None:
+    board = run(key).results[0]
+    assert board.range == LOOK["range"]
+    assert board.widgets == LOOK["widgets"]
+
+
+CLOSED = sorted(key for key, row in CURRENT.items() if row.reply and not row.reply_open)
 """Operations whose reply has the documented members only: its table is neither empty nor open."""
 
 
 @pytest.mark.parametrize("key", CLOSED)
 def test_the_wire_has_no_member_of_a_record_that_is_not_documented(key: str) -> None:
-    documented = {member.name for member in CURRENT[key].reply}
     records = [record for exchange in run(key).exchanges for record in _records(exchange.reply)]
-    assert {name for record in records for name in record} - documented == SHOWN.get(key, set())
-
-
-ITEM = {
-    "accumulate", "cloudId", "dimensions", "field", "limit", "metric", "model", "namespace", "period", "start",
-    "statistic",
-}  # fmt: skip
-"""The members of a metric request (reference, section 9)."""
+    assert {*_beyond(records, CURRENT[key].reply)} == SHOWN.get(key, set())
 
 
 @pytest.mark.parametrize("key", ["metric/fetch", "builder:metric/fetch"])
 def test_every_documented_member_of_a_metric_request_is_sent(key: str) -> None:
     items = [item for exchange in run(key).exchanges for item in exchange.body["items"]]
+    documented = {member.name for member in of_type("MetricItem")}
     sent = {name for item in items for name in item}
-    assert ITEM <= sent <= ITEM | {"id"}  # the service's library echoes an id
+    assert documented <= sent <= documented | {"id"}  # the service's library echoes an id
 
 
 @pytest.mark.parametrize("key", ["metric/fetch", "builder:metric/fetch"])
-def test_the_points_of_a_metric_have_their_documented_members(key: str) -> None:
-    points = [point for metric in run(key).results for point in metric.points or ()]
-    assert points
-    assert all(None not in (point.value, point.timestamp, point.count) for point in points)
+def test_a_point_has_the_documented_members_and_no_others(key: str) -> None:
+    metrics = [metric for exchange in run(key).exchanges for metric in _records(exchange.reply)]
+    points = [point for metric in metrics for point in metric.get("points", ())]
+    assert {*_beyond(points, of_type("Point"))} == set()
+    assert all(point.extra == {} for metric in run(key).results for point in metric.points or ())
+
+
+# Methods that are made of several -----------------------------------------------------------------------------------
+
+
+@cache
+def composed(method: str) -> tuple[set[str], list[Any]]:
+    """Run the case of a method in a world of its own, and return what it called and what it returned."""
+    return asyncio.run(_composed(method))
+
+
+async def _composed(method: str) -> tuple[set[str], list[Any]]:
+    async with world() as w:
+        results = await CASES[method](w)
+        assert w.builder.exchanges == []
+        return {exchange.path.removeprefix("/tok/") for exchange in w.cloud.exchanges}, results
+
+
+@pytest.mark.parametrize("method", COMPOSED)
+def test_a_method_that_is_made_of_several_calls_documented_operations(method: str) -> None:
+    assert composed(method)[0] == COMPOSED[method]
+
+
+HIDDEN = {"_source"}
+"""Documented as hidden: a reply does not have it."""
+
+
+@pytest.mark.parametrize("method", ["store.find", "store.get", "store.set"])
+def test_every_documented_member_of_an_item_of_the_store_is_in_the_decoded_record(method: str) -> None:
+    results, members = composed(method)[1], of_type("Store")
+    assert {*_gaps(results, members, _decoded(method))} == HIDDEN
+    # A value is documented as an object; any JSON value is meant.
+    assert {*_mistyped(results, members, _decoded(method))} <= {"value"}
+    assert all(result.extra == {"_type": "Store"} for result in results)
 
 
 # Nothing beyond -----------------------------------------------------------------------------------------------------
 
 
-def _methods(owner: object, path: str = "") -> Iterator[str]:
-    """The public methods of the namespaces of a client, and of those of its builder."""
-    for name in dir(owner):
-        value = getattr(owner, name)
-        if name.startswith("_") or not type(value).__module__.startswith("ioto_async.controllers"):
-            continue
-        functions = inspect.getmembers(type(value), inspect.isfunction)
-        yield from (f"{path}{name}.{method}" for method, _ in functions if not method.startswith("_"))
+def _public(owner: object) -> set[str]:
+    return {name for name in dir(owner) if not name.startswith("_")}
+
+
+def _namespaces(client: object) -> dict[str, Controller]:
+    found = {name: getattr(client, name) for name in _public(client)}
+    return {name: value for name, value in found.items() if isinstance(value, Controller)}
 
 
 async def test_the_client_has_the_documented_methods_and_no_others() -> None:
+    documented = {row.method for row in ROWS.values()}
     async with IotoClient("https://cloud.example", token="token", environ={}) as client:
-        methods = {*_methods(client), *_methods(client.builder, "builder.")}
-    assert methods - {row.method for row in ROWS.values()} - CONVENIENCE == set()
-    assert {row.method for row in CURRENT.values()} - methods == set()
+        for owner, prefix in ((client, ""), (client.builder, "builder.")):
+            namespaces = _namespaces(owner)
+            assert _public(owner) == OWN_BY_CLIENT[type(owner).__name__] | namespaces.keys()
+            methods = {f"{prefix}{name}.{method}" for name, value in namespaces.items() for method in _public(value)}
+            wanted = {method for method in documented if method.startswith("builder.") is bool(prefix)}
+            assert methods == wanted | (set() if prefix else COMPOSED.keys())
 
 
-UNDOCUMENTED = (
-    {"cloud", "token", "product", "notification", "ticket"},
-    {"list", "getAll", "delete", "search", "download"},
-)
-"""Controllers and actions to look for beside the documented ones, which are tried in every other controller too."""
+def test_a_builder_that_stands_alone_has_the_same_methods() -> None:
+    builder = BuilderClient(token="token", environ={})
+    client = IotoClient("https://cloud.example", token="token", environ={})
+    assert _public(builder) == _public(client.builder)
+    assert _namespaces(builder).keys() == {"device", "metric", "test"}
+
+
+def test_what_a_find_returns_walks_its_pages_and_does_nothing_else() -> None:
+    assert _public(Paged) == {"pages"}
+
+
+def _paths(row: Row) -> set[str]:
+    """Where a row is served (reference, section 2): behind ``/tok`` for tokens, and bare for logins or for anybody."""
+    base = "" if row.api == "ioto" else "/api"
+    return {f"{base}/{row.name}"} | ({f"{base}/tok/{row.name}"} if row.key != "builder:device/register" else set())
+
+
+SERVED = {path: row for row in ROWS.values() if row.http for path in _paths(row)}
+
+
+def test_the_embedded_cloud_has_the_documented_routes_and_no_others() -> None:
+    served = {path: (route.operation.name, route.operation.role) for path, route in _ROUTES.items()}
+    assert served == {path: (row.name, row.role) for path, row in SERVED.items()}
 
 
 async def test_the_embedded_cloud_answers_the_documented_operations_and_no_others() -> None:
-    controllers = {row.name.partition("/")[0] for row in ROWS.values()} | UNDOCUMENTED[0]
-    actions = {row.name.partition("/")[2] for row in ROWS.values()} | UNDOCUMENTED[1]
+    """What is not among the routes is no operation: each of them answers, and a path beside them does not."""
     async with Emulator() as emulator, aiohttp.ClientSession() as session:
 
-        async def answers(base: str, name: str, token: str) -> bool:
-            headers = {"Authorization": token}
-            url = f"{base}{'' if name == 'device/register' else '/tok'}/{name}"
-            async with session.post(url, json={"id": "nobody"}, headers=headers) as reply:
+        async def answers(path: str) -> bool:
+            tokens = {"/api/tok": emulator.cloud.builder.token, "/tok": emulator.token}
+            token = next((token for start, token in tokens.items() if path.startswith(start)), "")
+            async with session.post(emulator.api + path, json={}, headers={"Authorization": token}) as reply:
                 return await reply.text() != "Unknown action"
 
-        bases = {"": (emulator.api, emulator.token), "builder:": (emulator.builder, emulator.cloud.builder.token)}
-        answered = {
-            f"{prefix}{controller}/{action}"
-            for (prefix, (base, token)), controller, action in product(bases.items(), controllers, actions)
-            if await answers(base, f"{controller}/{action}", token)
-        }
-    assert answered - ROWS.keys() == set()
-    assert CURRENT.keys() - answered == set()
+        beside = {f"{path.rpartition('/')[0]}/{action}" for path in SERVED for action in ("", "list", "getAll")}
+        paths = SERVED.keys() | beside - {"/tok/file/list", "/file/list"} | {"/", "/tok", "/token/create"}
+        assert {path for path in paths if await answers(path)} == SERVED.keys()

@@ -39,6 +39,11 @@ CLASSES: list[type[IotoError]] = [
 ]
 
 
+def test_a_failed_transfer_does_not_tell_of_the_success_of_its_request() -> None:
+    error = TransferError("8 bytes or more", operation="file/download", expected=7, actual=8, status=200)
+    assert str(error) == "file/download: 8 bytes or more"
+
+
 def sample(cls: type[IotoError]) -> IotoError:
     """An error of *cls* with a value of its own in every attribute."""
     if not issubclass(cls, CallError):

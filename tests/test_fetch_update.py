@@ -107,6 +107,15 @@ async def test_without_a_url_there_is_nothing_to_install(offer: dict[str, Any], 
     assert (service.downloads, service.reports, names(path)) == ([], [], [])
 
 
+async def test_a_checksum_that_is_none_is_shown_in_part(path: Path) -> None:
+    async with serving() as (service, client):
+        service.offer = OFFER | {"url": service.url, "checksum": "bad\n" * 100_000}
+        error = await failure(fetch(client, path))
+    assert "got 'bad bad bad" in str(error)
+    assert len(str(error)) < 200
+    assert "\n" not in str(error)
+
+
 @pytest.mark.parametrize(
     ("change", "member"),
     [

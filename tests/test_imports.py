@@ -29,6 +29,8 @@ FLOORS = {
     "attempt": 2,
     "body": 2,
     "cognito": 2,
+    "gate": 2,
+    "signed": 2,
     "streams": 2,
     "transfer": 2,
     "pool": 2,
@@ -41,6 +43,7 @@ FLOORS = {
     "client": 4,
     "emulator": 4,
     "cli": 5,
+    "distributed": 5,
     "testing": 5,
     "__main__": 5,
     # The package itself, which shows what is below under short names.

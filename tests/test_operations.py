@@ -4,11 +4,11 @@ import inspect
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
+from documented import EXAMPLES, ROWS, Member, example, of_type, snake
 
 from ioto_async.controllers import (
     AccountController,
@@ -134,35 +134,29 @@ WRITING_GETS = {"provision/getCerts", "manager/getSignedUrl"}
 """One makes certificates, which a second delivery makes again; the other deletes old files if told to."""
 
 
-def _documented() -> dict[str, Any]:
-    rows = json.loads((Path(__file__).parent / "data" / "operations.json").read_text("utf-8"))
-    return {f"{'builder:' if row['api'] == 'builder' else ''}{row['path'][1:]}": row for row in rows}
-
-
-DOCUMENTED = _documented()
 TABLE = {**IOTO, **MQTT, **{f"builder:{name}": row for name, row in BUILDER.items()}}
-LEGACY = {name for name, row in DOCUMENTED.items() if row["status"] == "legacy"}
+LEGACY = {name for name, row in ROWS.items() if row.legacy}
 
-every_operation = pytest.mark.parametrize("name", sorted(DOCUMENTED))
+every_operation = pytest.mark.parametrize("name", sorted(ROWS))
 
 
-def _field(row: dict[str, Any], types: dict[str, str]) -> Field:
-    return Field(row["name"], types.get(row["name"], row["type"]), row["required"], row["role"])
+def _field(member: Member, types: dict[str, Any]) -> Field:
+    return Field(member.name, types.get(member.name, member.type), member.required, member.role)
 
 
 def test_the_documents_are_complete() -> None:
-    counts = Counter((row["api"], row["protocol"], row["status"]) for row in DOCUMENTED.values())
+    counts = Counter((row.api, "http" if row.http else "mqtt", row.legacy) for row in ROWS.values())
     assert counts == {
-        ("ioto", "http", "current"): 53,
-        ("ioto", "http", "legacy"): 4,
-        ("ioto", "mqtt", "current"): 4,
-        ("builder", "http", "current"): 12,
-        ("builder", "http", "legacy"): 1,
+        ("ioto", "http", False): 53,
+        ("ioto", "http", True): 4,
+        ("ioto", "mqtt", False): 4,
+        ("builder", "http", False): 12,
+        ("builder", "http", True): 1,
     }
 
 
 def test_every_documented_operation_has_a_row_and_no_row_is_undocumented() -> None:
-    assert TABLE.keys() == DOCUMENTED.keys()
+    assert TABLE.keys() == ROWS.keys()
 
 
 def test_no_two_tables_have_a_row_of_the_same_name() -> None:
@@ -171,7 +165,7 @@ def test_no_two_tables_have_a_row_of_the_same_name() -> None:
 
 
 def test_the_tables_are_by_protocol() -> None:
-    assert {name for name, row in DOCUMENTED.items() if row["protocol"] == "mqtt"} == MQTT.keys()
+    assert {name for name, row in ROWS.items() if not row.http} == MQTT.keys()
 
 
 @pytest.mark.parametrize("table", [IOTO, BUILDER, MQTT], ids=["ioto", "builder", "mqtt"])
@@ -181,13 +175,13 @@ def test_a_row_is_found_under_its_own_name(table: dict[str, Operation]) -> None:
 
 @every_operation
 def test_the_role_is_the_documented_one(name: str) -> None:
-    assert TABLE[name].role == DOCUMENTED[name]["role"]
+    assert TABLE[name].role == ROWS[name].role
 
 
 @every_operation
 def test_body_members_are_the_documented_ones(name: str) -> None:
     types = TYPES.get(name, {})
-    documented = {_field(row, types) for row in DOCUMENTED[name]["body"] if row["name"] != "*"}
+    documented = {_field(member, types) for member in ROWS[name].body}
     assert set(TABLE[name].body) == documented | ({ACCOUNT} if name in WITH_ACCOUNT else set())
 
 
@@ -200,24 +194,24 @@ def test_no_member_is_listed_twice(name: str) -> None:
 
 @every_operation
 def test_a_body_is_open_where_the_documents_say_so(name: str) -> None:
-    assert TABLE[name].open is any(row["name"] == "*" for row in DOCUMENTED[name]["body"])
+    assert TABLE[name].open is ROWS[name].open
 
 
 @every_operation
 def test_query_members_are_the_documented_ones(name: str) -> None:
-    documented = {_field(row, CURSOR | COUNT | ANY_EXISTS) for row in DOCUMENTED[name]["query"]}
+    documented = {_field(member, CURSOR | COUNT | ANY_EXISTS) for member in ROWS[name].query}
     assert set(TABLE[name].query) == documented
 
 
 @every_operation
 def test_the_reply_has_the_documented_shape(name: str) -> None:
-    documented = REPLIES.get(name) or Reply(DOCUMENTED[name]["response"]["shape"])
+    documented = REPLIES.get(name) or Reply(ROWS[name].shape)
     assert TABLE[name].reply is documented
 
 
 @every_operation
 def test_what_is_not_idempotent_is_sent_once(name: str) -> None:
-    idempotent = DOCUMENTED[name]["idempotent"] or name in SET_BY_CLAIM_ID
+    idempotent = ROWS[name].idempotent or name in SET_BY_CLAIM_ID
     assert (TABLE[name].kind is not Kind.ONCE) == idempotent
 
 
@@ -240,18 +234,14 @@ def test_what_is_legacy_or_of_devices_alone_says_what_to_call_instead(name: str)
 # Methods ----------------------------------------------------------------------------------------------------------
 
 
-def _snake(name: str) -> str:
-    return re.sub("[A-Z]", lambda match: "_" + match[0].lower(), name)
-
-
 def _method(name: str) -> Any:
     controller, _, action = name.partition("/")
-    return getattr(CONTROLLERS[controller], _snake(action))
+    return getattr(CONTROLLERS[controller], snake(action))
 
 
 def _arguments(fields: Iterable[Field]) -> set[str]:
     """The arguments of a method that take *fields*."""
-    return {"model" if field.name == "_type" else _snake(field.name) for field in fields}
+    return {"model" if field.name == "_type" else snake(field.name) for field in fields}
 
 
 PASTED = {"dashboard/create", "dashboard/update"}
@@ -349,29 +339,26 @@ IN_BAND = {"action/invoke": {"error"}, "device/provision": {"error", "delay"}}
 HIDDEN = {"_source"}
 """Documented as hidden: a reply does not have it."""
 
-VALUES = {
-    "string": "text",
-    "number": 5,
-    "boolean": True,
-    "object": {},
-    "array": [],
-    "date": "2024-01-23T02:03:57.062Z",
-    "Account": {},
-    "User": {},
-}
-
 
 def _documented_reply(name: str) -> dict[str, object]:
-    fields = DOCUMENTED[name]["response"]["fields"]
-    left_out = HIDDEN | IN_BAND.get(name, set()) | {"", "*"}
-    return {field["name"]: VALUES[field["type"]] for field in fields if field["name"] not in left_out}
+    left_out = HIDDEN | IN_BAND.get(name, set())
+    return {member.name: example(member.type) for member in ROWS[name].reply if member.name not in left_out}
 
 
 def test_every_reply_with_documented_members_has_a_record() -> None:
-    assert {name for name in DOCUMENTED if _documented_reply(name)} - WITHOUT_RECORD == RECORDS.keys()
+    assert {name for name in ROWS if _documented_reply(name)} - WITHOUT_RECORD == RECORDS.keys()
+
+
+def _unknown(record: Any, members: Iterable[Member]) -> Iterator[str]:
+    """The members that a record, or one inside it, has no attribute for."""
+    yield from record.extra
+    for member in members:
+        if member.type not in EXAMPLES:
+            value = getattr(record, snake(member.name))
+            yield from _unknown(value[0] if member.type.endswith("[]") else value, of_type(member.type))
 
 
 @pytest.mark.parametrize("name", sorted(RECORDS))
 def test_every_documented_member_of_a_reply_has_an_attribute_of_its_type(name: str) -> None:
     decoded = record(RECORDS[name])(TABLE[name], json.dumps(_documented_reply(name)).encode())
-    assert decoded.extra == {}
+    assert [*_unknown(decoded, ROWS[name].reply)] == []

@@ -10,23 +10,27 @@ import logging
 import os
 import pickle
 import shutil
+import socket
+import threading
 import time
 import traceback
 import tracemalloc
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from rawserver import GUARD, TOKEN, RawServer, Request, Step, client_of, drop, reply, reset
+from rawserver import GUARD, TOKEN, RawServer, Request, Step, client_of, drop, reply, reset, silent
 
 from ioto_async import (
     Attempt,
     AuthenticationError,
     CallError,
     CallTimeoutError,
+    ClientStateError,
     ConnectionFailedError,
     ConnectionLostError,
     DecodeError,
@@ -40,6 +44,7 @@ from ioto_async import (
 )
 from ioto_async.emulator import Emulator, Fault
 from ioto_async.pool import Deadline
+from ioto_async.transfer import download, upload
 
 DATA = b"picture" * 100
 SUM = hashlib.sha256(DATA).hexdigest()
@@ -109,8 +114,12 @@ async def bucket_of(handle: Handle, **options: Any) -> AsyncIterator[Site]:
         await server.wait_closed()
 
 
-async def head(reader: asyncio.StreamReader) -> bytes:
-    return await reader.readuntil(b"\r\n\r\n")
+async def head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """The head of a request, whose body is asked for if its sender waits for that."""
+    read = await reader.readuntil(b"\r\n\r\n")
+    if b"Expect: 100-continue\r\n" in read:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return read
 
 
 async def chunks(*parts: bytes) -> AsyncIterator[bytes]:
@@ -252,6 +261,7 @@ async def test_a_type_that_is_given_goes_before_the_name() -> None:
         (lambda f: f.upload("a", b"x", size=True), "size"),
         (lambda f: f.upload("a", memoryview(DATA)[::2]), "source"),
         (lambda f: f.upload("a", os.curdir), "source"),
+        (lambda f: f.upload("a", "a\0b"), "source"),
         (lambda f: f.upload("a", b"x", mime_type=""), "mime_type"),
         (lambda f: f.upload("a", b"x", mime_type="text/x\r\nEvil: 1"), "mime_type"),
         (lambda f: f.upload("a", b"x", progress=17), "progress"),
@@ -260,6 +270,8 @@ async def test_a_type_that_is_given_goes_before_the_name() -> None:
         (lambda f: f.download("", "a.jpg"), "filename"),
         (lambda f: f.download("a", 17), "path"),
         (lambda f: f.download("a", os.curdir), "path"),
+        (lambda f: f.download("a", "a\0b"), "path"),
+        (lambda f: f.download("a", "a.jpg", patience=17), "patience"),
         (lambda f: f.download("a", "no/such/folder/a.jpg"), "path"),
         (lambda f: f.download("a", "a.jpg", checksum="abc"), "checksum"),
         (lambda f: f.download("a", "a.jpg", max_size=-1), "max_size"),
@@ -325,13 +337,54 @@ async def test_nothing_of_the_client_goes_to_the_host_of_a_signed_url(options: s
 async def test_nothing_of_a_borrowed_session_goes_there_either(folder: Path) -> None:
     jar = aiohttp.CookieJar(unsafe=True)
     headers = {"Authorization": TOKEN, "X-Token": TOKEN, "Content-Language": TOKEN, "User-Agent": TOKEN}
+    headers |= {"Host": TOKEN, "Expect": "100-continue", "Accept-Encoding": TOKEN}
     async with (
         aiohttp.ClientSession(headers=headers, cookies={"id": TOKEN}, cookie_jar=jar, middlewares=(gossip,)) as session,
-        RawServer.of(reply(200, b""), reply(200, DATA)) as bucket,
+        RawServer.of(reply(200, b"", headers={"Set-Cookie": "theirs=1"}), reply(200, DATA)) as bucket,
         signing(f"{bucket.url}/b/a.jpg?{QUERY}", session=session, login=TOKEN, origin="app.example") as made,
     ):
         await both_ways(made, folder)
     assert_bare(bucket)
+    assert {request.header("Host") for request in bucket.requests} == {f"127.0.0.1:{bucket.port}"}
+    assert {cookie.key for cookie in jar} == {"id"}
+
+
+async def test_nothing_of_the_user_s_netrc_goes_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login me password {TOKEN}\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with (
+        aiohttp.ClientSession(trust_env=True) as session,
+        RawServer.of(reply(200, b""), reply(200, DATA)) as bucket,
+        # With an Authorization header of ours, aiohttp would refuse that of the netrc.
+        signing(f"{bucket.url}/b/a.jpg?{QUERY}") as made,
+        client_of(made.api, session=session) as borrower,
+    ):
+        url = await made.client.file.get_signed_url(filename="a.jpg")
+
+        async def sign(**_: object) -> str:
+            return url
+
+        await upload(borrower._transport, "file/upload", sign, "a.jpg", DATA, {})
+        await download(borrower._transport, "file/download", sign, "a.jpg", folder / "a.jpg", {})
+    assert_bare(bucket)
+
+
+async def test_transfers_take_the_proxy_of_a_borrowed_session(folder: Path) -> None:
+    far = f"http://127.0.0.1:9/b/a.jpg?{QUERY}"
+
+    def proxy(request: Request) -> Step:
+        return reply(200, json.dumps(far) if "getSignedUrl" in request.target else DATA)
+
+    async with (
+        RawServer(handler=proxy) as server,
+        aiohttp.ClientSession(proxy=server.url) as session,
+        client_of("http://127.0.0.1:9", session=session) as client,
+    ):
+        await client.file.upload("a.jpg", DATA)
+        await client.file.download("a.jpg", folder / "a.jpg")
+    assert [(request.method, request.target) for request in server.requests[1::2]] == [("PUT", far), ("GET", far)]
 
 
 async def test_a_redirect_is_not_followed(folder: Path) -> None:
@@ -412,7 +465,12 @@ async def test_a_file_that_shrinks_while_it_is_read_is_an_error_that_names_both(
     assert (error.expected, error.actual, bucket.requests) == (MIB, MIB // 2, [])
 
 
-@pytest.mark.parametrize("trouble", [OSError("disk on fire"), RuntimeError("bug"), TimeoutError("slow")])
+OF_ANOTHER_CALL = AuthenticationError("not for you", operation="device/get", status=403)
+
+
+@pytest.mark.parametrize(
+    "trouble", [OSError("disk on fire"), RuntimeError("bug"), TimeoutError("slow"), OF_ANOTHER_CALL]
+)
 async def test_what_the_source_raises_comes_out_as_it_is(trouble: Exception) -> None:
     async def source() -> AsyncIterator[bytes]:
         yield DATA
@@ -422,8 +480,49 @@ async def test_what_the_source_raises_comes_out_as_it_is(trouble: Exception) -> 
         with pytest.raises(type(trouble)) as caught:
             await made.client.file.upload("a.jpg", source(), size=10_000)
     assert caught.value is trouble
-    assert bucket.requests == []
+    assert (bucket.requests, len(made.api.requests)) == ([], 1)
+    assert str(OF_ANOTHER_CALL) == "device/get: 403 not for you"
     assert SIGNATURE not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_a_source_that_is_cancelled_is_named_and_does_not_cancel_the_caller() -> None:
+    async def source() -> AsyncIterator[bytes]:
+        yield DATA
+        raise asyncio.CancelledError
+
+    async with site(reply(200, b""), reply(200, b"")) as (bucket, made):
+        error = await failure(made.client.file.upload("a.jpg", source(), size=10_000))
+    assert isinstance(error, TransferError)
+    assert "the source was cancelled" in error.message
+    assert (error.expected, bucket.requests) == (10_000, [])
+
+
+async def test_a_source_that_does_not_want_to_end_does_not_hold_its_transfer_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ioto_async.streams._PATIENCE", SOON)
+    release = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def source() -> AsyncIterator[bytes]:
+        try:
+            yield DATA
+            await release.wait()
+        except asyncio.CancelledError:
+            await release.wait()
+            raise
+        finally:
+            ended.set()
+
+    async def patient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader, writer)
+        await reader.read()
+
+    async with bucket_of(patient) as made, asyncio.timeout(GUARD):
+        error = await failure(made.client.file.upload("a", source(), size=10_000, timeout=SOON))
+        release.set()
+        await ended.wait()
+    assert type(error) is CallTimeoutError
 
 
 async def test_chunks_that_are_no_bytes_are_refused() -> None:
@@ -465,6 +564,19 @@ async def test_a_success_that_comes_before_the_bytes_is_none() -> None:
     assert (error.expected, error.status) == (2, 200)
 
 
+async def test_a_success_that_comes_before_the_connection_has_taken_the_last_bytes_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def never(_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("aiohttp.http_writer.StreamWriter.drain", never)
+    async with site(reply(200, b"")) as (_, made):
+        error = await failure(made.client.file.upload("a", DATA))
+    assert isinstance(error, TransferError)
+    assert (error.expected, error.actual) == (len(DATA), 0)
+
+
 # Retries ----------------------------------------------------------------------------------------------------------
 
 
@@ -480,12 +592,77 @@ async def test_an_upload_that_can_be_repeated_is(kind: str, trouble: Step, local
 
 async def test_an_upload_whose_connection_breaks_is_repeated(local: Path) -> None:
     attempts: list[Attempt] = []
-    # aiohttp tries twice by itself where a connection breaks without a reply.
-    async with site(reset(), reset(), reply(200, b""), observer=attempts.append) as (bucket, made):
+    async with site(reset(), reply(200, b""), observer=attempts.append) as (bucket, made):
         assert (await made.client.file.upload("a.jpg", local)).checksum == SUM
-    assert {request.body for request in bucket.requests} == {DATA}
+    assert [request.body for request in bucket.requests] == [DATA, DATA]
     puts = [(attempt.status, attempt.failure is None) for attempt in attempts if attempt.operation == "file/upload"]
     assert puts == [(None, False), (200, True)]
+
+
+@pytest.mark.parametrize("way", ["upload", "download"])
+async def test_a_kept_connection_that_breaks_is_not_made_good_behind_the_back_of_retries(
+    way: str, folder: Path
+) -> None:
+    async with site(reply(200, DATA), drop(), reply(200, DATA)) as (bucket, made):
+        await transfer(made, way, folder)
+        error = await failure(transfer(made, way, folder, retries=0))
+    assert (type(error), len(bucket.requests)) == (ConnectionLostError, 2)
+
+
+async def test_an_iterator_outlives_a_kept_connection_that_has_died() -> None:
+    connections = 0
+    received: list[bytes] = []
+
+    async def dying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await head(reader, writer)
+        received.append(await reader.readexactly(len(DATA)))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        if connections == 1:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.transport.abort()
+        else:
+            await reader.read()
+
+    async with bucket_of(dying) as made:
+        await made.client.file.upload("a", DATA)
+        await made.client.file.upload("a", chunks(DATA[:99], DATA[99:]), size=len(DATA))
+    assert (connections, received) == (2, [DATA, DATA])
+
+
+async def test_an_iterator_is_sent_to_a_host_that_does_not_say_that_it_may_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ioto_async.transfer._PATIENCE", SOON)
+    received = b""
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await reader.readuntil(b"\r\n\r\n")
+        received = await reader.readexactly(len(DATA))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with bucket_of(mute) as made:
+        await made.client.file.upload("a", chunks(DATA), size=len(DATA))
+    assert received == DATA
+
+
+async def test_an_iterator_outlives_a_url_that_has_expired() -> None:
+    heads: list[bytes] = []
+
+    async def strict(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(heads) == 1:
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        else:
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await reader.readexactly(len(DATA))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    async with bucket_of(strict) as made:
+        done = await made.client.file.upload("a", chunks(DATA), size=len(DATA), retries=0)
+    assert (done.checksum, len(heads), len(made.api.requests)) == (SUM, 2, 2)
 
 
 async def test_an_upload_that_is_cut_in_the_middle_is_repeated(tmp_path: Path) -> None:
@@ -497,7 +674,7 @@ async def test_an_upload_that_is_cut_in_the_middle_is_repeated(tmp_path: Path) -
     async def cut_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections, received
         connections += 1
-        await head(reader)
+        await head(reader, writer)
         if connections <= 2:
             await reader.readexactly(MIB)
             writer.transport.abort()
@@ -534,11 +711,11 @@ async def test_an_iterator_that_has_not_begun_is_tried_again() -> None:
 
 async def test_a_lost_upload_may_have_worked_only_if_all_bytes_had_gone_out() -> None:
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await head(reader)
+        await head(reader, writer)
         await reader.readexactly(1)
         writer.transport.abort()
 
-    async with site(reset(), reset()) as (_, made):
+    async with site(reset()) as (_, made):
         whole = await failure(made.client.file.upload("a.jpg", DATA, retries=0))
     async with bucket_of(cut) as made:
         part = await failure(made.client.file.upload("a", chunks(*[bytes(MIB)] * 32), size=32 * MIB))
@@ -599,7 +776,7 @@ async def test_the_time_in_which_bytes_move_does_not_count_against_the_budget_of
     moved = asyncio.Event()
 
     async def hours_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await head(reader)
+        await head(reader, writer)
         clock.now += 7200
         if moves:
             moved.clear()
@@ -708,6 +885,72 @@ async def test_a_deadline_begins_anew_when_something_has_moved() -> None:
     assert deadline.due >= now + 10
 
 
+async def test_a_deadline_that_is_paused_does_not_expire() -> None:
+    task = asyncio.create_task(asyncio.Event().wait())
+    now = asyncio.get_running_loop().time()
+    deadline = Deadline(task, 10, now)
+    with deadline.paused():
+        deadline.expire(now + 11)
+        assert (task.cancelling(), deadline.due) == (0, now + 21)
+    deadline.expire(now + 22)
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_the_time_that_a_disk_needs_is_not_taken_for_that_of_the_network(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience = 10 * SOON
+    loop = asyncio.get_running_loop()
+
+    async with site(reply(200, DATA), reply(200, DATA)) as (bucket, made), RawServer.of(silent()) as nobody:
+        other = made.client.with_options(api=nobody.url, token=TOKEN)
+
+        def slow(_: int) -> None:
+            # The deadlines of a client end in their order, and this one begins after that of the download.
+            call = failure(other.device.get("D1", timeout=patience, retries=0))
+            assert type(asyncio.run_coroutine_threadsafe(call, loop).result(GUARD)) is CallTimeoutError
+
+        monkeypatch.setattr("ioto_async.streams.os.fsync", slow)
+        done = await made.client.file.download("a.jpg", folder / "a.jpg", timeout=patience)
+    assert (done.checksum, len(bucket.requests)) == (SUM, 1)
+
+
+def narrow(address: Any) -> socket.socket:
+    """A socket that holds little: what it has taken has nearly left."""
+    made = socket.socket(*address[:2])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    made.setblocking(False)
+    return made
+
+
+async def test_an_upload_that_moves_slowly_is_seen_to_move(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, steps = 128 << 10, 16
+    moved = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader, writer)
+        for _ in range(steps):
+            # Reads no more before the last of it was noticed.
+            await moved.wait()
+            moved.clear()
+            await reader.readexactly(step)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    put_off = Deadline.put_off
+
+    def noticed(deadline: Deadline) -> None:
+        put_off(deadline)
+        moved.set()
+
+    monkeypatch.setattr(Deadline, "put_off", noticed)
+    connector = aiohttp.TCPConnector(socket_factory=narrow)
+    async with aiohttp.ClientSession(connector=connector) as session, bucket_of(slow, session=session) as made:
+        async with asyncio.timeout(GUARD):
+            done = await made.client.file.upload("a", bytes(step * steps), timeout=None)
+    assert done.size == step * steps
+
+
 async def test_an_upload_on_which_nothing_moves_runs_out_of_time() -> None:
     release = asyncio.Event()
 
@@ -723,7 +966,7 @@ async def test_an_upload_on_which_nothing_moves_runs_out_of_time() -> None:
 
 async def test_a_download_on_which_nothing_moves_runs_out_of_time(folder: Path) -> None:
     async def stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await head(reader)
+        await head(reader, writer)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
         await reader.read()
 
@@ -740,7 +983,8 @@ async def test_a_source_that_gives_nothing_runs_out_of_time() -> None:
         yield b"1"
         await never.wait()
 
-    async def patient(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def patient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader, writer)
         await reader.read()
 
     async with bucket_of(patient) as made:
@@ -785,7 +1029,7 @@ async def test_the_total_of_a_download_without_a_length_is_known_at_the_end(fold
 
 @pytest.mark.parametrize("way", ["upload", "download"])
 @pytest.mark.parametrize("at_end", [False, True])
-@pytest.mark.parametrize("trouble", [OSError("no screen"), ZeroDivisionError()])
+@pytest.mark.parametrize("trouble", [OSError("no screen"), ZeroDivisionError(), OF_ANOTHER_CALL])
 async def test_what_progress_raises_ends_the_transfer(way: str, at_end: bool, trouble: Exception, folder: Path) -> None:
     calls = 0
     data = bytes(MIB)
@@ -805,8 +1049,21 @@ async def test_what_progress_raises_ends_the_transfer(way: str, at_end: bool, tr
         )
         with pytest.raises(type(trouble)) as caught:
             await call
-    assert (caught.value, calls) == (trouble, 1)
-    assert list(folder.iterdir()) == []
+    assert (caught.value, calls, len(made.api.requests)) == (trouble, 1, 1)
+    assert str(OF_ANOTHER_CALL) == "device/get: 403 not for you"
+    # When a download is told to be whole, it is in its place.
+    assert len(list(folder.iterdir())) == (way == "download" and at_end)
+
+
+async def test_a_download_that_is_told_to_be_whole_is_in_its_place(folder: Path) -> None:
+    there: list[tuple[bool, bool]] = []
+
+    def progress(done: int, total: int | None) -> None:
+        there.append((done == total, (folder / "a.jpg").exists()))
+
+    async with site(reply(200, bytes(MIB))) as (_, made):
+        await made.client.file.download("a", folder / "a.jpg", progress=progress)
+    assert set(there) == {(False, False), (True, True)}
 
 
 # Download ---------------------------------------------------------------------------------------------------------
@@ -842,6 +1099,15 @@ async def test_the_longest_name_that_a_file_can_have_can_be_downloaded_to(tmp_pa
     async with site(reply(200, DATA)) as (_, made):
         await made.client.file.download("a.jpg", tmp_path / ("x" * 255))
     assert (tmp_path / ("x" * 255)).read_bytes() == DATA
+
+
+async def test_a_download_replaces_a_link_and_not_what_it_leads_to(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("other")
+    (folder / "a.jpg").symlink_to(tmp_path / "other")
+    async with site(reply(200, DATA)) as (_, made):
+        await made.client.file.download("a.jpg", folder / "a.jpg")
+    assert ((folder / "a.jpg").is_symlink(), (folder / "a.jpg").read_bytes()) == (False, DATA)
+    assert (tmp_path / "other").read_text() == "other"
 
 
 async def test_a_file_that_is_kept_compressed_comes_as_it_is_kept(folder: Path) -> None:
@@ -915,8 +1181,8 @@ async def test_an_upload_that_is_cancelled_leaves_nothing_open(kind: str, tmp_pa
     path = tmp_path / "large"
     path.write_bytes(bytes(32 * MIB))
 
-    async def deaf(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-        await head(reader)
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader, writer)
         begun.set()
         with contextlib.suppress(ConnectionError):
             while await reader.read(MIB // 4):
@@ -942,7 +1208,7 @@ async def test_a_download_that_is_cancelled_leaves_nothing_behind(folder: Path) 
     begun = asyncio.Event()
 
     async def stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await head(reader)
+        await head(reader, writer)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
         await reader.read()
         closed.set()
@@ -958,6 +1224,82 @@ async def test_a_download_that_is_cancelled_leaves_nothing_behind(folder: Path) 
         async with asyncio.timeout(GUARD):
             await closed.wait()
     assert [path.read_text() for path in folder.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("end", ["error", "cancellation"])
+async def test_a_part_that_cannot_be_removed_does_not_hide_why_the_download_ended(
+    end: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    task: asyncio.Task[Transfer]
+
+    def progress(_: int, __: int | None) -> None:
+        (part,) = tmp_path.iterdir()
+        part.unlink()
+        part.mkdir()
+        if end == "error":
+            raise ZeroDivisionError
+        task.cancel()
+
+    async with site(reply(200, bytes(MIB)), reply(200, bytes(MIB))) as (bucket, made):
+        task = asyncio.create_task(made.client.file.download("a", tmp_path / "a.jpg", progress=progress))
+        await asyncio.wait([task])
+    assert task.cancelled() or type(task.exception()) is ZeroDivisionError
+    assert (task.cancelled(), len(bucket.requests)) == (end == "cancellation", 1)
+    assert [record.levelname for record in caplog.records if record.name == "ioto_async"] == ["WARNING"]
+    assert SIGNATURE not in caplog.text
+
+
+async def test_a_download_that_is_cancelled_twice_leaves_nothing_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    opening = asyncio.Event()
+    release = threading.Event()
+
+    class Slow(FileIO):
+        def __init__(self, path: Path, mode: str) -> None:
+            loop.call_soon_threadsafe(opening.set)
+            release.wait(GUARD)
+            super().__init__(path, mode)
+
+    monkeypatch.setattr("ioto_async.streams.FileIO", Slow)
+    async with site(reply(200, DATA)) as (_, made):
+        task = asyncio.create_task(made.client.file.download("a", folder / "a.jpg"))
+        await opening.wait()
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+        assert not task.done()
+        release.set()
+        await asyncio.wait([task])
+    assert task.cancelled()
+
+
+@pytest.mark.parametrize("borrowed", [False, True])
+@pytest.mark.parametrize("way", ["upload", "download"])
+async def test_closing_the_client_ends_a_transfer_whose_reply_is_being_read(
+    way: str, borrowed: bool, folder: Path
+) -> None:
+    async def stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader, writer)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
+        replied.set()
+        await reader.read()
+
+    replied = asyncio.Event()
+    begun = asyncio.Event()
+    session = aiohttp.ClientSession()
+    async with session, bucket_of(stuck, timeout=None, **({"session": session} if borrowed else {})) as made:
+        options: Any = {"progress": lambda _, __: begun.set()} if way == "download" else {}
+        task = asyncio.create_task(transfer(made, way, folder, **options))
+        await (begun if way == "download" else replied).wait()
+        await made.client.aclose()
+        async with asyncio.timeout(GUARD):
+            await asyncio.wait([task])
+        assert session.closed is False
+    assert type(task.exception()) is ClientStateError
+    assert "meanwhile" in str(task.exception())
+    assert list(folder.iterdir()) == []
 
 
 @contextlib.contextmanager
@@ -981,7 +1323,7 @@ async def test_the_memory_that_an_upload_needs_does_not_grow_with_the_file(kind:
 
     async def sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal received
-        await head(reader)
+        await head(reader, writer)
         while received < size:
             received += len(await reader.read(MIB // 4))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -1003,7 +1345,7 @@ async def test_the_memory_that_a_download_needs_does_not_grow_with_the_file(tmp_
     size = 64 * MIB
 
     async def spring(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await head(reader)
+        await head(reader, writer)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % size)
         for _ in range(256):
             writer.write(bytes(MIB // 4))

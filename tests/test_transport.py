@@ -56,6 +56,7 @@ from ioto_async import (
     UnexpectedStatusError,
 )
 from ioto_async.errors import DeviceBlockedError
+from ioto_async.limits import TokenBucket
 
 SOON = 0.05
 """Seconds of a deadline that is to be missed."""
@@ -107,6 +108,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         await sleep(0)
 
     monkeypatch.setattr(asyncio, "sleep", note)
+    # Nor does anybody wait at the gate for a pause that the service asked for.
+    monkeypatch.setattr(TokenBucket, "pause", lambda bucket, until: None)
     return seconds
 
 
@@ -1255,13 +1258,71 @@ async def test_a_call_between_attempts_when_the_client_is_closed_says_so() -> No
             await task
 
 
-async def test_a_deadline_holds_when_the_client_of_a_borrowed_session_is_closed_meanwhile() -> None:
-    async with RawServer.of(silent()) as server, aiohttp.ClientSession() as session:
-        client = client_of(server, session=session)
-        task = asyncio.create_task(get(client, timeout=SOON, retries=0))
+@pytest.mark.parametrize("borrowed", [False, True])
+@pytest.mark.parametrize("timeout", [None, GUARD])
+@pytest.mark.parametrize("answer", [silent(), reply(200, b"{", length=99)], ids=["no reply", "half a reply"])
+async def test_closing_the_client_ends_its_calls(answer: Step, timeout: float | None, borrowed: bool) -> None:
+    async with RawServer.of(answer) as server, aiohttp.ClientSession() as session:
+        client = client_of(server, **({"session": session} if borrowed else {}))
+        task = asyncio.create_task(get(client, timeout=timeout))
+        await server.received(1)
+        await leftover_tasks()
+        await client.aclose()
+        async with asyncio.timeout(GUARD):
+            await asyncio.wait([task])
+        assert not session.closed
+    error = task.exception()
+    assert isinstance(error, ClientStateError)
+    assert "closed meanwhile" in str(error)
+    assert task.cancelling() == 0
+
+
+async def test_a_call_that_somebody_cancels_when_the_client_is_closed_is_cancelled() -> None:
+    async with RawServer.of(silent()) as server:
+        client = client_of(server)
+        task = asyncio.create_task(get(client))
+        await server.received(1)
+        task.cancel()
+        await client.aclose()
+        await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_a_middleware_that_closes_the_client_comes_to_its_end() -> None:
+    ended = False
+
+    async def closing(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        nonlocal ended
+        response = await handler(request)
+        await client.aclose()
+        ended = True
+        return response
+
+    async with RawServer.of(reply(200, DEVICE)) as server:
+        client = client_of(server, middlewares=[closing])
+        await get(client)
+    assert ended
+
+
+async def test_closing_the_client_leaves_the_calls_of_others_through_a_borrowed_session_alone() -> None:
+    hold = asyncio.Event()
+    async with RawServer.of(reply(200, DEVICE, hold=hold)) as server, aiohttp.ClientSession() as session:
+        one, other = client_of(server, session=session), client_of(server, session=session)
+        task = asyncio.create_task(get(one))
+        await server.received(1)
+        await other.aclose()
+        hold.set()
+        await task
+        await one.aclose()
+
+
+async def test_an_observer_is_told_that_the_client_was_closed() -> None:
+    seen: list[Attempt] = []
+    async with RawServer.of(silent()) as server:
+        client = client_of(server, observer=seen.append)
+        task = asyncio.create_task(get(client))
         await server.received(1)
         await client.aclose()
-        _, pending = await asyncio.wait([task], timeout=LATER)
-        task.cancel()
         await asyncio.wait([task])
-    assert not pending
+    assert isinstance(task.exception(), ClientStateError)
+    assert [attempt.failure for attempt in seen] == ["the client was closed meanwhile"]

@@ -1,21 +1,37 @@
 """The command line ``ioto-async``; a command is loaded when it is called. Imports everything below.
 
-Exit status: 0 all well, 1 some of it failed, 2 wrong usage, 3 the token was refused, 4 the cloud was not reached, 130
-interrupted.
+Exit status: 0 all well, 1 some of it failed, 2 wrong usage, 3 the token or the sign-in was refused, 4 the cloud or the
+sign-in service was not reached, 130 interrupted, 143 asked to end by SIGTERM.
 """
 
 import importlib
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 from .._version import __version__
-from ..errors import AuthenticationError, ConnectionFailedError, InvalidArgumentError, IotoError
+from ..errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    InvalidArgumentError,
+    IotoError,
+    TokenProviderError,
+)
 
 __all__ = ["main"]
 
-_COMMANDS: Final = ("call", "demo", "emulator", "provision")
-_STATUS: Final = ((InvalidArgumentError, 2), (AuthenticationError, 3), (ConnectionFailedError, 4), (IotoError, 1))
+_COMMANDS: Final = {
+    "call": "call",
+    "demo": "demo",
+    "emulator": "emulator",
+    "fleet": "fleet",
+    "provision": "fleet.commands",
+}
+"""The module of each; ``provision`` is short for ``fleet provision``."""
+_INTERRUPTED: Final = (130, 143)
+_MASKED: Final = "--product"
+"""The option whose value is not to be shown."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,15 +54,45 @@ def _run(arguments: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         for command in [*arguments[:1]] if {*arguments[:1]} & {*_COMMANDS} else _COMMANDS:
-            app.command(getattr(importlib.import_module(f"{__name__}.{command}"), command), name=command)
+            module = importlib.import_module(f"{__name__}.{_COMMANDS[command]}")
+            app.command(getattr(module, command), name=command)
         status: int | None = app(arguments)
     except KeyboardInterrupt:
-        return _complain("interrupted: run the same command again to go on", 130)
+        status = 130
     except IotoError as error:
-        return _complain(str(error), next(status for kind, status in _STATUS if isinstance(error, kind)))
+        return _complain(str(error), _status(error))
     except OSError as error:
         return _complain(str(error), 1)
+    if status in _INTERRUPTED:
+        return _complain(f"interrupted: to go on, run {_again(arguments)}", status)
     return status or 0
+
+
+def _again(arguments: Sequence[str]) -> str:
+    """The command line with those *arguments*, but for the secret in it."""
+    words: list[str] = []
+    for word in arguments:
+        if words[-1:] == [_MASKED]:
+            words.append("…")
+        else:
+            words.append(f"{_MASKED}=…" if word.startswith(f"{_MASKED}=") else shlex.quote(word))
+    return " ".join(("ioto-async", *words))
+
+
+def _status(error: BaseException | None) -> int:
+    """The exit status that tells of *error*."""
+    if isinstance(error, InvalidArgumentError):
+        return 2
+    if isinstance(error, AuthenticationError):
+        return 3
+    if isinstance(error, ConnectionFailedError):
+        return 4
+    if isinstance(error, TokenProviderError):
+        # The command line knows one provider, whose own error is the cause: of a sign-in, told by its status.
+        cause = error.__cause__
+        if isinstance(cause, TokenProviderError):
+            return 4 if cause.status is None else 3 if 400 <= cause.status < 500 and cause.attempts == 1 else 1
+    return 1
 
 
 def _complain(text: str, status: int) -> int:

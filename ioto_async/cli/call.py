@@ -1,24 +1,37 @@
-"""``ioto-async call``: any operation, by its path. Imports the clients."""
+"""``ioto-async call``: any operation, by its path. Imports the clients and the table of operations."""
 
+import json
 import re
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Final, TypeAlias
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Annotated, Final, TypeVar
 
+import aiohttp
 import orjson
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from cyclopts import Parameter
+from yarl import URL
 
 from ..client import BuilderClient, IotoClient
+from ..config import Settings
+from ..controllers.base import replacement
 from ..errors import InvalidArgumentError
+from ..operations import BUILDER, IOTO, Operation
 from .report import FLAG
 
 __all__ = ["call"]
 
-_MEMBER: Final = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)
-_CREDENTIALS: Final = "Authorization"
+T = TypeVar("T")
 
-Members: TypeAlias = dict[str, object]
+_MEMBER: Final = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)
+_SECRET: Final = re.compile(
+    ".*(token|password|secret|key|certificate|authorization)s?|product", re.IGNORECASE | re.DOTALL
+)
+"""Names of what is not to be shown; a product token goes by the name of ``product``."""
+_BEARER: Final = "bearer "
+_TEXT: Final = ("string", "base64", "cursor", "any")
+"""Types of members that text fits."""
 
 
 async def call(
@@ -38,29 +51,62 @@ async def call(
         members: members of the body, as key=text or key:=json.
         query: key=value of the query string; may be given several times.
         builder: call the Builder (IOTO_BUILDER, BUILDER_TOKEN) instead of the device cloud.
-        verbose: show each request and the status of its reply on stderr; the token is masked.
+        verbose: show each request as it goes out, and the status of its reply, on stderr; tokens and keys are masked.
     """
-    body = dict(_member(word) for word in members)
-    options = dict(_option(word) for word in query)
-    middlewares = (_Shown(body),) if verbose else ()
-    client: IotoClient | BuilderClient
-    client = BuilderClient(middlewares=middlewares) if builder else IotoClient(middlewares=middlewares)
-    async with client:
-        reply = await client.call(operation, body, query=options)
-    sys.stdout.write(orjson.dumps(reply, option=orjson.OPT_INDENT_2).decode() + "\n")
+    _check_encoding((operation, *members, *query))
+    row = (BUILDER if builder else IOTO).get(operation)
+    body = _unique("", (_member(word, row) for word in members))
+    options = _unique("--query ", map(_option, query))
+    if row is not None and row.instead:
+        _say(f"ioto-async: {replacement(row)}")
+    # A session of its own tells when a request goes out; middlewares only know that it will.
+    traces = [_Shown(body).config()] if verbose else []
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trace_configs=traces) as session:
+        client = BuilderClient(session=session) if builder else IotoClient(session=session)
+        async with client:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # it has been told already
+                calling = client.call(operation, body, query=options)
+            reply = await calling
+    sys.stdout.write(_dumps(reply, orjson.OPT_INDENT_2) + "\n")
 
 
-def _member(word: str) -> tuple[str, object]:
+def _check_encoding(words: Iterable[str]) -> None:
+    for position, word in enumerate(words, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            # Not the value: it may be a secret.
+            name = re.split("[:=]", word)[0] if "=" in word else f"argument {position}"
+            raise InvalidArgumentError(f"{ascii(name)[1:-1]}: the text is not UTF-8") from None
+
+
+def _unique(what: str, members: Iterable[tuple[str, T]]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for name, value in members:
+        if name in found:
+            raise InvalidArgumentError(f"{what}{name}: given twice")
+        found[name] = value
+    return found
+
+
+def _member(word: str, row: Operation | None) -> tuple[str, object]:
     match = _MEMBER.fullmatch(word)
     if match is None:
         raise InvalidArgumentError(f"{word}: expected key=text or key:=json")
     name, sign, value = match.groups()
     if sign == "=":
+        for field in () if row is None else row.body:
+            if field.name == name and field.type not in _TEXT:
+                raise InvalidArgumentError(f"{name}: expected JSON ({field.type}), got text: write := for =")
         return name, value
     try:
-        return name, orjson.loads(value)
-    except orjson.JSONDecodeError as error:
+        # Not by orjson, which makes floats of what does not fit into 64 bits.
+        return name, json.loads(value)
+    except json.JSONDecodeError as error:
         raise InvalidArgumentError(f"{name}: not JSON: {error.msg} at character {error.pos}") from None
+    except (RecursionError, ValueError):  # Python reads no number of more than 4300 digits
+        raise InvalidArgumentError(f"{name}: nested too deep, or a number that is too large") from None
 
 
 def _option(word: str) -> tuple[str, str]:
@@ -71,20 +117,53 @@ def _option(word: str) -> tuple[str, str]:
 
 
 class _Shown:
-    """Shows what was sent once the credentials, which are added further in, are in place."""
+    """Shows requests when they go out, and replies when they are there, without the secrets in them."""
 
-    def __init__(self, body: Members) -> None:
-        self._body = orjson.dumps(body).decode()
+    def __init__(self, body: Mapping[str, object]) -> None:
+        self._body = body
+        settings = Settings.from_env()
+        self._secrets = {settings.token, settings.builder_token, settings.password}
 
-    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        try:
-            response = await handler(request)
-        finally:
-            headers = [f"{name}: {'***' if name == _CREDENTIALS else value}" for name, value in request.headers.items()]
-            _say(f"{request.method} {request.url}", *headers, "", self._body, "")
-        _say(f"{response.status} {response.reason}", "")
-        return response
+    def config(self) -> aiohttp.TraceConfig:
+        """What makes a session call this."""
+        config = aiohttp.TraceConfig()
+        config.on_request_headers_sent.append(self._going_out)
+        config.on_request_end.append(self._answered)
+        return config
+
+    async def _going_out(
+        self, session: aiohttp.ClientSession, context: SimpleNamespace, sent: aiohttp.TraceRequestHeadersSentParams
+    ) -> None:
+        self._secrets.add(sent.headers.get("Authorization", "").removeprefix(_BEARER))
+        headers = [f"{name}: {self._masked(value, name)}" for name, value in sent.headers.items()]
+        _say(f"{sent.method} {self._url(sent.url)}", *headers, "", _dumps(self._masked(self._body)), "")
+
+    async def _answered(
+        self, session: aiohttp.ClientSession, context: SimpleNamespace, got: aiohttp.TraceRequestEndParams
+    ) -> None:
+        _say(f"{got.response.status} {self._masked(got.response.reason)}", "")
+
+    def _url(self, url: URL) -> URL:
+        return url.with_query([(name, str(self._masked(value, name))) for name, value in url.query.items()])
+
+    def _masked(self, value: object, name: str = "") -> object:
+        """*value*, which goes by that *name*, without secrets."""
+        if value is not None and _SECRET.fullmatch(name):
+            return "***"
+        if isinstance(value, Mapping):
+            return {name: self._masked(part, name) for name, part in value.items()}
+        if isinstance(value, list):
+            return [self._masked(part) for part in value]
+        if isinstance(value, str):
+            for secret in sorted(filter(None, self._secrets), key=len, reverse=True):
+                value = value.replace(secret, "***")
+        return value
+
+
+def _dumps(value: object, option: int = 0) -> str:
+    return orjson.dumps(value, option=option).decode()
 
 
 def _say(*lines: str) -> None:
     sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -20,7 +20,6 @@ from ..errors import IotoError
 from ..models import MetricQuery
 from .files import write_private
 from .report import JsonFlag, ProgressBar, Stopwatch, print_report
-from .workers import for_each
 
 __all__ = ["demo"]
 
@@ -85,37 +84,26 @@ async def _metrics(environ: dict[str, str], ids: Sequence[str]) -> dict[str, flo
     counts = {"metrics_written": 0, "metrics_read_back": 0, "metrics_failed": 0}
 
     async with IotoClient.from_env(environ, observer=stopwatch.observe, limit=_CONCURRENCY) as client:
-        with ProgressBar("metrics", 2 * len(ids)) as progress:
 
-            async def write(id: str) -> None:
-                await client.action.invoke(
-                    "MetricSample", context={"deviceId": id, "metric": "temperature", "value": values[id]}
-                )
-                counts["metrics_written"] += 1
+        async def write(id: str) -> None:
+            await client.action.invoke(
+                "MetricSample", context={"deviceId": id, "metric": "temperature", "value": values[id]}
+            )
 
-            async def read(id: str) -> None:
-                query = MetricQuery("temperature", {"Device": id}, "avg", period=3600, accumulate=True)
-                (metric,) = await client.metric.fetch(id, [query])
-                if metric.points and metric.points[0].value == values[id]:
-                    counts["metrics_read_back"] += 1
-                else:
-                    counts["metrics_failed"] += 1
-                    progress.say(f"{id}: wrote {values[id]}, read {metric.points or metric.error}")
+        async def read(id: str) -> None:
+            query = MetricQuery("temperature", {"Device": id}, "avg", period=3600, accumulate=True)
+            (metric,) = await client.metric.fetch(id, [query])
+            if not metric.points or metric.points[0].value != values[id]:
+                raise _WrongError(f"wrote {values[id]}, read {metric.points or metric.error}")
 
-            for step in (write, read):
-
-                async def guarded(id: str, step: Any = step) -> None:
-                    try:
-                        await step(id)
-                    except IotoError as error:
-                        counts["metrics_failed"] += 1
-                        progress.say(f"{id}: {error}")
-                    progress.update(sum(counts.values()), counts["metrics_failed"])
-
-                await for_each(guarded, _each(ids), _CONCURRENCY)
+        for name, step in (("metrics_written", write), ("metrics_read_back", read)):
+            with ProgressBar(name.replace("_", " "), len(ids)) as bar:
+                async for outcome in client.bulk(step, ids, concurrency=_CONCURRENCY, observer=bar.show):
+                    counts[name if outcome.error is None else "metrics_failed"] += 1
+                    if outcome.error is not None:
+                        bar.say(f"{outcome.key}: {outcome.error}")
     return counts | {f"metrics_{name}": value for name, value in stopwatch.figures().items()}
 
 
-async def _each(ids: Sequence[str]) -> AsyncIterator[str]:
-    for id in ids:
-        yield id
+class _WrongError(IotoError):
+    """What was read is not what was written."""

@@ -1,13 +1,16 @@
-"""What the command line leaves on disk: a folder for each device, a manifest for all. Imports errors only."""
+"""What the command line leaves on disk: a folder for each device, a manifest for all. Imports errors and bulk.index."""
 
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import BinaryIO, Final, Self
 
+import orjson
+
+from ..bulk.index import Index
 from ..errors import InvalidArgumentError
 
 try:
@@ -20,15 +23,17 @@ __all__ = ["CERTIFICATE", "KEY", "PROVISION", "Manifest", "is_complete", "read",
 CERTIFICATE: Final = "certificate.pem"
 KEY: Final = "key.pem"
 PROVISION: Final = "provision.json"
+_NAMELESS: Final = "line "
+"""How the keys of rows begin that name no device; no ID has a space in it."""
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str | Iterable[bytes]) -> None:
     """Write *path* so that it is whole or not there at all, readable by its owner alone (mode 0600)."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
     temporary = Path(name)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines((text.encode(),) if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -69,7 +74,7 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "manifest.jsonl"
         self._part = folder / "manifest.jsonl.part"
-        self._file: TextIO
+        self._file: BinaryIO
 
     def __enter__(self) -> Self:
         self._lock()
@@ -79,7 +84,7 @@ class Manifest:
 
     def _lock(self) -> None:
         while True:
-            self._file = self._part.open("a", encoding="utf-8")
+            self._file = self._part.open("ab+")
             try:
                 if fcntl is not None:
                     fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,26 +104,53 @@ class Manifest:
 
     def write(self, entry: Mapping[str, object]) -> None:
         """Add the line of one row; ``id`` tells which device, None that it names none."""
-        self._file.write(json.dumps(entry, separators=(",", ":")) + "\n")
+        self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
 
     def _fold(self) -> None:
-        newest = dict(_lines(self._part))
-        if newest:
-            # Rows that named no device are told of by the run that met them, not for ever.
-            kept = {key: line for key, line in _lines(self.path) if key not in newest and not isinstance(key, int)}
-            write_private(self.path, "".join(f"{line}\n" for line in (*kept.values(), *newest.values())))
-        self._file.truncate(0)
+        if os.fstat(self._file.fileno()).st_size:
+            write_private(self.path, self._folded())
+            self._file.truncate(0)
+
+    def _folded(self) -> Iterator[bytes]:
+        """What is kept of the manifest, and the newest line of each row since."""
+        newest = Index(lambda offset: _key(self._line_at(offset)) or "")
+        for offset, line in _lines(self._part):
+            if key := _key(line):
+                newest.put(key, offset)
+        for _, line in _lines(self.path):
+            key = _key(line)
+            # Rows that named no device are told of by the run that met them, not for ever. What is not ours, is kept.
+            if key is None or not (key.startswith(_NAMELESS) or newest.get(key) is not None):
+                yield line
+        for offset, line in _lines(self._part):
+            if (key := _key(line)) and newest.get(key) == offset:
+                yield line
+
+    def _line_at(self, offset: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.readline()
 
 
-def _lines(path: Path) -> Iterator[tuple[str | int, str]]:
-    """The lines of *path* that are whole, by ID, or by their number in the fleet file where they have none."""
-    for line in (read(path) or b"").decode("utf-8", "replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue  # torn, the last line of a killed run
-        try:
-            yield (entry["id"] if entry["id"] is not None else entry["line"]), line
-        except (KeyError, TypeError):
-            yield line, line  # not ours, and so not ours to drop
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of *path* and where they begin."""
+    offset = 0
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                yield offset, line.removesuffix(b"\n") + b"\n"
+                offset += len(line)
+    except FileNotFoundError:
+        return
+
+
+def _key(line: bytes) -> str | None:
+    """What tells the row of *line* from others: its ID, or where it stands; None for what is no line of ours.
+
+    The last line of a killed run may be torn, and is none then.
+    """
+    try:
+        entry = orjson.loads(line)
+        return str(entry["id"]) if entry["id"] is not None else f"{_NAMELESS}{entry['line']}"
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return None

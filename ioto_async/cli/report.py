@@ -1,19 +1,20 @@
-"""Progress on stderr, results on stdout. Imports the transport for what an observer is given."""
+"""Progress on stderr, results on stdout. Imports attempt and bulk for what observers are given."""
 
 import json
 import math
 import sys
 import time
-from array import array
+from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Annotated, Final, Self
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from .. import bulk
 from ..attempt import Attempt
 
 __all__ = ["FLAG", "JsonFlag", "ProgressBar", "Stopwatch", "print_report"]
@@ -25,49 +26,74 @@ JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), show_default=Fa
 """The option of every command that prints figures."""
 
 
+_GRAIN: Final = 0.01
+"""How exact a percentile is, as a share of it; so the times of millions of requests are a few hundred numbers."""
+_EVERY: Final = 5.0
+"""Seconds between two lines about the progress where there is no terminal."""
+
+
 class Stopwatch:
-    """Counts requests and keeps how long each took; give `observe` to a client."""
+    """Counts requests by how long they took; give `observe` to a client."""
 
     def __init__(self) -> None:
-        self._elapsed = array("d")
+        self._counts: Counter[int] = Counter()
         self._started = time.perf_counter()
 
     def observe(self, attempt: Attempt) -> None:
         """Take note of one attempt."""
-        self._elapsed.append(attempt.elapsed)
+        self._counts[round(math.log(max(attempt.elapsed, 1e-6)) / _GRAIN)] += 1
 
-    def figures(self) -> dict[str, float]:
-        """Requests, seconds, requests a second, and median and 99th percentile of the latency in ms."""
+    def figures(self, *, in_part: bool = False) -> dict[str, float]:
+        """Requests, seconds, requests a second, and median and 99th percentile of the latency in ms.
+
+        Args:
+            in_part: the seconds alone, as the requests are sent elsewhere.
+        """
         seconds = time.perf_counter() - self._started
-        ordered = sorted(self._elapsed)
+        if in_part:
+            return {"seconds": round(seconds, 3)}
+        requests = self._counts.total()
         return {
-            "requests": len(ordered),
+            "requests": requests,
             "seconds": round(seconds, 3),
-            "requests_per_second": round(len(ordered) / seconds, 1),
-            "p50_ms": round(_percentile(ordered, 50) * 1000, 2),
-            "p99_ms": round(_percentile(ordered, 99) * 1000, 2),
+            "requests_per_second": round(requests / seconds, 1),
+            "p50_ms": round(self._percentile(requests, 50) * 1000, 2),
+            "p99_ms": round(self._percentile(requests, 99) * 1000, 2),
         }
 
-
-def _percentile(ordered: list[float], percent: int) -> float:
-    return ordered[math.ceil(len(ordered) * percent / 100) - 1] if ordered else 0.0
+    def _percentile(self, requests: int, percent: int) -> float:
+        left = math.ceil(requests * percent / 100)
+        for grain, count in sorted(self._counts.items()):
+            left -= count
+            if left <= 0:
+                return math.exp(grain * _GRAIN)
+        return 0.0
 
 
 class ProgressBar:
-    """A bar on stderr, shown only where somebody looks: on a terminal."""
+    """How far a run is, on stderr: a bar on a terminal, elsewhere a line now and then, the first after five seconds.
 
-    def __init__(self, title: str, total: int | None) -> None:
-        self._console = Console(stderr=True)
+    Args:
+        title: of the run.
+        total: items, if that is known.
+        console: where to; stderr.
+        hidden: draw no bar, as lines of results go to the same terminal.
+    """
+
+    def __init__(self, title: str, total: int | None, *, console: Console | None = None, hidden: bool = False) -> None:
+        self._title, self._total = title, total
+        self._console = console or Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[failed]} failed"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[more]}"),
             console=self._console,
-            disable=not self._console.is_terminal,
+            redirect_stdout=False,  # it would take results that go to a file to the terminal
+            disable=hidden or not self._console.is_terminal,
         )
-        self._task = self._bar.add_task(title, total=total, failed=0)
+        self._task = self._bar.add_task(title, total=total, more="")
+        self._next = _EVERY
 
     def __enter__(self) -> Self:
         if not self._bar.disable:
@@ -80,19 +106,39 @@ class ProgressBar:
         if not self._bar.disable:  # rich would end a line that was never begun
             self._bar.stop()
 
-    def update(self, done: int, failed: int) -> None:
-        """Show that *done* are over, *failed* of them without success."""
-        self._bar.update(self._task, completed=done, failed=failed)
+    def show(self, progress: bulk.Progress, not_sent: int = 0) -> None:
+        """Show the *progress* of a run; *not_sent* items have failed before they came to it."""
+        summary = progress.summary
+        done, failed = summary.done + not_sent, summary.failed + not_sent
+        more = [f"{progress.rate:.0f}/s", f"{failed} failed"]
+        if summary.unknown:
+            more.append(f"{summary.unknown} unknown")
+        more.append(f"{progress.in_flight} in flight")
+        if self._total is not None and progress.rate:
+            more.append(f"eta {_duration((self._total - done) / progress.rate)}")
+        if not self._bar.disable:
+            self._bar.update(self._task, completed=done, more=", ".join(more))
+        elif progress.elapsed >= self._next and not self._console.is_terminal:
+            self._next += _EVERY * ((progress.elapsed - self._next) // _EVERY + 1)
+            total = "?" if self._total is None else self._total
+            self.say(f"{self._title}: {done}/{total}, {', '.join(more)}")
 
     def say(self, text: str) -> None:
         """Print a line above the bar, or plainly where there is none."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_report(figures: Mapping[str, object], *, as_json: bool, title: str) -> None:
-    """Print *figures* on stdout: a table, or one JSON object."""
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(math.ceil(max(seconds, 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def print_report(figures: Mapping[str, object], *, as_json: bool, title: str, aside: bool = False) -> None:
+    """Print *figures* as a table, or as one JSON object, on stdout; *aside*, on stderr, as stdout has results."""
+    file = sys.stderr if aside else sys.stdout
     if as_json:
-        sys.stdout.write(json.dumps(figures) + "\n")
+        file.write(json.dumps(figures) + "\n")
         return
     table = Table(title=title, show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
@@ -100,4 +146,4 @@ def print_report(figures: Mapping[str, object], *, as_json: bool, title: str) ->
     for name, value in figures.items():
         table.add_row(name.replace("_", " "), str(value))
     # Nobody breaks the lines of a pipe: paths stay in one piece.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    Console(file=file, width=None if file.isatty() else 200).print(table)

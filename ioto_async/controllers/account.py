@@ -18,10 +18,7 @@ _NEW = decoding.result(NewAccount)
 
 
 class AccountController(Controller):
-    """Accounts. Source: the vendor's page ``ioto/ref/account``.
-
-    These calls are about an account, so that the client's ``account_id`` is not added to them.
-    """
+    """Accounts. Source: the vendor's page ``ioto/ref/account``."""
 
     __slots__ = ()
 
@@ -29,13 +26,13 @@ class AccountController(Controller):
         """Close an account for good, with its users, devices and dashboards. It is never sent twice.
 
         Args:
-            id: key of the account, for owners; by default the caller's own.
+            id: key of the account, for owners; the client's by default, and without one the caller's own.
             options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             OutcomeUnknownError: it was sent, and whether the account is closed is not known.
         """
-        await self._transport.call(IOTO["account/close"], decoding.nothing, {"id": id}, options)
+        await self._transport.call(IOTO["account/close"], decoding.nothing, {"id": self._account(id)}, options)
 
     @legacy(IOTO["account/create"])
     async def create(self, email: str, name: str, **options: Unpack[CallOptions]) -> NewAccount:
@@ -86,7 +83,7 @@ class AccountController(Controller):
         index: str | None = None,
         **options: Unpack[CallOptions],
     ) -> Account:
-        """Get one account; with neither *id* nor *email* the caller's own.
+        """Get one account; with neither *id* nor *email* the client's, and without one the caller's own.
 
         Args:
             id: key of the account; for owners.
@@ -97,7 +94,7 @@ class AccountController(Controller):
         Raises:
             NotFoundError: there is none.
         """
-        body = {"id": id, "email": email}
+        body = {"id": self._account(id) if email is None else id, "email": email}
         return await self._transport.call(IOTO["account/get"], _FOUND, body, options, {"index": index})
 
     async def update_identity(
@@ -111,11 +108,12 @@ class AccountController(Controller):
         """Change the address or the name of an account; what is None stays as it is.
 
         Args:
-            id: key of the account, for owners; by default the caller's own.
+            id: key of the account, for owners; the client's by default, and without one the caller's own.
             email: new address.
             name: new name.
             options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["account/updateIdentity"]
         need_one(operation, email=email, name=name)
-        return await self._transport.call(operation, _ACCOUNT, {"id": id, "email": email, "name": name}, options)
+        body = {"id": self._account(id), "email": email, "name": name}
+        return await self._transport.call(operation, _ACCOUNT, body, options)

@@ -2,17 +2,27 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import Final, Literal, ParamSpec, TypeVar
+from functools import partial, wraps
+from typing import ClassVar, Final, Literal, ParamSpec, TypeVar
 
 from ..decoding import Decoder
 from ..errors import InvalidArgumentError, MqttOnlyError
 from ..models import Cursor, Page
-from ..operations import Operation
+from ..operations import BUILDER, IOTO, Operation
 from ..paging import Paged
 from ..transport import CallOptions, Transport
 
-__all__ = ["Command", "Controller", "joined", "legacy", "mqtt_only", "need_one", "warn_of_legacy"]
+__all__ = [
+    "Command",
+    "Controller",
+    "joined",
+    "legacy",
+    "mqtt_only",
+    "need_one",
+    "operation_of",
+    "replacement",
+    "warn_of_legacy",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +39,9 @@ class Controller:
     """
 
     __slots__ = ("_account_id", "_transport")
+
+    _operations: ClassVar[Mapping[str, Operation]] = IOTO
+    """The table that has the operations of the controller."""
 
     def __init__(self, transport: Transport, account_id: str | None) -> None:
         self._transport = transport
@@ -55,6 +68,18 @@ class Controller:
             return await self._transport.call(operation, decode, body, options, query)
 
         return Paged(operation.name, fetch, next=next, prev=prev)
+
+
+def operation_of(call: Callable[..., object]) -> Operation | None:
+    """The operation that *call* is the method of, `functools.partial` included; None for anything else."""
+    while isinstance(call, partial):
+        call = call.func
+    owner = getattr(call, "__self__", None)
+    if not isinstance(owner, Controller):
+        return None
+    controller = type(owner).__name__.removeprefix("Builder").removesuffix("Controller").lower()
+    first, *words = call.__name__.split("_")
+    return owner._operations.get(f"{controller}/{first}{''.join(map(str.capitalize, words))}")
 
 
 def joined(
@@ -89,6 +114,12 @@ def mqtt_only(operation: Operation) -> MqttOnlyError:
     return MqttOnlyError(f"{operation.name}: devices call it over MQTT, it has no HTTP form; use {operation.instead}")
 
 
+def replacement(operation: Operation) -> str:
+    """What to tell of a legacy *operation*: what to call in its place."""
+    where = " of the Builder" if operation in BUILDER.values() else ""
+    return f"{operation.name}{where} is a legacy operation: use {operation.instead}"
+
+
 _warned: Final[set[Operation]] = set()
 """The legacy operations that were warned of: many calls of one should not fill a log."""
 
@@ -97,8 +128,7 @@ def warn_of_legacy(operation: Operation) -> None:
     """Warn the caller of the function that calls this, once in a process, that *operation* has been replaced."""
     if operation not in _warned:
         _warned.add(operation)
-        message = f"{operation.name} is a legacy operation: use {operation.instead}"
-        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        warnings.warn(replacement(operation), DeprecationWarning, stacklevel=3)
 
 
 def legacy(operation: Operation) -> Callable[[Callable[P, T]], Callable[P, T]]:

@@ -9,17 +9,27 @@ from ..config import check_token
 from ..models import BuilderDevice, BuilderProduct, Cursor, DatabaseQuery, Metric, MetricQuery, Registration
 from ..operations import BUILDER
 from ..paging import Paged
-from ..transport import CallOptions
+from ..transport import CallOptions, Transport
 from .base import Controller, joined, legacy
 from .metric import METRICS, items_of
 
-__all__ = ["BuilderDeviceController", "BuilderMetricController", "BuilderTestController"]
+__all__ = ["BuilderDeviceController", "BuilderMetricController", "BuilderTestController", "registering"]
 
 _CLAIMED = decoding.record(BuilderDevice)
 _FOUND = decoding.record(BuilderDevice, must_exist=True)
 _DEVICES = decoding.paged(BuilderDevice)
 _PRODUCT = decoding.record(BuilderProduct, must_exist=True)
 _REGISTRATION = decoding.result(Registration)
+
+
+def registering(transport: Transport, product: object) -> Transport:
+    """*transport* for ``device/register``, which is authenticated by the token of the *product* itself.
+
+    Raises:
+        InvalidArgumentError: *product* is no token.
+    """
+    token = check_token(product, f"{BUILDER['device/register'].name}: product")
+    return transport.with_auth(TokenAuth(token, bearer=True))
 
 
 class BuilderDeviceController(Controller):
@@ -29,6 +39,7 @@ class BuilderDeviceController(Controller):
     """
 
     __slots__ = ()
+    _operations = BUILDER
 
     @legacy(BUILDER["device/claim"])
     async def claim(
@@ -122,8 +133,7 @@ class BuilderDeviceController(Controller):
         operation = BUILDER["device/register"]
         named = {"id": id, "product": product, "account": account, "cloud": cloud, "test": test}
         body = joined(operation, named, "properties", properties)
-        auth = TokenAuth(check_token(product, f"{operation.name}: product"), bearer=True)
-        return await self._transport.with_auth(auth).call(operation, _REGISTRATION, body, options)
+        return await registering(self._transport, product).call(operation, _REGISTRATION, body, options)
 
     async def release(self, id: str, **options: Unpack[CallOptions]) -> None:
         """Release a device, so that it can be claimed again.
@@ -164,6 +174,7 @@ class BuilderMetricController(Controller):
     """Metrics of what the Builder knows. Source: the vendor's page ``builder/ref/metric``."""
 
     __slots__ = ()
+    _operations = BUILDER
 
     async def fetch(self, items: Iterable[MetricQuery | DatabaseQuery], **options: Unpack[CallOptions]) -> list[Metric]:
         """Read metrics, as `MetricController.fetch` does.
@@ -187,6 +198,7 @@ class BuilderTestController(Controller):
     """Calls that change nothing, for those who try out a client. Source: the vendor's bundle, page ``test``."""
 
     __slots__ = ()
+    _operations = BUILDER
     __test__ = False  # for pytest, which takes the name for a test's
 
     async def echo(self, fields: Mapping[str, object] | None = None, **options: Unpack[CallOptions]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from .. import decoding
 from ..models import Certificates, Credentials, Cursor, Device
 from ..operations import IOTO
 from ..paging import Paged
-from ..transfer import Progress, Source, Transfer, download, upload
+from ..transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
 from ..transport import CallOptions
 from .base import Command, Controller, legacy
 
@@ -154,42 +154,18 @@ class DeviceController(Controller):
         source: Source,
         *,
         id: str | None = None,
-        mime_type: str | None = None,
-        size: int | None = None,
-        progress: Progress | None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[UploadOptions],
     ) -> Transfer:
-        """Write a file of any size.
-
-        The bytes go to the URL that `get_signed_url` gives, without the client's token and headers. They are read as
-        they go, and sent again as with calls, unless they come from an iterator that has begun.
+        """Write a file of any size. It goes the way of `FileController.upload`, and raises the same.
 
         Args:
             filename: path of the file there.
             source: path of a file, bytes, or an async iterator of bytes.
             id: claim ID.
-            mime_type: content type; by default as the ending of *filename* says.
-            size: bytes; needed with an iterator.
-            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
-            options: ``timeout``: seconds without progress; ``retries``; ``headers`` of the call for the URL.
-
-        Raises:
-            TransferError: the source has more or fewer bytes than were announced.
-            AuthenticationError: the signed URL was refused, a second one as well.
-            OSError: the source cannot be read.
+            options: see `ioto_async.transfer.UploadOptions`.
         """
-        sign = partial(self.get_signed_url, id=id, command="put", **options)
-        return await upload(
-            self._transport,
-            "device/upload",
-            sign,
-            filename,
-            source,
-            mime_type=mime_type,
-            size=size,
-            progress=progress,
-            options=options,
-        )
+        sign = partial(self.get_signed_url, id=id, command="put")
+        return await upload(self._transport, "device/upload", sign, filename, source, options)
 
     async def download(
         self,
@@ -197,39 +173,15 @@ class DeviceController(Controller):
         path: str | PathLike[str],
         *,
         id: str | None = None,
-        checksum: str | None = None,
-        max_size: int | None = None,
-        progress: Progress | None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[DownloadOptions],
     ) -> Transfer:
-        """Fetch a file of any size into a local one, which is replaced when all is there and well, and else stays.
-
-        The bytes come from the URL that `get_signed_url` gives, without the client's token and headers.
+        """Fetch a file of any size. It comes the way of `FileController.download`, and raises the same.
 
         Args:
             filename: path of the file there.
             path: where it goes.
             id: claim ID.
-            checksum: SHA-256 that it must have, in hex.
-            max_size: bytes that it may have.
-            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
-            options: ``timeout``: seconds without progress; ``retries``; ``headers`` of the call for the URL.
-
-        Raises:
-            NotFoundError: there is no such file.
-            TransferError: it is too large, or its checksum is another.
-            AuthenticationError: the signed URL was refused, a second one as well.
-            OSError: *path* cannot be written.
+            options: see `ioto_async.transfer.DownloadOptions`.
         """
-        sign = partial(self.get_signed_url, id=id, command="get", **options)
-        return await download(
-            self._transport,
-            "device/download",
-            sign,
-            filename,
-            path,
-            checksum=checksum,
-            max_size=max_size,
-            progress=progress,
-            options=options,
-        )
+        sign = partial(self.get_signed_url, id=id, command="get")
+        return await download(self._transport, "device/download", sign, filename, path, options)

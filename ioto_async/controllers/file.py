@@ -11,7 +11,7 @@ from ..errors import InvalidArgumentError
 from ..models import File
 from ..operations import IOTO, Operation
 from ..paging import Paged
-from ..transfer import Progress, Source, Transfer, download, upload
+from ..transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
 from ..transport import CallOptions
 from .base import Command, Controller, joined
 
@@ -150,11 +150,8 @@ class FileController(Controller):
         filename: str,
         source: Source,
         *,
-        mime_type: str | None = None,
-        size: int | None = None,
-        progress: Progress | None = None,
         account_id: str | None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[UploadOptions],
     ) -> Transfer:
         """Write a file of any size.
 
@@ -164,40 +161,24 @@ class FileController(Controller):
         Args:
             filename: path of the file there.
             source: path of a file, bytes, or an async iterator of bytes.
-            mime_type: content type; by default as the ending of *filename* says.
-            size: bytes; needed with an iterator.
-            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
             account_id: account that owns the file; the client's by default.
-            options: ``timeout``: seconds without progress; ``retries``; ``headers`` of the call for the URL.
+            options: see `ioto_async.transfer.UploadOptions`.
 
         Raises:
             TransferError: the source has more or fewer bytes than were announced.
             AuthenticationError: the signed URL was refused, a second one as well.
             OSError: the source cannot be read.
         """
-        sign = partial(self.get_signed_url, account_id=account_id, command="put", **options)
-        return await upload(
-            self._transport,
-            "file/upload",
-            sign,
-            filename,
-            source,
-            mime_type=mime_type,
-            size=size,
-            progress=progress,
-            options=options,
-        )
+        sign = partial(self.get_signed_url, account_id=account_id, command="put")
+        return await upload(self._transport, "file/upload", sign, filename, source, options)
 
     async def download(
         self,
         filename: str,
         path: str | PathLike[str],
         *,
-        checksum: str | None = None,
-        max_size: int | None = None,
-        progress: Progress | None = None,
         account_id: str | None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[DownloadOptions],
     ) -> Transfer:
         """Fetch a file of any size into a local one, which is replaced when all is there and well, and else stays.
 
@@ -206,11 +187,8 @@ class FileController(Controller):
         Args:
             filename: path of the file there.
             path: where it goes.
-            checksum: SHA-256 that it must have, in hex.
-            max_size: bytes that it may have.
-            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
             account_id: account that owns the file; the client's by default.
-            options: ``timeout``: seconds without progress; ``retries``; ``headers`` of the call for the URL.
+            options: see `ioto_async.transfer.DownloadOptions`.
 
         Raises:
             NotFoundError: there is no such file.
@@ -218,15 +196,5 @@ class FileController(Controller):
             AuthenticationError: the signed URL was refused, a second one as well.
             OSError: *path* cannot be written.
         """
-        sign = partial(self.get_signed_url, account_id=account_id, command="get", **options)
-        return await download(
-            self._transport,
-            "file/download",
-            sign,
-            filename,
-            path,
-            checksum=checksum,
-            max_size=max_size,
-            progress=progress,
-            options=options,
-        )
+        sign = partial(self.get_signed_url, account_id=account_id, command="get")
+        return await download(self._transport, "file/download", sign, filename, path, options)

@@ -8,7 +8,7 @@ from typing import Unpack
 from .. import decoding
 from ..models import Manager
 from ..operations import IOTO
-from ..transfer import Progress, Source, Transfer, download, upload
+from ..transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
 from ..transport import CallOptions
 from .base import Command, Controller, need_one
 
@@ -156,44 +156,20 @@ class ManagerController(Controller):
         source: Source,
         *,
         id: str | None = None,
-        mime_type: str | None = None,
-        size: int | None = None,
-        progress: Progress | None = None,
         clean: bool | None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[UploadOptions],
     ) -> Transfer:
-        """Write a file of any size.
-
-        The bytes go to the URL that `get_signed_url` gives, without the client's token and headers. They are read as
-        they go, and sent again as with calls, unless they come from an iterator that has begun.
+        """Write a file of any size. It goes the way of `FileController.upload`, and raises the same.
 
         Args:
             filename: path of the file in the app.
             source: path of a file, bytes, or an async iterator of bytes.
             id: key of the manager.
-            mime_type: content type; by default as the ending of *filename* says.
-            size: bytes; needed with an iterator.
-            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
             clean: delete the old files of the app first.
-            options: ``timeout``: seconds without progress; ``retries``; ``headers`` of the call for the URL.
-
-        Raises:
-            TransferError: the source has more or fewer bytes than were announced.
-            AuthenticationError: the signed URL was refused, a second one as well.
-            OSError: the source cannot be read.
+            options: see `ioto_async.transfer.UploadOptions`.
         """
-        sign = partial(self.get_signed_url, id=id, clean=clean, command="put", **options)
-        return await upload(
-            self._transport,
-            "manager/upload",
-            sign,
-            filename,
-            source,
-            mime_type=mime_type,
-            size=size,
-            progress=progress,
-            options=options,
-        )
+        sign = partial(self.get_signed_url, id=id, clean=clean, command="put")
+        return await upload(self._transport, "manager/upload", sign, filename, source, options)
 
     async def download(
         self,
@@ -201,39 +177,15 @@ class ManagerController(Controller):
         path: str | PathLike[str],
         *,
         id: str | None = None,
-        checksum: str | None = None,
-        max_size: int | None = None,
-        progress: Progress | None = None,
-        **options: Unpack[CallOptions],
+        **options: Unpack[DownloadOptions],
     ) -> Transfer:
-        """Fetch a file of any size into a local one, which is replaced when all is there and well, and else stays.
-
-        The bytes come from the URL that `get_signed_url` gives, without the client's token and headers.
+        """Fetch a file of any size. It comes the way of `FileController.download`, and raises the same.
 
         Args:
             filename: path of the file in the app.
             path: where it goes.
             id: key of the manager.
-            checksum: SHA-256 that it must have, in hex.
-            max_size: bytes that it may have.
-            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
-            options: ``timeout``: seconds without progress; ``retries``; ``headers`` of the call for the URL.
-
-        Raises:
-            NotFoundError: there is no such file.
-            TransferError: it is too large, or its checksum is another.
-            AuthenticationError: the signed URL was refused, a second one as well.
-            OSError: *path* cannot be written.
+            options: see `ioto_async.transfer.DownloadOptions`.
         """
-        sign = partial(self.get_signed_url, id=id, command="get", **options)
-        return await download(
-            self._transport,
-            "manager/download",
-            sign,
-            filename,
-            path,
-            checksum=checksum,
-            max_size=max_size,
-            progress=progress,
-            options=options,
-        )
+        sign = partial(self.get_signed_url, id=id, command="get")
+        return await download(self._transport, "manager/download", sign, filename, path, options)

@@ -12,7 +12,7 @@ import attrs
 
 from .. import decoding
 from ..config import check_signed_url
-from ..errors import DecodeError, InvalidArgumentError, IotoError
+from ..errors import DecodeError, InvalidArgumentError, IotoError, one_line
 from ..models import Certificates, Credentials, UpdateOffer
 from ..operations import IOTO
 from ..transfer import Progress, check_download, fetch
@@ -229,7 +229,7 @@ def _checked(offer: UpdateOffer) -> tuple[str, str, str]:
     except InvalidArgumentError as error:
         problem = "url", str(error)
     if not re.fullmatch("[0-9A-Fa-f]{64}", checksum):
-        problem = "checksum", f"expected the 64 hex digits of a SHA-256, got {offer.checksum!r}"
+        problem = "checksum", f"expected the 64 hex digits of a SHA-256, got {one_line(checksum)[:80]!r}"
     elif not update or not offer.version:
         problem = "version" if update else "update", "missing in an offer with a url"
     if problem is not None:

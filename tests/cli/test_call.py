@@ -1,9 +1,14 @@
 """``ioto-async call``."""
 
+import asyncio
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from rawserver import GUARD, RawServer, Step, in_thread, reply, silent
 
 from ioto_async.cli import _run
 from ioto_async.emulator import EmulatorThread
@@ -85,6 +90,109 @@ def test_the_request_is_shown_when_it_is_refused(cloud: EmulatorThread, capsys: 
     assert stderr.splitlines()[-1] == "ioto-async: device/get: 400 Cannot find device"
 
 
+def test_secrets_are_not_shown_in_a_request(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
+    secrets = [f"s3cret-{number}" for number in range(7)]
+    members = [
+        f"cloudToken={secrets[0]}",
+        f"PASSWORD={secrets[1]}",
+        f"apiKey={secrets[2]}",
+        f"product={secrets[3]}",
+        f'context:={{"list": [{{"clientSecret": "{secrets[4]}", "privateKey": {{"pem": "{secrets[5]}"}}}}]}}',
+        f"note=it is {cloud.token}.",
+        "model=M1",
+    ]
+    query = ["--query", f"token={secrets[6]}", "--query", f"note={cloud.token}", "--query", "limit=1"]
+    assert _run(["call", "teapot/brew", *members, *query, "-v"]) == 1
+    assert {"cloudToken", "note", "model"} < sent(cloud)[1].keys()
+    shown = capsys.readouterr().err
+    assert [secret for secret in (*secrets, cloud.token) if secret in shown] == []
+    assert "?token=***&note=***&limit=1\n" in shown
+    assert '"note":"it is ***.","model":"M1"' in shown
+
+
+def test_the_token_of_a_registration_is_not_shown(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["device/register", f"id={DEVICE}", f"product={cloud.product_token}", f"name=a {cloud.product_token}"]
+    assert _run(["call", *words, "--builder", "-v"]) == 0
+    stdout, stderr = capsys.readouterr()
+    assert json.loads(stdout)["registered"] is True
+    assert sent(cloud)[0] == "/api/device/register"
+    assert "Authorization: ***\n" in stderr
+    assert cloud.product_token not in stderr
+
+
+def test_a_request_that_is_not_sent_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with in_thread() as server:
+        pass
+    monkeypatch.setenv("IOTO_API", server.url)
+    monkeypatch.setenv("IOTO_TOKEN", "01TOKEN")
+    monkeypatch.setattr("ioto_async.transport.random.random", lambda: 0.0)
+    assert _run(["call", "device/find", "-v"]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ioto-async: device/find: ")
+
+
+async def test_a_request_is_shown_while_its_reply_is_awaited() -> None:
+    async with RawServer.of(silent()) as server:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "ioto_async.cli", "call", "device/find", "-v"),
+            env=os.environ | {"IOTO_API": server.url, "IOTO_TOKEN": "01TOKEN"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        assert child.stderr is not None
+        async with asyncio.timeout(GUARD):
+            assert await child.stderr.readline() == f"POST {server.url}/tok/device/find\n".encode()
+        child.kill()
+        await child.communicate()
+
+
+def test_every_attempt_and_its_reply_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("ioto_async.transport.random.random", lambda: 0.0)
+    with in_thread(reply(500, "no"), reply(200, {"data": []})) as server:
+        monkeypatch.setenv("IOTO_API", server.url)
+        monkeypatch.setenv("IOTO_TOKEN", "01TOKEN")
+        assert _run(["call", "device/find", "-v"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    post = f"POST {server.url}/tok/device/find"
+    assert [line for line in lines if line.startswith(("POST", "500", "200"))] == [
+        post,
+        "500 Scripted",
+        post,
+        "200 Scripted",
+    ]
+
+
+def test_a_registration_by_its_path_goes_with_the_product_token(
+    cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("BUILDER_TOKEN")
+    assert _run(["call", "device/register", f"id={DEVICE}", f"product={cloud.product_token}", "--builder"]) == 0
+    assert json.loads(capsys.readouterr().out)["token"]
+
+
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (["device/remove", f"id={DEVICE}"], "device/remove is a legacy operation: use device/release"),
+        (
+            ["device/claim", "id=D", "cloudToken=T", "accountId=A", "--builder"],
+            "device/claim of the Builder is a legacy operation: use device/claim of the device cloud",
+        ),
+    ],
+)
+def test_a_legacy_operation_is_told_with_what_replaces_it(
+    words: list[str], note: str, cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(["call", *words])
+    assert capsys.readouterr().err.splitlines()[0] == f"ioto-async: {note}"
+    assert len(cloud.requests) == 1
+
+
 def test_an_operation_that_nobody_knows_is_the_services_to_refuse(
     cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +214,24 @@ def test_the_builder_is_called_with_its_own_token(cloud: EmulatorThread, capsys:
         (["device/get", "=x"], "=x: expected key=text or key:=json"),
         (["device/get", "id:=x"], "id: not JSON"),
         (["device/get", "--query", "limit"], "--query limit: expected key=value"),
+        (["device/get", "id=1", "id=2"], "ioto-async: id: given twice\n"),
+        (["device/get", "id=1", "id:=2"], "ioto-async: id: given twice\n"),
+        (["device/find", "--query", "limit=1", "--query", "limit=2"], "--query limit: given twice"),
+        (["teapot/brew", "n:=18446744073709551616"], "teapot/brew: n: the number does not fit into 64 bits"),
+        (["teapot/brew", "n:=-9223372036854775809"], "teapot/brew: n: the number does not fit into 64 bits"),
+        (["teapot/brew", 'n:={"a": [1, 123456789012345678901234567890]}'], "n.a[1]: the number does not fit"),
+        (["device/getSignedUrl", f"size:=1{'0' * 400}"], "size: the number does not fit into 64 bits"),
+        (["teapot/brew", f"n:=1{'0' * 5000}"], "ioto-async: n: "),
+        (["teapot/brew", f"n:={'[' * 100_000}"], "ioto-async: n: "),
+        (["teapot/brew", "n:=NaN"], "teapot/brew: n: nan is not a finite number"),
+        (["provision/updateReport", "success=true"], "success: expected JSON (boolean), got text: write := for ="),
+        (["device/getSignedUrl", "size=5"], "size: expected JSON (number), got text: write := for ="),
+        (["action/invoke", "context={}"], "context: expected JSON (object), got text: write := for ="),
+        (["device/get", "id=\udcff"], "ioto-async: id: the text is not UTF-8"),
+        (["device/get", 'id:="\udcff"'], "ioto-async: id: the text is not UTF-8"),
+        (["device/find", "--query", "index=\udcff"], "ioto-async: index: the text is not UTF-8"),
+        (["device/find", "\udcff=x"], "ioto-async: \\udcff: the text is not UTF-8"),
+        (["device/\udcff"], "ioto-async: argument 1: the text is not UTF-8"),
         (["device/get"], "device/get: id is required"),
         (["device"], "device"),
         (["metric/set", "metric=x"], "MQTT"),
@@ -125,3 +251,45 @@ def test_a_refused_token_has_its_exit_status(
     monkeypatch.setenv("IOTO_TOKEN", "01NOTHINGOFTHESORT")
     assert _run(["call", "device/find"]) == 3
     assert "01NOTHINGOFTHESORT" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def signing_in(cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.delenv("IOTO_TOKEN")
+    monkeypatch.setattr("ioto_async.cognito.random.random", lambda: 0.0)
+    return monkeypatch
+
+
+def test_a_sign_in_has_the_exit_status_of_its_call(signing_in: pytest.MonkeyPatch) -> None:
+    assert _run(["call", "device/find"]) == 0
+
+
+def test_a_wrong_password_has_the_exit_status_of_a_refused_token(
+    signing_in: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signing_in.setenv("IOTO_PASSWORD", "not-this-0ne")
+    assert _run(["call", "device/find"]) == 3
+    shown = capsys.readouterr().err
+    assert "NotAuthorizedException" in shown
+    assert "not-this-0ne" not in shown
+
+
+def test_a_sign_in_service_that_is_not_reached_has_the_exit_status_of_such_a_cloud(
+    signing_in: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with in_thread() as server:
+        pass
+    signing_in.setenv("IOTO_COGNITO", server.url)
+    assert _run(["call", "device/find"]) == 4
+    assert f"127.0.0.1:{server.port}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "answer", [reply(200, "{}"), reply(500, "{}"), reply(400, {"__type": "TooManyRequestsException"})]
+)
+def test_a_sign_in_service_that_fails_has_the_exit_status_of_a_failure(
+    answer: Step, signing_in: pytest.MonkeyPatch
+) -> None:
+    with in_thread(answer, answer, answer) as server:
+        signing_in.setenv("IOTO_COGNITO", server.url)
+        assert _run(["call", "device/find"]) == 1

@@ -23,7 +23,8 @@ from ioto_async.cli import _run, files
 from ioto_async.emulator import EmulatorThread, Fault
 
 COUNTS = ("devices", "claimed", "already_claimed", "provisioned", "kept", "failed")
-FIGURES = (*COUNTS, "requests", "seconds", "requests_per_second", "p50_ms", "p99_ms", "out", "manifest")
+TIMES = ("requests", "seconds", "requests_per_second", "p50_ms", "p99_ms")
+FIGURES = (*COUNTS, "unknown", "skipped", *TIMES, "out", "manifest", "journal")
 FILES = {"certificate.pem", "key.pem", "provision.json"}
 
 
@@ -320,11 +321,13 @@ def test_files_and_folders_are_the_owners_alone(cloud: EmulatorThread, provision
 def test_the_manifest_has_a_line_for_every_row(cloud: EmulatorThread, provision: Command) -> None:
     cloud.cloud.claim_device("DEV2")
     provision("id\nDEV1\nDEV2\nNOBODY\n..\n", "--concurrency", "1")
-    assert provision.manifest() == [
+    # A bad row is over as soon as it is read, which may be before others are.
+    manifest = sorted(provision.manifest(), key=lambda entry: int(entry["line"]))
+    assert manifest == [
         {"id": "DEV1", "line": 2, "claimed": "now", "status": "provisioned"},
         {"id": "DEV2", "line": 3, "claimed": "before", "status": "provisioned"},
         {"id": "NOBODY", "line": 4, "status": "failed", "error": "device/claim: 400 Cannot find device"},
-        {"id": None, "line": 5, "text": "..", "status": "failed", "error": provision.manifest()[3]["error"]},
+        {"id": None, "line": 5, "text": "..", "status": "failed", "error": manifest[3]["error"]},
     ]
 
 
@@ -461,7 +464,7 @@ def test_an_overwrite_that_broke_off_is_completed_by_the_next_run(
     with monkeypatch.context() as patch:
         patch.setattr(files, "write_private", broken)
         assert provision("DEV1\n", "--overwrite").status == 1
-    provision("DEV1\n")
+    provision("DEV1\n", "--retry-failed")
     assert pair_matches(provision.out / "DEV1")
 
 
@@ -499,6 +502,13 @@ def test_lines_of_others_stay_in_the_manifest(cloud: EmulatorThread, provision: 
     (provision.out / "manifest.jsonl").write_text('{"comment":"by hand"}\n')
     provision("DEV1\n")
     assert provision.manifest()[0] == {"comment": "by hand"}
+
+
+def test_a_last_line_by_hand_that_has_no_end_stays_in_the_manifest(cloud: EmulatorThread, provision: Command) -> None:
+    provision.out.mkdir()
+    (provision.out / "manifest.jsonl").write_text('{"id":"OLD","line":1,"status":"kept"}')
+    provision("DEV1\n")
+    assert [entry["id"] for entry in provision.manifest()] == ["OLD", "DEV1"]
 
 
 # With the token of the device --------------------------------------------------------------------------------------
@@ -644,7 +654,7 @@ def test_old_files_of_a_released_device_are_not_kept_when_the_reply_to_its_claim
     provision("DEV1\n")
     cloud.cloud.release_device("DEV1")  # the certificate on disk ends with the claim
     cloud.faults.add(Fault("device/claim", reset="after"))
-    result = provision("DEV1\n")
+    result = provision("DEV1\n", "--no-journal")
     assert result.figures["kept"] == 0
 
 
@@ -677,7 +687,7 @@ def test_a_bad_reply_fails_its_device_alone(fault: Fault, told: str, cloud: Emul
 def test_a_failed_device_is_completed_by_the_next_run(cloud: EmulatorThread, provision: Command) -> None:
     cloud.faults.add(Fault("device/provision", status=400, body="not now"))
     provision("DEV1\n")
-    result = provision("DEV1\n")
+    result = provision("DEV1\n", "--retry-failed")
     assert (result.status, result.counts) == (0, (1, 0, 1, 1, 0, 0))
     assert provision.entry("DEV1")["status"] == "provisioned"
 
@@ -690,6 +700,17 @@ def test_a_refused_token_ends_the_run_at_once(
     assert (result.status, operations(cloud)) == (3, ["device/claim"])
     assert result.stderr == "ioto-async: device/claim: 403 Authentication failed\n"
     assert "WRONG" not in result.stdout
+
+
+def test_a_wrong_password_ends_the_run_at_once(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("IOTO_TOKEN")
+    monkeypatch.setenv("IOTO_PASSWORD", "not-this-0ne")
+    result = provision("DEV1\nDEV2\nDEV3\n", "--concurrency", "1")
+    assert (result.status, operations(cloud)) == (3, ["/cognito"])
+    assert result.stderr.startswith("ioto-async: device/claim: the provider of login tokens: Cognito: NotAuthorized")
+    assert "not-this-0ne" not in result.stdout + result.stderr
 
 
 def test_an_unreachable_cloud_ends_the_run(
@@ -800,6 +821,16 @@ def start(*arguments: str, environ: dict[str, str], stdin: int = subprocess.DEVN
     )
 
 
+def interrupt_twice(child: subprocess.Popen[bytes]) -> None:
+    """The first interruption waits for calls in flight, the second does not."""
+    assert child.stderr is not None
+    child.send_signal(signal.SIGINT)
+    for line in child.stderr:
+        if line.startswith(b"SIGINT: "):
+            break
+    child.send_signal(signal.SIGINT)
+
+
 def ended(child: subprocess.Popen[bytes]) -> int:
     """The exit status; a process that hangs fails the test."""
     try:
@@ -820,10 +851,14 @@ def test_an_interrupted_run_exits_with_130_and_its_manifest_is_whole(tmp_path: P
         connection, _ = silent.accept()
         with connection:
             assert b"device/claim" in connection.recv(1000)
-            child.send_signal(signal.SIGINT)
+            interrupt_twice(child)
             assert ended(child) == 130
     entries = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
-    assert [(entry["id"], entry["status"]) for entry in entries] == [("OLD", "provisioned"), (None, "failed")]
+    assert [(entry["id"], entry["status"]) for entry in entries] == [
+        ("OLD", "provisioned"),
+        (None, "failed"),
+        ("DEV1", "unknown"),
+    ]
     assert [path.name for path in out.iterdir()] == ["manifest.jsonl"]
 
 
@@ -838,7 +873,7 @@ def test_a_run_that_waits_for_stdin_can_be_interrupted(tmp_path: Path) -> None:
         with connection:
             # Once the first device is under way, somebody waits for the next line.
             assert b"device/claim" in connection.recv(1000)
-            child.send_signal(signal.SIGINT)
+            interrupt_twice(child)
             assert ended(child) == 130
 
 

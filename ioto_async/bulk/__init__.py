@@ -1,0 +1,8 @@
+"""Many calls at once: bounded memory, an outcome for each item, and a journal to go on from. Imports floors 0 to 3."""
+
+from .engine import Bulk
+from .journal import EarlierError, Journal
+from .options import BulkOptions
+from .outcome import Outcome, Progress, Status, Summary
+
+__all__ = ["Bulk", "BulkOptions", "EarlierError", "Journal", "Outcome", "Progress", "Status", "Summary"]

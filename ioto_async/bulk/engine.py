@@ -1,0 +1,590 @@
+"""Many calls at once: the engine of bulk runs. Imports floors 0 to 2, controllers.base, and what is beside it.
+
+Workers take items, call, and leave outcomes; whoever iterates takes those. At most twice as many items as may be in
+flight are between the two, so that either side waits for the other, and memory does not depend on the number of items.
+A worker begins when there is something to do that nobody does, and ends when there is nothing: calls that return
+at once need one, calls that wait as many as may be in flight.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+import weakref
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from itertools import islice
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar, Unpack
+
+import attrs
+
+from ..controllers.base import operation_of
+from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
+from ..gate import Gate
+from ..operations import Kind
+from ..streams import in_thread
+from ..transport import RETRIED, Retried
+from ..validation import is_number
+from .journal import Journal
+from .options import BulkOptions, Options
+from .outcome import Outcome, Progress, Summary
+
+__all__ = ["Bulk"]
+
+logger = logging.getLogger("ioto_async")
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+_BAD: Final = ("failed", "unknown")
+_TICK: Final = 0.5
+"""Seconds between two looks at the progress."""
+_LATELY: Final = 0.3
+"""Weight of the last tick in the rate that is told."""
+
+
+@attrs.define(eq=False)
+class _Entry(Generic[Item]):
+    """An item on its way."""
+
+    position: int
+    key: str
+    item: Item
+    is_in_doubt: bool
+    """Whether an earlier run may have done it."""
+
+
+class Bulk(Generic[Item, Value]):
+    """A run of one call for each of many items; ``async for`` over it gives their outcomes.
+
+    A run is iterated over once. Leaving the loop in any way ends the calls that are in flight; inside
+    ``async with run:`` they have ended when that block is left, otherwise soon after.
+
+    Args:
+        call: what is awaited for each item.
+        items: the items, taken as there is room for them.
+        gate: what finds out how many calls the service can do, for a concurrency of ``auto``.
+        options: see `BulkOptions`.
+
+    Attributes:
+        summary: the outcomes so far, by number.
+
+    Raises:
+        InvalidArgumentError: an argument does not fit.
+    """
+
+    def __init__(
+        self,
+        call: Callable[[Item], Awaitable[Value]],
+        items: Iterable[Item] | AsyncIterable[Item],
+        gate: Gate | None = None,
+        **options: Unpack[BulkOptions[Item]],
+    ) -> None:
+        if not callable(call):
+            raise InvalidArgumentError(f"call: expected a callable, got {type(call).__name__}")
+        self._call = call
+        self._source: Iterator[Item] | AsyncIterator[Item] = _iterator(items)
+        self._owns_source = self._source is not items
+        chosen = self._options = Options[Item].of(options)
+        self._concurrency = math.inf if chosen.concurrency == "auto" else chosen.concurrency
+        self._gate = gate if chosen.concurrency == "auto" else None
+        if chosen.concurrency == "auto" and gate is None:
+            raise InvalidArgumentError("concurrency: auto needs a client; expected a whole number from 1")
+        operation = operation_of(call)
+        self._kind = chosen.kind or (Kind.ONCE if operation is None else operation.kind)
+        self._journal: Journal | None = None
+        if chosen.journal is not None:
+            self._journal = Journal(chosen.journal, None if operation is None else operation.name)
+        self._total = len(items) if chosen.total is None and isinstance(items, Sized) else chosen.total
+        self.summary = Summary()
+        # Weak, so that the iteration ends as soon as its loop is left.
+        self._iteration: weakref.ref[AsyncGenerator[Outcome[Item, Value], None]] | None = None
+        self._ended: asyncio.Event | None = None
+        self._ready: deque[_Entry[Item]] = deque()
+        self._done: deque[Outcome[Item, Value]] = deque()
+        self._early: dict[int, Outcome[Item, Value] | None] = {}
+        """Where the order matters: outcomes whose turn has not come, by position; None where there will be none."""
+        self._next = 0
+        self._keys: set[str] = set()
+        """Of the items that are on their way."""
+        self._workers: set[asyncio.Task[None]] = set()
+        self._starting: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._pulled = self._given = self._in_flight = self._failures = 0
+        self._is_idle = self._is_read = self._is_cut = self._is_ending = False
+        self._broken: Exception | None = None
+        self._wake: asyncio.Future[None] | None = None
+
+    # For whoever iterates ------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[Outcome[Item, Value]]:
+        if self._iteration is not None:
+            raise ClientStateError("a bulk run can be iterated over once")
+        iteration = self._outcomes()
+        self._iteration = weakref.ref(iteration)
+        return iteration
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        iteration = self._iteration() if self._iteration is not None else None
+        if iteration is not None:
+            await iteration.aclose()
+        if self._ended is not None:  # its loop was left, and its end is on its way
+            await self._ended.wait()
+
+    def raise_for_failures(self) -> None:
+        """Raise the errors of the outcomes so far together.
+
+        Raises:
+            ExceptionGroup: an item failed or is unknown.
+        """
+        self.summary.raise_for_failures()
+
+    def stop(self, reason: str = "asked to", *, grace: float | None = None) -> None:
+        """Begin no further item; the iteration ends when the calls in flight have ended.
+
+        Args:
+            reason: what `Summary.stopped` says.
+            grace: seconds after which calls that are still in flight are cancelled; their outcome is unknown. None for
+                any time.
+
+        Raises:
+            InvalidArgumentError: *grace* is no number of seconds.
+        """
+        if grace is not None and not (is_number(grace) and 0 <= grace < math.inf):
+            raise InvalidArgumentError(f"grace: expected seconds from 0, or None, got {grace!r}")
+        self._close_input(reason)
+        self._drop_ready()
+        if grace is not None:
+            asyncio.get_running_loop().call_later(grace, self._cut)
+
+    @property
+    def _limit(self) -> int:
+        return int(self._concurrency if self._gate is None else self._gate.limit)
+
+    # The iteration ------------------------------------------------------------------------------------------------
+
+    async def _outcomes(self) -> AsyncGenerator[Outcome[Item, Value], None]:
+        self._ended = asyncio.Event()
+        journal = self._journal
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                if journal is not None:
+                    stack.push_async_callback(journal.close)
+                    await in_thread(journal.open)
+                if self._gate is not None:
+                    stack.enter_context(self._gate.adapting())
+                stack.push_async_callback(self._end)
+                stack.enter_context(self._observed())
+                self._spawn()
+                while True:
+                    if journal is not None and self._done:
+                        journal.flush()  # nobody is told what is not noted
+                    for _ in range(len(self._done)):
+                        outcome = self._done.popleft()
+                        self._given += 1
+                        self.summary.count(outcome)
+                        if self._is_idle and self._may_begin():
+                            self._is_idle = False
+                            self._spawn()
+                        yield outcome
+                    if self._done:
+                        continue
+                    if self._may_begin():
+                        self._spawn()
+                    elif not self._workers:
+                        break
+                    self._wake = asyncio.get_running_loop().create_future()
+                    await self._wake
+                if self._broken is not None:
+                    raise self._broken
+        finally:
+            self._ended.set()
+
+    async def _end(self) -> None:
+        """Leave no task behind."""
+        self._is_ending = self._is_read = True
+        self._drop_ready()
+        for worker in self._workers:
+            worker.cancel()
+        cancelled: asyncio.CancelledError | None = None
+        while self._workers:
+            try:
+                await asyncio.wait(self._workers)
+            except asyncio.CancelledError as error:  # they have to end first
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+        if self._owns_source and isinstance(self._source, AsyncGenerator):
+            await self._source.aclose()
+
+    def _cut(self) -> None:
+        """Cancel the calls in flight, whose outcomes are then unknown."""
+        self._is_cut = True
+        for worker in self._workers:
+            worker.cancel()
+
+    @contextlib.contextmanager
+    def _observed(self) -> Iterator[None]:
+        """Look at the progress now and then while the body runs, and at the end."""
+        loop = asyncio.get_running_loop()
+        began = last = loop.time()
+        done, rate = 0, 0.0
+        timer: asyncio.TimerHandle | None = None
+
+        def look() -> None:
+            nonlocal last, done, rate
+            now = loop.time()
+            if now > last:
+                lately = (self.summary.done - done) / (now - last)
+                rate = lately if not rate else rate + _LATELY * (lately - rate)
+                last, done = now, self.summary.done
+            observer = self._options.observer
+            if observer is not None:
+                progress = Progress(self.summary, self._total, now - began, rate, self._in_flight, self._limit)
+                try:
+                    observer(progress)
+                except Exception:  # a run must not be lost to a broken observer
+                    logger.exception("the observer raised on %s", progress)
+
+        def tick() -> None:
+            nonlocal timer
+            look()
+            self._sync()
+            timer = loop.call_later(_TICK, tick)
+
+        timer = loop.call_later(_TICK, tick)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            look()
+
+    # The workers --------------------------------------------------------------------------------------------------
+
+    def _may_read(self) -> bool:
+        return not self._is_read and self._pulled - self._given < 2 * self._limit
+
+    def _may_begin(self) -> bool:
+        """Whether there is something to do for a further worker."""
+        return (
+            self._starting is None  # one at a time: it may turn out that one is enough
+            and len(self._workers) < self._limit
+            and (bool(self._ready) or (self._reader is None and self._may_read()))
+        )
+
+    def _spawn(self) -> None:
+        worker = self._starting = asyncio.create_task(self._work())
+        self._workers.add(worker)
+        worker.add_done_callback(self._gone)
+
+    def _gone(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if self._starting is worker:  # cancelled before it began
+            self._starting = None
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            self._break(error)
+        if not self._workers:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Wake whoever iterates."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _break(self, error: BaseException) -> None:
+        """Let the calls in flight end, and then raise."""
+        if self._broken is None:
+            self._broken = error if isinstance(error, Exception) else RuntimeError(repr(error))
+        self._close_input(one_line(str(error)) or type(error).__name__)
+
+    def _close_input(self, reason: str) -> None:
+        """Take no further item."""
+        if self.summary.stopped is None:
+            self.summary.stopped = reason
+        self._is_read = True
+        if self._reader is not None:
+            self._reader.cancel()
+
+    async def _work(self) -> None:
+        retried = Retried()
+        RETRIED.set(retried)
+        self._starting = None
+        worker = asyncio.current_task()
+        assert worker is not None
+        while len(self._workers) <= self._limit and not worker.cancelling():
+            if self._ready:
+                entry = self._ready.popleft()
+            elif self._reader is not None or not self._may_read():
+                self._is_idle = True
+                return
+            elif isinstance(self._source, AsyncIterator):
+                await self._read_one(self._source)
+                continue
+            else:
+                self._read_some(self._source)
+                continue
+            if self._may_begin():
+                self._spawn()
+            self._in_flight += 1
+            try:
+                await self._do(entry, retried)
+            finally:
+                self._in_flight -= 1
+                self._keys.discard(entry.key)
+
+    # Reading ------------------------------------------------------------------------------------------------------
+
+    async def _read_one(self, source: AsyncIterator[Item]) -> None:
+        self._reader = asyncio.current_task()
+        try:
+            item = await anext(source)
+            if not self._is_read:
+                self._enter(item)
+        except StopAsyncIteration:
+            self._is_read = True
+        except asyncio.CancelledError:
+            if self._is_ending:
+                raise
+            if not self._is_read:  # else that is why
+                raise ClientStateError("the items were cancelled by themselves") from None
+        except BaseException:
+            self._is_read = True
+            raise
+        finally:
+            self._reader = None
+            self._flush()
+
+    def _read_some(self, source: Iterator[Item]) -> None:
+        """Take as many items as can be begun now, so that the journal is written once for all of them."""
+        limit = self._limit
+        room = max(min(limit - self._in_flight, 2 * limit - self._pulled + self._given), 1)
+        taken = 0
+        try:
+            for item in islice(source, room):
+                if self._is_read:  # the items themselves have stopped the run
+                    return
+                self._enter(item)
+                taken += 1
+        except BaseException:
+            self._is_read = True
+            raise
+        finally:
+            self._flush()
+        if taken < room:
+            self._is_read = True
+
+    def _flush(self) -> None:
+        if self._journal is not None:
+            try:
+                self._journal.flush()
+            except OSError as error:
+                self._drop_ready()  # nothing is sent that is not noted
+                self._break(error)
+
+    def _sync(self) -> None:
+        if self._journal is not None:
+            try:
+                self._journal.flush()
+                self._journal.sync()
+            except OSError as error:
+                self._drop_ready()
+                self._break(error)
+
+    def _enter(self, item: Item) -> None:
+        """Find out what is to be done for an *item*."""
+        position = self._pulled
+        key = self._key_of(item, position)
+        self._pulled += 1
+        entry = _Entry(position, key, item, is_in_doubt=False)
+        if self._journal is not None:
+            outcome = self._earlier(entry, self._journal)
+            if outcome is not None:
+                self._leave(position, outcome)
+                return
+            self._journal.sent(key)
+            self._keys.add(key)
+        self._ready.append(entry)
+
+    def _key_of(self, item: Item, position: int) -> str:
+        key: object = item
+        if self._options.key is not None:
+            key = self._options.key(item)
+        elif type(item) is int:
+            return str(item)
+        elif not isinstance(item, str):
+            if self._journal is None:
+                return str(position)
+            raise InvalidArgumentError(f"key: a journal needs one for items of type {type(item).__name__}")
+        if self._journal is None and isinstance(key, str):
+            return key
+        if not isinstance(key, str) or not key:
+            raise InvalidArgumentError(f"key: expected a text that is not empty for item {position}, got {key!r}")
+        if not _can_be_written(key):
+            raise InvalidArgumentError(f"key: expected whole characters for item {position}, got {key!r}")
+        return key
+
+    def _earlier(self, entry: _Entry[Item], journal: Journal) -> Outcome[Item, Value] | None:
+        """What the journal knows of an item; None if it is to be called."""
+        key, item = entry.key, entry.item
+        if key in self._keys:
+            return Outcome(item, key, "skipped")
+        match journal.state(key):
+            case "ok":
+                return Outcome(item, key, "skipped")
+            case "failed" if not self._options.retry_failed:
+                return Outcome(item, key, "failed", error=journal.error(key))
+            case "sent" | "unknown":
+                if self._options.reconcile is not None:
+                    entry.is_in_doubt = True
+                elif self._kind is Kind.ONCE:
+                    return Outcome(item, key, "unknown", error=journal.error(key))
+        return None
+
+    # Calling ------------------------------------------------------------------------------------------------------
+
+    async def _do(self, entry: _Entry[Item], retried: Retried) -> None:
+        """Bring an item to its outcome."""
+        outcome: Outcome[Item, Value] = Outcome(entry.item, entry.key, "unknown")
+        journal = self._journal
+        retried.times = 0
+        began = time.perf_counter()
+        if entry.is_in_doubt and journal is not None:
+            outcome.error = journal.error(entry.key)
+            is_done = True
+        else:
+            is_done = await self._try(outcome)
+        if outcome.status == "unknown" and self._options.reconcile is not None and not _is_to_end():
+            is_done = await self._settle(outcome, self._options.reconcile)
+        outcome.attempts += retried.times
+        outcome.elapsed = time.perf_counter() - began
+        if journal is not None:
+            self._note(journal, outcome, is_done=is_done)
+        if outcome.status in _BAD:
+            self._failures += 1
+            if self._failures == self._options.stop_after:
+                self.stop(f"after {self._failures} failures")
+        self._leave(entry.position, outcome if is_done else None)
+
+    async def _try(self, outcome: Outcome[Item, Value]) -> bool:
+        """Call, and say in *outcome* how it went; false if it ended the run and did nothing for the item."""
+        outcome.attempts += 1
+        try:
+            outcome.value = await self._call(outcome.item)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is the outcome of this item
+            outcome.error = error
+            if self._kind is Kind.READ or not getattr(error, "outcome_unknown", False):
+                outcome.status = "failed"
+            if isinstance(error, self._options.stop_on):
+                self._drop_ready()
+                self._break(error)
+                return outcome.status == "unknown"
+        except asyncio.CancelledError:
+            if not self._is_excused(outcome):
+                raise
+        else:
+            outcome.status, outcome.error = "ok", None
+        return True
+
+    def _is_excused(self, outcome: Outcome[Item, Value]) -> bool:
+        """Whether a cancellation is an outcome; false if the worker itself is to end."""
+        if self._is_ending:
+            return False
+        if self._is_cut:
+            outcome.error = ClientStateError("cancelled, as the run was stopped")
+            return True
+        outcome.error = ClientStateError("the call was cancelled by itself")
+        return True
+
+    async def _settle(self, outcome: Outcome[Item, Value], reconcile: Callable[[Item], Awaitable[bool | None]]) -> bool:
+        """Ask what became of an item; as `_try`."""
+        try:
+            done = await reconcile(outcome.item)
+        except Exception as error:  # noqa: BLE001  as above
+            error.__cause__ = error.__cause__ or outcome.error
+            outcome.error = error
+            if isinstance(error, self._options.stop_on):
+                self._drop_ready()
+                self._break(error)
+            return True
+        except asyncio.CancelledError:
+            if not self._is_excused(outcome):
+                raise
+            return True
+        if done is None:
+            return True
+        if done:
+            outcome.status, outcome.error = "ok", None
+            return True
+        return await self._try(outcome)
+
+    def _note(self, journal: Journal, outcome: Outcome[Item, Value], *, is_done: bool) -> None:
+        if not is_done:
+            journal.undone(outcome.key)
+            return
+        error = outcome.error
+        text = None
+        if error is not None:
+            # What others raise may hold anything; our own texts hold no secrets.
+            text = one_line(str(error)) if isinstance(error, IotoError) else type(error).__name__
+        journal.ended(outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text)
+
+    def _drop_ready(self) -> None:
+        """Begin nothing of what was taken and has not begun."""
+        while self._ready:
+            entry = self._ready.popleft()
+            self._keys.discard(entry.key)
+            if self._journal is not None and not entry.is_in_doubt:
+                self._journal.undone(entry.key)
+            self._leave(entry.position, None)
+
+    def _leave(self, position: int, outcome: Outcome[Item, Value] | None) -> None:
+        """Hand an outcome over, if there is one, when it is its turn."""
+        if self._options.ordered:
+            self._early[position] = outcome
+            while self._next in self._early:
+                due = self._early.pop(self._next)
+                self._next += 1
+                if due is not None:
+                    self._done.append(due)
+        elif outcome is not None:
+            self._done.append(outcome)
+        if self._done:
+            self._tell()
+
+
+def _is_to_end() -> bool:
+    """Whether the present task was cancelled, whoever did it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _can_be_written(key: str) -> bool:
+    """Whether *key* has no half of a character beyond the basic plane."""
+    return key.isascii() or not any("\ud800" <= char <= "\udfff" for char in key)
+
+
+def _iterator(items: Iterable[Item] | AsyncIterable[Item]) -> Iterator[Item] | AsyncIterator[Item]:
+    if isinstance(items, AsyncIterable):
+        return aiter(items)
+    if isinstance(items, Iterable) and not isinstance(items, (str, bytes)):
+        return iter(items)
+    raise InvalidArgumentError(f"items: expected an iterable or async iterable of items, got {type(items).__name__}")
+
+
+def _check(**callables: object) -> None:
+    for name, value in callables.items():
+        if not callable(value) and (value is not None or name == "call"):
+            raise InvalidArgumentError(f"{name}: expected a callable, got {type(value).__name__}")
+
+
+def _check_counts(**counts: tuple[int | None, int]) -> None:
+    for name, (value, least) in counts.items():
+        if value is not None and (type(value) is not int or value < least):
+            raise InvalidArgumentError(f"{name}: expected a whole number from {least}, got {value!r}")

@@ -1,0 +1,260 @@
+"""The journal of a bulk run: what was about to be sent, and what became of it. Imports errors, streams, index, outcome.
+
+A text file of JSON lines. The first says what is called; then each item has a line before its call (``sent``) and one
+after it (``ok``, ``failed``, ``unknown``, or ``undone`` if it turned out that nothing was sent). The last line of a key
+counts. Values are not written, as they may be keys and tokens.
+
+A line is handed to the operating system before what it tells of goes on, so that no end of the process loses one. The
+lines go to the disk about once a second, all at once, in a thread.
+"""
+
+import asyncio
+import errno
+import os
+import stat
+import time
+from io import FileIO
+from pathlib import Path
+from typing import Final, Literal
+
+import orjson
+
+from ..errors import InvalidArgumentError, IotoError
+from ..streams import in_thread
+from .index import Index
+from .outcome import Status
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows: two runs with one journal are then not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["EarlierError", "Journal", "State"]
+
+State = Literal["sent", "ok", "failed", "unknown", "undone"]
+
+_VERSION: Final = 1
+_HEAD: Final = b'{"journal":%d,"call":' % _VERSION
+_STATES: Final = ("sent", "ok", "failed", "unknown", "undone")
+_SYNC: Final = 1.0
+"""Seconds between two waits for the disk."""
+_LINE: Final = 1 << 12
+"""Bytes that are read to see one line, at first."""
+
+
+class EarlierError(IotoError):
+    """What the journal tells of an item that did not end well in an earlier run."""
+
+
+class Journal:
+    """An open journal belongs to one run; another one is refused.
+
+    Args:
+        path: the file, which is made if it is not there.
+        call: what is called, such as ``device/claim``; None if that has no name.
+    """
+
+    def __init__(self, path: Path, call: str | None) -> None:
+        self.path = path
+        self._call = call
+        self._opened: FileIO | None = None
+        self._size = 0
+        self._lines: list[bytes] = []
+        self._pending = 0
+        self._index = Index(self._key_at)
+        self._open: set[str] = set()
+        self._synced = 0.0
+        self._syncing: asyncio.Future[None] | None = None
+
+    def open(self) -> None:
+        """Lock the file, cut a torn last line off, and read what is there.
+
+        Raises:
+            InvalidArgumentError: another run has it, it belongs to another call, or it is no journal.
+            OSError: it cannot be read or written.
+        """
+        self._opened = FileIO(self.path, "a+")
+        try:
+            self._lock()
+            self._read()
+        except BaseException:
+            self._opened.close()
+            self._opened = None
+            raise
+
+    @property
+    def _file(self) -> FileIO:
+        assert self._opened is not None
+        return self._opened
+
+    def _lock(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            raise InvalidArgumentError(f"journal: {self.path} is no regular file")
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InvalidArgumentError(f"journal: another run is writing into {self.path}") from None
+
+    def _read(self) -> None:
+        offset = 0
+        torn = False
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    if number == 1 and not (_HEAD.startswith(line) or line.startswith(_HEAD)):
+                        raise InvalidArgumentError(f"journal: {self.path} is no journal of a bulk run")
+                    torn = True  # the last one, of a run that was killed while it wrote
+                    break
+                if number == 1:
+                    self._check_head(line)
+                else:
+                    self._take_in(line, number, offset)
+                offset += len(line)
+        if torn:
+            self._file.truncate(offset)
+        self._size = offset
+        if not offset:
+            self._lines.append(orjson.dumps({"journal": _VERSION, "call": self._call}) + b"\n")
+            self._pending = len(self._lines[0])
+            self.flush()
+
+    def _check_head(self, line: bytes) -> None:
+        try:
+            head = orjson.loads(line)
+            version, call = head["journal"], head["call"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            raise InvalidArgumentError(f"journal: {self.path} is no journal of a bulk run") from None
+        if version != _VERSION:
+            raise InvalidArgumentError(f"journal: {self.path} is of version {version!r}, expected {_VERSION}")
+        if call != self._call:
+            theirs, ours = (name or "a callable of your own" for name in (call, self._call))
+            raise InvalidArgumentError(f"journal: {self.path} is of {theirs}, not of {ours}")
+
+    def _take_in(self, line: bytes, number: int, offset: int) -> None:
+        try:
+            entry = orjson.loads(line)
+            key, status = entry["key"], entry["status"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            key = status = None
+        if not isinstance(key, str) or status not in _STATES:
+            raise InvalidArgumentError(f"journal: {self.path}, line {number}: expected key and status")
+        if status == "sent":
+            self._open.add(key)
+        else:
+            self._open.discard(key)
+            self._index.put(key, offset)
+
+    def state(self, key: str) -> State | None:
+        """What the journal says of *key*; None for a new one."""
+        if key in self._open:
+            return "sent"
+        entry = self._entry(key)
+        return None if entry is None else entry["status"]  # type: ignore[return-value]
+
+    def error(self, key: str) -> EarlierError:
+        """What the journal says of a *key* that failed or is unknown."""
+        entry = self._entry(key) if key not in self._open else None
+        text = entry.get("error") if entry else None
+        return EarlierError(f"in an earlier run: {text or 'sent, and what became of it was not noted'}")
+
+    def sent(self, key: str) -> None:
+        """Note that a call is about to be made; `flush` before it is."""
+        self._open.add(key)
+        self._append(b'{"key":%b,"status":"sent"}\n' % orjson.dumps(key))
+
+    def ended(self, key: str, status: Status, attempts: int, elapsed: float, error: str | None) -> None:
+        """Note what became of a call."""
+        entry: dict[str, object] = {"key": key, "status": status, "attempts": attempts, "elapsed": round(elapsed, 6)}
+        if error is not None:
+            entry["error"] = error
+        self._note(key, entry)
+
+    def undone(self, key: str) -> None:
+        """Note that no call was made after all: what was known before counts again."""
+        self._note(key, self._entry(key) or {"key": key, "status": "undone"})
+
+    def forget(self, key: str) -> None:
+        """Note that what is known of a key does not count any more, so that it is called again."""
+        self._note(key, {"key": key, "status": "undone"})
+
+    def _note(self, key: str, entry: dict[str, object]) -> None:
+        offset = self._size + self._pending
+        self._append(orjson.dumps(entry) + b"\n")
+        self._open.discard(key)
+        self._index.put(key, offset)
+
+    def _append(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._pending += len(line)
+
+    def flush(self) -> None:
+        """Hand what was noted to the operating system.
+
+        Raises:
+            OSError: it does not take it. The next `flush` tries again.
+        """
+        if not self._lines:
+            return
+        data = b"".join(self._lines)
+        try:
+            written = self._file.write(data)
+            while written < len(data):
+                written += self._file.write(data[written:])
+        except OSError as error:
+            self._file.truncate(self._size)
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
+        self._size += len(data)
+        self._lines.clear()
+        self._pending = 0
+
+    def sync(self) -> None:
+        """Have the lines written to the disk, unless that was done just now; returns at once.
+
+        Raises:
+            OSError: the last time it failed.
+        """
+        now = time.monotonic()
+        if self._syncing is not None:
+            if not self._syncing.done():
+                return
+            self._syncing.result()
+        if now - self._synced >= _SYNC:
+            self._synced = now
+            self._syncing = asyncio.get_running_loop().run_in_executor(None, os.fsync, self._file.fileno())
+
+    async def close(self) -> None:
+        """Write what is left to the disk, and let others have the file.
+
+        Raises:
+            OSError: it could not be written, now or before.
+        """
+        if self._opened is None:
+            return
+        try:
+            if self._syncing is not None:
+                await asyncio.wait((self._syncing,))
+            self.flush()
+            await in_thread(os.fsync, self._opened.fileno())
+            if self._syncing is not None:
+                self._syncing.result()  # the system tells of bytes that it has lost only once
+        finally:
+            self._opened.close()
+
+    def _entry(self, key: str) -> dict[str, object] | None:
+        offset = self._index.get(key)
+        return None if offset is None else self._line_at(offset)
+
+    def _key_at(self, offset: int) -> str:
+        return str(self._line_at(offset)["key"])
+
+    def _line_at(self, offset: int) -> dict[str, object]:
+        if offset >= self._size and self._lines:
+            self.flush()
+        length = _LINE
+        while b"\n" not in (data := os.pread(self._file.fileno(), length, offset)):
+            if len(data) < length:
+                raise OSError(errno.EIO, "somebody has changed the journal", str(self.path))
+            length *= 4
+        line: dict[str, object] = orjson.loads(data[: data.index(b"\n")])
+        return line

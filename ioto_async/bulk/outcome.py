@@ -1,0 +1,113 @@
+"""What becomes of the items of a bulk run. Imports nothing of the package."""
+
+from typing import Final, Generic, Literal, TypeVar
+
+import attrs
+
+__all__ = ["Outcome", "Progress", "Status", "Summary"]
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+Status = Literal["ok", "failed", "unknown", "skipped"]
+
+_KEPT: Final = 100
+"""Errors that a summary keeps; a million of them would be most of the memory of a run."""
+
+
+@attrs.define
+class Outcome(Generic[Item, Value]):
+    """What became of one item; do not change it."""
+
+    # Not frozen: that would take three times as long to make, and a run makes one for each item.
+    item: Item
+    key: str
+    """What tells the item from all others: see ``key`` of `Bulk`."""
+    status: Status
+    """``ok``; ``failed``; ``unknown``: sent and not known to be done; ``skipped``: done by an earlier run."""
+    value: Value | None = None
+    """What the call returned; None where it did not return, or did so in an earlier run."""
+    error: Exception | None = None
+    """What the call raised; an `EarlierError` where it did so in an earlier run."""
+    attempts: int = 0
+    """Calls for the item, and the requests that they have sent again; 0 if this run has sent nothing."""
+    elapsed: float = 0.0
+    """Seconds that the calls took."""
+
+
+@attrs.define
+class Summary:
+    """The outcomes of a run by number, those that were iterated over."""
+
+    ok: int = 0
+    failed: int = 0
+    unknown: int = 0
+    skipped: int = 0
+    attempts: int = 0
+    """Of all outcomes together."""
+    stopped: str | None = None
+    """Why the run has ended before its items; None if it has not."""
+    errors: list[Exception] = attrs.field(factory=list, repr=False)
+    """The first of the errors, each with a note that tells the key of its item."""
+
+    @property
+    def done(self) -> int:
+        """Outcomes of any sort."""
+        return self.ok + self.failed + self.unknown + self.skipped
+
+    def count(self, outcome: Outcome[Item, Value]) -> None:
+        """Add an *outcome*."""
+        status = outcome.status
+        self.attempts += outcome.attempts
+        if status == "ok":
+            self.ok += 1
+            return
+        if status == "skipped":
+            self.skipped += 1
+            return
+        if status == "failed":
+            self.failed += 1
+        else:
+            self.unknown += 1
+        if outcome.error is not None and len(self.errors) < _KEPT:
+            outcome.error.add_note(f"item {outcome.key}: {status}")
+            self.errors.append(outcome.error)
+
+    def raise_for_failures(self) -> None:
+        """Raise the `errors` together, if an item failed or is unknown.
+
+        Raises:
+            ExceptionGroup: its text has the numbers.
+        """
+        if self.errors:
+            text = f"{self.failed} of {self.done} items failed"
+            if self.unknown:
+                text += f", {self.unknown} are unknown"
+            if len(self.errors) < self.failed + self.unknown:
+                text += f"; the first {len(self.errors)} errors"
+            raise ExceptionGroup(text, self.errors)
+
+
+@attrs.frozen
+class Progress:
+    """How far a run is."""
+
+    summary: Summary
+    """The run's own; it goes on counting."""
+    total: int | None
+    """Items, if that is known."""
+    elapsed: float
+    """Seconds since the run began."""
+    rate: float
+    """Outcomes a second, lately."""
+    in_flight: int
+    """Calls that have begun and not ended."""
+    concurrency: int
+    """Calls that may be in flight now."""
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds until the end, if the run goes on as it does; None if that cannot be told."""
+        if self.total is None or not self.rate:
+            return None
+        return max(self.total - self.summary.done, 0) / self.rate

@@ -1,0 +1,295 @@
+"""What the fleet commands do with one row each. Imports the clients, and rows.
+
+A job is plain data and functions of modules, so that it can be pickled and done elsewhere. It is called with a client,
+a row and its settings, and returns what was done or raises why not. Two sorts of errors concern all rows: a token or a
+sign-in that is refused (`REFUSED`), and a service that is not reached (`ConnectionFailedError`); of what concerns its
+row alone, a job makes a `RowError`.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, Generic, TypeVar
+
+import attrs
+
+from ...client import BuilderClient, ClientOptions, IotoClient
+from ...errors import AuthenticationError, BadRequestError, NotFoundError, TokenProviderError
+from ...models import JSON, Device, Registration
+from ...operations import Kind
+from .rows import Row, RowError
+
+__all__ = [
+    "CHECK_UPDATE",
+    "CLAIM",
+    "REFUSED",
+    "REGISTER",
+    "RELEASE",
+    "Client",
+    "Done",
+    "Job",
+    "JobSettings",
+    "check_registration",
+    "claimed",
+    "cloud_client",
+    "registered",
+]
+
+Client = TypeVar("Client", IotoClient, BuilderClient)
+
+REFUSED: Final = (AuthenticationError, TokenProviderError)
+"""What no other row would fare better with."""
+
+_BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@attrs.define(kw_only=True)
+class JobSettings:
+    """What the jobs of a run have in common."""
+
+    account: str | None = None
+    """Whose devices are ours; where nobody says it, the first claim of a run does."""
+    product: str | None = attrs.field(default=None, repr=False)
+    """Product of the rows that name none: its token, or for update checks its key."""
+    out: Path | None = None
+    """Folder for certificates."""
+    as_device: bool = False
+    """Fetch certificates with the token that ``device/register`` returns."""
+    overwrite: bool = False
+    """Replace keys that are there and differ."""
+
+
+@attrs.frozen
+class Done:
+    """What was done for a row."""
+
+    result: str
+    """One of the `Job.results`."""
+    shown: dict[str, JSON] = attrs.field(factory=dict)
+    """Members of the reply that may be shown, by the service's names: no token, no key, no signed URL."""
+    claimed: str | None = None
+    """Where claiming was only a part of it: ``now`` or ``before``."""
+
+
+def _nothing(row: Row, settings: JobSettings) -> None:
+    """Find any row good."""
+
+
+@attrs.frozen(kw_only=True)
+class Job(Generic[Client]):
+    """One of the fleet commands."""
+
+    name: str
+    client: Callable[[JobSettings, ClientOptions], Client]
+    """Makes the client, of the environment where it is done."""
+    call: Callable[[Client, Row, JobSettings], Awaitable[Done]]
+    kind: Kind
+    """What a second call for the same row would do."""
+    results: tuple[str, ...]
+    shown: tuple[str, ...] = ()
+    """The members that `Done.shown` may have."""
+    check: Callable[[Row, JobSettings], None] = _nothing
+    """Looks at a row before anything is sent; raises a `RowError`."""
+    reconcile: Callable[[Client, Row, JobSettings], Awaitable[bool | None]] | None = None
+    """Looks up what became of a row whose outcome is unknown."""
+    when_skipped: Done | None = None
+    """How a row is told of that an earlier run has done."""
+
+
+def cloud_client(settings: JobSettings, options: ClientOptions) -> IotoClient:
+    """A client of the device cloud."""
+    return IotoClient(account_id=settings.account, **options)
+
+
+def _builder_client(settings: JobSettings, options: ClientOptions) -> BuilderClient:
+    return BuilderClient(**options)
+
+
+# register ----------------------------------------------------------------------------------------------------------
+
+
+def check_registration(row: Row, settings: JobSettings) -> None:
+    """Refuse a *row* that cannot be registered."""
+    if not _product(row, settings):
+        raise RowError("product: registering needs the product token: a column product, or --product")
+    _properties(row)
+
+
+def _product(row: Row, settings: JobSettings) -> str | None:
+    return row.text("product") or settings.product
+
+
+def _properties(row: Row, *named: str) -> dict[str, JSON]:
+    """The columns that travel under their own names: all but the product and those *named*."""
+    properties = {name: value for name, value in row.columns.items() if name != "product" and name not in named}
+    test = properties.get("test")
+    if test is not None and not isinstance(test, bool):
+        properties["test"] = _BOOLEANS.get(str(test).lower())
+        if properties["test"] is None:
+            raise RowError(f"test: expected true or false, got {test!r}")
+    return properties
+
+
+async def registered(builder: BuilderClient, row: Row, settings: JobSettings) -> Registration:
+    """Register the device of a *row*.
+
+    Raises:
+        RowError: the token of the row itself is refused; others may have a better one.
+    """
+    try:
+        return await builder.device.register(row.id, _product(row, settings) or "", properties=_properties(row))
+    except AuthenticationError as error:
+        if row.text("product"):
+            raise RowError(str(error)) from None
+        raise
+
+
+async def _register(client: BuilderClient, row: Row, settings: JobSettings) -> Done:
+    reply = await registered(client, row, settings)
+    shown: dict[str, JSON] = {
+        "registered": reply.registered,
+        "api": reply.api,
+        "cloudType": reply.cloud_type,
+        "cloudName": reply.cloud_name,
+        "cloudRegion": reply.cloud_region,
+    }
+    return Done("registered", _known(shown))
+
+
+REGISTER: Final = Job(
+    name="register",
+    client=_builder_client,
+    call=_register,
+    kind=Kind.REPLAYABLE,
+    results=("registered",),
+    shown=("registered", "api", "cloudType", "cloudName", "cloudRegion"),
+    check=check_registration,
+)
+
+
+# claim -------------------------------------------------------------------------------------------------------------
+
+
+async def claimed(
+    client: IotoClient, row: Row, settings: JobSettings, account_left: Callable[[], Awaitable[str | None]] | None = None
+) -> tuple[Device, bool]:
+    """Claim the device of a *row*.
+
+    Args:
+        client: the cloud.
+        row: the device.
+        settings: whose devices are ours.
+        account_left: says whose the device was in an earlier run, if that can be told.
+
+    Returns:
+        The device, and whether it was claimed now; false if it already was ours.
+    """
+    try:
+        device, now = await client.device.claim(row.id), True
+    except NotFoundError:
+        raise
+    except BadRequestError as refused:
+        # Refused because it is claimed, perhaps by us: in an earlier run, or by an attempt whose reply was lost.
+        try:
+            device, now = await client.device.get(row.id), refused.outcome_unknown
+        except NotFoundError:
+            raise refused from None
+        ours = client.account_id or settings.account or (await account_left() if account_left else None)
+        _check_owner(device, ours)
+    if now:
+        settings.account = settings.account or device.account_id
+    return device, now
+
+
+def _check_owner(device: Device, ours: str | None) -> None:
+    """Refuse a claimed device of another account: a CloudAPI token sees those as well."""
+    if ours is None:
+        raise RowError(f"already claimed by {device.account_id}: if that is you, say so by --account or IOTO_ACCOUNT")
+    if device.account_id != ours:
+        raise RowError(f"already claimed, by another account: {device.account_id}")
+
+
+async def _claim(client: IotoClient, row: Row, settings: JobSettings) -> Done:
+    device, now = await claimed(client, row, settings)
+    created = device.created.isoformat() if device.created else None
+    # Nothing of the product: where a token is told from a key of it, is not documented.
+    shown: dict[str, JSON] = {"accountId": device.account_id, "created": created}
+    return Done("claimed" if now else "already_claimed", _known(shown))
+
+
+def _known(members: dict[str, JSON]) -> dict[str, JSON]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+CLAIM: Final = Job(
+    name="claim",
+    client=cloud_client,
+    call=_claim,
+    kind=Kind.REPLAYABLE,
+    results=("claimed", "already_claimed"),
+    shown=("accountId", "created"),
+)
+
+
+# release -----------------------------------------------------------------------------------------------------------
+
+
+async def _release(client: IotoClient, row: Row, settings: JobSettings) -> Done:
+    try:
+        await client.device.release(row.id)
+    except NotFoundError as error:
+        if not error.outcome_unknown:  # else an attempt whose reply was lost has released it
+            raise
+    return Done("released")
+
+
+async def _is_released(client: IotoClient, row: Row, settings: JobSettings) -> bool:
+    try:
+        await client.device.get(row.id)
+    except NotFoundError:
+        return True
+    return False
+
+
+RELEASE: Final = Job(
+    name="release",
+    client=cloud_client,
+    call=_release,
+    kind=Kind.REPLAYABLE,
+    results=("released",),
+    reconcile=_is_released,
+)
+
+
+# check-update ------------------------------------------------------------------------------------------------------
+
+
+def _check_version(row: Row, settings: JobSettings) -> None:
+    if not _product(row, settings):
+        raise RowError("product: an update check needs the key of the product: a column product, or --product")
+    if not row.text("version"):
+        raise RowError("version: an update check needs the version that the device runs: a column version")
+    _properties(row)
+
+
+async def _check_update(client: IotoClient, row: Row, settings: JobSettings) -> Done:
+    product, version = _product(row, settings) or "", row.text("version") or ""
+    offer = await client.provision.update(row.id, product, version, properties=_properties(row, "version"))
+    # The URL is not shown: whoever has it can download the image.
+    shown: dict[str, JSON] = {
+        "version": offer.version,
+        "update": offer.update,
+        "checksum": offer.checksum,
+        "message": offer.message,
+    }
+    return Done("offered" if offer.url else "up_to_date", _known(shown))
+
+
+CHECK_UPDATE: Final = Job(
+    name="check-update",
+    client=cloud_client,
+    call=_check_update,
+    kind=Kind.READ,
+    results=("offered", "up_to_date"),
+    shown=("version", "update", "checksum", "message"),
+    check=_check_version,
+)

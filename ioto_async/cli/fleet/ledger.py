@@ -1,0 +1,90 @@
+"""The journal of a fleet command: where it is, and what it says before a run. Imports the journal of bulk runs."""
+
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from ...bulk import Journal
+from ...errors import InvalidArgumentError
+from ...operations import Kind
+from ...streams import in_thread
+from ..files import is_complete
+from .jobs import Client, Job
+from .options import RunOptions
+
+__all__ = ["check_journal", "distrust", "journals_in", "path_of"]
+
+_BATCH: Final = 1000
+
+
+def path_of(file: str, job: Job[Client], options: RunOptions, *, is_file: bool) -> Path | None:
+    """Where the journal is; None for no journal.
+
+    Update checks have none unless told: what they print today was not printed yesterday.
+
+    Raises:
+        InvalidArgumentError: both a journal and none are asked for, or failures of none.
+    """
+    if options.journal is not None:
+        if options.no_journal:
+            raise InvalidArgumentError("--journal and --no-journal: give one of them")
+        return options.journal
+    path = Path(f"{file}.{job.name}.{'journal' if options.dask is None else 'journals'}")
+    if options.no_journal or not is_file or file == "-" or job.kind is Kind.READ:
+        if options.retry_failed:
+            raise InvalidArgumentError("--retry-failed: there is no journal that says what has failed: give --journal")
+        return None
+    return path
+
+
+def check_journal(path: Path, *, is_directory: bool = False) -> None:
+    """Make sure that *path* can be written.
+
+    Raises:
+        InvalidArgumentError: it cannot.
+    """
+    try:
+        if is_directory:
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            with path.open("ab"):
+                pass
+    except OSError as error:
+        raise InvalidArgumentError(f"--journal: {error.strerror}: {path}: name another one, or --no-journal") from None
+
+
+def journals_in(path: Path) -> list[Path]:
+    """The journals that are at *path*: itself, or those of a run on many machines."""
+    return sorted(path.glob("shard-*.jsonl")) if path.is_dir() else [path]
+
+
+async def distrust(path: Path, out: Path, *, overwrite: bool) -> None:
+    """Have those provisioned again that the journal calls done and whose folder is not whole, or all of them.
+
+    Args:
+        path: the journal.
+        out: where each device has its folder.
+        overwrite: whether everything is to be fetched again.
+    """
+    journal = Journal(path, None)
+    await in_thread(journal.open)
+    try:
+        await in_thread(_distrust, journal, out, overwrite)
+    finally:
+        await journal.close()
+
+
+def _distrust(journal: Journal, out: Path, overwrite: bool) -> None:
+    changed = 0
+    with journal.path.open("rb") as lines:
+        for line in lines:
+            entry = orjson.loads(line)
+            key = entry.get("key")
+            if entry.get("status") != "ok" or journal.state(key) != "ok":
+                continue
+            if overwrite or not is_complete(out / key):
+                journal.forget(key)
+                changed += 1
+                if changed % _BATCH == 0:
+                    journal.flush()

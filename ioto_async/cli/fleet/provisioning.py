@@ -1,0 +1,134 @@
+"""The job of ``fleet provision``: claim a device, fetch its certificate, write that down. Imports jobs and files."""
+
+import asyncio
+import itertools
+import json
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from ...client import IotoClient
+from ...errors import ConnectionFailedError, IotoError
+from ...models import Certificates, Registration
+from ...operations import Kind
+from .. import files
+from .jobs import REFUSED, Done, Job, JobSettings, check_registration, claimed, cloud_client, registered
+from .rows import Row, RowError
+
+__all__ = ["PROVISION"]
+
+_LOOKS: Final = 6
+"""How often a device that was just claimed is looked up on the Builder until it is known there."""
+
+
+def _check(row: Row, settings: JobSettings) -> None:
+    if settings.as_device:
+        check_registration(row, settings)
+
+
+async def _provision(client: IotoClient, row: Row, settings: JobSettings) -> Done:
+    folder = (settings.out or Path()) / row.id
+    _, now = await claimed(client, row, settings, partial(asyncio.to_thread, _account_left, folder / files.PROVISION))
+    when = "now" if now else "before"
+    if not now and not settings.overwrite and await asyncio.to_thread(files.is_complete, folder):
+        return Done("kept", claimed=when)
+    try:
+        certificates = await _fetch(client, row, settings, folder)
+    except REFUSED:
+        raise
+    except (IotoError, OSError) as error:
+        # Whatever the cloud has done, the files are not there: this is known to have failed.
+        raise RowError(str(error), claimed=when) from error
+    return Done("provisioned", {"endpoint": certificates.endpoint, "thing": certificates.thing}, claimed=when)
+
+
+async def _fetch(client: IotoClient, row: Row, settings: JobSettings, folder: Path) -> Certificates:
+    registration = None
+    if settings.as_device:
+        registration = await _known_registration(client, row, settings)
+        certificates = await _as_device(client, row, registration)
+    else:
+        certificates = await client.device.provision(row.id)
+    if not certificates.certificate or not certificates.key:
+        raise RowError("device/provision: the reply has no certificate or no key")
+    await asyncio.to_thread(_write, folder, certificates, registration, overwrite=settings.overwrite)
+    return certificates
+
+
+async def _known_registration(client: IotoClient, row: Row, settings: JobSettings) -> Registration:
+    for look in itertools.count(1):
+        registration = await registered(client.builder, row, settings)
+        if registration.api and registration.token:
+            return registration
+        if look == _LOOKS:
+            break
+        await asyncio.sleep(0.25 * 2**look)
+    raise RowError("device/register: the Builder does not know yet that the device is claimed")
+
+
+async def _as_device(client: IotoClient, row: Row, registration: Registration) -> Certificates:
+    """Fetch certificates with the token of the device, whose refusal says nothing about other devices."""
+    device = client.with_options(api=registration.api, token=registration.token).device
+    try:
+        return await device.provision(row.id)
+    except (*REFUSED, ConnectionFailedError) as error:
+        raise RowError(str(error)) from None
+
+
+def _write(folder: Path, certificates: Certificates, registration: Registration | None, *, overwrite: bool) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    assert certificates.certificate is not None
+    assert certificates.key is not None
+    present = files.read(folder / files.KEY)
+    if present not in (None, certificates.key.encode()) and not overwrite:
+        raise RowError(f"{folder / files.KEY} holds another key: --overwrite replaces it")
+    # First, so that the folder does not look complete while key and certificate do not belong together.
+    (folder / files.PROVISION).unlink(missing_ok=True)
+    for name in (files.KEY, files.CERTIFICATE, files.PROVISION):
+        files.sweep(folder / name)
+    files.write_private(folder / files.KEY, certificates.key)
+    files.write_private(folder / files.CERTIFICATE, certificates.certificate)
+    files.write_private(folder / files.PROVISION, json.dumps(_for_device(certificates, registration), indent=2) + "\n")
+
+
+def _for_device(certificates: Certificates, registration: Registration | None) -> dict[str, object]:
+    """What a device needs to know beside its certificate and key, named as the service names it."""
+    known: dict[str, object] = {
+        "id": certificates.id,
+        "accountId": certificates.account_id,
+        "endpoint": certificates.endpoint,
+        "port": certificates.port,
+        "thing": certificates.thing,
+        **{name: value for name, value in certificates.extra.items() if name != "cert"},
+    }
+    if registration is not None:
+        known |= {
+            "api": registration.api,
+            "token": registration.token,
+            "cloudType": registration.cloud_type,
+            "cloudName": registration.cloud_name,
+            "cloudRegion": registration.cloud_region,
+        }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _account_left(path: Path) -> str | None:
+    """The account in what an earlier run has written to *path*; None if there is nothing that says so."""
+    try:
+        left = json.loads(files.read(path) or b"{}")
+    except ValueError:
+        return None
+    account = left.get("accountId") if isinstance(left, dict) else None
+    return account if isinstance(account, str) else None
+
+
+PROVISION: Final = Job(
+    name="provision",
+    client=cloud_client,
+    call=_provision,
+    kind=Kind.REPLAYABLE,
+    results=("claimed", "already_claimed", "provisioned", "kept"),
+    shown=("endpoint", "thing"),
+    check=_check,
+    when_skipped=Done("kept", claimed="before"),
+)

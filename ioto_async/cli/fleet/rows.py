@@ -1,0 +1,229 @@
+"""Fleet files: rows of devices, read one line at a time. Imports floor 0, and the index of the bulk runs."""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Final, TextIO
+
+import attrs
+import orjson
+
+from ...bulk.index import Index
+from ...errors import InvalidArgumentError, IotoError
+from ...models import JSON
+
+__all__ = ["BadRow", "Row", "RowError", "count_rows", "open_fleet", "read_rows"]
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+"""IDs become names of folders. The service makes ten letters and digits; makers of devices choose their own."""
+
+
+class RowError(IotoError):
+    """One device that cannot be brought to its end; the others go on.
+
+    Attributes:
+        claimed: whether it was claimed all the same: ``now``, ``before``, or None.
+    """
+
+    def __init__(self, text: str, *, claimed: str | None = None) -> None:
+        super().__init__(text)
+        self.claimed = claimed
+
+
+@attrs.frozen
+class Row:
+    """A device of the fleet."""
+
+    line: int
+    id: str
+    columns: dict[str, JSON] = attrs.field(factory=dict, repr=False)
+    """The other columns that are not empty; a product token may be among them."""
+
+    def text(self, name: str) -> str | None:
+        """The column *name*; None if the row has none.
+
+        Raises:
+            RowError: it is no text, which only JSON can be.
+        """
+        value = self.columns.get(name)
+        if value is not None and not isinstance(value, str):
+            raise RowError(f"{name}: expected a text, got {type(value).__name__}")
+        return value
+
+
+@attrs.frozen
+class BadRow:
+    """A row that cannot be used, and why; both texts are printable."""
+
+    line: int
+    id: str
+    reason: str
+
+
+def open_fleet(path: str | int) -> TextIO:
+    """Open the fleet file *path*, or a descriptor, which stays open.
+
+    Raises:
+        InvalidArgumentError: it cannot be read.
+    """
+    try:
+        # Bytes that are no UTF-8 are carried along, so that they cost one row and not the file.
+        return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="", closefd=isinstance(path, str))
+    except OSError as error:
+        raise InvalidArgumentError(f"FILE: {error.strerror}: {path}") from None
+
+
+def count_rows(lines: Iterable[str], id_column: str = "id") -> int:
+    """How many rows `read_rows` will give of *lines*.
+
+    Raises:
+        InvalidArgumentError: as `read_rows` does.
+    """
+    return sum(1 for _ in _rows(lines, id_column)[1])
+
+
+def read_rows(lines: Iterable[str], id_column: str = "id") -> Iterator[Row | BadRow]:
+    """Read a CSV with a header, JSON objects, or one ID a line.
+
+    Names of a CSV's columns are taken in lower case, those of JSON as they are. Blank lines are passed over. A row
+    ends with its line: a quote that is not closed costs one row, not the rest. An ID that came before is a bad row.
+
+    Args:
+        lines: the text.
+        id_column: name of the column that has the IDs.
+
+    Raises:
+        InvalidArgumentError: there is no row, or the header has no such column.
+    """
+    read, rows = _rows(lines, id_column)
+    seen = _Seen()
+    for number, line in rows:
+        row = read(number, line)
+        if isinstance(row, Row) and (before := seen.before(row)):
+            row = BadRow(number, row.id, f"id {row.id} is already on line {before}")
+        yield row
+
+
+class _Seen:
+    """On which line each ID came first, in some twenty bytes for each.
+
+    IDs are told apart by a hash of 64 bits: that one of a million is taken for another has a chance of 1 to 30 million.
+    """
+
+    def __init__(self) -> None:
+        self._id = ""
+        self._lines = Index(lambda line: self._id)
+
+    def before(self, row: Row) -> int | None:
+        """The line before that has the ID of *row*; None for a new one, which is noted."""
+        self._id = row.id
+        line = self._lines.get(row.id)
+        if line is None:
+            self._lines.put(row.id, row.line)
+        return line
+
+
+Reader = Callable[[int, str], Row | BadRow]
+Lines = Iterator[tuple[int, str]]
+
+
+def _rows(lines: Iterable[str], id_column: str) -> tuple[Reader, Lines]:
+    """What makes a row of a line, and the lines of the rows, with their numbers."""
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip(" \t\r\n,"))
+    first = next(numbered, None)
+    if first is None:
+        raise InvalidArgumentError(f"FILE: no rows: expected a CSV with a column {id_column}, JSONL, or one ID a line")
+    text = first[1].lstrip()
+    if text.startswith("{"):
+        return _objects(id_column), chain([first], numbered)
+    if text.startswith("["):
+        raise InvalidArgumentError("FILE: looks like a JSON array: expected an object a line")
+    cells = _split(text)
+    header = None if isinstance(cells, csv.Error) else _header(cells, id_column.lower())
+    if header is not None:
+        return _cells(header, id_column.lower()), numbered
+    return _cells(["id"], "id"), chain([first], numbered)
+
+
+# JSON --------------------------------------------------------------------------------------------------------------
+
+
+def _objects(id_column: str) -> Reader:
+    def read(number: int, line: str) -> Row | BadRow:
+        try:
+            members = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            return BadRow(number, "", f"not JSON: {error.msg} at character {error.pos}")
+        if not isinstance(members, dict):
+            return BadRow(number, "", f"expected a JSON object, got {type(members).__name__}")
+        id = members.pop(id_column, None)
+        if id is not None and not isinstance(id, str):
+            return BadRow(number, _printable(str(id)), f"{id_column}: expected a text, got {type(id).__name__}")
+        columns = {name: value for name, value in members.items() if value is not None and value != ""}
+        return _row(number, id or "", id_column, columns)
+
+    return read
+
+
+# CSV ---------------------------------------------------------------------------------------------------------------
+
+
+def _split(line: str) -> list[str] | csv.Error:
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], strict=True))]
+    except csv.Error as error:
+        return error
+
+
+def _header(cells: list[str], id_column: str) -> list[str] | None:
+    """The names of the columns, in lower case; None if *cells* are one ID."""
+    names = [cell.lower() for cell in cells]
+    if id_column in names:
+        if len(set(names)) < len(names):
+            raise InvalidArgumentError(f"FILE: the header names a column twice: {_printable(', '.join(cells))}")
+        return names
+    if cells[0].startswith(("\udcff\udcfe", "\udcfe\udcff")):
+        raise InvalidArgumentError("FILE: looks like UTF-16: save it as UTF-8")
+    for separator in ";\t":
+        if id_column in cells[0].lower().split(separator) and len(cells) == 1:
+            raise InvalidArgumentError(f"FILE: columns are separated by {separator!r}: expected ','")
+    if len(cells) > 1 or id_column != "id":
+        raise InvalidArgumentError(f"FILE: the header has no column {id_column}: {_printable(', '.join(cells))}")
+    return None
+
+
+def _cells(header: list[str], id_column: str) -> Reader:
+    def read(number: int, line: str) -> Row | BadRow:
+        cells = _split(line)
+        if isinstance(cells, csv.Error):
+            return BadRow(number, "", f"not CSV: {cells}")
+        columns: dict[str, JSON] = {name: cell for name, cell in zip(header, cells, strict=False) if cell}
+        id = str(columns.pop(id_column, ""))
+        if len(cells) > len(header):
+            return BadRow(number, _printable(id), f"{len(cells)} columns where the header has {len(header)}")
+        row = _row(number, id, id_column, columns)
+        if isinstance(row, Row):
+            for name, cell in columns.items():
+                if not str(cell).isprintable():
+                    reason = f"{name}: not UTF-8 text, or holds a control character: '{_printable(str(cell))}'"
+                    return BadRow(number, id, reason)
+        return row
+
+    return read
+
+
+# Both --------------------------------------------------------------------------------------------------------------
+
+
+def _row(number: int, id: str, id_column: str, columns: dict[str, JSON]) -> Row | BadRow:
+    if not id:
+        return BadRow(number, "", f"{id_column} is empty")
+    if not _ID.fullmatch(id):
+        shown = _printable(id)
+        return BadRow(number, shown, f"{id_column}: expected up to 128 letters, digits, '-' and '_', got '{shown}'")
+    return Row(number, id, columns)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode()

@@ -1,0 +1,158 @@
+"""A run of a fleet command, from the open file to the exit status. Imports what is beside it, and bulk."""
+
+import sys
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from contextlib import AsyncExitStack, ExitStack, aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ...bulk import Bulk, Progress
+from ...errors import InvalidArgumentError
+from ..files import Manifest
+from ..report import ProgressBar, Stopwatch, print_report
+from .calls import Unreachable, calls
+from .interrupt import Interruption
+from .jobs import REFUSED, Client, Done, Job, JobSettings
+from .ledger import check_journal, distrust, journals_in, path_of
+from .machines import spread
+from .options import Form, RunOptions
+from .rehearsal import rehearse
+from .results import Results, printer
+from .rows import Row
+from .source import Source, opened
+
+if TYPE_CHECKING:
+    from ...client import ClientOptions
+    from ...distributed import DistributedBulk
+    from ...errors import CallError
+
+__all__ = ["run"]
+
+_CONNECTIONS: Final = 256
+"""Where ``auto`` ends; more in flight make no client faster."""
+
+
+async def run(
+    job: Job[Client], file: str, settings: JobSettings, options: RunOptions, *, output: Form | None = None
+) -> int:
+    """Do *job* for every row of *file*, print what came of it, and return the exit status.
+
+    Args:
+        job: what is done.
+        file: path of the fleet file, or ``-``.
+        settings: of the job.
+        options: of the run.
+        output: what to print for every row if the options do not say it, nor ask for figures as JSON.
+
+    Raises:
+        InvalidArgumentError: an option, the file or the environment does not fit.
+        CallError: it has ended the run; the figures are printed.
+    """
+    output = options.output or (None if options.as_json else output)
+    title = f"fleet {job.name}"
+    stopwatch = Stopwatch()
+    interruption = Interruption()
+    stop: CallError | None = None
+    with opened(file, options.id_column) as source, ExitStack() as stack:
+        journal = path_of(file, job, options, is_file=source.total is not None)
+        if options.dry_run:
+            if options.dask is not None:
+                raise InvalidArgumentError("--dry-run: nothing is sent, by --dask neither: leave it out")
+            return await rehearse(job, source, settings, options, journal)
+        # Where workers do the run, they have the credentials.
+        client = _client(job, settings, options, stopwatch) if options.dask is None else None
+        manifest = None
+        if settings.out is not None:
+            settings.out.mkdir(mode=0o700, parents=True, exist_ok=True)
+            manifest = stack.enter_context(Manifest(settings.out))
+        await _prepare(journal, settings, options)
+        # A bar and lines of results on one terminal would write over each other.
+        bar = ProgressBar(title, source.total, hidden=output is not None and sys.stdout.isatty())
+        stack.enter_context(bar)
+        results = Results(job, bar, manifest, None if output is None else printer(output, job))
+        try:
+            await _go_through(job, client, source, settings, options, journal, results, bar, interruption)
+        except REFUSED as error:
+            stop = error
+        except Unreachable as unreachable:
+            stop = unreachable.error
+        results.finish(journal)
+    figures: dict[str, object] = {**results.counts, **stopwatch.figures(in_part=client is None)}
+    if manifest is not None:
+        figures |= {"out": str(settings.out), "manifest": str(manifest.path)}
+    if journal is not None:
+        figures["journal"] = str(journal)
+    if stop is not None or interruption.by is not None:
+        figures["stopped"] = str(stop) if interruption.by is None else f"by {interruption.by.name}"
+    print_report(figures, as_json=options.as_json, title=title, aside=output is not None)
+    if stop is not None:
+        raise stop
+    return interruption.status or (0 if results.are_good else 1)
+
+
+def _client(job: Job[Client], settings: JobSettings, options: RunOptions, stopwatch: Stopwatch) -> Client:
+    client_options: ClientOptions = {
+        "limit": _connections(options),
+        "limits": options.limits(),
+        "observer": stopwatch.observe,
+    }
+    return job.client(settings, client_options)
+
+
+def _connections(options: RunOptions) -> int:
+    return _CONNECTIONS if options.concurrency == "auto" else options.concurrency
+
+
+async def _prepare(journal: Path | None, settings: JobSettings, options: RunOptions) -> None:
+    if journal is not None:
+        check_journal(journal, is_directory=options.dask is not None)
+        if settings.out is not None:
+            for path in journals_in(journal):
+                await distrust(path, settings.out, overwrite=settings.overwrite)
+
+
+async def _go_through(
+    job: Job[Client],
+    client: Client | None,
+    source: Source,
+    settings: JobSettings,
+    options: RunOptions,
+    journal: Path | None,
+    results: Results,
+    bar: ProgressBar,
+    interruption: Interruption,
+) -> None:
+    def observe(progress: Progress) -> None:
+        bar.show(progress, results.not_sent)
+
+    async with AsyncExitStack() as stack:
+        rows: Iterable[Row] | AsyncIterable[Row] = _good(job, source, settings, results)
+        if source.total is None:
+            rows = await stack.enter_async_context(aclosing(_good_piped(job, source, settings, results)))
+        outcomes: Bulk[Row, Done] | DistributedBulk[Row, Done]
+        if client is not None:
+            await stack.enter_async_context(client)
+            outcomes = calls(job, client, rows, settings, options, journal, observe)
+            await stack.enter_async_context(outcomes)
+        else:
+            limit = _connections(options)
+            running = spread(options.dask or "", job, rows, settings, options, journal, observe, limit=limit)
+            outcomes = await stack.enter_async_context(running)
+        stack.enter_context(interruption.of(outcomes, bar.say))
+        async for outcome in outcomes:
+            results.take(outcome)
+
+
+def _good(job: Job[Client], source: Source, settings: JobSettings, results: Results) -> Iterator[Row]:
+    for row in source.rows():
+        if (good := results.admits(row, job, settings)) is not None:
+            yield good
+
+
+async def _good_piped(
+    job: Job[Client], source: Source, settings: JobSettings, results: Results
+) -> AsyncGenerator[Row, None]:
+    async with aclosing(source.piped_rows()) as rows:
+        async for row in rows:
+            if (good := results.admits(row, job, settings)) is not None:
+                yield good

@@ -1,0 +1,13 @@
+"""Bulk runs over the workers of a Dask cluster. Imports floors 0 to 4. Needs the extra ``dask``."""
+
+try:
+    from .run import DistributedBulk, LostWorkerError, bulk
+except ModuleNotFoundError as error:
+    if error.name not in ("dask", "distributed"):
+        raise
+    raise ModuleNotFoundError(
+        f"{error.name} is not installed, which runs over many machines need: pip install 'ioto-async[dask]'",
+        name=error.name,
+    ) from None
+
+__all__ = ["DistributedBulk", "LostWorkerError", "bulk"]

@@ -1,0 +1,88 @@
+"""Runs ``ioto-async fleet`` as a user does, in this process or in one of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from ioto_async.cli import _run
+
+
+@attrs.frozen
+class Result:
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(self.stdout)
+        return loaded
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The lines of ``--output jsonl``, in the order of the file."""
+        return sorted((json.loads(line) for line in self.stdout.splitlines()), key=lambda row: int(row["line"]))
+
+
+@attrs.frozen
+class Fleet:
+    """A fleet file in a folder of its own, and the commands for it."""
+
+    folder: Path
+    capture: pytest.CaptureFixture[str]
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "fleet.csv"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def journal(self, command: str) -> Path:
+        return self.folder / f"fleet.csv.{command}.journal"
+
+    def journaled(self, command: str) -> dict[str, str]:
+        """The last status of each ID in the journal."""
+        lines = [json.loads(line) for line in self.journal(command).read_text().splitlines()]
+        return {line["key"]: line["status"] for line in lines[1:]}
+
+    def write(self, text: str) -> None:
+        self.file.write_text(text, encoding="utf-8")
+
+    def __call__(self, command: str, *options: str) -> Result:
+        """Run ``ioto-async fleet COMMAND FILE``; the figures are JSON."""
+        return self.raw("fleet", command, str(self.file), "--json", *options)
+
+    def provision(self, *options: str) -> Result:
+        return self("provision", "--out", str(self.out), *options)
+
+    def listed(self, command: str, *options: str) -> Result:
+        """Run it with a line of JSON for every row on stdout."""
+        return self.raw("fleet", command, str(self.file), "--output", "jsonl", *options)
+
+    def raw(self, *arguments: str) -> Result:
+        self.capture.readouterr()
+        try:
+            status = _run(arguments)
+        except SystemExit as end:  # of the parser of arguments
+            status = end.code if isinstance(end.code, int) else 1
+        captured = self.capture.readouterr()
+        return Result(status, captured.out, captured.err)
+
+
+def start(*arguments: str, environ: dict[str, str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "ioto_async.cli", *arguments],
+        env=os.environ | environ,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,  # what was read ahead would be lost to communicate
+    )

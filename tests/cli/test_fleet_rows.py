@@ -1,0 +1,159 @@
+"""What ``ioto-async fleet`` reads."""
+
+import json
+import os
+import pickle
+import threading
+
+import pytest
+
+from ioto_async.cli.fleet.rows import BadRow, Row, RowError, count_rows, read_rows
+from ioto_async.emulator import EmulatorThread
+from ioto_async.errors import InvalidArgumentError
+
+from .fleets import Fleet
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        pytest.param('{"id":"DEV1"}\n{"id":"DEV2"}\n', [], id="JSONL"),
+        pytest.param('\ufeff{"id": "DEV1", "name": "a"}\r\n\r\n{"name": null, "id": "DEV2"}', [], id="CRLF"),
+        pytest.param('{"serial":"DEV1","id":7}\n{"serial":"DEV2"}\n', ["--id-column", "serial"], id="JSONL by serial"),
+        pytest.param("Serial,name\nDEV1,a\nDEV2,b\n", ["--id-column", "SERIAL"], id="CSV by serial"),
+        pytest.param("serial\nDEV1\nDEV2\n", ["--id-column", "serial"], id="CSV of one column by serial"),
+        pytest.param("id,serial\nx,DEV1\nx,DEV2\n", ["--id-column", "serial"], id="CSV with another column id"),
+    ],
+)
+def test_every_form_of_a_fleet_file_is_read(text: str, options: list[str], cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write(text)
+    result = fleet("claim", *options)
+    assert (result.status, result.stderr, result.figures["claimed"]) == (0, "", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "problem"),
+    [
+        pytest.param("", [], "no rows", id="empty"),
+        pytest.param('[{"id":"DEV1"}]', [], "JSON array", id="a JSON array"),
+        pytest.param("DEV1\nDEV2\n", ["--id-column", "serial"], "no column serial", id="no header for the column"),
+        pytest.param("id,name\nDEV1,a\n", ["--id-column", "serial"], "no column serial", id="no such column"),
+    ],
+)
+def test_a_file_without_devices_is_wrong_usage(
+    text: str, options: list[str], problem: str, cloud: EmulatorThread, fleet: Fleet
+) -> None:
+    fleet.write(text)
+    result = fleet("claim", *options)
+    assert (result.status, result.stdout) == (2, "")
+    assert result.stderr.startswith("ioto-async: FILE: ")
+    assert problem in result.stderr
+    assert not fleet.journal("claim").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        pytest.param("{", "not JSON", id="half an object"),
+        pytest.param("DEV2", "not JSON", id="no JSON"),
+        pytest.param('["DEV2"]', "expected a JSON object, got list", id="an array"),
+        pytest.param('{"id":"DEV2"}{}', "not JSON", id="two objects"),
+        pytest.param('{"id":2}', "id: expected a text, got int", id="a number for the ID"),
+        pytest.param('{"name":"DEV2"}', "id is empty", id="no ID"),
+        pytest.param('{"id":"../DEV2"}', "letters, digits", id="a path for the ID"),
+        pytest.param('{"id":"\\u001b[2J"}', "letters, digits", id="a control character in the ID"),
+        pytest.param('{"id":"DEV1"}', "id DEV1 is already on line 1", id="a duplicate"),
+        pytest.param('{"id":"DEV2","name":"\\ud800"}', "not JSON", id="half a character"),
+    ],
+)
+def test_a_bad_line_of_json_is_told_and_the_others_go_on(
+    line: str, problem: str, cloud: EmulatorThread, fleet: Fleet
+) -> None:
+    fleet.write(f'{{"id":"DEV1"}}\n\n{line}\n{{"id":"DEV4"}}\n')
+    result = fleet("claim")
+    assert (result.status, result.figures["claimed"], result.figures["failed"]) == (1, 2, 1)
+    (told,) = result.stderr.splitlines()
+    assert told.startswith("line 3: ")
+    assert problem in told
+    assert "\x1b" not in told
+
+
+def test_members_of_json_keep_their_names_and_types(cloud: EmulatorThread, fleet: Fleet) -> None:
+    row = {"id": "NEW1", "product": cloud.product_token, "siteName": "a\nb", "slots": [1, 2], "test": True, "no": None}
+    fleet.write(json.dumps(row) + "\n")
+    assert fleet("register").status == 0
+    (request,) = cloud.requests
+    assert json.loads(request.body) == {name: value for name, value in row.items() if value is not None}
+
+
+def test_a_product_that_is_no_text_fails_its_row(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write('{"id":"NEW1","product":12}\n')
+    result = fleet("register")
+    assert (result.status, result.stderr) == (1, "line 1: NEW1: product: expected a text, got int\n")
+
+
+def test_stdin_is_read_for_a_dash(cloud: EmulatorThread, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.write('{"id":"DEV1"}\n{"id":"DEV2"}\n')
+    with fleet.file.open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        result = fleet.raw("fleet", "claim", "-", "--json")
+    assert (result.status, result.figures["claimed"]) == (0, 2)
+    assert "journal" not in result.figures
+
+
+def test_a_bad_row_of_a_pipe_is_told_and_the_others_go_on(cloud: EmulatorThread, fleet: Fleet) -> None:
+    os.mkfifo(fleet.file)
+    writer = threading.Thread(target=fleet.file.write_text, args=("DEV1\n..\nDEV1\nDEV2\n",))
+    writer.start()
+    try:
+        result = fleet("claim")
+    finally:
+        writer.join()
+    assert (result.status, result.figures["claimed"], result.figures["failed"]) == (1, 2, 2)
+    assert not fleet.journal("claim").exists()
+
+
+def test_a_pipe_without_rows_is_wrong_usage(cloud: EmulatorThread, fleet: Fleet) -> None:
+    os.mkfifo(fleet.file)
+    writer = threading.Thread(target=fleet.file.write_text, args=("\n",))
+    writer.start()
+    try:
+        result = fleet("claim")
+    finally:
+        writer.join()
+    assert (result.status, result.stdout) == (2, "")
+
+
+# The reader itself -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["id,name\nA,x\n\n,\nB,y\n", "A\nB\n", '{"id":"A"}\n\n{"id":"B"}\n', 'id\nA\n"B\n'], ids=str.split
+)
+def test_as_many_rows_are_counted_as_are_read(text: str) -> None:
+    lines = text.splitlines(keepends=True)
+    assert count_rows(lines) == len(list(read_rows(lines))) == 2
+
+
+def test_duplicates_are_found_among_many() -> None:
+    ids = [f"DEV{number}" for number in range(5000)]
+    bad = [row for row in read_rows([f"{id}\n" for id in [*ids, *ids[::-1]]]) if isinstance(row, BadRow)]
+    assert [(row.line, row.id) for row in bad] == list(enumerate(ids[::-1], 5001))
+    assert bad[0].reason == "id DEV4999 is already on line 5000"
+
+
+def test_a_row_shows_no_column_and_can_be_pickled() -> None:
+    (row,) = read_rows(["id,product\n", "DEV1,01SECRET\n"])
+    assert isinstance(row, Row)
+    assert "01SECRET" not in repr(row)
+    assert pickle.loads(pickle.dumps(row)) == row
+
+
+def test_a_row_error_can_be_pickled() -> None:
+    error = pickle.loads(pickle.dumps(RowError("no luck", claimed="now")))
+    assert (str(error), error.claimed) == ("no luck", "now")
+
+
+def test_columns_that_are_separated_otherwise_are_named() -> None:
+    with pytest.raises(InvalidArgumentError, match="separated by ';'"):
+        list(read_rows(["serial;name\n"], "serial"))
