@@ -135,10 +135,11 @@ _SMOOTH: Final = 0.1
 class Adaptive:
     """Finds out how much a service can do: additive increase, multiplicative decrease.
 
-    Two quantities are steered. Requests in flight rise by one in each round trip (at first they double), as long as
-    they are used, and fall after time-outs and when the latency rises. Requests a second are unlimited until the
-    service refuses some for being too many; then they fall below what it served, and return on a cubic curve: quickly
-    at first, slowly around the rate that was refused, and faster again beyond it, should the service have grown.
+    Two quantities are steered. Requests in flight rise by one in each round trip (they double until they first fall),
+    as long as they are used, and fall after time-outs and when the latency rises. Requests a second are unlimited until
+    the service refuses some for being too many; then they fall below what it served, and return on a cubic curve:
+    quickly at first, slowly around the rate that was refused, and faster again beyond it, should the service have
+    grown.
 
     One overload means one decrease: replies to requests that were sent before the last one are not counted again.
 
@@ -204,7 +205,6 @@ class Adaptive:
             self.rate = self._refused_rate * _RATE_CUT
             self._return = min(max(now - self._refused_at, _RETURN[0]), _RETURN[1])
             self._cut = self._refused_at = now
-            self._doubling = False
         elif verdict is Verdict.OVERLOADED:
             self._lower(verdict, now)
 

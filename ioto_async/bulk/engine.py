@@ -96,7 +96,8 @@ class Bulk(Generic[Item, Value]):
         self._kind = chosen.kind or (Kind.ONCE if operation is None else operation.kind)
         self._journal: Journal | None = None
         if chosen.journal is not None:
-            self._journal = Journal(chosen.journal, None if operation is None else operation.name)
+            name = chosen.name or (None if operation is None else operation.name)
+            self._journal = Journal(chosen.journal, name)
         self._total = len(items) if chosen.total is None and isinstance(items, Sized) else chosen.total
         self.summary = Summary()
         # Weak, so that the iteration ends as soon as its loop is left.

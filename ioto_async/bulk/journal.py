@@ -63,6 +63,7 @@ class Journal:
         self._pending = 0
         self._index = Index(self._key_at)
         self._open: set[str] = set()
+        self._has_ended = False
         self._synced = 0.0
         self._syncing: asyncio.Future[None] | None = None
 
@@ -99,6 +100,7 @@ class Journal:
     def _read(self) -> None:
         offset = 0
         torn = False
+        foreign: InvalidArgumentError | None = None
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
@@ -107,10 +109,15 @@ class Journal:
                     torn = True  # the last one, of a run that was killed while it wrote
                     break
                 if number == 1:
-                    self._check_head(line)
+                    foreign = self._check_head(line)
                 else:
                     self._take_in(line, number, offset)
                 offset += len(line)
+        if foreign is not None:
+            if self._open or self._has_ended:
+                raise foreign
+            offset, torn = 0, True  # nothing has come of it
+            self._index = Index(self._key_at)
         if torn:
             self._file.truncate(offset)
         self._size = offset
@@ -119,7 +126,8 @@ class Journal:
             self._pending = len(self._lines[0])
             self.flush()
 
-    def _check_head(self, line: bytes) -> None:
+    def _check_head(self, line: bytes) -> InvalidArgumentError | None:
+        """Make sure that this is a journal; what to raise if it is another call's, and tells of something."""
         try:
             head = orjson.loads(line)
             version, call = head["journal"], head["call"]
@@ -127,9 +135,10 @@ class Journal:
             raise InvalidArgumentError(f"journal: {self.path} is no journal of a bulk run") from None
         if version != _VERSION:
             raise InvalidArgumentError(f"journal: {self.path} is of version {version!r}, expected {_VERSION}")
-        if call != self._call:
-            theirs, ours = (name or "a callable of your own" for name in (call, self._call))
-            raise InvalidArgumentError(f"journal: {self.path} is of {theirs}, not of {ours}")
+        if call == self._call:
+            return None
+        theirs, ours = (name or "a callable of your own" for name in (call, self._call))
+        return InvalidArgumentError(f"journal: {self.path} is of {theirs}, not of {ours}: give each its own")
 
     def _take_in(self, line: bytes, number: int, offset: int) -> None:
         try:
@@ -144,6 +153,7 @@ class Journal:
         else:
             self._open.discard(key)
             self._index.put(key, offset)
+            self._has_ended = self._has_ended or status != "undone"
 
     def state(self, key: str) -> State | None:
         """What the journal says of *key*; None for a new one."""

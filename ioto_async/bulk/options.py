@@ -29,6 +29,9 @@ class BulkOptions(TypedDict, Generic[Item], total=False):
     ``journal``: path of a file that notes what was sent and what became of it; what it has is not done again (see
     `Journal`).
 
+    ``name``: what the journal is of; a run with another one is refused. By default the operation, if *call* is the
+    method of one.
+
     ``key``: tells an item from all others. By default a text or a whole number is its own key; any other item has its
     position, which is not enough for a journal.
 
@@ -53,6 +56,7 @@ class BulkOptions(TypedDict, Generic[Item], total=False):
     concurrency: int | Literal["auto"]
     ordered: bool
     journal: str | os.PathLike[str] | None
+    name: str | None
     key: Callable[[Item], str] | None
     reconcile: Callable[[Item], Awaitable[bool | None]] | None
     kind: Kind | None
@@ -95,6 +99,9 @@ class Options(Generic[Item]):
     ordered: bool = attrs.field(default=False, validator=_flag)
     journal: Path | None = attrs.field(
         default=None, converter=_path, validator=must_be("a path", _or_none(lambda value: isinstance(value, Path)))
+    )
+    name: str | None = attrs.field(
+        default=None, validator=must_be("a text", _or_none(lambda value: isinstance(value, str)))
     )
     key: Callable[[Item], str] | None = attrs.field(default=None, validator=_callable)
     reconcile: Callable[[Item], Awaitable[bool | None]] | None = attrs.field(default=None, validator=_callable)

@@ -5,6 +5,7 @@ sign-in service was not reached, 130 interrupted, 143 asked to end by SIGTERM.
 """
 
 import importlib
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -62,6 +63,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except IotoError as error:
         return _complain(str(error), _status(error))
     except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read the results is gone. What is left of them must not be tried again at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _complain(str(error), 1)
     if status in _INTERRUPTED:
         return _complain(f"interrupted: to go on, run {_again(arguments)}", status)

@@ -586,6 +586,35 @@ async def test_a_spoilt_line_is_refused_by_its_number_and_the_file_left_as_it_is
     assert call.items == []
 
 
+async def test_a_name_tells_the_journals_of_two_jobs_apart(path: Path) -> None:
+    call = Counted()
+    await outcomes(Bulk(call, ["a"], concurrency=1, journal=path, name="one job"))
+    assert lines(path)[0]["call"] == "one job"
+    with pytest.raises(InvalidArgumentError, match="of one job, not of another"):
+        await outcomes(Bulk(call, ["a"], concurrency=1, journal=path, name="another"))
+    assert call.items == ["a"]
+
+
+async def test_a_journal_of_another_job_in_which_nothing_has_come_of_anything_is_begun_anew(path: Path) -> None:
+    call = Counted(a=Refused("not there"))
+    with pytest.raises(Refused):
+        await outcomes(Bulk(call, ["a", "b"], concurrency=1, journal=path, name="at the wrong place", stop_on=Refused))
+    assert states(path) == {"a": "undone"}
+    found = await statuses(Bulk(Counted(), ["a", "b"], concurrency=1, journal=path, name="at the right one"))
+    assert found == {"a": "ok", "b": "ok"}
+    assert lines(path)[0]["call"] == "at the right one"
+    assert states(path) == {"a": "ok", "b": "ok"}
+
+
+@pytest.mark.parametrize("status", ["sent", "ok", "failed", "unknown"])
+async def test_a_journal_of_another_job_that_tells_of_something_is_left_as_it_is(path: Path, status: str) -> None:
+    written(path, ("a", "undone"), ("b", status), call="another job")
+    before = path.read_bytes()
+    with pytest.raises(InvalidArgumentError, match="another job"):
+        await outcomes(Bulk(echo, ["a"], concurrency=1, journal=path, name="this job"))
+    assert path.read_bytes() == before
+
+
 async def test_a_journal_of_another_operation_is_refused_by_both_names(path: Path) -> None:
     written(path, ("D1", "ok"), call="device/claim")
     data = path.read_bytes()

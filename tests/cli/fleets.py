@@ -48,6 +48,11 @@ class Fleet:
     def journal(self, command: str) -> Path:
         return self.folder / f"fleet.csv.{command}.journal"
 
+    def write_journal(self, command: str, lines: str) -> None:
+        """Leave what a run of *command* at the cloud of the environment may have left."""
+        head = {"journal": 1, "call": f"fleet {command} at {os.environ['IOTO_API']}"}
+        self.journal(command).write_text(json.dumps(head, separators=(",", ":")) + "\n" + lines)
+
     def journaled(self, command: str) -> dict[str, str]:
         """The last status of each ID in the journal."""
         lines = [json.loads(line) for line in self.journal(command).read_text().splitlines()]
@@ -80,7 +85,7 @@ class Fleet:
 def start(*arguments: str, environ: dict[str, str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "ioto_async.cli", *arguments],
-        env=os.environ | environ,
+        env=os.environ | environ | {"PYTHONUNBUFFERED": ""},
         stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,7 +7,17 @@ import pytest
 
 from ioto_async import IotoClient
 from ioto_async.cli.fleet.calls import Unreachable, calls
-from ioto_async.cli.fleet.jobs import CHECK_UPDATE, CLAIM, REGISTER, RELEASE, Done, Job, JobSettings, cloud_client
+from ioto_async.cli.fleet.jobs import (
+    CHECK_UPDATE,
+    CLAIM,
+    REGISTER,
+    RELEASE,
+    Done,
+    Job,
+    JobSettings,
+    cloud_client,
+    cloud_endpoint,
+)
 from ioto_async.cli.fleet.options import RunOptions
 from ioto_async.cli.fleet.provisioning import PROVISION
 from ioto_async.cli.fleet.rows import Row, RowError
@@ -28,7 +38,9 @@ def job_of(answer: Callable[[int], None]) -> Job[IotoClient]:
         answer(row.line)
         return Done("done")
 
-    return Job(name="test", client=cloud_client, call=call, kind=Kind.REPLAYABLE, results=("done",))
+    return Job(
+        name="test", client=cloud_client, endpoint=cloud_endpoint, call=call, kind=Kind.REPLAYABLE, results=("done",)
+    )
 
 
 async def statuses(job: Job[IotoClient], rows: int, concurrency: int = 64) -> tuple[list[str], bool]:

@@ -131,9 +131,7 @@ def test_a_release_of_a_run_that_was_killed_is_looked_up(cloud: EmulatorThread, 
     cloud.cloud.claim_device("DEV2")
     fleet.write("DEV1\nDEV2\n")
     # Both were sent; the first was done.
-    fleet.journal("release").write_text(
-        '{"journal":1,"call":null}\n{"key":"DEV1","status":"sent"}\n{"key":"DEV2","status":"sent"}\n'
-    )
+    fleet.write_journal("release", '{"key":"DEV1","status":"sent"}\n{"key":"DEV2","status":"sent"}\n')
     result = fleet("release")
     assert (result.status, result.figures["failed"], result.figures["unknown"]) == (0, 0, 0)
     assert operations(cloud).count("device/release") == 1

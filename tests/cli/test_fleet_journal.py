@@ -84,9 +84,31 @@ def test_an_unknown_outcome_is_taken_up_again(cloud: EmulatorThread, fleet: Flee
 def test_what_a_killed_run_has_sent_is_taken_up_again(cloud: EmulatorThread, fleet: Fleet) -> None:
     cloud.cloud.claim_device("DEV1")  # done, but killed before the reply was noted
     fleet.write("DEV1\nDEV2\n")
-    fleet.journal("claim").write_text('{"journal":1,"call":null}\n{"key":"DEV1","status":"sent"}\n{"key":"DEV2","st')
+    fleet.write_journal("claim", '{"key":"DEV1","status":"sent"}\n{"key":"DEV2","st')
     result = fleet("claim")
     assert (result.status, result.figures["already_claimed"], result.figures["claimed"]) == (0, 1, 1)
+
+
+def test_the_journal_of_another_command_is_refused(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write("DEV1\n")
+    assert fleet("claim").status == 0
+    result = fleet("release", "--journal", str(fleet.journal("claim")))
+    assert (result.status, result.stdout) == (2, "")
+    assert cloud.cloud.device("DEV1") is not None
+    assert "fleet claim at" in result.stderr
+    assert "fleet release at" in result.stderr
+
+
+def test_what_was_done_at_another_cloud_is_not_done_here(
+    cloud: EmulatorThread, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.write("DEV1\n")
+    assert fleet("claim").status == 0
+    monkeypatch.setenv("IOTO_API", "https://production.example.com")
+    for options in ([], ["--dry-run"]):
+        result = fleet("claim", *options)
+        assert (result.status, result.stdout) == (2, "")
+        assert "https://production.example.com" in result.stderr
 
 
 def test_rows_that_are_no_good_are_no_items_of_the_journal(cloud: EmulatorThread, fleet: Fleet) -> None:

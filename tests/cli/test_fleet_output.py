@@ -1,9 +1,14 @@
 """What ``ioto-async fleet`` prints, what it would do, and how fast it is told to go."""
 
+import contextlib
 import csv
 import io
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 
 import pytest
 from rich.console import Console
@@ -78,6 +83,26 @@ def test_the_figures_make_way_for_the_rows(cloud: EmulatorThread, fleet: Fleet) 
     result = fleet.listed("claim", "--json")
     assert [row["id"] for row in result.rows] == ["DEV1"]
     assert json.loads(result.stderr)["claimed"] == 1
+
+
+def test_rows_go_where_stdout_goes_while_a_bar_is_on_the_terminal(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write("DEV1\nDEV2\n")
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ioto_async.cli", "fleet", "claim", str(fleet.file), "--output", "jsonl"],
+        env=os.environ | cloud.env | {"TERM": "xterm", "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal tells its end
+        while part := os.read(ours, 4096):
+            shown += part
+    os.close(ours)
+    stdout, _ = child.communicate()
+    assert [json.loads(line)["status"] for line in stdout.splitlines()] == ["ok", "ok"]
+    assert b"2/2" in shown
 
 
 def test_figures_without_rows_are_a_table_on_stdout(cloud: EmulatorThread, fleet: Fleet) -> None:

@@ -101,6 +101,15 @@ def test_stdin_is_read_for_a_dash(cloud: EmulatorThread, fleet: Fleet, monkeypat
     assert "journal" not in result.figures
 
 
+def test_stdin_is_read_from_where_it_is(cloud: EmulatorThread, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.write("NOBODY\nDEV1\n")
+    with fleet.file.open("rb", buffering=0) as stdin:
+        stdin.readline()  # as a shell's read does
+        monkeypatch.setattr("sys.stdin", stdin)
+        result = fleet.raw("fleet", "claim", "-", "--json")
+    assert (result.status, result.figures["devices"], result.figures["claimed"]) == (0, 1, 1)
+
+
 def test_a_bad_row_of_a_pipe_is_told_and_the_others_go_on(cloud: EmulatorThread, fleet: Fleet) -> None:
     os.mkfifo(fleet.file)
     writer = threading.Thread(target=fleet.file.write_text, args=("DEV1\n..\nDEV1\nDEV2\n",))

@@ -497,6 +497,18 @@ def test_a_killed_run_is_folded_into_the_manifest(cloud: EmulatorThread, provisi
     assert not (provision.out / "manifest.jsonl.part").exists()
 
 
+def test_of_two_lines_of_a_killed_run_the_newest_counts(cloud: EmulatorThread, provision: Command) -> None:
+    provision.out.mkdir()
+    (provision.out / "manifest.jsonl.part").write_text(
+        '{"id":"DEV9","line":1,"status":"failed","error":"x"}\n{"id":"DEV9","line":1,"status":"provisioned"}\n'
+    )
+    provision("DEV1\n")
+    assert [(entry["id"], entry["status"]) for entry in provision.manifest()] == [
+        ("DEV9", "provisioned"),
+        ("DEV1", "provisioned"),
+    ]
+
+
 def test_lines_of_others_stay_in_the_manifest(cloud: EmulatorThread, provision: Command) -> None:
     provision.out.mkdir()
     (provision.out / "manifest.jsonl").write_text('{"comment":"by hand"}\n')

@@ -7,6 +7,7 @@ from typing import Final, Generic, ParamSpec
 from ...bulk import Bulk, Progress
 from ...errors import ConnectionFailedError
 from .jobs import REFUSED, Client, Done, Job, JobSettings
+from .ledger import name_of
 from .options import RunOptions
 from .rows import Row, RowError
 
@@ -40,6 +41,7 @@ def calls(
         rows,
         concurrency=options.concurrency,
         journal=journal,
+        name=None if journal is None else name_of(job, options),
         key=_id_of,
         kind=job.kind,
         reconcile=None if job.reconcile is None else look_up,

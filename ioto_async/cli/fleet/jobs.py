@@ -13,7 +13,14 @@ from typing import Final, Generic, TypeVar
 import attrs
 
 from ...client import BuilderClient, ClientOptions, IotoClient
-from ...errors import AuthenticationError, BadRequestError, NotFoundError, TokenProviderError
+from ...config import BUILDER_URL, Settings
+from ...errors import (
+    AuthenticationError,
+    BadRequestError,
+    InvalidArgumentError,
+    NotFoundError,
+    TokenProviderError,
+)
 from ...models import JSON, Device, Registration
 from ...operations import Kind
 from .rows import Row, RowError
@@ -31,6 +38,7 @@ __all__ = [
     "check_registration",
     "claimed",
     "cloud_client",
+    "cloud_endpoint",
     "registered",
 ]
 
@@ -81,6 +89,8 @@ class Job(Generic[Client]):
     name: str
     client: Callable[[JobSettings, ClientOptions], Client]
     """Makes the client, of the environment where it is done."""
+    endpoint: Callable[[Settings], str]
+    """Which service that is."""
     call: Callable[[Client, Row, JobSettings], Awaitable[Done]]
     kind: Kind
     """What a second call for the same row would do."""
@@ -98,6 +108,21 @@ class Job(Generic[Client]):
 def cloud_client(settings: JobSettings, options: ClientOptions) -> IotoClient:
     """A client of the device cloud."""
     return IotoClient(account_id=settings.account, **options)
+
+
+def cloud_endpoint(settings: Settings) -> str:
+    """Where the device cloud is.
+
+    Raises:
+        InvalidArgumentError: the environment does not say it.
+    """
+    if settings.api is None:
+        raise InvalidArgumentError("api: no endpoint: set IOTO_API to the base URL of the device cloud")
+    return settings.api
+
+
+def _builder_endpoint(settings: Settings) -> str:
+    return settings.builder or BUILDER_URL
 
 
 def _builder_client(settings: JobSettings, options: ClientOptions) -> BuilderClient:
@@ -158,6 +183,7 @@ async def _register(client: BuilderClient, row: Row, settings: JobSettings) -> D
 REGISTER: Final = Job(
     name="register",
     client=_builder_client,
+    endpoint=_builder_endpoint,
     call=_register,
     kind=Kind.REPLAYABLE,
     results=("registered",),
@@ -223,6 +249,7 @@ def _known(members: dict[str, JSON]) -> dict[str, JSON]:
 CLAIM: Final = Job(
     name="claim",
     client=cloud_client,
+    endpoint=cloud_endpoint,
     call=_claim,
     kind=Kind.REPLAYABLE,
     results=("claimed", "already_claimed"),
@@ -253,6 +280,7 @@ async def _is_released(client: IotoClient, row: Row, settings: JobSettings) -> b
 RELEASE: Final = Job(
     name="release",
     client=cloud_client,
+    endpoint=cloud_endpoint,
     call=_release,
     kind=Kind.REPLAYABLE,
     results=("released",),
@@ -287,6 +315,7 @@ async def _check_update(client: IotoClient, row: Row, settings: JobSettings) -> 
 CHECK_UPDATE: Final = Job(
     name="check-update",
     client=cloud_client,
+    endpoint=cloud_endpoint,
     call=_check_update,
     kind=Kind.READ,
     results=("offered", "up_to_date"),

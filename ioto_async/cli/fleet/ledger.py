@@ -1,11 +1,13 @@
 """The journal of a fleet command: where it is, and what it says before a run. Imports the journal of bulk runs."""
 
+import os
 from pathlib import Path
 from typing import Final
 
 import orjson
 
 from ...bulk import Journal
+from ...config import Settings
 from ...errors import InvalidArgumentError
 from ...operations import Kind
 from ...streams import in_thread
@@ -13,7 +15,7 @@ from ..files import is_complete
 from .jobs import Client, Job
 from .options import RunOptions
 
-__all__ = ["check_journal", "distrust", "journals_in", "path_of"]
+__all__ = ["check_journal", "distrust", "journals_in", "name_of", "path_of"]
 
 _BATCH: Final = 1000
 
@@ -38,6 +40,17 @@ def path_of(file: str, job: Job[Client], options: RunOptions, *, is_file: bool) 
     return path
 
 
+def name_of(job: Job[Client], options: RunOptions) -> str | None:
+    """What the journal is of: another command, or another service, has nothing to do with it.
+
+    Raises:
+        InvalidArgumentError: the environment names no service.
+    """
+    if options.dask is not None:
+        return None  # each worker has an environment of its own
+    return f"fleet {job.name} at {job.endpoint(Settings.from_env(os.environ)).rstrip('/')}"
+
+
 def check_journal(path: Path, *, is_directory: bool = False) -> None:
     """Make sure that *path* can be written.
 
@@ -59,15 +72,16 @@ def journals_in(path: Path) -> list[Path]:
     return sorted(path.glob("shard-*.jsonl")) if path.is_dir() else [path]
 
 
-async def distrust(path: Path, out: Path, *, overwrite: bool) -> None:
+async def distrust(path: Path, name: str | None, out: Path, *, overwrite: bool) -> None:
     """Have those provisioned again that the journal calls done and whose folder is not whole, or all of them.
 
     Args:
         path: the journal.
+        name: what it is of.
         out: where each device has its folder.
         overwrite: whether everything is to be fetched again.
     """
-    journal = Journal(path, None)
+    journal = Journal(path, name)
     await in_thread(journal.open)
     try:
         await in_thread(_distrust, journal, out, overwrite)

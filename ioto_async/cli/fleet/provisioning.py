@@ -12,7 +12,17 @@ from ...errors import ConnectionFailedError, IotoError
 from ...models import Certificates, Registration
 from ...operations import Kind
 from .. import files
-from .jobs import REFUSED, Done, Job, JobSettings, check_registration, claimed, cloud_client, registered
+from .jobs import (
+    REFUSED,
+    Done,
+    Job,
+    JobSettings,
+    check_registration,
+    claimed,
+    cloud_client,
+    cloud_endpoint,
+    registered,
+)
 from .rows import Row, RowError
 
 __all__ = ["PROVISION"]
@@ -125,6 +135,7 @@ def _account_left(path: Path) -> str | None:
 PROVISION: Final = Job(
     name="provision",
     client=cloud_client,
+    endpoint=cloud_endpoint,
     call=_provision,
     kind=Kind.REPLAYABLE,
     results=("claimed", "already_claimed", "provisioned", "kept"),

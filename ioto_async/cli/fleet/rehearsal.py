@@ -9,6 +9,7 @@ from ...streams import in_thread
 from ..files import is_complete
 from ..report import ProgressBar, print_report
 from .jobs import Client, Job, JobSettings
+from .ledger import name_of
 from .options import RunOptions
 from .results import Results
 from .rows import BadRow, Row
@@ -27,7 +28,7 @@ async def rehearse(
     async with contextlib.AsyncExitStack() as stack:
         known: Journal | None = None
         if journal is not None and journal.exists() and journal.stat().st_size:  # noqa: ASYNC240  nothing else runs
-            known = Journal(journal, None)
+            known = Journal(journal, name_of(job, options))
             await in_thread(known.open)
             stack.push_async_callback(known.close)
         rows = await stack.enter_async_context(contextlib.aclosing(_each(source)))

@@ -13,7 +13,7 @@ from ..report import ProgressBar, Stopwatch, print_report
 from .calls import Unreachable, calls
 from .interrupt import Interruption
 from .jobs import REFUSED, Client, Done, Job, JobSettings
-from .ledger import check_journal, distrust, journals_in, path_of
+from .ledger import check_journal, distrust, journals_in, name_of, path_of
 from .machines import spread
 from .options import Form, RunOptions
 from .rehearsal import rehearse
@@ -65,7 +65,8 @@ async def run(
         if settings.out is not None:
             settings.out.mkdir(mode=0o700, parents=True, exist_ok=True)
             manifest = stack.enter_context(Manifest(settings.out))
-        await _prepare(journal, settings, options)
+        name = None if journal is None else name_of(job, options)
+        await _prepare(journal, name, settings, options)
         # A bar and lines of results on one terminal would write over each other.
         bar = ProgressBar(title, source.total, hidden=output is not None and sys.stdout.isatty())
         stack.enter_context(bar)
@@ -103,12 +104,12 @@ def _connections(options: RunOptions) -> int:
     return _CONNECTIONS if options.concurrency == "auto" else options.concurrency
 
 
-async def _prepare(journal: Path | None, settings: JobSettings, options: RunOptions) -> None:
+async def _prepare(journal: Path | None, name: str | None, settings: JobSettings, options: RunOptions) -> None:
     if journal is not None:
         check_journal(journal, is_directory=options.dask is not None)
         if settings.out is not None:
             for path in journals_in(journal):
-                await distrust(path, settings.out, overwrite=settings.overwrite)
+                await distrust(path, name, settings.out, overwrite=settings.overwrite)
 
 
 async def _go_through(
