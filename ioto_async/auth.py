@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Final
 
 import attrs
@@ -21,7 +22,7 @@ from .config import check_origin, check_token
 from .errors import InvalidArgumentError, TokenProviderError
 from .validation import is_number, must_be
 
-__all__ = ["AccessToken", "Auth", "LoginAuth", "NoAuth", "TokenAuth", "TokenProvider"]
+__all__ = ["ASKING", "AccessToken", "Auth", "LoginAuth", "NoAuth", "TokenAuth", "TokenProvider"]
 
 logger = logging.getLogger("ioto_async")
 
@@ -49,6 +50,9 @@ TokenProvider = Callable[[], Awaitable[str | AccessToken]]
 It is asked again shortly before the token expires, while calls go on with the one they have, and when a token that is
 older than some seconds is refused.
 """
+
+ASKING: Final[ContextVar[bool]] = ContextVar("ioto_async_asking", default=False)
+"""Whether the present task is a provider's, for whose answer other calls wait."""
 
 _REFUSED: Final = (401, 403)
 _PATIENCE: Final = 1.0
@@ -233,6 +237,7 @@ class LoginAuth(Auth):
     async def _fetch(self) -> Mapping[str, str]:
         assert not isinstance(self._provider, str)  # else nothing is asked for
         began = self._clock()
+        ASKING.set(True)
         try:
             answer = await self._provider()
             token, lifetime = (answer.value, answer.lifetime) if isinstance(answer, AccessToken) else (answer, None)

@@ -21,7 +21,8 @@ _OF: Final = "Limits"
 class Limits:
     """What the calls of a client may use at most, all of them together.
 
-    A request that is sent again counts again. Transfers through signed URLs do not count, as they do not go to the API.
+    A request that is sent again counts again, but for one that is replayed with a new login token. Transfers through
+    signed URLs do not count, as they do not go to the API.
     """
 
     rate: float | None = attrs.field(
@@ -116,8 +117,10 @@ class Verdict(Enum):
 
 _RATE_CUT: Final = 0.8
 """What is left of the rate after a refusal."""
-_LIMIT_CUT: Final = {Verdict.OVERLOADED: 0.5, Verdict.SERVED: 0.8}
-"""What is left of the requests in flight after a time-out, and after a rise of the latency."""
+_LATE_CUT: Final = 0.5
+"""What is left of the requests in flight after a time-out ..."""
+_SLOW_CUT: Final = 0.8
+"""... and after a rise of the latency."""
 _RETURN: Final = (0.25, 4.0)
 """Seconds until the rate is back where it was refused: as long as it was good for, but within these bounds."""
 _WINDOW: Final = 0.5
@@ -125,11 +128,13 @@ _WINDOW: Final = 0.5
 _MEMORY: Final = 30.0
 """Seconds after which a low latency is forgotten."""
 _RISE: Final = 2.0
-"""How many times the lowest latency is a rise ..."""
+"""How many times the low latency is a rise ..."""
 _SLACK: Final = 0.005
 """... and how many seconds are none."""
-_SMOOTH: Final = 0.1
-"""Weight of one reply in the present latency."""
+_BATCH: Final = 16
+"""Replies that are looked at together: under load all of them are slow, while some may be at any time."""
+_LOW: Final = 4
+"""Which of a batch, from below, counts as its low latency: one quick reply, such as an error, is no measure."""
 
 
 class Adaptive:
@@ -155,12 +160,10 @@ class Adaptive:
     __slots__ = (
         "_cut",
         "_doubling",
-        "_latency",
-        "_lowest",
+        "_latencies",
         "_meter",
         "_refused_at",
         "_refused_rate",
-        "_replies",
         "_return",
         "ceiling",
         "limit",
@@ -176,15 +179,14 @@ class Adaptive:
         self._refused_rate = math.inf
         self._return = _RETURN[0]
         self._meter = _Meter(_WINDOW)
-        self._lowest = _Lowest(_MEMORY)
-        self._latency = 0.0
-        self._replies = 0
+        self._latencies: dict[str, _Latency] = {}
 
-    def reply(self, verdict: Verdict, *, sent: float, now: float, in_flight: int) -> None:
+    def reply(self, verdict: Verdict, *, of: str, sent: float, now: float, in_flight: int) -> None:
         """Take note of the end of a request.
 
         Args:
             verdict: what it says.
+            of: what was asked for.
             sent: when the request was sent.
             now: the time now.
             in_flight: requests in flight until now, this one among them.
@@ -194,8 +196,8 @@ class Adaptive:
         if verdict is Verdict.SERVED:
             self._meter.count(now)
             self._rise(now)
-            if self._is_slow(now - sent, sent, now):
-                self._lower(verdict, now)
+            if self._is_slow(of, sent, now):
+                self._lower(_SLOW_CUT, now)
             elif in_flight + 1 > self.limit:
                 self.limit = min(self.limit + (1.0 if self._doubling else 1.0 / self.limit), float(self.ceiling))
         elif sent <= self._cut:
@@ -206,13 +208,12 @@ class Adaptive:
             self._return = min(max(now - self._refused_at, _RETURN[0]), _RETURN[1])
             self._cut = self._refused_at = now
         elif verdict is Verdict.OVERLOADED:
-            self._lower(verdict, now)
+            self._lower(_LATE_CUT, now)
 
-    def _lower(self, verdict: Verdict, now: float) -> None:
-        self.limit = max(self.limit * _LIMIT_CUT[verdict], 1.0)
+    def _lower(self, factor: float, now: float) -> None:
+        self.limit = max(self.limit * factor, 1.0)
         self._cut = now
         self._doubling = False
-        self._replies = 0
 
     def _rise(self, now: float) -> None:
         if self.rate == math.inf:
@@ -222,13 +223,35 @@ class Adaptive:
         # Not far beyond what is used: nothing is learnt from a rate that nobody asks for.
         self.rate = max(self.rate, min(rate, 2.0 * self._meter.rate(now)))
 
-    def _is_slow(self, latency: float, sent: float, now: float) -> bool:
-        lowest = self._lowest.note(latency, now)
-        if sent <= self._cut:
+    def _is_slow(self, of: str, sent: float, now: float) -> bool:
+        latency = self._latencies.get(of)
+        if latency is None:
+            latency = self._latencies[of] = _Latency()
+        return latency.note(now - sent, now, since=self._cut, sent=sent)
+
+
+class _Latency:
+    """The latency of one operation: what it lately was at its lowest, and whether it has risen above that."""
+
+    __slots__ = ("_batch", "_low")
+
+    def __init__(self) -> None:
+        self._batch: list[float] = []
+        self._low = _Lowest(_MEMORY)
+
+    def note(self, latency: float, now: float, *, since: float, sent: float) -> bool:
+        """Take note of a reply; true if those since the last cut show a rise."""
+        if sent <= since:
+            self._batch.clear()  # of before the cut
             return False
-        self._latency = latency if not self._replies else self._latency + _SMOOTH * (latency - self._latency)
-        self._replies += 1
-        return self._replies > 1 / _SMOOTH and self._latency > _RISE * lowest + _SLACK
+        self._batch.append(latency)
+        if len(self._batch) < _BATCH:
+            return False
+        self._batch.sort()
+        low = self._low.note(self._batch[_LOW - 1], now)
+        slow = self._batch[0] > _RISE * low + _SLACK
+        self._batch.clear()
+        return slow
 
 
 class _Meter:

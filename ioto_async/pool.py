@@ -210,6 +210,7 @@ class Pool:
                 raise ClientStateError(
                     "the client belongs to another event loop that is still running: make one client per loop"
                 )
+            self.gate.reset()
             await self._end()
             return await self.open()  # meanwhile another call may have opened it, or somebody has closed it
         if self.borrowed is not None and getattr(self.borrowed, "_loop", loop) is not loop:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final, TypedDict, TypeVar
@@ -23,7 +23,7 @@ from yarl import URL
 from . import encoding
 from ._version import __version__
 from .attempt import Attempt, Failed, attempt, error_class, read_up_to
-from .auth import Auth
+from .auth import ASKING, Auth
 from .body import RequestBody
 from .config import check_headers
 from .decoding import Decoder
@@ -37,34 +37,55 @@ from .errors import (
     RateLimitedError,
     one_line,
 )
+from .gate import PauseError
 from .limits import Verdict
 from .operations import Kind, Operation
 from .pool import NO_TIMEOUT, Pool
 from .retry import Failure, RetryPolicy, failure_of_status, parse_retry_after
 from .validation import must_be
 
-__all__ = ["RETRIED", "CallOptions", "Retried", "Transport", "TransportOptions", "with_retries"]
+__all__ = ["TALLY", "CallOptions", "Tally", "Transport", "TransportOptions", "with_retries"]
 
 logger = logging.getLogger("ioto_async")
 
 T = TypeVar("T")
 
 
-class Retried:
-    """How many requests were sent again for one item of a bulk run.
+class Tally:
+    """What the calls for one item of a bulk run have sent.
 
     Attributes:
-        times: that many.
+        again: requests that were sent again.
+        is_used: whether there was a call at all.
+        has_acted: whether one has changed something, or may have.
+        in_doubt: whether one may have.
+        waiting: calls that are not on the wire: they wait for their turn, or before they are sent again.
+        on_wire: calls that are.
+        is_withdrawn: whether no call is to wait any more, as the run ends.
     """
 
-    __slots__ = ("times",)
+    __slots__ = ("again", "has_acted", "in_doubt", "is_used", "is_withdrawn", "on_wire", "waiting")
 
     def __init__(self) -> None:
-        self.times = 0
+        self.is_withdrawn = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with another item."""
+        self.again = self.waiting = self.on_wire = 0
+        self.is_used = self.has_acted = self.in_doubt = False
+
+    @property
+    def did_nothing(self) -> bool:
+        """Whether the calls until now have changed nothing, for sure."""
+        return self.is_used and not self.has_acted
 
 
-RETRIED: Final[ContextVar[Retried | None]] = ContextVar("ioto_async_retried", default=None)
-"""Where the calls of the present task are counted, if anybody wants to know."""
+TALLY: Final[ContextVar[Tally | None]] = ContextVar("ioto_async_tally", default=None)
+"""Where the calls of the present task are noted, if they are part of a bulk run."""
+
+_LONGEST_PAUSE: Final = 900.0
+"""Seconds of a pause that a bulk run waits for."""
 
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -182,16 +203,19 @@ class Transport:
             timeout, retry, headers = self.for_this_call(options)
         attempts = 0
         maybe_done = False
-        started = 0.0
+        tally = TALLY.get()
+        started = time.monotonic()
         while True:
             attempts += 1
             status = None
             try:
+                if self.pool.loop is not asyncio.get_running_loop():
+                    await self.pool.open()
                 entered = self.pool.gate.enter_now()
                 if entered is None:
-                    entered = await self._turn(operation, retry)
-                # What was waited for a turn has nothing to do with the service.
-                started = started or entered
+                    asked = time.monotonic()
+                    entered = await self._turn(operation, retry, tally)
+                    started += entered - asked  # waiting for a turn has nothing to do with the service
                 status, reply = await self._attempt(operation, url, data, headers, timeout, attempts, entered)
                 return decode(operation, reply)
             except Failed as failed:
@@ -208,20 +232,24 @@ class Transport:
                 message=self._auth.mask(error.message),
                 outcome_unknown=maybe_done,
             )
+            retry_after, elapsed = error.retry_after, time.monotonic() - started
+            if tally is not None and failure is Failure.REFUSED:
+                retry_after, elapsed = None, 0.0  # all wait at the gate, and nobody may fail for having come first
             wait = retry.wait(
                 failure,
                 operation.kind,
                 attempts=attempts,
-                elapsed=time.monotonic() - started,
-                retry_after=error.retry_after,
+                elapsed=elapsed,
+                retry_after=retry_after,
                 random=random.random,
             )
             if wait is None:
                 raise _final(operation, error, failure)
             logger.info("%s: retry in %.2f s after attempt %d: %s", operation.name, wait, attempts, error.message)
-            if (retried := RETRIED.get()) is not None:
-                retried.times += 1
-            await asyncio.sleep(wait)
+            if tally is not None:
+                tally.again += 1
+            with _waiting(tally):
+                await asyncio.sleep(wait)
 
     def _url(self, operation: Operation) -> URL:
         prefix = self._auth.prefix if operation.tok else ""
@@ -248,18 +276,21 @@ class Transport:
             headers.update(check_headers(options["headers"]))
         return timeout, retry, headers
 
-    async def _turn(self, operation: Operation, retry: RetryPolicy) -> float:
+    async def _turn(self, operation: Operation, retry: RetryPolicy, tally: Tally | None) -> float:
         """Wait until the limits allow a request, and return when that was.
 
         Raises:
             RateLimitedError: the service has asked for a pause that is longer than the call may take.
         """
-        gate = self.pool.gate
-        left = gate.pause_left()
-        if left > retry.elapsed and RETRIED.get() is None:  # a bulk run waits as long as it takes
+        if ASKING.get():
+            return self.pool.gate.enter_first()
+        patience = retry.elapsed if tally is None else max(retry.elapsed, _LONGEST_PAUSE)
+        try:
+            with _waiting(tally):
+                return await self.pool.gate.enter(patience)
+        except PauseError as pause:
             message = "the service has asked for a pause, in its reply to another call"
-            raise RateLimitedError(message, operation=operation.name, sent=False, retry_after=left)
-        return await gate.enter()
+            raise RateLimitedError(message, operation=operation.name, sent=False, retry_after=pause.left) from None
 
     async def _attempt(
         self,
@@ -274,6 +305,11 @@ class Transport:
         """Send the request once, now that it has *entered*, and return status and body of a 2xx, or raise `Failed`."""
         verdict, retry_after = Verdict.SILENT, None
         body = RequestBody(data)
+        in_doubt, is_done = True, False
+        tally = TALLY.get()
+        if tally is not None:
+            tally.is_used = True
+            tally.on_wire += 1
         try:
             reply = await attempt(
                 self.pool,
@@ -285,12 +321,19 @@ class Transport:
                 self._auth.mask,
                 lambda session, _: self._exchange(session, operation, url, body, headers),
             )
-            verdict = Verdict.SERVED
+            verdict, in_doubt, is_done = Verdict.SERVED, False, True
         except Failed as failed:
             verdict, retry_after = _verdict(failed), failed.error.retry_after
+            in_doubt = failed.failure is Failure.UNKNOWN
             raise
         finally:
-            self.pool.gate.leave(verdict, entered, retry_after)
+            self.pool.gate.leave(verdict, entered, of=operation.name, retry_after=retry_after)
+            if tally is not None:
+                tally.on_wire -= 1
+                if operation.kind is not Kind.READ:
+                    in_doubt = in_doubt and body.in_doubt
+                    tally.in_doubt = tally.in_doubt or in_doubt
+                    tally.has_acted = tally.has_acted or in_doubt or is_done
         return reply
 
     async def _exchange(
@@ -337,6 +380,22 @@ class Transport:
         message = _message(data, response, self._auth)
         error = error_class(status, message)(message, operation=operation.name, status=status, retry_after=retry_after)
         return Failed(error, failure_of_status(status, retry_after))
+
+
+@contextlib.contextmanager
+def _waiting(tally: Tally | None) -> Iterator[None]:
+    """Note that a call waits while the body runs."""
+    if tally is None:
+        yield
+        return
+    tally.is_used = True
+    if tally.is_withdrawn:
+        raise asyncio.CancelledError
+    tally.waiting += 1
+    try:
+        yield
+    finally:
+        tally.waiting -= 1
 
 
 def _verdict(failed: Failed) -> Verdict:

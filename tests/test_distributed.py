@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask
 import distributed_calls as calls
 import pytest
 from distributed import Client, LocalCluster
@@ -20,8 +21,9 @@ from rawserver import leftover_tasks
 
 from ioto_async import AuthenticationError, ClientStateError, InvalidArgumentError, IotoClient, Outcome, Progress
 from ioto_async.bulk import EarlierError
+from ioto_async.bulk.keys import key_of
 from ioto_async.distributed import LostWorkerError, bulk, session
-from ioto_async.distributed.shards import Directory, Shard, Sharder, key_of
+from ioto_async.distributed.shards import Directory, Shard, Sharder
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.operations import Kind
 
@@ -47,6 +49,8 @@ async def cluster_of(workers: int, env: dict[str, str] | None = None, **options:
         Client(cluster, asynchronous=True, set_as_default=False) as client,
     ):
         yield client
+        # Dask may wait forever for the end of a process that is just beginning in place of a killed one.
+        await client.wait_for_workers(len(cluster.worker_spec))
 
 
 @pytest.fixture
@@ -156,10 +160,11 @@ async def test_without_a_journal_the_shard_of_a_killed_worker_is_unknown(
     assert {type(outcome.error) for outcome in outcomes if outcome.status == "unknown"} == {LostWorkerError}
 
 
-async def test_a_shard_that_kills_every_worker_is_unknown(emulator: EmulatorThread) -> None:
-    async with cluster_of(1, emulator.env) as cluster:
-        run = bulk(cluster, calls.die_always, range(3), kind=Kind.READ)
-        outcomes = await collected(aiter(run))
+async def test_a_shard_that_kills_more_workers_than_dask_allows_is_unknown(emulator: EmulatorThread) -> None:
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        async with cluster_of(1, emulator.env) as cluster:
+            run = bulk(cluster, calls.die_always, range(3), kind=Kind.READ)
+            outcomes = await collected(aiter(run))
     assert by_status(outcomes) == {"unknown": {"0", "1", "2"}}
     assert all("all those workers died" in str(outcome.error) for outcome in outcomes)
 
@@ -514,7 +519,7 @@ async def test_arguments_that_do_not_fit_are_refused(emulator: EmulatorThread) -
         (None, 5, True, "5"),
         (None, 1.5, False, "7"),
         (len, "abc", True, "key: expected a text"),
-        (None, 1.5, True, "key: needed for items of type float"),
+        (None, 1.5, True, "key: a journal needs one for items of type float"),
     ],
 )
 def test_the_key_of_an_item_is_that_of_a_run_on_one_machine(

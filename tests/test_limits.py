@@ -240,7 +240,7 @@ class Client:
             while self.due and self.due[0][0] <= self.now:
                 _, _, sent, verdict = heapq.heappop(self.due)
                 self.replies.append((self.now, verdict))
-                self.adaptive.reply(verdict, sent=sent, now=self.now, in_flight=self.in_flight)
+                self.adaptive.reply(verdict, of="a", sent=sent, now=self.now, in_flight=self.in_flight)
                 self.in_flight -= 1
                 self._check()
             self._follow()
@@ -382,9 +382,9 @@ def test_the_rate_does_not_rise_beyond_twice_what_is_used(demand: float) -> None
 def test_one_overload_is_one_decrease() -> None:
     adaptive = Adaptive(100, start=64)
     for _ in range(64):
-        adaptive.reply(Verdict.OVERLOADED, sent=1.0, now=2.0, in_flight=64)
+        adaptive.reply(Verdict.OVERLOADED, of="a", sent=1.0, now=2.0, in_flight=64)
     assert adaptive.limit == 32
-    adaptive.reply(Verdict.OVERLOADED, sent=2.5, now=3.0, in_flight=32)
+    adaptive.reply(Verdict.OVERLOADED, of="a", sent=2.5, now=3.0, in_flight=32)
     assert adaptive.limit == 16
 
 
@@ -392,30 +392,30 @@ def served(adaptive: Adaptive, rate: float, begin: float, end: float) -> None:
     """Let *rate* requests a second be served between two times."""
     for number in range(int((end - begin) * rate)):
         now = begin + number / rate
-        adaptive.reply(Verdict.SERVED, sent=now - 0.001, now=now, in_flight=4)
+        adaptive.reply(Verdict.SERVED, of="a", sent=now - 0.001, now=now, in_flight=4)
 
 
 def test_a_burst_of_refusals_is_one_decrease_of_the_rate() -> None:
     adaptive = Adaptive(100)
     served(adaptive, 500, 0, 5)
-    adaptive.reply(Verdict.THROTTLED, sent=5.0, now=5.01, in_flight=50)
+    adaptive.reply(Verdict.THROTTLED, of="a", sent=5.0, now=5.01, in_flight=50)
     rate = adaptive.rate
     assert 300 < rate < 500
     for _ in range(49):
-        adaptive.reply(Verdict.THROTTLED, sent=5.0, now=5.02, in_flight=50)
+        adaptive.reply(Verdict.THROTTLED, of="a", sent=5.0, now=5.02, in_flight=50)
     assert adaptive.rate == rate
 
 
 def test_refusals_lower_the_rate_and_leave_the_requests_in_flight() -> None:
     adaptive = Adaptive(100, start=64)
-    adaptive.reply(Verdict.THROTTLED, sent=1.0, now=1.5, in_flight=64)
+    adaptive.reply(Verdict.THROTTLED, of="a", sent=1.0, now=1.5, in_flight=64)
     assert adaptive.limit == 64
     assert adaptive.rate < math.inf
 
 
 def test_what_says_nothing_about_the_load_changes_nothing() -> None:
     adaptive = Adaptive(100, start=64)
-    adaptive.reply(Verdict.SILENT, sent=1.0, now=50.0, in_flight=64)
+    adaptive.reply(Verdict.SILENT, of="a", sent=1.0, now=50.0, in_flight=64)
     assert (adaptive.limit, adaptive.rate) == (64, math.inf)
 
 
@@ -425,18 +425,18 @@ def test_the_limit_doubles_in_each_round_trip_at_first() -> None:
     for limit in (4, 8, 16, 32, 64):
         assert adaptive.limit == limit
         for _ in range(limit):
-            adaptive.reply(Verdict.SERVED, sent=now, now=now + 0.01, in_flight=int(adaptive.limit))
+            adaptive.reply(Verdict.SERVED, of="a", sent=now, now=now + 0.01, in_flight=int(adaptive.limit))
         now += 0.01
 
 
 def test_after_an_overload_the_limit_rises_by_one_in_each_round_trip() -> None:
     adaptive = Adaptive(1000, start=64)
-    adaptive.reply(Verdict.OVERLOADED, sent=0.0, now=1.0, in_flight=64)
+    adaptive.reply(Verdict.OVERLOADED, of="a", sent=0.0, now=1.0, in_flight=64)
     now = 1.0
     for _ in range(4):
         before = adaptive.limit
         for _ in range(int(before)):
-            adaptive.reply(Verdict.SERVED, sent=now + 0.001, now=now + 0.01, in_flight=int(adaptive.limit))
+            adaptive.reply(Verdict.SERVED, of="a", sent=now + 0.001, now=now + 0.01, in_flight=int(adaptive.limit))
         assert adaptive.limit == pytest.approx(before + 1, abs=0.1)
         now += 0.01
 
@@ -459,6 +459,6 @@ def test_whatever_comes_the_limit_is_between_1_and_the_ceiling_and_the_rate_abov
     now = 1000.0
     for verdict, wait, latency, in_flight in replies:
         now += wait
-        adaptive.reply(verdict, sent=now - latency, now=now, in_flight=in_flight)
+        adaptive.reply(verdict, of="a", sent=now - latency, now=now, in_flight=in_flight)
         assert 1 <= adaptive.limit <= ceiling
         assert adaptive.rate > 0

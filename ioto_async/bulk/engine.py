@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import time
 import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
@@ -18,16 +17,16 @@ from itertools import islice
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar, Unpack
 
-import attrs
-
 from ..controllers.base import operation_of
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
 from ..gate import Gate
 from ..operations import Kind
 from ..streams import in_thread
-from ..transport import RETRIED, Retried
+from ..transport import TALLY, Tally
 from ..validation import is_number
-from .journal import Journal
+from .calling import Caller, Entry
+from .journal import EarlierError, Journal
+from .keys import key_of
 from .options import BulkOptions, Options
 from .outcome import Outcome, Progress, Summary
 
@@ -43,17 +42,6 @@ _TICK: Final = 0.5
 """Seconds between two looks at the progress."""
 _LATELY: Final = 0.3
 """Weight of the last tick in the rate that is told."""
-
-
-@attrs.define(eq=False)
-class _Entry(Generic[Item]):
-    """An item on its way."""
-
-    position: int
-    key: str
-    item: Item
-    is_in_doubt: bool
-    """Whether an earlier run may have done it."""
 
 
 class Bulk(Generic[Item, Value]):
@@ -84,16 +72,23 @@ class Bulk(Generic[Item, Value]):
     ) -> None:
         if not callable(call):
             raise InvalidArgumentError(f"call: expected a callable, got {type(call).__name__}")
-        self._call = call
         self._source: Iterator[Item] | AsyncIterator[Item] = _iterator(items)
         self._owns_source = self._source is not items
         chosen = self._options = Options[Item].of(options)
         self._concurrency = math.inf if chosen.concurrency == "auto" else chosen.concurrency
-        self._gate = gate if chosen.concurrency == "auto" else None
+        self._gate = gate
+        self._extra = 0
+        """Workers beyond the requests that may be in flight, as theirs spend time elsewhere."""
         if chosen.concurrency == "auto" and gate is None:
             raise InvalidArgumentError("concurrency: auto needs a client; expected a whole number from 1")
         operation = operation_of(call)
-        self._kind = chosen.kind or (Kind.ONCE if operation is None else operation.kind)
+        self._caller = Caller(
+            call,
+            chosen.reconcile,
+            chosen.kind or (Kind.ONCE if operation is None else operation.kind),
+            chosen.stop_on,
+            self._abort,
+        )
         self._journal: Journal | None = None
         if chosen.journal is not None:
             name = chosen.name or (None if operation is None else operation.name)
@@ -103,18 +98,18 @@ class Bulk(Generic[Item, Value]):
         # Weak, so that the iteration ends as soon as its loop is left.
         self._iteration: weakref.ref[AsyncGenerator[Outcome[Item, Value], None]] | None = None
         self._ended: asyncio.Event | None = None
-        self._ready: deque[_Entry[Item]] = deque()
+        self._ready: deque[Entry[Item]] = deque()
         self._done: deque[Outcome[Item, Value]] = deque()
         self._early: dict[int, Outcome[Item, Value] | None] = {}
         """Where the order matters: outcomes whose turn has not come, by position; None where there will be none."""
         self._next = 0
-        self._keys: set[str] = set()
-        """Of the items that are on their way."""
-        self._workers: set[asyncio.Task[None]] = set()
+        self._twins: dict[str, list[Entry[Item]]] = {}
+        """With a journal: the keys of the items on their way, and those that came later with the same key."""
+        self._workers: dict[asyncio.Task[None], Tally] = {}
         self._starting: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._pulled = self._given = self._in_flight = self._failures = 0
-        self._is_idle = self._is_read = self._is_cut = self._is_ending = False
+        self._is_idle = self._is_read = False
         self._broken: Exception | None = None
         self._wake: asyncio.Future[None] | None = None
 
@@ -150,6 +145,9 @@ class Bulk(Generic[Item, Value]):
     def stop(self, reason: str = "asked to", *, grace: float | None = None) -> None:
         """Begin no further item; the iteration ends when the calls in flight have ended.
 
+        Calls of a client that wait for their turn, or before they are sent again, are not in flight: they end at once.
+        If nothing was done for an item until then, it has no outcome, and the next run with the journal takes it up.
+
         Args:
             reason: what `Summary.stopped` says.
             grace: seconds after which calls that are still in flight are cancelled; their outcome is unknown. None for
@@ -161,13 +159,15 @@ class Bulk(Generic[Item, Value]):
         if grace is not None and not (is_number(grace) and 0 <= grace < math.inf):
             raise InvalidArgumentError(f"grace: expected seconds from 0, or None, got {grace!r}")
         self._close_input(reason)
-        self._drop_ready()
+        self._withdraw()
         if grace is not None:
             asyncio.get_running_loop().call_later(grace, self._cut)
 
     @property
     def _limit(self) -> int:
-        return int(self._concurrency if self._gate is None else self._gate.limit)
+        if self._gate is None or self._concurrency != math.inf:
+            return int(self._concurrency)
+        return int(self._gate.limit) + self._extra
 
     # The iteration ------------------------------------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Bulk(Generic[Item, Value]):
                     stack.push_async_callback(journal.close)
                     await in_thread(journal.open)
                 if self._gate is not None:
-                    stack.enter_context(self._gate.adapting())
+                    stack.enter_context(self._gate.running(adapting=self._concurrency == math.inf))
                 stack.push_async_callback(self._end)
                 stack.enter_context(self._observed())
                 self._spawn()
@@ -210,7 +210,7 @@ class Bulk(Generic[Item, Value]):
 
     async def _end(self) -> None:
         """Leave no task behind."""
-        self._is_ending = self._is_read = True
+        self._caller.is_ending = self._is_read = True
         self._drop_ready()
         for worker in self._workers:
             worker.cancel()
@@ -220,14 +220,13 @@ class Bulk(Generic[Item, Value]):
                 await asyncio.wait(self._workers)
             except asyncio.CancelledError as error:  # they have to end first
                 cancelled = error
-        if cancelled is not None:
-            raise cancelled
         if self._owns_source and isinstance(self._source, AsyncGenerator):
             await self._source.aclose()
+        if cancelled is not None:
+            raise cancelled
 
     def _cut(self) -> None:
         """Cancel the calls in flight, whose outcomes are then unknown."""
-        self._is_cut = True
         for worker in self._workers:
             worker.cancel()
 
@@ -244,11 +243,13 @@ class Bulk(Generic[Item, Value]):
             now = loop.time()
             if now > last:
                 lately = (self.summary.done - done) / (now - last)
-                rate = lately if not rate else rate + _LATELY * (lately - rate)
+                weight = _LATELY * min((now - last) / _TICK, 1.0)
+                rate = lately if not rate else rate + weight * (lately - rate)
                 last, done = now, self.summary.done
             observer = self._options.observer
             if observer is not None:
-                progress = Progress(self.summary, self._total, now - began, rate, self._in_flight, self._limit)
+                paused = 0.0 if self._gate is None else self._gate.pause_left()
+                progress = Progress(self.summary, self._total, now - began, rate, self._in_flight, self._limit, paused)
                 try:
                     observer(progress)
                 except Exception:  # a run must not be lost to a broken observer
@@ -282,11 +283,11 @@ class Bulk(Generic[Item, Value]):
 
     def _spawn(self) -> None:
         worker = self._starting = asyncio.create_task(self._work())
-        self._workers.add(worker)
+        self._workers[worker] = Tally()
         worker.add_done_callback(self._gone)
 
     def _gone(self, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
+        del self._workers[worker]
         if self._starting is worker:  # cancelled before it began
             self._starting = None
         if not worker.cancelled() and (error := worker.exception()) is not None:
@@ -313,12 +314,34 @@ class Bulk(Generic[Item, Value]):
         if self._reader is not None:
             self._reader.cancel()
 
+    def _abort(self, error: Exception) -> None:
+        """End the run for an *error* that concerns all items."""
+        self._break(error)
+        self._withdraw()
+
+    def _withdraw(self) -> None:
+        """Take back what has not been sent, and do not wait for what cannot be sent now."""
+        self._caller.is_stopping = True
+        self._drop_ready()
+        current = asyncio.current_task()
+        for worker, tally in self._workers.items():
+            tally.is_withdrawn = True
+            if tally.waiting and not tally.on_wire and worker is not current:
+                worker.cancel()
+
+    def _follow(self, gate: Gate) -> None:
+        """Have more workers than requests may be in flight while they keep fewer of them there."""
+        if gate.is_crowded:
+            self._extra = max(self._extra - 1, 0)
+        elif len(self._workers) >= self._limit:
+            self._extra = min(self._extra + 1, gate.ceiling)
+
     async def _work(self) -> None:
-        retried = Retried()
-        RETRIED.set(retried)
         self._starting = None
         worker = asyncio.current_task()
         assert worker is not None
+        tally = self._workers[worker]
+        TALLY.set(tally)
         while len(self._workers) <= self._limit and not worker.cancelling():
             if self._ready:
                 entry = self._ready.popleft()
@@ -335,10 +358,12 @@ class Bulk(Generic[Item, Value]):
                 self._spawn()
             self._in_flight += 1
             try:
-                await self._do(entry, retried)
+                await self._do(entry, tally)
             finally:
                 self._in_flight -= 1
-                self._keys.discard(entry.key)
+                self._release(entry.key)
+            if self._gate is not None and self._concurrency == math.inf:
+                self._follow(self._gate)
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -351,7 +376,7 @@ class Bulk(Generic[Item, Value]):
         except StopAsyncIteration:
             self._is_read = True
         except asyncio.CancelledError:
-            if self._is_ending:
+            if self._caller.is_ending:
                 raise
             if not self._is_read:  # else that is why
                 raise ClientStateError("the items were cancelled by themselves") from None
@@ -386,8 +411,7 @@ class Bulk(Generic[Item, Value]):
             try:
                 self._journal.flush()
             except OSError as error:
-                self._drop_ready()  # nothing is sent that is not noted
-                self._break(error)
+                self._abort(error)  # nothing is sent that is not noted
 
     def _sync(self) -> None:
         if self._journal is not None:
@@ -395,155 +419,103 @@ class Bulk(Generic[Item, Value]):
                 self._journal.flush()
                 self._journal.sync()
             except OSError as error:
-                self._drop_ready()
-                self._break(error)
+                self._abort(error)
 
     def _enter(self, item: Item) -> None:
         """Find out what is to be done for an *item*."""
         position = self._pulled
-        key = self._key_of(item, position)
+        key = key_of(self._options.key, item, position, has_journal=self._journal is not None)
         self._pulled += 1
-        entry = _Entry(position, key, item, is_in_doubt=False)
-        if self._journal is not None:
-            outcome = self._earlier(entry, self._journal)
-            if outcome is not None:
-                self._leave(position, outcome)
-                return
-            self._journal.sent(key)
-            self._keys.add(key)
+        entry = Entry(position, key, item)
+        if self._journal is None:
+            self._ready.append(entry)
+        elif key in self._twins:
+            self._twins[key].append(entry)
+        else:
+            self._begin(entry, self._journal)
+
+    def _begin(self, entry: Entry[Item], journal: Journal) -> None:
+        """Make an item ready, unless the journal knows its outcome."""
+        outcome = self._earlier(entry, journal)
+        if outcome is not None or self._caller.is_stopping:
+            self._leave(entry.position, outcome)
+            return
+        journal.sent(entry.key)
+        self._twins[entry.key] = []
         self._ready.append(entry)
 
-    def _key_of(self, item: Item, position: int) -> str:
-        key: object = item
-        if self._options.key is not None:
-            key = self._options.key(item)
-        elif type(item) is int:
-            return str(item)
-        elif not isinstance(item, str):
-            if self._journal is None:
-                return str(position)
-            raise InvalidArgumentError(f"key: a journal needs one for items of type {type(item).__name__}")
-        if self._journal is None and isinstance(key, str):
-            return key
-        if not isinstance(key, str) or not key:
-            raise InvalidArgumentError(f"key: expected a text that is not empty for item {position}, got {key!r}")
-        if not _can_be_written(key):
-            raise InvalidArgumentError(f"key: expected whole characters for item {position}, got {key!r}")
-        return key
-
-    def _earlier(self, entry: _Entry[Item], journal: Journal) -> Outcome[Item, Value] | None:
+    def _earlier(self, entry: Entry[Item], journal: Journal) -> Outcome[Item, Value] | None:
         """What the journal knows of an item; None if it is to be called."""
         key, item = entry.key, entry.item
-        if key in self._keys:
-            return Outcome(item, key, "skipped")
         match journal.state(key):
             case "ok":
                 return Outcome(item, key, "skipped")
             case "failed" if not self._options.retry_failed:
                 return Outcome(item, key, "failed", error=journal.error(key))
             case "sent" | "unknown":
+                entry.was_sent = True
                 if self._options.reconcile is not None:
-                    entry.is_in_doubt = True
-                elif self._kind is Kind.ONCE:
+                    entry.error = journal.error(key)
+                elif self._caller.kind is Kind.ONCE:
                     return Outcome(item, key, "unknown", error=journal.error(key))
         return None
 
-    # Calling ------------------------------------------------------------------------------------------------------
+    def _release(self, key: str) -> None:
+        """Let the items have their turn that have the *key* of one that has ended."""
+        twins = self._twins.pop(key, None)
+        if not twins or self._journal is None:
+            return
+        for twin in twins:
+            if key in self._twins:
+                self._twins[key].append(twin)
+            else:
+                self._begin(twin, self._journal)
+        self._flush()
 
-    async def _do(self, entry: _Entry[Item], retried: Retried) -> None:
-        """Bring an item to its outcome."""
-        outcome: Outcome[Item, Value] = Outcome(entry.item, entry.key, "unknown")
-        journal = self._journal
-        retried.times = 0
-        began = time.perf_counter()
-        if entry.is_in_doubt and journal is not None:
-            outcome.error = journal.error(entry.key)
-            is_done = True
-        else:
-            is_done = await self._try(outcome)
-        if outcome.status == "unknown" and self._options.reconcile is not None and not _is_to_end():
-            is_done = await self._settle(outcome, self._options.reconcile)
-        outcome.attempts += retried.times
-        outcome.elapsed = time.perf_counter() - began
-        if journal is not None:
-            self._note(journal, outcome, is_done=is_done)
-        if outcome.status in _BAD:
+    # The ends -----------------------------------------------------------------------------------------------------
+
+    async def _do(self, entry: Entry[Item], tally: Tally) -> None:
+        """Bring an item to its outcome, and hand that over."""
+        try:
+            outcome = await self._caller.outcome_of(entry, tally)
+        except asyncio.CancelledError:
+            if tally.did_nothing:
+                self._undo(entry)
+            raise
+        try:
+            self._note(entry, outcome)
+        except OSError as error:
+            self._abort(error)
+        if outcome is not None and outcome.status in _BAD:
             self._failures += 1
             if self._failures == self._options.stop_after:
                 self.stop(f"after {self._failures} failures")
-        self._leave(entry.position, outcome if is_done else None)
+        self._leave(entry.position, outcome)
 
-    async def _try(self, outcome: Outcome[Item, Value]) -> bool:
-        """Call, and say in *outcome* how it went; false if it ended the run and did nothing for the item."""
-        outcome.attempts += 1
-        try:
-            outcome.value = await self._call(outcome.item)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is the outcome of this item
-            outcome.error = error
-            if self._kind is Kind.READ or not getattr(error, "outcome_unknown", False):
-                outcome.status = "failed"
-            if isinstance(error, self._options.stop_on):
-                self._drop_ready()
-                self._break(error)
-                return outcome.status == "unknown"
-        except asyncio.CancelledError:
-            if not self._is_excused(outcome):
-                raise
-        else:
-            outcome.status, outcome.error = "ok", None
-        return True
+    def _note(self, entry: Entry[Item], outcome: Outcome[Item, Value] | None) -> None:
+        if outcome is None:
+            self._undo(entry)
+        elif self._journal is not None:
+            error, text = outcome.error, None
+            if error is not None:
+                # What others raise may hold anything; our own texts hold no secrets.
+                text = one_line(str(error)) if isinstance(error, IotoError) else type(error).__name__
+                text = str(error.args[0]) if isinstance(error, EarlierError) else text
+            self._journal.ended(outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text)
 
-    def _is_excused(self, outcome: Outcome[Item, Value]) -> bool:
-        """Whether a cancellation is an outcome; false if the worker itself is to end."""
-        if self._is_ending:
-            return False
-        if self._is_cut:
-            outcome.error = ClientStateError("cancelled, as the run was stopped")
-            return True
-        outcome.error = ClientStateError("the call was cancelled by itself")
-        return True
-
-    async def _settle(self, outcome: Outcome[Item, Value], reconcile: Callable[[Item], Awaitable[bool | None]]) -> bool:
-        """Ask what became of an item; as `_try`."""
-        try:
-            done = await reconcile(outcome.item)
-        except Exception as error:  # noqa: BLE001  as above
-            error.__cause__ = error.__cause__ or outcome.error
-            outcome.error = error
-            if isinstance(error, self._options.stop_on):
-                self._drop_ready()
-                self._break(error)
-            return True
-        except asyncio.CancelledError:
-            if not self._is_excused(outcome):
-                raise
-            return True
-        if done is None:
-            return True
-        if done:
-            outcome.status, outcome.error = "ok", None
-            return True
-        return await self._try(outcome)
-
-    def _note(self, journal: Journal, outcome: Outcome[Item, Value], *, is_done: bool) -> None:
-        if not is_done:
-            journal.undone(outcome.key)
-            return
-        error = outcome.error
-        text = None
-        if error is not None:
-            # What others raise may hold anything; our own texts hold no secrets.
-            text = one_line(str(error)) if isinstance(error, IotoError) else type(error).__name__
-        journal.ended(outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text)
+    def _undo(self, entry: Entry[Item]) -> None:
+        """Note that an item was not sent after all, if it was not sent before either."""
+        if self._journal is not None and not entry.was_sent:
+            self._journal.undone(entry.key)
 
     def _drop_ready(self) -> None:
         """Begin nothing of what was taken and has not begun."""
         while self._ready:
             entry = self._ready.popleft()
-            self._keys.discard(entry.key)
-            if self._journal is not None and not entry.is_in_doubt:
-                self._journal.undone(entry.key)
+            self._undo(entry)
             self._leave(entry.position, None)
+            for twin in self._twins.pop(entry.key, ()):
+                self._leave(twin.position, None)
 
     def _leave(self, position: int, outcome: Outcome[Item, Value] | None) -> None:
         """Hand an outcome over, if there is one, when it is its turn."""
@@ -560,32 +532,9 @@ class Bulk(Generic[Item, Value]):
             self._tell()
 
 
-def _is_to_end() -> bool:
-    """Whether the present task was cancelled, whoever did it."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _can_be_written(key: str) -> bool:
-    """Whether *key* has no half of a character beyond the basic plane."""
-    return key.isascii() or not any("\ud800" <= char <= "\udfff" for char in key)
-
-
 def _iterator(items: Iterable[Item] | AsyncIterable[Item]) -> Iterator[Item] | AsyncIterator[Item]:
     if isinstance(items, AsyncIterable):
         return aiter(items)
     if isinstance(items, Iterable) and not isinstance(items, (str, bytes)):
         return iter(items)
     raise InvalidArgumentError(f"items: expected an iterable or async iterable of items, got {type(items).__name__}")
-
-
-def _check(**callables: object) -> None:
-    for name, value in callables.items():
-        if not callable(value) and (value is not None or name == "call"):
-            raise InvalidArgumentError(f"{name}: expected a callable, got {type(value).__name__}")
-
-
-def _check_counts(**counts: tuple[int | None, int]) -> None:
-    for name, (value, least) in counts.items():
-        if value is not None and (type(value) is not int or value < least):
-            raise InvalidArgumentError(f"{name}: expected a whole number from {least}, got {value!r}")

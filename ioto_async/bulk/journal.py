@@ -13,8 +13,10 @@ import errno
 import os
 import stat
 import time
+from functools import partial
 from io import FileIO
 from pathlib import Path
+from threading import Lock
 from typing import Final, Literal
 
 import orjson
@@ -43,7 +45,10 @@ _LINE: Final = 1 << 12
 
 
 class EarlierError(IotoError):
-    """What the journal tells of an item that did not end well in an earlier run."""
+    """What the journal tells of an item that was called before and did not end well."""
+
+    def __str__(self) -> str:
+        return f"when it was called before: {self.args[0]}"
 
 
 class Journal:
@@ -65,16 +70,22 @@ class Journal:
         self._open: set[str] = set()
         self._has_ended = False
         self._synced = 0.0
-        self._syncing: asyncio.Future[None] | None = None
+        self._syncing = Lock()
+        self._lost: OSError | None = None
+        """What the disk has failed with."""
 
     def open(self) -> None:
         """Lock the file, cut a torn last line off, and read what is there.
 
         Raises:
-            InvalidArgumentError: another run has it, it belongs to another call, or it is no journal.
+            InvalidArgumentError: it cannot be opened, another run has it, it belongs to another call, or it is no
+                journal.
             OSError: it cannot be read or written.
         """
-        self._opened = FileIO(self.path, "a+")
+        try:
+            self._opened = FileIO(self.path, "a+")
+        except OSError as error:
+            raise InvalidArgumentError(f"journal: {error.strerror}: {self.path}") from None
         try:
             self._lock()
             self._read()
@@ -166,7 +177,7 @@ class Journal:
         """What the journal says of a *key* that failed or is unknown."""
         entry = self._entry(key) if key not in self._open else None
         text = entry.get("error") if entry else None
-        return EarlierError(f"in an earlier run: {text or 'sent, and what became of it was not noted'}")
+        return EarlierError(str(text or "sent, and what became of it was not noted"))
 
     def sent(self, key: str) -> None:
         """Note that a call is about to be made; `flush` before it is."""
@@ -224,14 +235,26 @@ class Journal:
         Raises:
             OSError: the last time it failed.
         """
+        if self._lost is not None:
+            raise self._lost
         now = time.monotonic()
-        if self._syncing is not None:
-            if not self._syncing.done():
-                return
-            self._syncing.result()
-        if now - self._synced >= _SYNC:
+        if now - self._synced >= _SYNC and not self._syncing.locked():
             self._synced = now
-            self._syncing = asyncio.get_running_loop().run_in_executor(None, os.fsync, self._file.fileno())
+            asyncio.get_running_loop().run_in_executor(None, self._to_disk)
+
+    def _to_disk(self, *, is_last: bool = False) -> None:
+        """Wait for the disk, in a thread."""
+        with self._syncing:
+            if self._opened is None:
+                return
+            try:
+                os.fsync(self._opened.fileno())
+            except OSError as error:
+                # The system tells of bytes that it has lost only once.
+                self._lost = self._lost or OSError(error.errno, error.strerror, str(self.path))
+            if is_last:
+                self._opened.close()
+                self._opened = None
 
     async def close(self) -> None:
         """Write what is left to the disk, and let others have the file.
@@ -242,14 +265,11 @@ class Journal:
         if self._opened is None:
             return
         try:
-            if self._syncing is not None:
-                await asyncio.wait((self._syncing,))
             self.flush()
-            await in_thread(os.fsync, self._opened.fileno())
-            if self._syncing is not None:
-                self._syncing.result()  # the system tells of bytes that it has lost only once
         finally:
-            self._opened.close()
+            await in_thread(partial(self._to_disk, is_last=True))
+        if self._lost is not None:
+            raise self._lost
 
     def _entry(self, key: str) -> dict[str, object] | None:
         offset = self._index.get(key)

@@ -45,8 +45,9 @@ class BulkOptions(TypedDict, Generic[Item], total=False):
 
     ``stop_after``: failed and unknown outcomes after which no further item is begun.
 
-    ``stop_on``: exceptions that no other item would fare better with, such as `AuthenticationError`. The first ends the
-    run, and is raised when the calls in flight have ended. Its item has no outcome; the next run takes it up.
+    ``stop_on``: exceptions that no other item would fare better with, such as `AuthenticationError` and
+    `TokenProviderError`. The first ends the run, and is raised when the calls in flight have ended. Its item has no
+    outcome; the next run takes it up. A closed client does the same, and a ``Retry-After`` of more than 15 minutes.
 
     ``total``: how many items there are; by default their ``len``, if they have one.
 

@@ -24,11 +24,11 @@ class Outcome(Generic[Item, Value]):
     key: str
     """What tells the item from all others: see ``key`` of `Bulk`."""
     status: Status
-    """``ok``; ``failed``; ``unknown``: sent and not known to be done; ``skipped``: done by an earlier run."""
+    """``ok``; ``failed``; ``unknown``: sent and not known to be done; ``skipped``: the journal knows it as done."""
     value: Value | None = None
-    """What the call returned; None where it did not return, or did so in an earlier run."""
+    """What the call returned; None where it did not return, or did so before."""
     error: Exception | None = None
-    """What the call raised; an `EarlierError` where it did so in an earlier run."""
+    """What the call raised; an `EarlierError` where it did so before."""
     attempts: int = 0
     """Calls for the item, and the requests that they have sent again; 0 if this run has sent nothing."""
     elapsed: float = 0.0
@@ -70,7 +70,9 @@ class Summary:
         else:
             self.unknown += 1
         if outcome.error is not None and len(self.errors) < _KEPT:
-            outcome.error.add_note(f"item {outcome.key}: {status}")
+            note = f"item {outcome.key}: {status}"
+            if note not in getattr(outcome.error, "__notes__", ()):
+                outcome.error.add_note(note)
             self.errors.append(outcome.error)
 
     def raise_for_failures(self) -> None:
@@ -104,10 +106,12 @@ class Progress:
     """Calls that have begun and not ended."""
     concurrency: int
     """Calls that may be in flight now."""
+    paused: float = 0.0
+    """Seconds for which all calls wait, as the service has asked for it."""
 
     @property
     def eta(self) -> float | None:
         """Seconds until the end, if the run goes on as it does; None if that cannot be told."""
-        if self.total is None or not self.rate:
+        if self.total is None or not self.rate or self.paused or self.summary.stopped is not None:
             return None
         return max(self.total - self.summary.done, 0) / self.rate

@@ -68,8 +68,18 @@ def _run(arguments: Sequence[str] | None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _complain(str(error), 1)
     if status in _INTERRUPTED:
-        return _complain(f"interrupted: to go on, run {_again(arguments)}", status)
+        return _complain(f"interrupted{_how_to_go_on(arguments)}", status)
     return status or 0
+
+
+def _how_to_go_on(arguments: Sequence[str]) -> str:
+    """What to do after an interruption of a command that notes what it has done; nothing to say of any other."""
+    if arguments[:1] not in (["fleet"], ["provision"]):
+        return ""
+    is_noted = "--no-journal" not in arguments and "-" not in arguments
+    if is_noted or any(word.startswith("--journal") for word in arguments):
+        return f": to go on, run {_again(arguments)}"
+    return ": there is no journal to go on from; --journal FILE keeps one"
 
 
 def _again(arguments: Sequence[str]) -> str:

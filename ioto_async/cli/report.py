@@ -114,7 +114,9 @@ class ProgressBar:
         if summary.unknown:
             more.append(f"{summary.unknown} unknown")
         more.append(f"{progress.in_flight} in flight")
-        if self._total is not None and progress.rate:
+        if progress.paused:
+            more.append(f"paused for {_duration(progress.paused)}, as the service asks")
+        elif self._total is not None and progress.rate and summary.stopped is None:
             more.append(f"eta {_duration((self._total - done) / progress.rate)}")
         if not self._bar.disable:
             self._bar.update(self._task, completed=done, more=", ".join(more))

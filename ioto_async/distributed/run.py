@@ -31,6 +31,7 @@ from distributed import Client, KilledWorker
 from distributed.protocol.pickle import dumps, loads
 
 from ..bulk import Bulk, Outcome, Progress, Summary
+from ..bulk.keys import key_of
 from ..bulk.options import Options
 from ..client import BuilderClient, IotoClient
 from ..errors import ClientStateError, InvalidArgumentError
@@ -38,7 +39,7 @@ from ..limits import Limits
 from ..operations import Kind
 from ..streams import in_thread
 from .session import Job, LostWorkerError, Order, Results, Session, stop_shards, work
-from .shards import Directory, Shard, Sharder, key_of
+from .shards import Directory, Shard, Sharder
 
 __all__ = ["DistributedBulk", "LostWorkerError", "bulk"]
 
@@ -67,6 +68,7 @@ def bulk(
     items: Iterable[Item] | AsyncIterable[Item],
     *,
     journal: str | os.PathLike[str] | None = None,
+    name: str | None = None,
     key: Callable[[Item], str] | None = None,
     concurrency: int | Literal["auto"] = "auto",
     rate: float | None = None,
@@ -106,6 +108,7 @@ def bulk(
         items: taken as there is room for them, and fit to be pickled. About ``shard`` items for each journal are
             held (without journals, two shards for each worker).
         journal: a directory that this process and all workers see; holds a journal for each part of the keys.
+        name: as for ``client.bulk``.
         key: as for ``client.bulk``; runs here.
         concurrency: as for ``client.bulk``, on each worker.
         rate: requests a second of all workers together. Each has an even share, which follows their number from
@@ -128,6 +131,7 @@ def bulk(
         {
             "concurrency": concurrency,
             "journal": journal,
+            "name": name,
             "key": key,
             "kind": kind,
             "retry_failed": retry_failed,
@@ -148,7 +152,7 @@ def bulk(
         _check_function("reconcile", reconcile)
     if connect is not None and not callable(connect):
         raise InvalidArgumentError(f"connect: expected a callable, got {type(connect).__name__}")
-    job = Job(call, reconcile, connect or _from_env, options.concurrency, kind, retry_failed, stop_on)
+    job = Job(call, reconcile, connect or _from_env, options.concurrency, kind, retry_failed, name, stop_on)
     return DistributedBulk(cluster_client, job, items, options, rate, shard)
 
 
@@ -304,6 +308,7 @@ class DistributedBulk(Generic[Item, Value]):
             await asyncio.wait(self._telling)
         try:
             await self._cluster.unregister_worker_plugin(self._name)
+            await self._cluster.set_metadata(self._name, None)  # see `Session`
         except OSError as error:  # what it had of the run is lost as well
             logger.warning("a worker was lost when the run came to its end: %s", error)
 
@@ -338,7 +343,7 @@ class DistributedBulk(Generic[Item, Value]):
         key = f"{self._name}-{shard.number}"
         journal = None if self._directory is None else self._directory.journal(shard.part)
         is_once = journal is None and self._job.kind is Kind.ONCE
-        order = Order(shard.keys, shard.items, journal, key if is_once else None, self._share)
+        order = Order(shard.keys, shard.items, journal, str(shard.number) if is_once else None, self._share)
         self._in_flight += len(shard.items)
         future = self._cluster.submit(work, self._name, _pickled(order), key=key, pure=False)
         try:

@@ -57,6 +57,7 @@ class Job:
     concurrency: int | Literal["auto"]
     kind: Kind
     retry_failed: bool
+    name: str | None
     stop_on: type[Exception] | tuple[type[Exception], ...]
 
 
@@ -68,7 +69,7 @@ class Order:
     items: list[Any]
     journal: Path | None
     once: str | None
-    """The key of the task, where no journal tells whether another worker has begun to send these items; None if they
+    """A name of the shard, where no journal tells whether another worker has begun to send these items; None if they
     may be sent again."""
     rate: float | None
     """What the worker may send at present, requests a second."""
@@ -144,8 +145,6 @@ class Session(WorkerPlugin):
                 ended = error
             finally:
                 self._running = None
-            for noted in run.summary.errors:
-                noted.__notes__.pop()  # the summary of the whole run adds the same
             return outcomes, ended
 
     def _run(self, client: _Client, order: Order, *, is_doubtful: bool) -> Bulk[int, Any]:
@@ -167,6 +166,7 @@ class Session(WorkerPlugin):
             range(len(items)),
             concurrency=job.concurrency,
             journal=order.journal,
+            name=job.name,
             key=order.keys.__getitem__,
             kind=job.kind,
             retry_failed=job.retry_failed,
@@ -187,14 +187,14 @@ class Session(WorkerPlugin):
     async def _is_first(self, order: Order) -> bool:
         """Whether no other worker has begun this shard, as far as that matters.
 
-        The scheduler keeps what is said of a task until it forgets the task. Should two workers ask at one time, as one
-        of them was cut off, then neither is the first.
+        The scheduler keeps who has; not with the task, which it may forget and run again. Should two workers ask at one
+        time, as one of them was cut off, then neither is the first.
         """
         if order.once is None:
             return True
         scheduler = self._worker.scheduler
-        await scheduler.set_metadata(keys=[order.once, uuid.uuid4().hex], value=True)
-        return len(await scheduler.get_metadata(keys=[order.once])) == 1
+        await scheduler.set_metadata(keys=[self.name, order.once, uuid.uuid4().hex], value=True)
+        return len(await scheduler.get_metadata(keys=[self.name, order.once])) == 1
 
 
 async def work(name: str, order: bytes) -> bytes:

@@ -22,7 +22,7 @@ try:
 except ModuleNotFoundError:  # Windows: two runs with one directory are then not kept apart
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Directory", "Shard", "Sharder", "key_of"]
+__all__ = ["Directory", "Shard", "Sharder"]
 
 Item = TypeVar("Item")
 
@@ -186,21 +186,3 @@ async def _each(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncGenerator[I
     finally:
         if source is not items and isinstance(source, AsyncGenerator):
             await source.aclose()
-
-
-def key_of(key: Callable[[Item], str] | None, item: Item, position: int, *, has_journal: bool) -> str:
-    """What tells an *item* from all others; as in a run on one machine.
-
-    Raises:
-        InvalidArgumentError: there is nothing that does, or *key* gives no text.
-    """
-    if key is None:
-        if isinstance(item, str):
-            return item
-        if type(item) is int or not has_journal:
-            return str(item if type(item) is int else position)
-        raise InvalidArgumentError(f"key: needed for items of type {type(item).__name__}, to find them in a journal")
-    value = key(item)
-    if not isinstance(value, str) or not value:
-        raise InvalidArgumentError(f"key: expected a text that is not empty for the item at {position}, got {value!r}")
-    return value

@@ -630,9 +630,9 @@ async def test_a_journal_of_an_operation_is_refused_for_a_callable_of_ones_own(p
         await outcomes(Bulk(echo, ["D1"], concurrency=1, journal=path))
 
 
-async def test_a_journal_in_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> None:
+async def test_a_journal_in_a_folder_that_is_not_there_is_refused_by_its_path(tmp_path: Path) -> None:
     call = Counted()
-    with pytest.raises(FileNotFoundError, match="nowhere"):
+    with pytest.raises(InvalidArgumentError, match=r"journal: No such file.*nowhere"):
         await outcomes(Bulk(call, ["a"], concurrency=1, journal=tmp_path / "nowhere" / "journal.jsonl"))
     assert call.items == []
 

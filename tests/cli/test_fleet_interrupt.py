@@ -120,12 +120,40 @@ def test_a_run_that_waits_for_input_ends_at_the_first_signal(cloud: EmulatorThre
     child.communicate()
 
 
+def test_without_a_journal_there_is_nothing_to_go_on_from(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write("DEV1\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environ = cloud.env | {"IOTO_API": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        child = start("fleet", "claim", str(fleet.file), "--no-journal", environ=environ)
+        connection, _ = silent.accept()
+        with connection:
+            for _ in range(2):
+                child.send_signal(signal.SIGINT)
+                assert child.stderr is not None
+                child.stderr.readline()
+            code, _, stderr = ended(child)
+    assert code == 130
+    assert "to go on, run" not in stderr
+    assert "no journal" in stderr
+
+
+def test_another_command_that_is_interrupted_shows_nothing_of_its_arguments(cloud: EmulatorThread) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environ = cloud.env | {"IOTO_API": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        child = start("call", "user/login", "password=TOPSECRET", environ=environ)
+        connection, _ = silent.accept()
+        with connection:
+            child.send_signal(signal.SIGINT)
+            code, _, stderr = ended(child)
+    assert (code, stderr) == (130, "ioto-async: interrupted\n")
+
+
 def test_the_command_to_go_on_with_does_not_show_the_product_token(cloud: EmulatorThread, fleet: Fleet) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environ = cloud.env | {"IOTO_BUILDER": f"http://127.0.0.1:{silent.getsockname()[1]}"}
         for option in (["--product", cloud.product_token], [f"--product={cloud.product_token}"]):
             fleet.write("NEW1\n")
-            child = start("fleet", "register", str(fleet.file), "--no-journal", *option, environ=environ)
+            child = start("fleet", "register", str(fleet.file), "--json", *option, environ=environ)
             connection, _ = silent.accept()
             with connection:
                 assert b"device/register" in connection.recv(1000)
@@ -136,7 +164,7 @@ def test_the_command_to_go_on_with_does_not_show_the_product_token(cloud: Emulat
                 code, stdout, stderr = ended(child)
             assert code == 143
             assert cloud.product_token not in stdout + stderr
-            assert "--no-journal --product" in stderr
+            assert "--json --product" in stderr
 
 
 def test_a_reader_that_goes_away_ends_the_run(ids: list[str], cloud: EmulatorThread, fleet: Fleet) -> None:

@@ -59,7 +59,7 @@ def test_what_has_failed_is_told_and_not_sent_again(cloud: EmulatorThread, fleet
     result = fleet("claim")
     assert (result.status, result.figures["failed"], len(cloud.requests)) == (1, 1, sent)
     assert result.stderr.splitlines() == [
-        "line 1: NOBODY: in an earlier run: device/claim: 400 Cannot find device",
+        "line 1: NOBODY: when it was called before: device/claim: 400 Cannot find device",
         "1 of them failed in an earlier run: --retry-failed tries them again",
     ]
 

@@ -689,7 +689,9 @@ def test_old_files_of_a_released_device_are_not_kept_when_the_reply_to_its_claim
 def test_a_bad_reply_fails_its_device_alone(fault: Fault, told: str, cloud: EmulatorThread, provision: Command) -> None:
     cloud.faults.add(attrs.evolve(fault, operation="device/provision"))
     result = provision("DEV1\nDEV2\n", "--concurrency", "1")
-    assert (result.status, result.counts) == (1, (2, 2, 0, 1, 0, 1))
+    # After a 500 the certificate may have been made all the same.
+    lost = result.figures["failed"] + result.figures["unknown"]
+    assert (result.status, result.counts[:5], lost) == (1, (2, 2, 0, 1, 0), 1)
     assert result.stderr.startswith("line 1: DEV1: ")
     assert told in result.stderr
     assert len(result.stderr.splitlines()) == 1

@@ -40,14 +40,14 @@ def path_of(file: str, job: Job[Client], options: RunOptions, *, is_file: bool) 
     return path
 
 
-def name_of(job: Job[Client], options: RunOptions) -> str | None:
+def name_of(job: Job[Client], options: RunOptions) -> str:
     """What the journal is of: another command, or another service, has nothing to do with it.
 
     Raises:
         InvalidArgumentError: the environment names no service.
     """
     if options.dask is not None:
-        return None  # each worker has an environment of its own
+        return f"fleet {job.name}"  # each worker has an environment of its own
     return f"fleet {job.name} at {job.endpoint(Settings.from_env(os.environ)).rstrip('/')}"
 
 

@@ -13,6 +13,7 @@ from ...errors import InvalidArgumentError
 from ...limits import Limits
 from .calls import Reaching, Unreachable, patience_of
 from .jobs import REFUSED, Client, Done, Job, JobSettings
+from .ledger import name_of
 from .options import RunOptions
 from .rows import Row
 
@@ -63,6 +64,7 @@ async def spread(
             partial(_call, reaching=reaching, settings=settings),
             rows,
             journal=journal,
+            name=name_of(job, options),
             key=_id_of,
             concurrency=options.concurrency,
             rate=options.limits().rate,

@@ -63,7 +63,10 @@ async def run(
         client = _client(job, settings, options, stopwatch) if options.dask is None else None
         manifest = None
         if settings.out is not None:
-            settings.out.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                settings.out.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise InvalidArgumentError(f"--out: {error.strerror}: {settings.out}") from None
             manifest = stack.enter_context(Manifest(settings.out))
         name = None if journal is None else name_of(job, options)
         await _prepare(journal, name, settings, options)

@@ -1,0 +1,136 @@
+"""One item of a bulk run: its calls, and what their ends mean. Imports floors 0 to 2, and outcome."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import attrs
+
+from ..errors import ClientStateError, RateLimitedError
+from ..operations import Kind
+from ..transport import Tally
+from .outcome import Outcome
+
+__all__ = ["Caller", "Entry"]
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+@attrs.define(eq=False)
+class Entry(Generic[Item]):
+    """An item on its way."""
+
+    position: int
+    key: str
+    item: Item
+    was_sent: bool = False
+    """Whether it was sent before, and what became of that is not known."""
+    error: Exception | None = None
+    """What is known of that, where somebody is to be asked before it is sent again."""
+
+
+@attrs.define
+class Caller(Generic[Item, Value]):
+    """Brings items to their outcomes."""
+
+    call: Callable[[Item], Awaitable[Value]]
+    reconcile: Callable[[Item], Awaitable[bool | None]] | None
+    kind: Kind
+    stop_on: type[Exception] | tuple[type[Exception], ...]
+    abort: Callable[[Exception], None]
+    """Told of an error that concerns all items."""
+    is_stopping: bool = False
+    """Whether cancellations come from the run, which ends and wants to know its outcomes."""
+    is_ending: bool = False
+    """Whether they come from the run, which has ended."""
+
+    async def outcome_of(self, entry: Entry[Item], tally: Tally) -> Outcome[Item, Value] | None:
+        """Call for an item; None if nothing was done for it, and the next run is to take it up.
+
+        Args:
+            entry: the item.
+            tally: where the transport notes what is sent for it.
+        """
+        outcome: Outcome[Item, Value] = Outcome(entry.item, entry.key, "unknown", error=entry.error)
+        tally.reset()
+        began = time.perf_counter()
+        is_done = True if entry.error is not None else await self._try(outcome, tally)
+        if outcome.status == "unknown" and is_done and self.reconcile is not None and not _is_to_end():
+            is_done = await self._settle(outcome, self.reconcile, tally)
+        outcome.attempts += tally.again
+        outcome.elapsed = time.perf_counter() - began
+        return outcome if is_done else None
+
+    async def _try(self, outcome: Outcome[Item, Value], tally: Tally) -> bool:
+        """Call, and say in *outcome* how it went; false if it did nothing for the item, for no fault of it."""
+        outcome.attempts += 1
+        try:
+            outcome.value = await self.call(outcome.item)
+        except Exception as error:  # noqa: BLE001  whatever it is, it is the outcome of this item
+            outcome.error = error
+            if self.kind is Kind.READ or not _leaves_in_doubt(error, tally):
+                outcome.status = "failed"
+            if isinstance(error, self.stop_on) or _concerns_all(error):
+                self.abort(error)
+                return outcome.status == "unknown"
+        except asyncio.CancelledError:
+            if self.is_ending:
+                raise
+            return self._is_excused(outcome, tally)
+        else:
+            outcome.status, outcome.error = "ok", None
+        return True
+
+    def _is_excused(self, outcome: Outcome[Item, Value], tally: Tally) -> bool:
+        """Make an outcome of a cancellation; false if nothing was done until then."""
+        if self.is_stopping:
+            outcome.error = ClientStateError("cancelled, as the run was stopped")
+            return not tally.did_nothing
+        outcome.error = ClientStateError("the call was cancelled by itself")
+        return True
+
+    async def _settle(
+        self, outcome: Outcome[Item, Value], reconcile: Callable[[Item], Awaitable[bool | None]], tally: Tally
+    ) -> bool:
+        """Ask what became of an item; as `_try`."""
+        try:
+            done = await reconcile(outcome.item)
+        except Exception as error:  # noqa: BLE001  as above
+            error.__cause__ = error.__cause__ or outcome.error
+            outcome.error = error
+            if isinstance(error, self.stop_on) or _concerns_all(error):
+                self.abort(error)
+            return True
+        except asyncio.CancelledError:
+            if self.is_ending:
+                raise
+            self._is_excused(outcome, tally)
+            return True
+        if done is None:
+            return True
+        if done:
+            outcome.status, outcome.error = "ok", None
+            return True
+        tally.has_acted = tally.in_doubt = False
+        return await self._try(outcome, tally)
+
+
+def _leaves_in_doubt(error: Exception, tally: Tally) -> bool:
+    """Whether what a call was to do may have been done, though it raised *error*."""
+    if tally.in_doubt or getattr(error, "outcome_unknown", False):
+        return True
+    # Nobody else could know of a call that went past the client and was given up.
+    return isinstance(error, TimeoutError) and not tally.is_used
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether no other item would fare better: the client is closed, or the service wants a very long pause."""
+    return isinstance(error, ClientStateError) or (isinstance(error, RateLimitedError) and not error.sent)
+
+
+def _is_to_end() -> bool:
+    """Whether the present task was cancelled, whoever did it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
