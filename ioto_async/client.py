@@ -116,7 +116,7 @@ class _Client:
         self._pool = Pool(borrowed=borrowed, allow_http=self._allow_http, limits=limits, **pool)
         self._logins = WeakSet()
         self._owner = self._owns_auth = True
-        self._options = _evolved(TransportOptions(), rest)
+        self._options = _evolved(TransportOptions(), rest, ClientOptions)
 
     def _share(self, client: "_Client") -> None:
         self._pool, self._options, self._allow_http = client._pool, client._options, client._allow_http
@@ -239,10 +239,10 @@ def _with_counts(operation: Operation, query: Mapping[str, object]) -> Mapping[s
     }
 
 
-def _evolved(options: TransportOptions, changes: Mapping[str, Any]) -> TransportOptions:
-    known = attrs.fields_dict(TransportOptions).keys()
-    if unknown := changes.keys() - known:
-        raise InvalidArgumentError(f"unknown option {min(unknown)!r}: expected one of {', '.join(known)}")
+def _evolved(options: TransportOptions, changes: Mapping[str, Any], allowed: type) -> TransportOptions:
+    if unknown := changes.keys() - attrs.fields_dict(TransportOptions).keys():
+        expected = ", ".join(allowed.__annotations__ | CallerOptions.__annotations__)
+        raise InvalidArgumentError(f"unknown option {min(unknown)!r}: expected one of {expected}")
     return attrs.evolve(options, **changes)
 
 
@@ -448,7 +448,7 @@ class IotoClient(_Client):
             clone._base = parse_endpoint(api, allow_http=self._allow_http)
         if "headers" in changes:
             changes["headers"] = {**self._options.headers, **changes["headers"]}
-        clone._options = _evolved(self._options, changes)
+        clone._options = _evolved(self._options, changes, CallerOptions)
         if retries is not None:
             clone._options = attrs.evolve(clone._options, retry=with_retries(clone._options.retry, retries))
         clone._connect()

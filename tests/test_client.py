@@ -803,3 +803,8 @@ async def test_the_certificate_of_the_embedded_cloud_is_not_trusted_by_itself() 
         with pytest.raises(ConnectionFailedError) as caught:
             await client.device.find()
     assert caught.value.attempts == 1
+
+
+def test_an_option_that_is_not_known_is_told_with_those_that_are() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"unknown option 'nope': expected one of timeout.*limits"):
+        IotoClient("https://cloud.example", token="01TOKEN", environ={}, nope=1)  # type: ignore[call-arg]

@@ -73,6 +73,7 @@ class Caller(Generic[Item, Value]):
             if self.kind is Kind.READ or not _leaves_in_doubt(error, tally):
                 outcome.status = "failed"
             if isinstance(error, self.stop_on) or _concerns_all(error):
+                error.add_note(f"item {outcome.key}")
                 self.abort(error)
                 return outcome.status == "unknown"
         except asyncio.CancelledError:

@@ -53,7 +53,7 @@ class Bulk(Generic[Item, Value]):
     Args:
         call: what is awaited for each item.
         items: the items, taken as there is room for them.
-        gate: what finds out how many calls the service can do, for a concurrency of ``auto``.
+        gate: the client's, where its requests wait for their turn; ``auto`` needs one.
         options: see `BulkOptions`.
 
     Attributes:
@@ -258,7 +258,7 @@ class Bulk(Generic[Item, Value]):
         def tick() -> None:
             nonlocal timer
             look()
-            self._sync()
+            self._flush(to_disk=True)
             timer = loop.call_later(_TICK, tick)
 
         timer = loop.call_later(_TICK, tick)
@@ -406,20 +406,14 @@ class Bulk(Generic[Item, Value]):
         if taken < room:
             self._is_read = True
 
-    def _flush(self) -> None:
+    def _flush(self, *, to_disk: bool = False) -> None:
         if self._journal is not None:
             try:
                 self._journal.flush()
+                if to_disk:
+                    self._journal.sync()
             except OSError as error:
                 self._abort(error)  # nothing is sent that is not noted
-
-    def _sync(self) -> None:
-        if self._journal is not None:
-            try:
-                self._journal.flush()
-                self._journal.sync()
-            except OSError as error:
-                self._abort(error)
 
     def _enter(self, item: Item) -> None:
         """Find out what is to be done for an *item*."""

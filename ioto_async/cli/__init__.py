@@ -37,6 +37,8 @@ _MASKED: Final = "--product"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command in *arguments* (by default those of the process) and exit with its status."""
+    if sys.stdout is None:  # closed by whoever has started this
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.exit(_run(arguments))
 
 
@@ -61,7 +63,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         status = 130
     except IotoError as error:
-        return _complain(str(error), _status(error))
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        return _complain(f"{error}{notes}", _status(error))
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             # Whoever read the results is gone. What is left of them must not be tried again at the exit.

@@ -277,3 +277,25 @@ def test_every_concurrency_brings_all_rows_to_their_end(concurrency: str, cloud:
     ids = [cloud.cloud.register_device() for _ in range(100)]
     fleet.write("\n".join(ids))
     assert fleet("claim", "--concurrency", concurrency).figures["claimed"] == 100
+
+
+def test_a_closed_standard_output_stops_nothing(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write("DEV1\n")
+    line = 'exec "$0" -m ioto_async.cli fleet claim "$1" --output jsonl >&-'
+    child = subprocess.run(
+        ["sh", "-c", line, sys.executable, str(fleet.file)],
+        env=os.environ | cloud.env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.returncode == 0
+    assert "Traceback" not in child.stderr
+    assert fleet.journaled("claim") == {"DEV1": "ok"}
+
+
+def test_a_refusal_names_the_row_that_met_it(cloud: EmulatorThread, fleet: Fleet) -> None:
+    cloud.faults.add(Fault("device/claim", status=403, body="Access denied"))
+    fleet.write("DEV1\n")
+    result = fleet("claim")
+    assert result.status == 3
+    assert result.stderr.endswith("device/claim: 403 Access denied (item DEV1)\n")
