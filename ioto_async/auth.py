@@ -20,6 +20,7 @@ from yarl import URL
 from .body import RequestBody
 from .config import check_origin, check_token
 from .errors import InvalidArgumentError, TokenProviderError
+from .tally import TALLY
 from .validation import is_number, must_be
 
 __all__ = ["ASKING", "AccessToken", "Auth", "LoginAuth", "NoAuth", "TokenAuth", "TokenProvider"]
@@ -238,6 +239,7 @@ class LoginAuth(Auth):
         assert not isinstance(self._provider, str)  # else nothing is asked for
         began = self._clock()
         ASKING.set(True)
+        TALLY.set(None)  # what it sends is not for the item of a bulk run
         try:
             answer = await self._provider()
             token, lifetime = (answer.value, answer.lifetime) if isinstance(answer, AccessToken) else (answer, None)

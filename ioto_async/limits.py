@@ -133,7 +133,7 @@ _SLACK: Final = 0.005
 """... and how many seconds are none."""
 _BATCH: Final = 16
 """Replies that are looked at together: under load all of them are slow, while some may be at any time."""
-_LOW: Final = 4
+_LOW: Final = 8
 """Which of a batch, from below, counts as its low latency: one quick reply, such as an error, is no measure."""
 
 

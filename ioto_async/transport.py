@@ -9,8 +9,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypedDict, TypeVar
 
@@ -42,47 +41,15 @@ from .limits import Verdict
 from .operations import Kind, Operation
 from .pool import NO_TIMEOUT, Pool
 from .retry import Failure, RetryPolicy, failure_of_status, parse_retry_after
+from .tally import TALLY, Tally, waiting
 from .validation import must_be
 
-__all__ = ["TALLY", "CallOptions", "Tally", "Transport", "TransportOptions", "with_retries"]
+__all__ = ["CallOptions", "Transport", "TransportOptions", "with_retries"]
 
 logger = logging.getLogger("ioto_async")
 
 T = TypeVar("T")
 
-
-class Tally:
-    """What the calls for one item of a bulk run have sent.
-
-    Attributes:
-        again: requests that were sent again.
-        is_used: whether there was a call at all.
-        has_acted: whether one has changed something, or may have.
-        in_doubt: whether one may have.
-        waiting: calls that are not on the wire: they wait for their turn, or before they are sent again.
-        on_wire: calls that are.
-        is_withdrawn: whether no call is to wait any more, as the run ends.
-    """
-
-    __slots__ = ("again", "has_acted", "in_doubt", "is_used", "is_withdrawn", "on_wire", "waiting")
-
-    def __init__(self) -> None:
-        self.is_withdrawn = False
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin with another item."""
-        self.again = self.waiting = self.on_wire = 0
-        self.is_used = self.has_acted = self.in_doubt = False
-
-    @property
-    def did_nothing(self) -> bool:
-        """Whether the calls until now have changed nothing, for sure."""
-        return self.is_used and not self.has_acted
-
-
-TALLY: Final[ContextVar[Tally | None]] = ContextVar("ioto_async_tally", default=None)
-"""Where the calls of the present task are noted, if they are part of a bulk run."""
 
 _LONGEST_PAUSE: Final = 900.0
 """Seconds of a pause that a bulk run waits for."""
@@ -226,6 +193,8 @@ class Transport:
                 # A reply that cannot be read may have told of success.
                 maybe_done = maybe_done or isinstance(error, DecodeError)
             maybe_done = operation.kind is not Kind.READ and (maybe_done or failure is Failure.UNKNOWN)
+            if maybe_done and tally is not None:
+                tally.has_acted = tally.in_doubt = True
             error.amend(
                 operation=operation.name,
                 attempts=attempts,
@@ -248,7 +217,7 @@ class Transport:
             logger.info("%s: retry in %.2f s after attempt %d: %s", operation.name, wait, attempts, error.message)
             if tally is not None:
                 tally.again += 1
-            with _waiting(tally):
+            with waiting(tally):
                 await asyncio.sleep(wait)
 
     def _url(self, operation: Operation) -> URL:
@@ -286,7 +255,7 @@ class Transport:
             return self.pool.gate.enter_first()
         patience = retry.elapsed if tally is None else max(retry.elapsed, _LONGEST_PAUSE)
         try:
-            with _waiting(tally):
+            with waiting(tally):
                 return await self.pool.gate.enter(patience)
         except PauseError as pause:
             message = "the service has asked for a pause, in its reply to another call"
@@ -329,7 +298,7 @@ class Transport:
         finally:
             self.pool.gate.leave(verdict, entered, of=operation.name, retry_after=retry_after)
             if tally is not None:
-                tally.on_wire -= 1
+                tally.left_wire()
                 if operation.kind is not Kind.READ:
                     in_doubt = in_doubt and body.in_doubt
                     tally.in_doubt = tally.in_doubt or in_doubt
@@ -380,22 +349,6 @@ class Transport:
         message = _message(data, response, self._auth)
         error = error_class(status, message)(message, operation=operation.name, status=status, retry_after=retry_after)
         return Failed(error, failure_of_status(status, retry_after))
-
-
-@contextlib.contextmanager
-def _waiting(tally: Tally | None) -> Iterator[None]:
-    """Note that a call waits while the body runs."""
-    if tally is None:
-        yield
-        return
-    tally.is_used = True
-    if tally.is_withdrawn:
-        raise asyncio.CancelledError
-    tally.waiting += 1
-    try:
-        yield
-    finally:
-        tally.waiting -= 1
 
 
 def _verdict(failed: Failed) -> Verdict:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import selectors
+import time
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from rawserver import GUARD, RawServer, Request, Step, client_of, in_thread, leftover_tasks, reply, served
 
 import ioto_async.gate as gate_module
-from ioto_async import ClientStateError, InvalidArgumentError, Limits, RateLimitedError, RetryPolicy
-from ioto_async.gate import Gate
+import ioto_async.transport as transport_module
+from ioto_async import ClientStateError, InvalidArgumentError, IotoClient, Limits, RateLimitedError, RetryPolicy
+from ioto_async.gate import Gate, PauseError
 from ioto_async.limits import Verdict
 from ioto_async.pool import Pool
 
@@ -238,6 +240,70 @@ def test_a_refusal_that_asks_for_a_pause_holds_everybody_back() -> None:
     simulate(main)
 
 
+def test_who_waits_and_would_not_bear_a_pause_is_told_as_soon_as_it_begins() -> None:
+    async def main() -> None:
+        gate = Gate(Limits(in_flight=1), 100)
+        entered = gate.enter_now()
+        assert entered is not None
+        brief, patient = asyncio.create_task(gate.enter(5.0)), asyncio.create_task(gate.enter(20.0))
+        await turns()
+        gate.leave(Verdict.THROTTLED, entered, of="a", retry_after=10.0)
+        with pytest.raises(PauseError) as caught:
+            await brief
+        assert (now(), caught.value.left) == (0.0, 10.0)
+        await patient
+        assert (now(), gate.in_flight) == (10.0, 1)
+
+    simulate(main)
+
+
+def test_a_pause_that_would_be_borne_is_waited_for_although_it_comes_while_waiting() -> None:
+    async def main() -> None:
+        gate = Gate(Limits(in_flight=1), 100)
+        entered = gate.enter_now()
+        assert entered is not None
+        waiting = asyncio.create_task(gate.enter(5.0))
+        await turns()
+        gate.leave(Verdict.THROTTLED, entered, of="a", retry_after=5.0)
+        await waiting
+        assert now() == 5.0
+
+    simulate(main)
+
+
+def test_who_is_told_of_a_pause_and_cancelled_at_once_takes_no_turn() -> None:
+    async def main() -> None:
+        gate = Gate(Limits(in_flight=1), 100)
+        entered = gate.enter_now()
+        assert entered is not None
+        brief = asyncio.create_task(gate.enter(1.0))
+        await turns()
+        gate.leave(Verdict.THROTTLED, entered, of="a", retry_after=10.0)
+        await end(brief)
+        assert gate.in_flight == 0
+        await gate.enter(math.inf)
+        assert (now(), gate.in_flight) == (10.0, 1)
+
+    simulate(main)
+
+
+def test_those_who_are_cancelled_are_forgotten_at_once_wherever_they_stand() -> None:
+    async def main() -> None:
+        gate = Gate(Limits(in_flight=1), 100)
+        assert gate.enter_now() is not None
+        head = asyncio.create_task(gate.enter(math.inf))
+        await turns()
+        for _ in range(100):
+            others = [asyncio.create_task(gate.enter(math.inf)) for _ in range(10)]
+            await turns()
+            await end(*others)
+        assert len(gate._waiting) == 1, "a client that waits with time-outs of its own would fill the memory"
+        await end(head)
+        assert len(gate._waiting) == 0
+
+    simulate(main)
+
+
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     async def main() -> None:
         gate = Gate(Limits(), 100)
@@ -375,9 +441,6 @@ def test_those_who_waited_in_a_loop_that_is_gone_hold_nobody_up() -> None:
     del waiting
 
 
-STEPS = ["enter", "leave", "cancel", "cancel last", "throttled", "turn", "wait"]
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     in_flight=st.integers(1, 4),
@@ -428,6 +491,29 @@ def test_whatever_is_cancelled_no_turn_is_lost(in_flight: int, rate: float | Non
         assert gate.in_flight == 0
 
     simulate(main)
+
+
+def test_a_timer_of_a_loop_that_is_gone_keeps_nobody_in_the_next() -> None:
+    """Its loop will never call it."""
+    gate = Gate(Limits(rate=1), 100)
+    lost = asyncio.new_event_loop()
+    assert gate.enter_now() is not None
+    waiting = [lost.create_task(gate.enter(math.inf)) for _ in range(3)]
+    lost.run_until_complete(asyncio.sleep(0))
+    lost.run_until_complete(asyncio.sleep(0))
+    lost.close()
+    gate.reset()
+
+    async def main() -> None:
+        for _ in range(3):
+            await gate.enter(math.inf)
+
+    began = time.monotonic()
+    simulate(main)
+    assert time.monotonic() - began < GUARD
+    for task in waiting:
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # as above
+    del waiting
 
 
 def test_what_was_in_flight_in_a_loop_that_is_gone_takes_and_makes_no_room_in_the_next() -> None:
@@ -508,6 +594,169 @@ async def test_a_retry_after_holds_back_the_calls_of_clones_as_well() -> None:
             assert not caught.value.sent
             assert caught.value.retry_after == pytest.approx(3600, abs=GUARD)
     assert len(server.requests) == 1
+
+
+async def test_calls_that_wait_fail_or_wait_on_when_a_pause_comes_as_each_of_them_would_bear() -> None:
+    refusal = asyncio.Event()
+    steps = reply(429, "slow down", headers={"Retry-After": "600"}, hold=refusal), reply(200, DEVICE)
+    brief, patient = RetryPolicy(elapsed=60), RetryPolicy(elapsed=3600)
+    async with served(*steps, limits=Limits(in_flight=1), retry=brief) as (server, client):
+        first = asyncio.create_task(client.device.get("D1", retries=0))
+        await server.received(1)
+        second = asyncio.create_task(client.device.get("D2"))
+        third = asyncio.create_task(client.with_options(retry=patient).device.get("D3"))
+        await turns()
+        refusal.set()
+        async with asyncio.timeout(GUARD):
+            with pytest.raises(RateLimitedError, match="pause") as caught:
+                await second
+        assert (caught.value.sent, caught.value.operation) == (False, "device/get")
+        with pytest.raises(RateLimitedError, match="slow down"):
+            await first
+        await turns()
+        assert not third.done()
+        third.cancel()
+        await asyncio.wait([third])
+    assert len(server.requests) == 1
+
+
+async def test_a_closed_client_says_so_at_once_although_there_is_a_pause() -> None:
+    pause = {"Retry-After": "3600"}
+    async with served(reply(429, "slow down", headers=pause), retry=RetryPolicy(elapsed=1e6)) as (server, client):
+        with pytest.raises(RateLimitedError):
+            await client.device.get("D1", retries=0)
+        await client.aclose()
+        async with asyncio.timeout(GUARD):
+            with pytest.raises(ClientStateError, match="closed"):
+                await client.device.get("D2")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("elapsed", [1.0, 1e6])
+async def test_a_call_in_a_second_loop_is_refused_at_once_although_others_wait(elapsed: float) -> None:
+    crowd = Crowd()
+    policy = RetryPolicy(elapsed=elapsed)
+    async with served(handler=crowd, limits=Limits(in_flight=1), retry=policy) as (server, client):
+        calls = [asyncio.create_task(client.device.get(f"D{number}")) for number in range(2)]
+        await server.received(1)
+
+        async def second() -> None:
+            async with asyncio.timeout(GUARD):
+                await client.device.get("D9")
+
+        with pytest.raises(ClientStateError, match="event loop"):
+            await asyncio.to_thread(asyncio.run, second())
+        for count in (1, 2):
+            await server.received(count)
+            crowd.release(1)
+        assert [(await call).id for call in calls] == ["D0", "D1"]
+
+
+class Clock:
+    """A time that passes only when the test says so."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        for module in (gate_module, transport_module):
+            patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+
+async def test_the_wait_for_a_turn_takes_nothing_of_the_time_for_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither before the first attempt nor before another one."""
+    clock, held = Clock(monkeypatch), dict[str, asyncio.Event]()
+    refusals = 2
+
+    def handler(request: Request) -> Step:
+        nonlocal refusals
+        id = request.json["id"]
+        if id == "D2" and refusals:
+            refusals -= 1
+            return reply(429, "slow down")
+        held[id] = asyncio.Event()
+        return reply(200, {**DEVICE, "id": id}, hold=held[id])
+
+    policy = RetryPolicy(attempts=3, elapsed=60, base=0)
+    async with served(handler=handler, limits=Limits(in_flight=1), retry=policy) as (server, client):
+        first = asyncio.create_task(client.device.get("D1"))
+        await server.received(1)
+        second = asyncio.create_task(client.device.get("D2"))
+        third = asyncio.create_task(client.device.get("D3"))
+        await turns()
+        clock.now += 1000
+        held["D1"].set()
+        await server.until(lambda: "D3" in held)  # D2 was refused, and waits for another turn
+        await turns()
+        clock.now += 1000
+        held["D3"].set()
+        await server.until(lambda: "D2" in held or second.done())
+        held["D2"].set()
+        async with asyncio.timeout(GUARD):
+            assert [(await call).id for call in (first, second, third)] == ["D1", "D2", "D3"]
+    assert [request.json["id"] for request in server.requests] == ["D1", "D2", "D3", "D2", "D2"]
+
+
+async def test_the_time_for_retries_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+
+    def handler(request: Request) -> Step:
+        clock.now += 40
+        return reply(429, "slow down")
+
+    policy = RetryPolicy(attempts=9, elapsed=60, base=0)
+    async with served(handler=handler, limits=Limits(in_flight=1), retry=policy) as (server, client):
+        with pytest.raises(RateLimitedError):
+            await client.device.get("D1")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("limits", [Limits(in_flight=1), Limits(rate=0.01), Limits()])
+async def test_a_provider_of_tokens_may_call_through_the_client_that_waits_for_its_answer(limits: Limits) -> None:
+    clients: list[IotoClient] = []
+
+    async def provider() -> str:
+        user = clients[0].with_options(token="a-token-to-sign-in-with")
+        return str(await user.call("user/signIn", {"name": "me"}))
+
+    def handler(request: Request) -> Step:
+        return reply(200, b'"token-0123456789"' if request.path.endswith("user/signIn") else DEVICE)
+
+    async with (
+        RawServer(handler=handler) as server,
+        client_of(server, login=provider, origin="app.ioto.me", limits=limits) as client,
+    ):
+        clients.append(client)
+        async with asyncio.timeout(GUARD):
+            await client.device.get("D1")
+        assert client._pool.gate.in_flight == 0
+    assert [(request.path, request.header("Authorization")) for request in server.requests] == [
+        ("/tok/user/signIn", "a-token-to-sign-in-with"),
+        ("/device/get", "token-0123456789"),
+    ]
+
+
+async def test_only_calls_of_the_provider_pass_without_a_turn() -> None:
+    crowd, clients = Crowd(), list[IotoClient]()
+
+    async def provider() -> str:
+        await clients[0].with_options(token="a-token-to-sign-in-with").call("user/signIn")
+        return "token-0123456789"
+
+    async with (
+        RawServer(handler=crowd) as server,
+        client_of(server, login=provider, origin="app.ioto.me", limits=Limits(in_flight=1)) as client,
+    ):
+        clients.append(client)
+        calls = [asyncio.create_task(client.device.get(f"D{number}")) for number in range(2)]
+        paths = []
+        for count in (1, 2, 3):
+            await server.received(count)
+            await turns()
+            paths.append([request.path for request in server.requests])
+            crowd.release(1)
+        await asyncio.gather(*calls)
+    assert paths[0] == ["/tok/user/signIn"]
+    assert paths[1][1:] == ["/device/get"]
+    assert paths[2][2:] == ["/device/get"]
 
 
 async def test_a_call_that_may_take_as_long_as_the_pause_waits_for_its_end() -> None:

@@ -32,6 +32,7 @@ FLOORS = {
     "gate": 2,
     "signed": 2,
     "streams": 2,
+    "tally": 2,
     "transfer": 2,
     "pool": 2,
     "transport": 2,

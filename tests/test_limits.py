@@ -3,6 +3,7 @@
 import heapq
 import math
 import random
+from collections.abc import Callable
 
 import attrs
 import pytest
@@ -174,10 +175,18 @@ class Server:
     now: float = 0.0
     free: float = 0.0
     dice: random.Random = attrs.field(factory=lambda: random.Random(7))
+    vary: Callable[[random.Random], tuple[str, float]] | None = None
+    """Draws what is asked for and its latency, where that is not always the same."""
 
-    def answer(self, now: float) -> tuple[float, Verdict]:
+    def ask(self, now: float) -> tuple[str, float, Verdict]:
+        """What somebody asks for at *now*, when the reply to it comes, and what it is."""
+        if self.vary is None:
+            return "a", *self.answer(now, self.latency * (1 + self.jitter * self.dice.random()))
+        operation, latency = self.vary(self.dice)
+        return operation, *self.answer(now, latency)
+
+    def answer(self, now: float, latency: float) -> tuple[float, Verdict]:
         """When the reply to a request of *now* comes, and what it is."""
-        latency = self.latency * (1 + self.jitter * self.dice.random())
         if self.dead:
             return now + 10 * latency, Verdict.OVERLOADED
         if self.queue:
@@ -203,7 +212,7 @@ class Client:
     """Requests a second that there are to send."""
     replies: list[tuple[float, Verdict]] = attrs.field(factory=list)
     """When each reply came, and what it was."""
-    due: list[tuple[float, int, float, Verdict]] = attrs.field(factory=list)
+    due: list[tuple[float, int, float, str, Verdict]] = attrs.field(factory=list)
     sent: int = 0
     bucket: TokenBucket = attrs.field(init=False)
     source: TokenBucket = attrs.field(init=False)
@@ -229,8 +238,8 @@ class Client:
                 self.source.take()
                 self.in_flight += 1
                 self.sent += 1
-                when, verdict = self.server.answer(self.now)
-                heapq.heappush(self.due, (when, self.sent, self.now, verdict))
+                operation, when, verdict = self.server.ask(self.now)
+                heapq.heappush(self.due, (when, self.sent, self.now, operation, verdict))
             # A timer fires up to a millisecond late.
             moment = min(self.due[0][0] if self.due else math.inf, self.now + wait + 0.001)
             if moment > end:
@@ -238,9 +247,9 @@ class Client:
                 return
             self.now = moment
             while self.due and self.due[0][0] <= self.now:
-                _, _, sent, verdict = heapq.heappop(self.due)
+                _, _, sent, operation, verdict = heapq.heappop(self.due)
                 self.replies.append((self.now, verdict))
-                self.adaptive.reply(verdict, of="a", sent=sent, now=self.now, in_flight=self.in_flight)
+                self.adaptive.reply(verdict, of=operation, sent=sent, now=self.now, in_flight=self.in_flight)
                 self.in_flight -= 1
                 self._check()
             self._follow()
@@ -332,6 +341,60 @@ def test_latency_that_differs_a_little_does_not_lower_the_limit() -> None:
     assert client.adaptive.limit == 64
 
 
+Vary = Callable[[random.Random], tuple[str, float]]
+
+VARIED: dict[str, Vary] = {
+    "two operations": lambda dice: dice.choice([("device/get", 0.01), ("device/find", 0.19)]),
+    "a long tail": lambda dice: ("device/get", 0.02 + dice.expovariate(1 / 0.08)),
+    "a few quick ones": lambda dice: ("device/get", 0.002 if dice.random() < 0.01 else 0.05),
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("vary", VARIED.values(), ids=VARIED)
+def test_latency_that_differs_by_nature_does_not_keep_the_limit_below_the_ceiling(vary: Vary, seed: int) -> None:
+    client = Client(Server(math.inf, 0, vary=vary, dice=random.Random(seed)), Adaptive(64))
+    limits = list[float]()
+    for _ in range(1200):
+        client.run(0.1)
+        limits.append(client.adaptive.limit)
+    assert limits.index(64) < 50
+    # By chance all of some replies may be slow, which costs a few requests for a second or two.
+    assert sum(limits[100:]) / 1100 > 0.97 * 64
+    assert min(limits[100:]) > 0.6 * 64
+
+
+def test_an_operation_that_takes_longer_than_the_one_before_does_not_lower_the_limit() -> None:
+    """Such as a search for all devices after a call for each of them."""
+    client = Client(Server(math.inf, 0, vary=lambda dice: ("device/get", 0.01)), Adaptive(64))
+    client.run(10)
+    client.server.vary = lambda dice: ("device/find", 0.19)
+    for _ in range(10):
+        client.run(1)
+        assert client.adaptive.limit == 64
+
+
+@pytest.mark.parametrize("vary", VARIED.values(), ids=VARIED)
+def test_latency_that_differs_by_nature_and_rises_lowers_the_limit(vary: Vary) -> None:
+    client = Client(Server(math.inf, 0, vary=vary), Adaptive(64))
+    client.run(20)
+
+    def later(dice: random.Random) -> tuple[str, float]:
+        operation, latency = vary(dice)
+        return operation, 10 * latency
+
+    client.server.vary = later
+    client.run(10)
+    assert client.adaptive.limit < 40
+
+
+def test_a_service_that_lets_different_operations_wait_is_given_fewer_requests_at_once() -> None:
+    client = Client(Server(500, 0, queue=True, vary=VARIED["two operations"]), Adaptive(256))
+    client.run(60)
+    assert client.served(30, 60) == pytest.approx(500, rel=0.1)
+    assert client.adaptive.limit < 200
+
+
 def test_a_latency_that_stays_high_is_the_normal_one_after_a_while() -> None:
     client = Client(Server(math.inf, 0.02), Adaptive(64))
     client.run(5)
@@ -411,6 +474,14 @@ def test_refusals_lower_the_rate_and_leave_the_requests_in_flight() -> None:
     adaptive.reply(Verdict.THROTTLED, of="a", sent=1.0, now=1.5, in_flight=64)
     assert adaptive.limit == 64
     assert adaptive.rate < math.inf
+
+
+def test_after_a_refusal_the_limit_still_doubles() -> None:
+    adaptive = Adaptive(1000, start=8)
+    adaptive.reply(Verdict.THROTTLED, of="a", sent=0.0, now=1.0, in_flight=8)
+    for _ in range(8):
+        adaptive.reply(Verdict.SERVED, of="a", sent=1.01, now=1.02, in_flight=int(adaptive.limit))
+    assert adaptive.limit == 16
 
 
 def test_what_says_nothing_about_the_load_changes_nothing() -> None:

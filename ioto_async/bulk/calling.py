@@ -9,7 +9,7 @@ import attrs
 
 from ..errors import ClientStateError, RateLimitedError
 from ..operations import Kind
-from ..transport import Tally
+from ..tally import Tally
 from .outcome import Outcome
 
 __all__ = ["Caller", "Entry"]
@@ -81,6 +81,8 @@ class Caller(Generic[Item, Value]):
                 raise
             return self._is_excused(outcome, tally)
         else:
+            if tally.was_withdrawn:  # what returned is not all that was to be done
+                return self._is_excused(outcome, tally)
             outcome.status, outcome.error = "ok", None
         return True
 
@@ -90,7 +92,7 @@ class Caller(Generic[Item, Value]):
             outcome.error = ClientStateError("cancelled, as the run was stopped")
             return not tally.did_nothing
         outcome.error = ClientStateError("the call was cancelled by itself")
-        return True
+        return not (_is_to_end() and tally.did_nothing)  # else the loop ends, and the run with it
 
     async def _settle(
         self, outcome: Outcome[Item, Value], reconcile: Callable[[Item], Awaitable[bool | None]], tally: Tally

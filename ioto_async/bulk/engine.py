@@ -22,7 +22,7 @@ from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
 from ..gate import Gate
 from ..operations import Kind
 from ..streams import in_thread
-from ..transport import TALLY, Tally
+from ..tally import TALLY, Tally
 from ..validation import is_number
 from .calling import Caller, Entry
 from .journal import EarlierError, Journal
@@ -283,7 +283,7 @@ class Bulk(Generic[Item, Value]):
 
     def _spawn(self) -> None:
         worker = self._starting = asyncio.create_task(self._work())
-        self._workers[worker] = Tally()
+        self._workers[worker] = Tally(worker)
         worker.add_done_callback(self._gone)
 
     def _gone(self, worker: asyncio.Task[None]) -> None:
@@ -323,11 +323,8 @@ class Bulk(Generic[Item, Value]):
         """Take back what has not been sent, and do not wait for what cannot be sent now."""
         self._caller.is_stopping = True
         self._drop_ready()
-        current = asyncio.current_task()
-        for worker, tally in self._workers.items():
-            tally.is_withdrawn = True
-            if tally.waiting and not tally.on_wire and worker is not current:
-                worker.cancel()
+        for tally in self._workers.values():
+            tally.withdraw()
 
     def _follow(self, gate: Gate) -> None:
         """Have more workers than requests may be in flight while they keep fewer of them there."""
@@ -431,7 +428,7 @@ class Bulk(Generic[Item, Value]):
     def _begin(self, entry: Entry[Item], journal: Journal) -> None:
         """Make an item ready, unless the journal knows its outcome."""
         outcome = self._earlier(entry, journal)
-        if outcome is not None or self._caller.is_stopping:
+        if outcome is not None or self._caller.is_stopping or self._caller.is_ending:
             self._leave(entry.position, outcome)
             return
         journal.sent(entry.key)
@@ -500,7 +497,10 @@ class Bulk(Generic[Item, Value]):
     def _undo(self, entry: Entry[Item]) -> None:
         """Note that an item was not sent after all, if it was not sent before either."""
         if self._journal is not None and not entry.was_sent:
-            self._journal.undone(entry.key)
+            try:
+                self._journal.undone(entry.key)
+            except OSError as error:  # somebody has cut the file; the outcomes are still to be given
+                self._break(error)
 
     def _drop_ready(self) -> None:
         """Begin nothing of what was taken and has not begun."""

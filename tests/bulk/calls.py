@@ -2,10 +2,12 @@
 
 import asyncio
 import gc
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from rawserver import GUARD
+from rawserver import GUARD, Request, Step, reply
 
 from ioto_async.bulk import Bulk, Outcome
 
@@ -95,6 +97,32 @@ class Source:
         return self.items() if sort == "items" else self.later()
 
 
+def device(request: Request) -> dict[str, str]:
+    """The device that a request names."""
+    return {"id": request.json["id"], "accountId": "A1"}
+
+
+class Crowd:
+    """A handler whose replies are held back."""
+
+    def __init__(self) -> None:
+        self.held: list[asyncio.Event] = []
+        self.released = 0
+
+    def __call__(self, request: Request) -> Step:
+        self.held.append(asyncio.Event())
+        return reply(200, {"id": request.json.get("id", ""), "accountId": "A1"}, hold=self.held[-1])
+
+    @property
+    def waiting(self) -> int:
+        return len(self.held) - self.released
+
+    def release(self, count: int) -> None:
+        for event in self.held[self.released : self.released + count]:
+            event.set()
+            self.released += 1
+
+
 async def turns(count: int = 100) -> None:
     """Let the loop have its turns, until nothing happens any more that needs nothing from outside."""
     for _ in range(count):
@@ -144,3 +172,22 @@ async def statuses(run: Bulk[Any, Any]) -> dict[str, str]:
 async def echo(item: Any) -> Any:
     """A call that returns at once."""
     return item
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a journal, the first among them."""
+    data = path.read_bytes()
+    assert data.endswith(b"\n"), "the last line is torn"
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def states(path: Path) -> dict[str, str]:
+    """What the last line of each key says."""
+    return {line["key"]: line["status"] for line in lines(path)[1:]}
+
+
+def written(path: Path, *entries: tuple[str, str], call: str | None = None) -> None:
+    """Write a journal with these keys and statuses."""
+    head = {"journal": 1, "call": call}
+    body = [{"key": key, "status": status} for key, status in entries]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [head, *body]))

@@ -6,11 +6,10 @@ import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import pytest
-from rawserver import GUARD, Request, Step, client_of, in_thread, reply, served
+from rawserver import GUARD
 
 from ioto_async import (
     AuthenticationError,
@@ -19,12 +18,9 @@ from ioto_async import (
     ClientStateError,
     ConnectionLostError,
     InvalidArgumentError,
-    Limits,
     OutcomeUnknownError,
-    RetryPolicy,
 )
 from ioto_async.bulk import Bulk, Outcome, Progress
-from ioto_async.operations import Kind
 
 from .calls import Calls, Source, consume, echo, no_task_is_left, others, outcomes, statuses, turns, until
 
@@ -679,6 +675,13 @@ async def test_a_run_that_is_told_to_stop_before_it_begins_calls_nothing() -> No
     assert calls.begun == []
 
 
+def test_a_run_can_be_told_to_stop_before_there_is_a_loop() -> None:
+    run = Bulk(echo, range(100), concurrency=3)
+    run.stop("not today")
+    assert asyncio.run(outcomes(run)) == []
+    assert run.summary.stopped == "not today"
+
+
 async def test_items_that_never_come_do_not_keep_a_run_from_stopping() -> None:
     left: list[bool] = []
 
@@ -921,6 +924,39 @@ async def test_async_items_that_the_run_began_to_iterate_over_are_closed() -> No
     assert Table.closed
 
 
+async def test_items_are_closed_as_well_if_the_consumer_is_cancelled_twice() -> None:
+    class Table:
+        closed = False
+
+        async def __aiter__(self) -> AsyncIterator[int]:
+            try:
+                for number in range(100):
+                    yield number
+            finally:
+                await asyncio.sleep(0)
+                Table.closed = True
+
+    ending: list[int] = []
+
+    async def call(item: int) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ending.append(item)
+            await turns(50)
+
+    run = Bulk(call, Table(), concurrency=4)
+    done = asyncio.ensure_future(outcomes(run))
+    await turns()
+    done.cancel()
+    await until(lambda: len(ending) == 4)
+    done.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await done
+    assert Table.closed
+    assert others() == set()
+
+
 async def test_a_block_without_a_loop_does_nothing() -> None:
     calls = Calls()
     async with Bulk(calls, range(3), concurrency=1) as run:
@@ -1094,6 +1130,9 @@ def test_the_time_that_is_left_follows_from_the_rate() -> None:
     assert Progress(summary, None, 4.0, 10.0, 1, 1).eta is None
     assert Progress(summary, 100, 4.0, 0.0, 1, 1).eta is None
     assert Progress(summary, 10, 4.0, 10.0, 1, 1).eta == 0, "there were more items than was said"
+    assert Progress(summary, 100, 4.0, 10.0, 1, 1, paused=3.0).eta is None
+    summary.stopped = "asked to"
+    assert Progress(summary, 100, 4.0, 10.0, 1, 1).eta is None
 
 
 async def test_a_broken_observer_is_logged_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -1180,224 +1219,3 @@ def test_a_coroutine_in_place_of_a_callable_is_refused() -> None:
 def test_without_a_client_the_concurrency_cannot_be_found_out() -> None:
     with pytest.raises(InvalidArgumentError, match="concurrency"):
         Bulk(echo, [1])
-
-
-# With a client ----------------------------------------------------------------------------------------------------
-
-
-def device(request: Request) -> dict[str, str]:
-    return {"id": request.json["id"], "accountId": "A1"}
-
-
-async def test_a_method_of_a_client_is_called_for_each_item() -> None:
-    async with served(handler=lambda request: reply(200, device(request))) as (server, client):
-        run = client.bulk(client.device.claim, (f"D{number}" for number in range(50)))
-        found = {outcome.key: outcome.value.id async for outcome in run if outcome.value is not None}
-    assert found == {f"D{number}": f"D{number}" for number in range(50)}
-    assert {request.path for request in server.requests} == {"/tok/device/claim"}
-    assert len(server.requests) == 50
-
-
-@pytest.mark.parametrize("status", [429, 503])
-async def test_requests_that_are_sent_again_are_attempts(status: int) -> None:
-    refusals = {"D1": 2, "D2": 0, "D3": 1}
-
-    def handler(request: Request) -> Step:
-        id = request.json["id"]
-        if refusals[id]:
-            refusals[id] -= 1
-            return reply(status, "slow down", headers={"Retry-After": "0"})
-        return reply(200, device(request))
-
-    async with served(handler=handler) as (_, client):
-        run = client.bulk(client.device.claim, ["D1", "D2", "D3"], concurrency=1)
-        found = {outcome.key: (outcome.status, outcome.attempts) async for outcome in run}
-    assert found == {"D1": ("ok", 3), "D2": ("ok", 1), "D3": ("ok", 2)}
-    assert run.summary.attempts == 6
-
-
-async def test_attempts_of_an_item_that_fails_count_as_well() -> None:
-    refused = reply(503, "slow down", headers={"Retry-After": "0"})
-    async with served(*[refused] * 3, retry=RetryPolicy(attempts=3, base=0)) as (_, client):
-        (outcome,) = await outcomes(client.bulk(client.device.claim, ["D1"], concurrency=1))
-    assert (outcome.status, outcome.attempts) == ("failed", 3)
-
-
-async def test_attempts_are_those_of_the_item_also_when_the_call_makes_several_requests_at_once() -> None:
-    refused = {"D1a", "D1b", "D2a"}
-
-    def handler(request: Request) -> Step:
-        id = request.json["id"]
-        if id in refused:
-            refused.discard(id)
-            return reply(429, "slow down", headers={"Retry-After": "0"})
-        return reply(200, device(request))
-
-    async with served(handler=handler) as (_, client):
-
-        async def both(item: str) -> None:
-            async with asyncio.TaskGroup() as group:
-                for letter in "ab":
-                    group.create_task(client.device.get(item + letter))
-
-        run = client.bulk(both, ["D1", "D2", "D3"], concurrency=1)
-        found = {outcome.key: outcome.attempts async for outcome in run}
-    assert found == {"D1": 3, "D2": 2, "D3": 1}
-
-
-async def test_a_connection_that_breaks_makes_an_operation_that_must_not_be_repeated_unknown() -> None:
-    async with served(Step(close=True), reply(200, {})) as (server, client):
-        run = client.bulk(client.action.invoke, ["restart", "report"], concurrency=1, ordered=True)
-        found = [(outcome.status, type(outcome.error)) async for outcome in run]
-    assert found == [("unknown", OutcomeUnknownError), ("ok", type(None))]
-    assert len(server.requests) == 2
-
-
-class Crowd:
-    """A handler whose replies are held back."""
-
-    def __init__(self) -> None:
-        self.held: list[asyncio.Event] = []
-        self.released = 0
-
-    def __call__(self, request: Request) -> Step:
-        self.held.append(asyncio.Event())
-        return reply(200, device(request), hold=self.held[-1])
-
-    @property
-    def waiting(self) -> int:
-        return len(self.held) - self.released
-
-    def release(self, count: int) -> None:
-        for event in self.held[self.released : self.released + count]:
-            event.set()
-            self.released += 1
-
-
-async def test_auto_begins_with_few_requests_and_has_more_of_them_as_they_are_served() -> None:
-    crowd = Crowd()
-    async with served(handler=crowd, limit=64) as (server, client):
-        done = asyncio.ensure_future(outcomes(client.bulk(client.device.claim, map(str, range(600)))))
-        await server.received(1)
-        await turns()
-        highest = begin = crowd.waiting
-        assert begin <= 8
-        while not done.done():
-            highest = max(highest, crowd.waiting)
-            crowd.release(crowd.waiting)
-            await asyncio.sleep(0)
-        assert len(await done) == 600
-    assert begin < highest <= 64
-
-
-async def test_two_runs_of_a_client_and_its_clone_share_what_was_found_out() -> None:
-    crowd = Crowd()
-    async with served(handler=crowd, limit=64) as (server, client):
-        clone = client.with_options(retries=1)
-        runs = client.bulk(client.device.claim, map(str, range(50))), clone.bulk(clone.device.get, map(str, range(50)))
-        done = asyncio.ensure_future(asyncio.gather(*map(outcomes, runs)))
-        await server.received(2)
-        for _ in range(20):
-            await turns(10)
-        assert crowd.waiting <= client._pool.gate.limit == clone._pool.gate.limit
-        assert client._pool.gate.limit < 64
-        while not done.done():
-            assert crowd.waiting <= client._pool.gate.limit
-            crowd.release(1)
-            await asyncio.sleep(0)
-        assert [len(found) for found in await done] == [50, 50]
-        assert client._pool.gate.limit == math.inf, "the search goes on although the runs are over"
-
-
-async def test_the_search_is_over_when_the_loop_is_left() -> None:
-    async with served(handler=lambda request: reply(200, device(request))) as (_, client):
-        async with client.bulk(client.device.claim, map(str, range(100))) as run:
-            async for _ in run:
-                assert client._pool.gate.limit < math.inf
-                break
-        assert client._pool.gate.limit == math.inf
-
-
-async def test_a_run_keeps_to_the_limits_of_its_client() -> None:
-    crowd = Crowd()
-    async with served(handler=crowd, limits=Limits(in_flight=2)) as (server, client):
-        done = asyncio.ensure_future(outcomes(client.bulk(client.device.claim, map(str, range(20)), concurrency=8)))
-        while not done.done():
-            assert crowd.waiting <= 2
-            crowd.release(1)
-            await asyncio.sleep(0)
-        assert len(await done) == 20
-    assert len(server.requests) == 20
-
-
-async def test_leaving_a_run_leaves_no_connection_in_use() -> None:
-    crowd = Crowd()
-    async with served(handler=crowd) as (server, client):
-        async with client.bulk(client.device.claim, map(str, range(100)), concurrency=4) as run:
-            task = asyncio.ensure_future(_consume_one(run))
-            await server.received(4)
-            crowd.release(1)
-            await task
-        assert client._pool.gate.in_flight == 0
-        crowd.release(100)  # else the server does not see that nobody waits any more
-        await server.until(lambda: server.open <= 1)
-    await no_task_is_left()
-
-
-async def _consume_one(run: Bulk[Any, Any]) -> None:
-    async for _ in run:
-        break
-
-
-async def test_closing_the_client_ends_the_run_and_only_what_is_in_flight_is_unknown(tmp_path: Path) -> None:
-    """What was sent may have been done; what was not sent is for the next run."""
-    held = asyncio.Event()
-    async with served(handler=lambda request: reply(200, {}, hold=held)) as (server, client):
-        run = client.bulk(
-            client.action.invoke, map(str, range(20)), concurrency=4, journal=tmp_path / "journal", kind=Kind.ONCE
-        )
-        found: dict[str, str] = {}
-
-        async def gather() -> None:
-            async for outcome in run:
-                found[outcome.item] = outcome.status
-
-        done = asyncio.ensure_future(gather())
-        await server.received(4)
-        await client.aclose()
-        with pytest.raises(ClientStateError, match="closed"):
-            await done
-        held.set()
-    sent = {request.json["name"] for request in server.requests}
-    assert found == dict.fromkeys(sent, "unknown")
-    later: list[str] = []
-
-    async def call(item: str) -> None:
-        later.append(item)
-
-    options: Any = {"concurrency": 4, "journal": tmp_path / "journal", "kind": Kind.ONCE, "name": "action/invoke"}
-    await outcomes(Bulk(call, map(str, range(20)), **options))
-    assert sorted(later) == sorted(set(map(str, range(20))) - sent)
-
-
-async def test_a_run_waits_for_the_end_of_a_pause_and_fails_no_item_for_it() -> None:
-    refusals = iter([reply(429, "slow down", headers={"Retry-After": "0.05"})])
-
-    def handler(request: Request) -> Step:
-        return next(refusals, None) or reply(200, device(request))
-
-    policy = RetryPolicy(attempts=2, elapsed=0.06, base=0)
-    async with served(handler=handler, retry=policy) as (_, client):
-        found = await statuses(client.bulk(client.device.claim, map(str, range(20)), concurrency=4))
-    assert set(found.values()) == {"ok"}
-
-
-def test_a_run_of_a_client_works_in_one_loop_after_another() -> None:
-    with in_thread(*[reply(200, {"id": "D", "accountId": "A1"}, close=True)] * 20) as server:
-        client = client_of(server, limits=Limits(in_flight=3))
-
-        async def main() -> int:
-            async with client:
-                return len(await outcomes(client.bulk(client.device.claim, map(str, range(10)))))
-
-        assert [asyncio.run(main()), asyncio.run(main())] == [10, 10]

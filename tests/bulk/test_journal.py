@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,28 @@ from rawserver import GUARD, TOKEN, Request, Step, reply, served
 
 from ioto_async import (
     AuthenticationError,
+    BadRequestError,
     InvalidArgumentError,
     OutcomeUnknownError,
 )
 from ioto_async.bulk import Bulk, EarlierError, Journal
 from ioto_async.operations import Kind
 
-from .calls import Calls, Source, echo, no_task_is_left, others, outcomes, statuses, turns, until
+from .calls import (
+    Calls,
+    Source,
+    consume,
+    echo,
+    lines,
+    no_task_is_left,
+    others,
+    outcomes,
+    states,
+    statuses,
+    turns,
+    until,
+    written,
+)
 
 
 class Refused(Exception):
@@ -38,24 +54,6 @@ def once_in_doubt() -> OutcomeUnknownError:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.jsonl"
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    data = path.read_bytes()
-    assert data.endswith(b"\n"), "the last line is torn"
-    return [json.loads(line) for line in data.splitlines()]
-
-
-def states(path: Path) -> dict[str, str]:
-    """The last line of each key."""
-    return {line["key"]: line["status"] for line in lines(path)[1:]}
-
-
-def written(path: Path, *entries: tuple[str, str], call: str | None = None) -> None:
-    """Write a journal with these keys and statuses."""
-    head = {"journal": 1, "call": call}
-    body = [{"key": key, "status": status} for key, status in entries]
-    path.write_text("".join(json.dumps(line) + "\n" for line in [head, *body]))
 
 
 class Counted:
@@ -202,6 +200,25 @@ async def test_what_has_failed_is_told_again_and_not_called(path: Path) -> None:
     assert (outcome.status, outcome.attempts, call.items) == ("failed", 0, [])
     assert isinstance(outcome.error, EarlierError)
     assert "no entry" in str(outcome.error)
+
+
+async def test_what_is_told_of_an_earlier_call_does_not_grow_from_run_to_run(path: Path) -> None:
+    await outcomes(
+        Bulk(
+            Counted(a=BadRequestError("no", operation="x/y", outcome_unknown=True)), ["a"], concurrency=1, journal=path
+        )
+    )
+
+    async def reconcile(item: str) -> None:
+        return None  # it cannot be told
+
+    told = set()
+    for _ in range(4):
+        (outcome,) = await outcomes(Bulk(Counted(), ["a"], concurrency=1, journal=path, reconcile=reconcile))
+        assert outcome.status == "unknown"
+        told.add(str(outcome.error))
+    assert told == {"when it was called before: x/y: no"}
+    assert {line["error"] for line in lines(path)[1:] if "error" in line} == {"x/y: no"}
 
 
 async def test_what_has_failed_is_called_again_if_that_is_asked_for(path: Path) -> None:
@@ -427,6 +444,95 @@ async def test_an_item_that_must_not_be_repeated_and_comes_twice_is_called_once_
     found = await outcomes(Bulk(call, ["a", "a", "a"], concurrency=1, journal=path))
     assert call.items == ["a"]
     assert "ok" not in {outcome.status for outcome in found}
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 8])
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_items_with_the_key_of_one_that_fails_fail_with_what_has_failed_it(
+    path: Path, concurrency: int, *, ordered: bool
+) -> None:
+    begun: list[str] = []
+
+    async def call(item: str) -> None:
+        begun.append(item)
+        await asyncio.sleep(0)
+        if item == "a":
+            raise Refused("why")
+
+    items = ["a", "b", "a", "a", "c"]
+    found = await outcomes(Bulk(call, items, concurrency=concurrency, journal=path, ordered=ordered))
+    assert sorted(begun) == ["a", "b", "c"]
+    assert sorted((outcome.key, outcome.status, str(outcome.error)) for outcome in found) == [
+        ("a", "failed", "when it was called before: Refused"),
+        ("a", "failed", "when it was called before: Refused"),
+        ("a", "failed", "why"),
+        ("b", "ok", "None"),
+        ("c", "ok", "None"),
+    ]
+    assert states(path) == {"a": "failed", "b": "ok", "c": "ok"}
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_items_with_the_key_of_one_that_is_unknown_are_unknown(path: Path, concurrency: int) -> None:
+    call = Counted(a=once_in_doubt())
+    found = await outcomes(Bulk(call, ["a", "a"], concurrency=concurrency, journal=path))
+    assert [(outcome.status, type(outcome.error)) for outcome in found] == [
+        ("unknown", OutcomeUnknownError),
+        ("unknown", EarlierError),
+    ]
+    assert call.items == ["a"]
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_an_item_that_comes_twice_is_called_again_after_a_failure_if_that_is_asked_for(
+    path: Path, concurrency: int
+) -> None:
+    begun: list[str] = []
+
+    async def call(item: str) -> None:
+        begun.append(item)
+        if len(begun) == 1:
+            raise Refused
+
+    found = await outcomes(Bulk(call, ["a", "a", "a"], concurrency=concurrency, journal=path, retry_failed=True))
+    assert [outcome.status for outcome in found] == ["failed", "ok", "skipped"]
+    assert begun == ["a", "a"]
+
+
+async def test_items_with_one_key_wait_for_the_first_and_keep_nobody_else_waiting(path: Path) -> None:
+    calls = Calls()
+    done = asyncio.ensure_future(outcomes(Bulk(calls, ["a", "a", "b", "a", "c"], concurrency=4, journal=path)))
+    await until(lambda: calls.open == ["a", "b", "c"])
+    await turns()
+    assert calls.begun == ["a", "b", "c"]
+    calls.give_all()
+    assert sorted((outcome.key, outcome.status) for outcome in await done) == [
+        ("a", "ok"),
+        ("a", "skipped"),
+        ("a", "skipped"),
+        ("b", "ok"),
+        ("c", "ok"),
+    ]
+    assert calls.begun == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_items_with_one_key_that_are_not_begun_keep_back_no_outcome(path: Path, *, ordered: bool) -> None:
+    written(path, ("c", "sent"), ("c", "ok"))
+
+    async def call(item: str) -> None:
+        run.stop()
+
+    run = Bulk(call, ["a", "b", "b", "c"], concurrency=4, journal=path, ordered=ordered)
+    assert await statuses(run) == {"a": "ok", "c": "skipped"}
+    assert states(path) == {"a": "ok", "b": "undone", "c": "ok"}
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_more_items_with_one_key_than_are_read_ahead_all_have_their_outcome(path: Path, *, ordered: bool) -> None:
+    items = ["a"] * 50 + ["b"] + ["a"] * 50
+    found = await outcomes(Bulk(Counted(), items, concurrency=2, journal=path, ordered=ordered))
+    assert sorted(outcome.status for outcome in found) == ["ok", "ok", *["skipped"] * 99]
 
 
 async def test_without_a_journal_an_item_that_comes_twice_is_called_twice() -> None:
@@ -773,6 +879,79 @@ def test_a_run_whose_disk_was_full_is_gone_on_with_when_there_is_room(path: Path
     assert len(found) == 200
 
 
+BRIEFLY_FULL = """
+    import asyncio, json, os, resource, sys
+    from ioto_async.bulk import Bulk
+
+    path, given, begun = sys.argv[1], [], []
+    last = asyncio.Event()
+
+    def room(size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    async def call(item):
+        begun.append(item)
+        if item == 0:
+            await last.wait()
+            room(resource.RLIM_INFINITY)
+        elif item == 5:
+            room(os.path.getsize(path))
+
+    async def main():
+        run = Bulk(call, range(1000), concurrency=4, ordered=True, journal=path)
+
+        async def release():
+            while run.summary.stopped is None:
+                await asyncio.sleep(0)
+            last.set()
+
+        task, error = asyncio.create_task(release()), None
+        try:
+            async with run:
+                async for outcome in run:
+                    given.append([outcome.key, outcome.status])
+        except OSError as caught:
+            error = caught.errno
+        await task
+        print(json.dumps({"begun": begun, "given": given, "error": error}))
+
+    asyncio.run(main())
+"""
+
+
+def test_when_the_disk_is_full_for_a_while_an_ordered_run_gives_what_is_known_and_then_raises(path: Path) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(BRIEFLY_FULL), str(path)],
+        capture_output=True,
+        timeout=GUARD * 2,
+        check=False,
+    )
+    assert (child.returncode, child.stderr.decode()) == (0, "")
+    result = json.loads(child.stdout)
+    assert result["error"] == errno.EFBIG
+    assert len(result["begun"]) >= 6
+    assert result["given"] == [[str(item), "ok"] for item in sorted(result["begun"])]
+    assert {key: state for key, state in states(path).items() if state != "undone"} == dict(result["given"])
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_when_somebody_has_cut_the_journal_a_run_gives_what_is_known_and_then_raises(
+    path: Path, *, ordered: bool
+) -> None:
+    names = list("abcdef")
+    await outcomes(Bulk(Counted(**dict.fromkeys(names, Refused())), names, concurrency=1, journal=path))
+    calls, given = Calls(), list[str]()
+    run = Bulk(calls, names, concurrency=3, journal=path, ordered=ordered, retry_failed=True)
+    done = asyncio.ensure_future(consume(run, lambda outcome: given.append(outcome.key)))
+    await until(lambda: calls.open == ["a", "b", "c"])
+    os.truncate(path, 40)
+    calls.give_all()
+    with pytest.raises(OSError, match="changed"):
+        await done
+    assert sorted(given) == ["a", "b", "c"]
+    assert calls.begun == ["a", "b", "c"]
+
+
 async def test_a_disk_that_fails_to_keep_what_it_was_given_is_not_hidden(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -800,3 +979,88 @@ async def test_a_disk_that_failed_once_is_not_hidden(path: Path, monkeypatch: py
     journal.sync()
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         await journal.close()
+
+
+class Disk:
+    """A disk that keeps what it was given when the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.release = threading.Event(), threading.Event()
+        self.descriptors: list[int] = []
+        monkeypatch.setattr(os, "fsync", self._fsync)
+
+    def _fsync(self, descriptor: int) -> None:
+        self.begun.set()
+        assert self.release.wait(GUARD)
+        os.fstat(descriptor)  # raises if it was closed meanwhile
+        self.descriptors.append(descriptor)
+
+
+async def test_a_journal_that_is_closed_is_written_before_the_disk_is_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever kills a process that hangs there loses nothing."""
+    disk = Disk(monkeypatch)
+    journal = Journal(path, None)
+    journal.open()
+    journal.sync()
+    await until(disk.begun.is_set)
+    journal.sent("a")
+    closing = asyncio.create_task(journal.close())
+    await turns()
+    assert states(path) == {"a": "sent"}
+    assert not closing.done()
+    disk.release.set()
+    await closing
+    assert len(disk.descriptors) == 2
+
+
+async def test_a_journal_is_not_closed_while_the_disk_is_waited_for_however_often_that_is_cancelled(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    journal = Journal(path, None)
+    journal.open()
+    journal.sync()
+    await until(disk.begun.is_set)
+    journal.ended("a", "ok", 1, 0.1, None)
+    closing = asyncio.create_task(journal.close())
+    for _ in range(3):
+        await turns()
+        closing.cancel()
+    await turns()
+    assert not closing.done()
+    disk.release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert len(disk.descriptors) == 2
+    assert states(path) == {"a": "ok"}
+    again = Journal(path, None)
+    again.open()  # the lock is free
+    await again.close()
+
+
+async def test_a_run_that_is_cancelled_twice_loses_no_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, begun, cleaning = Disk(monkeypatch), list[str](), list[str]()
+
+    async def call(item: str) -> None:
+        begun.append(item)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cleaning.append(item)
+            await turns(50)
+
+    done = asyncio.ensure_future(outcomes(Bulk(call, list("abcdef"), concurrency=3, journal=path)))
+    await until(lambda: len(begun) == 3)
+    done.cancel()
+    await until(lambda: len(cleaning) == 3)
+    done.cancel()
+    await until(disk.begun.is_set)
+    done.cancel()
+    await turns()
+    disk.release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await done
+    assert {key: state for key, state in states(path).items() if state != "undone"} == dict.fromkeys("abc", "ok")
+    assert others() == set()

@@ -245,5 +245,5 @@ def test_a_refused_token_ends_the_run_at_once(
     more = ("--out", str(fleet.out)) if command == "provision" else ()
     result = fleet(command, "--concurrency", "1", *more)
     assert (result.status, len(cloud.requests)) == (3, 1)
-    assert result.stderr.endswith("403 Authentication failed\n")
+    assert result.stderr.endswith("403 Authentication failed (item DEV1)\n")
     assert "403" in result.figures["stopped"]

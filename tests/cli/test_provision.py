@@ -712,7 +712,7 @@ def test_a_refused_token_ends_the_run_at_once(
     monkeypatch.setenv("IOTO_TOKEN", "WRONG")
     result = provision("DEV1\nDEV2\nDEV3\n", "--concurrency", "1")
     assert (result.status, operations(cloud)) == (3, ["device/claim"])
-    assert result.stderr == "ioto-async: device/claim: 403 Authentication failed\n"
+    assert result.stderr == "ioto-async: device/claim: 403 Authentication failed (item DEV1)\n"
     assert "WRONG" not in result.stdout
 
 
