@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, TypedDict, TypeVar
 
@@ -176,14 +176,19 @@ class Transport:
             attempts += 1
             status = None
             try:
-                if self.pool.loop is not asyncio.get_running_loop():
-                    await self.pool.open()
-                entered = self.pool.gate.enter_now()
+                is_open = self.pool.loop is asyncio.get_running_loop()
+                entered = self.pool.gate.enter_now() if is_open else None
                 if entered is None:
                     asked = time.monotonic()
                     entered = await self._turn(operation, retry, tally)
                     started += entered - asked  # waiting for a turn has nothing to do with the service
-                status, reply = await self._attempt(operation, url, data, headers, timeout, attempts, entered)
+                request = RequestBody(data)
+                try:
+                    status, reply = await self._attempt(operation, url, request, headers, timeout, attempts, tally)
+                except BaseException as ended:
+                    self._left(operation, request, entered, tally, ended)
+                    raise
+                self._left(operation, request, entered, tally, None)
                 return decode(operation, reply)
             except Failed as failed:
                 error, failure = failed.error, failed.failure
@@ -246,11 +251,14 @@ class Transport:
         return timeout, retry, headers
 
     async def _turn(self, operation: Operation, retry: RetryPolicy, tally: Tally | None) -> float:
-        """Wait until the limits allow a request, and return when that was.
+        """Wait until the session is open and the limits allow a request, and return when that was.
 
         Raises:
+            ClientStateError: the client is closed, or belongs to another loop.
             RateLimitedError: the service has asked for a pause that is longer than the call may take.
         """
+        if self.pool.loop is not asyncio.get_running_loop():
+            await self.pool.open()
         if ASKING.get():
             return self.pool.gate.enter_first()
         patience = retry.elapsed if tally is None else max(retry.elapsed, _LONGEST_PAUSE)
@@ -261,49 +269,53 @@ class Transport:
             message = "the service has asked for a pause, in its reply to another call"
             raise RateLimitedError(message, operation=operation.name, sent=False, retry_after=pause.left) from None
 
-    async def _attempt(
+    def _attempt(
         self,
         operation: Operation,
         url: URL,
-        data: bytes,
+        body: RequestBody,
         headers: CIMultiDict[str],
-        timeout: float | None,  # noqa: ASYNC109  see attempt
+        timeout: float | None,
         number: int,
-        entered: float,
-    ) -> tuple[int, bytes]:
-        """Send the request once, now that it has *entered*, and return status and body of a 2xx, or raise `Failed`."""
-        verdict, retry_after = Verdict.SILENT, None
-        body = RequestBody(data)
-        in_doubt, is_done = True, False
-        tally = TALLY.get()
+        tally: Tally | None,
+    ) -> Awaitable[tuple[int, bytes]]:
+        """Send the request once and return status and body of a 2xx, or raise `Failed`; `_left` has to follow."""
         if tally is not None:
             tally.is_used = True
             tally.on_wire += 1
-        try:
-            reply = await attempt(
-                self.pool,
-                self.options.observer,
-                operation.name,
-                number,
-                timeout,
-                body,
-                self._auth.mask,
-                lambda session, _: self._exchange(session, operation, url, body, headers),
-            )
-            verdict, in_doubt, is_done = Verdict.SERVED, False, True
-        except Failed as failed:
-            verdict, retry_after = _verdict(failed), failed.error.retry_after
-            in_doubt = failed.failure is Failure.UNKNOWN
-            raise
-        finally:
-            self.pool.gate.leave(verdict, entered, of=operation.name, retry_after=retry_after)
-            if tally is not None:
-                tally.left_wire()
-                if operation.kind is not Kind.READ:
-                    in_doubt = in_doubt and body.in_doubt
-                    tally.in_doubt = tally.in_doubt or in_doubt
-                    tally.has_acted = tally.has_acted or in_doubt or is_done
-        return reply
+        return attempt(
+            self.pool,
+            self.options.observer,
+            operation.name,
+            number,
+            timeout,
+            body,
+            self._auth.mask,
+            lambda session, _: self._exchange(session, operation, url, body, headers),
+        )
+
+    def _left(
+        self,
+        operation: Operation,
+        body: RequestBody,
+        entered: float,
+        tally: Tally | None,
+        error: BaseException | None,
+    ) -> None:
+        """Make room at the gate, and note what is known of a request that has come to its end, by *error* or well."""
+        verdict, retry_after = Verdict.SERVED, None
+        if isinstance(error, Failed):
+            verdict, retry_after = _verdict(error), error.error.retry_after
+        elif error is not None:
+            verdict = Verdict.SILENT
+        self.pool.gate.leave(verdict, entered, of=operation.name, retry_after=retry_after)
+        if tally is not None:
+            tally.left_wire()
+            if operation.kind is not Kind.READ:
+                is_known = error is None or (isinstance(error, Failed) and error.failure is not Failure.UNKNOWN)
+                in_doubt = body.in_doubt and not is_known
+                tally.in_doubt = tally.in_doubt or in_doubt
+                tally.has_acted = tally.has_acted or in_doubt or error is None
 
     async def _exchange(
         self,

@@ -30,6 +30,7 @@ FLOORS = {
     "body": 2,
     "cognito": 2,
     "gate": 2,
+    "locks": 2,
     "signed": 2,
     "streams": 2,
     "tally": 2,

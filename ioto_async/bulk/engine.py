@@ -10,12 +10,10 @@ import asyncio
 import contextlib
 import logging
 import math
-import weakref
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
 from itertools import islice
-from types import TracebackType
-from typing import Final, Generic, Self, TypeVar, Unpack
+from typing import Final, TypeVar, Unpack
 
 from ..controllers.base import operation_of
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
@@ -28,7 +26,8 @@ from .calling import Caller, Entry
 from .journal import EarlierError, Journal
 from .keys import key_of
 from .options import BulkOptions, Options
-from .outcome import Outcome, Progress, Summary
+from .outcome import Outcome, Progress
+from .run import Run
 
 __all__ = ["Bulk"]
 
@@ -44,7 +43,7 @@ _LATELY: Final = 0.3
 """Weight of the last tick in the rate that is told."""
 
 
-class Bulk(Generic[Item, Value]):
+class Bulk(Run[Item, Value]):
     """A run of one call for each of many items; ``async for`` over it gives their outcomes.
 
     A run is iterated over once. Leaving the loop in any way ends the calls that are in flight; inside
@@ -70,6 +69,7 @@ class Bulk(Generic[Item, Value]):
         gate: Gate | None = None,
         **options: Unpack[BulkOptions[Item]],
     ) -> None:
+        super().__init__()
         if not callable(call):
             raise InvalidArgumentError(f"call: expected a callable, got {type(call).__name__}")
         self._source: Iterator[Item] | AsyncIterator[Item] = _iterator(items)
@@ -94,10 +94,6 @@ class Bulk(Generic[Item, Value]):
             name = chosen.name or (None if operation is None else operation.name)
             self._journal = Journal(chosen.journal, name)
         self._total = len(items) if chosen.total is None and isinstance(items, Sized) else chosen.total
-        self.summary = Summary()
-        # Weak, so that the iteration ends as soon as its loop is left.
-        self._iteration: weakref.ref[AsyncGenerator[Outcome[Item, Value], None]] | None = None
-        self._ended: asyncio.Event | None = None
         self._ready: deque[Entry[Item]] = deque()
         self._done: deque[Outcome[Item, Value]] = deque()
         self._early: dict[int, Outcome[Item, Value] | None] = {}
@@ -114,33 +110,6 @@ class Bulk(Generic[Item, Value]):
         self._wake: asyncio.Future[None] | None = None
 
     # For whoever iterates ------------------------------------------------------------------------------------------
-
-    def __aiter__(self) -> AsyncIterator[Outcome[Item, Value]]:
-        if self._iteration is not None:
-            raise ClientStateError("a bulk run can be iterated over once")
-        iteration = self._outcomes()
-        self._iteration = weakref.ref(iteration)
-        return iteration
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        iteration = self._iteration() if self._iteration is not None else None
-        if iteration is not None:
-            await iteration.aclose()
-        if self._ended is not None:  # its loop was left, and its end is on its way
-            await self._ended.wait()
-
-    def raise_for_failures(self) -> None:
-        """Raise the errors of the outcomes so far together.
-
-        Raises:
-            ExceptionGroup: an item failed or is unknown.
-        """
-        self.summary.raise_for_failures()
 
     def stop(self, reason: str = "asked to", *, grace: float | None = None) -> None:
         """Begin no further item; the iteration ends when the calls in flight have ended.

@@ -22,14 +22,10 @@ from typing import Final, Literal
 import orjson
 
 from ..errors import InvalidArgumentError, IotoError
+from ..locks import try_lock
 from ..streams import in_thread
 from .index import Index
 from .outcome import Status
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows: two runs with one journal are then not kept apart
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["EarlierError", "Journal", "State"]
 
@@ -102,11 +98,8 @@ class Journal:
     def _lock(self) -> None:
         if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
             raise InvalidArgumentError(f"journal: {self.path} is no regular file")
-        if fcntl is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InvalidArgumentError(f"journal: another run is writing into {self.path}") from None
+        if not try_lock(self._file):
+            raise InvalidArgumentError(f"journal: another run is writing into {self.path}")
 
     def _read(self) -> None:
         offset = 0

@@ -12,11 +12,7 @@ import orjson
 
 from ..bulk.index import Index
 from ..errors import InvalidArgumentError
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows: two runs into one folder are then not kept apart
-    fcntl = None  # type: ignore[assignment]
+from ..locks import try_lock
 
 __all__ = ["CERTIFICATE", "KEY", "PROVISION", "Manifest", "is_complete", "read", "sweep", "write_private"]
 
@@ -85,14 +81,11 @@ class Manifest:
     def _lock(self) -> None:
         while True:
             self._file = self._part.open("ab+")
-            try:
-                if fcntl is not None:
-                    fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if self._part.exists() and os.path.samestat(os.fstat(self._file.fileno()), self._part.stat()):
-                    return
-            except BlockingIOError:
+            if not try_lock(self._file):
                 self._file.close()
-                raise InvalidArgumentError(f"--out: another run is writing into {self.path.parent}") from None
+                raise InvalidArgumentError(f"--out: another run is writing into {self.path.parent}")
+            if self._part.exists() and os.path.samestat(os.fstat(self._file.fileno()), self._part.stat()):
+                return
             self._file.close()  # another run has ended meanwhile, and taken the file with it
 
     def __exit__(

@@ -10,11 +10,9 @@ import inspect
 import logging
 import os
 import uuid
-import weakref
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
-    AsyncIterator,
     Awaitable,
     Callable,
     Coroutine,
@@ -24,17 +22,17 @@ from collections.abc import (
 )
 from concurrent.futures import CancelledError
 from functools import partial
-from types import TracebackType
-from typing import Any, Final, Generic, Literal, Self, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from distributed import Client, KilledWorker
 from distributed.protocol.pickle import dumps, loads
 
-from ..bulk import Bulk, Outcome, Progress, Summary
+from ..bulk import Bulk, Outcome, Progress
 from ..bulk.keys import key_of
 from ..bulk.options import Options
+from ..bulk.run import Run
 from ..client import BuilderClient, IotoClient
-from ..errors import ClientStateError, InvalidArgumentError
+from ..errors import InvalidArgumentError
 from ..limits import Limits
 from ..operations import Kind
 from ..streams import in_thread
@@ -173,7 +171,7 @@ def _check_function(name: str, value: object) -> None:
         raise InvalidArgumentError(f"{name}: expected an async function, got {value!r}")
 
 
-class DistributedBulk(Generic[Item, Value]):
+class DistributedBulk(Run[Item, Value]):
     """A run over the workers of a Dask cluster; made by `bulk`. ``async for`` over it gives the outcomes.
 
     A run is iterated over once. Leaving the loop in any way ends the calls that are in flight on the workers; inside
@@ -192,6 +190,7 @@ class DistributedBulk(Generic[Item, Value]):
         rate: float | None,
         shard: int,
     ) -> None:
+        super().__init__()
         self._cluster = cluster_client
         self._job = job
         self._items = items
@@ -203,37 +202,6 @@ class DistributedBulk(Generic[Item, Value]):
         self._directory: Directory | None = None
         self._shards: Bulk[Shard[Item], Results] | None = None
         self._telling: set[asyncio.Task[None]] = set()
-        # Weak, so that the iteration ends as soon as its loop is left.
-        self._iteration: weakref.ref[AsyncGenerator[Outcome[Item, Value], None]] | None = None
-        self._ended: asyncio.Event | None = None
-        self.summary = Summary()
-
-    def __aiter__(self) -> AsyncIterator[Outcome[Item, Value]]:
-        if self._iteration is not None:
-            raise ClientStateError("a bulk run can be iterated over once")
-        iteration = self._outcomes()
-        self._iteration = weakref.ref(iteration)
-        return iteration
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        iteration = self._iteration() if self._iteration is not None else None
-        if iteration is not None:
-            await iteration.aclose()
-        if self._ended is not None:  # its loop was left, and its end is on its way
-            await self._ended.wait()
-
-    def raise_for_failures(self) -> None:
-        """Raise the errors of the outcomes so far together.
-
-        Raises:
-            ExceptionGroup: an item failed or is unknown.
-        """
-        self.summary.raise_for_failures()
 
     def stop(self, reason: str = "asked to", *, grace: float | None = None) -> None:
         """Begin no further item; the iteration ends when the calls in flight on the workers have ended.

@@ -18,13 +18,9 @@ from ..bulk import Bulk, Outcome
 from ..client import BuilderClient, IotoClient
 from ..errors import IotoError
 from ..limits import Limits
+from ..locks import try_lock
 from ..operations import Kind
 from ..streams import in_thread
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows: see `ioto_async.bulk.journal`
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Job", "LostWorkerError", "Order", "Results", "Session", "stop_shards", "work"]
 
@@ -252,11 +248,5 @@ async def _unlocked(path: Path) -> None:
 
 
 def _is_free(path: Path) -> bool:
-    if fcntl is None:
-        return True
     with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
+        return try_lock(file)

@@ -16,11 +16,7 @@ from typing import Final, Generic, Self, TypeVar
 import attrs
 
 from ..errors import InvalidArgumentError
-
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows: two runs with one directory are then not kept apart
-    fcntl = None  # type: ignore[assignment]
+from ..locks import try_lock
 
 __all__ = ["Directory", "Shard", "Sharder"]
 
@@ -73,11 +69,8 @@ class Directory:
 
 
 def _parts_of(lock: FileIO, path: Path, parts: int) -> int:
-    if fcntl is not None:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InvalidArgumentError(f"journal: another run has {path}") from None
+    if not try_lock(lock):
+        raise InvalidArgumentError(f"journal: another run has {path}")
     lock.seek(0)
     if head := _HEAD.fullmatch(lock.read()):
         return int(head[1])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +74,18 @@ class Fleet:
         return self.raw("fleet", command, str(self.file), "--output", "jsonl", *options)
 
     def raw(self, *arguments: str) -> Result:
-        self.capture.readouterr()
-        try:
-            status = _run(arguments)
-        except SystemExit as end:  # of the parser of arguments
-            status = end.code if isinstance(end.code, int) else 1
-        captured = self.capture.readouterr()
-        return Result(status, captured.out, captured.err)
+        return Result(*ran(self.capture, arguments))
+
+
+def ran(capture: pytest.CaptureFixture[str], arguments: Sequence[str]) -> tuple[int, str, str]:
+    """Run ``ioto-async`` in this process: its status, and what it has printed on stdout and stderr."""
+    capture.readouterr()
+    try:
+        status = _run(arguments)
+    except SystemExit as end:  # of the parser of arguments
+        status = end.code if isinstance(end.code, int) else 1
+    captured = capture.readouterr()
+    return status, captured.out, captured.err
 
 
 def start(*arguments: str, environ: dict[str, str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:

@@ -19,8 +19,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from ioto_async.cli import _run, files
+from ioto_async.cli import files
 from ioto_async.emulator import EmulatorThread, Fault
+
+from . import fleets
+from .fleets import ran
 
 COUNTS = ("devices", "claimed", "already_claimed", "provisioned", "kept", "failed")
 TIMES = ("requests", "seconds", "requests_per_second", "p50_ms", "p99_ms")
@@ -29,16 +32,7 @@ FILES = {"certificate.pem", "key.pem", "provision.json"}
 
 
 @attrs.frozen
-class Result:
-    status: int
-    stdout: str
-    stderr: str
-
-    @property
-    def figures(self) -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads(self.stdout)
-        return loaded
-
+class Result(fleets.Result):
     @property
     def counts(self) -> tuple[int, ...]:
         """Devices, claimed, already claimed, provisioned, kept, failed."""
@@ -68,13 +62,7 @@ class Command:
         return self.raw("provision", file, "--out", str(self.out), "--json", *options)
 
     def raw(self, *arguments: str) -> Result:
-        self.capture.readouterr()
-        try:
-            status = _run(arguments)
-        except SystemExit as end:  # of the parser of arguments
-            status = end.code if isinstance(end.code, int) else 1
-        captured = self.capture.readouterr()
-        return Result(status, captured.out, captured.err)
+        return Result(*ran(self.capture, arguments))
 
     def manifest(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.out / "manifest.jsonl").read_text().splitlines()]
