@@ -134,7 +134,12 @@ def _latency(rounds: int) -> str:
         ideal = in_flight / LATENCY
         count = int(ideal) * 2
         with beside(slow_responder) as server:
-            pairs = [("bulk", "device.get"), ("workers by hand", "aiohttp"), ("workers by hand", "device.get")]
+            pairs = [
+                ("bulk", "device.get"),
+                ("workers by hand", "aiohttp"),
+                ("TaskGroup, semaphore", "aiohttp"),
+                ("workers by hand", "device.get"),
+            ]
             found: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
             for turn in range(rounds):
                 for pair in pairs if turn % 2 else reversed(pairs):

@@ -4,7 +4,7 @@ Names in camel case on the wire are in snake case here, dates are aware datetime
 record's members stays in its ``extra``. A value that does not fit raises `Mismatch`, which knows where it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
@@ -125,9 +125,7 @@ def _object(value: object, _: object) -> dict[str, Any]:
 
 
 # Types that are the same in JSON: most members need no more than this look.
-_PLAIN: Final[Mapping[Any, type]] = {
-    type_: plain for plain in (str, bool, int, float) for type_ in (plain, plain | None)
-}
+_PLAIN: Final[frozenset[Any]] = frozenset((str, bool, int, float))
 
 
 def _wire_name(attribute: "attrs.Attribute[Any]") -> str:
@@ -153,9 +151,9 @@ def members_of(record: Any) -> dict[str, Any]:
 def _structure_record(cls: type[Any], converter: Converter) -> Callable[[object, object], Any]:
     members = {}
     for name, field in _members(cls).items():
-        type_ = field.type or Any
+        type_ = _inner(field.type) if _is_optional(field.type) else field.type or Any  # None leaves a member out
         hook = converter.get_structure_hook(type_)
-        members[name] = (field.alias or field.name, _PLAIN.get(type_), hook, type_)
+        members[name] = (field.alias or field.name, type_ if type_ in _PLAIN else None, hook, type_)
     keeps_extra = any(field.name == "extra" for field in attrs.fields(cls))
 
     def structure(value: object, _: object) -> Any:
@@ -202,7 +200,7 @@ def _structure_list(cls: type[Any], converter: Converter) -> Callable[[object, o
 
 
 def _structure_optional(cls: type[Any], converter: Converter) -> Callable[[object, object], Any]:
-    (inner,) = (arg for arg in get_args(cls) if arg is not type(None))
+    inner = _inner(cls)
     hook = converter.get_structure_hook(inner)
     return lambda value, _: None if value is None else hook(value, inner)
 
@@ -214,6 +212,12 @@ def _is(container: type) -> Callable[[Any], bool]:
 def _is_optional(cls: object) -> bool:
     args = get_args(cls)
     return get_origin(cls) in (Union, UnionType) and len(args) == 2 and type(None) in args
+
+
+def _inner(cls: object) -> Any:
+    """What an optional type may be beside None."""
+    (inner,) = (arg for arg in get_args(cls) if arg is not type(None))
+    return inner
 
 
 def _unstructure_record(cls: type[Any], converter: Converter) -> Callable[[Any], dict[str, Any]]:

@@ -56,34 +56,49 @@ class Caller(Generic[Item, Value]):
         outcome: Outcome[Item, Value] = Outcome(entry.item, entry.key, "unknown", error=entry.error)
         tally.reset()
         began = time.perf_counter()
-        is_done = True if entry.error is not None else await self._try(outcome, tally)
-        if outcome.status == "unknown" and is_done and self.reconcile is not None and not _is_to_end():
-            is_done = await self._settle(outcome, self.reconcile, tally)
+        reconcile = self.reconcile
+        is_to_call = entry.error is None
+        is_done = True
+        while True:
+            if is_to_call:
+                outcome.attempts += 1
+                # Awaited here, as each coroutine in between would cost every step of the call.
+                try:
+                    outcome.value = await self.call(outcome.item)
+                except Exception as error:  # noqa: BLE001  whatever it is, it is the outcome of this item
+                    is_done = self._has_failed(outcome, tally, error)
+                except asyncio.CancelledError:
+                    if self.is_ending:
+                        raise
+                    is_done = self._is_excused(outcome, tally)
+                else:
+                    is_done = self._has_returned(outcome, tally)
+            if outcome.status != "unknown" or not is_done or reconcile is None or _is_to_end():
+                break
+            is_to_call = await self._is_undone(outcome, reconcile, tally)
+            if not is_to_call:
+                break
+            reconcile = None
         outcome.attempts += tally.again
         outcome.elapsed = time.perf_counter() - began
         return outcome if is_done else None
 
-    async def _try(self, outcome: Outcome[Item, Value], tally: Tally) -> bool:
-        """Call, and say in *outcome* how it went; false if it did nothing for the item, for no fault of it."""
-        outcome.attempts += 1
-        try:
-            outcome.value = await self.call(outcome.item)
-        except Exception as error:  # noqa: BLE001  whatever it is, it is the outcome of this item
-            outcome.error = error
-            if self.kind is Kind.READ or not _leaves_in_doubt(error, tally):
-                outcome.status = "failed"
-            if isinstance(error, self.stop_on) or _concerns_all(error):
-                error.add_note(f"item {outcome.key}")
-                self.abort(error)
-                return outcome.status == "unknown"
-        except asyncio.CancelledError:
-            if self.is_ending:
-                raise
+    def _has_returned(self, outcome: Outcome[Item, Value], tally: Tally) -> bool:
+        """Say in *outcome* how it went; false if nothing was done for the item, for no fault of it."""
+        if tally.was_withdrawn:  # what returned is not all that was to be done
             return self._is_excused(outcome, tally)
-        else:
-            if tally.was_withdrawn:  # what returned is not all that was to be done
-                return self._is_excused(outcome, tally)
-            outcome.status, outcome.error = "ok", None
+        outcome.status, outcome.error = "ok", None
+        return True
+
+    def _has_failed(self, outcome: Outcome[Item, Value], tally: Tally, error: Exception) -> bool:
+        """As `_has_returned`."""
+        outcome.error = error
+        if self.kind is Kind.READ or not _leaves_in_doubt(error, tally):
+            outcome.status = "failed"
+        if isinstance(error, self.stop_on) or _concerns_all(error):
+            error.add_note(f"item {outcome.key}")
+            self.abort(error)
+            return outcome.status == "unknown"
         return True
 
     def _is_excused(self, outcome: Outcome[Item, Value], tally: Tally) -> bool:
@@ -94,10 +109,10 @@ class Caller(Generic[Item, Value]):
         outcome.error = ClientStateError("the call was cancelled by itself")
         return not (_is_to_end() and tally.did_nothing)  # else the loop ends, and the run with it
 
-    async def _settle(
+    async def _is_undone(
         self, outcome: Outcome[Item, Value], reconcile: Callable[[Item], Awaitable[bool | None]], tally: Tally
     ) -> bool:
-        """Ask what became of an item; as `_try`."""
+        """Ask what became of an item; true if it was not done, for sure, and is to be called for again."""
         try:
             done = await reconcile(outcome.item)
         except Exception as error:  # noqa: BLE001  as above
@@ -105,19 +120,18 @@ class Caller(Generic[Item, Value]):
             outcome.error = error
             if isinstance(error, self.stop_on) or _concerns_all(error):
                 self.abort(error)
-            return True
+            return False
         except asyncio.CancelledError:
             if self.is_ending:
                 raise
             self._is_excused(outcome, tally)
-            return True
-        if done is None:
-            return True
+            return False
         if done:
             outcome.status, outcome.error = "ok", None
-            return True
+        if done or done is None:
+            return False
         tally.has_acted = tally.in_doubt = False
-        return await self._try(outcome, tally)
+        return True
 
 
 def _leaves_in_doubt(error: Exception, tally: Tally) -> bool:

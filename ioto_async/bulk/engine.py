@@ -75,7 +75,7 @@ class Bulk(Run[Item, Value]):
         self._source: Iterator[Item] | AsyncIterator[Item] = _iterator(items)
         self._owns_source = self._source is not items
         chosen = self._options = Options[Item].of(options)
-        self._concurrency = math.inf if chosen.concurrency == "auto" else chosen.concurrency
+        self._concurrency = None if chosen.concurrency == "auto" else chosen.concurrency
         self._gate = gate
         self._extra = 0
         """Workers beyond the requests that may be in flight, as theirs spend time elsewhere."""
@@ -134,8 +134,9 @@ class Bulk(Run[Item, Value]):
 
     @property
     def _limit(self) -> int:
-        if self._gate is None or self._concurrency != math.inf:
-            return int(self._concurrency)
+        if self._concurrency is not None:
+            return self._concurrency
+        assert self._gate is not None  # auto needs one
         return int(self._gate.limit) + self._extra
 
     # The iteration ------------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ class Bulk(Run[Item, Value]):
                     stack.push_async_callback(journal.close)
                     await in_thread(journal.open)
                 if self._gate is not None:
-                    stack.enter_context(self._gate.running(adapting=self._concurrency == math.inf))
+                    stack.enter_context(self._gate.running(adapting=self._concurrency is None))
                 stack.push_async_callback(self._end)
                 stack.enter_context(self._observed())
                 self._spawn()
@@ -324,11 +325,17 @@ class Bulk(Run[Item, Value]):
                 self._spawn()
             self._in_flight += 1
             try:
-                await self._do(entry, tally)
+                outcome = await self._caller.outcome_of(entry, tally)
+                self._end_of(entry, outcome)
+            except asyncio.CancelledError:
+                if tally.did_nothing:
+                    self._undo(entry)
+                raise
             finally:
                 self._in_flight -= 1
-                self._release(entry.key)
-            if self._gate is not None and self._concurrency == math.inf:
+                if self._journal is not None:
+                    self._release(entry.key, self._journal)
+            if self._gate is not None and self._concurrency is None:
                 self._follow(self._gate)
 
     # Reading ------------------------------------------------------------------------------------------------------
@@ -420,28 +427,22 @@ class Bulk(Run[Item, Value]):
                     return Outcome(item, key, "unknown", error=journal.error(key))
         return None
 
-    def _release(self, key: str) -> None:
+    def _release(self, key: str, journal: Journal) -> None:
         """Let the items have their turn that have the *key* of one that has ended."""
         twins = self._twins.pop(key, None)
-        if not twins or self._journal is None:
+        if not twins:
             return
         for twin in twins:
             if key in self._twins:
                 self._twins[key].append(twin)
             else:
-                self._begin(twin, self._journal)
+                self._begin(twin, journal)
         self._flush()
 
     # The ends -----------------------------------------------------------------------------------------------------
 
-    async def _do(self, entry: Entry[Item], tally: Tally) -> None:
-        """Bring an item to its outcome, and hand that over."""
-        try:
-            outcome = await self._caller.outcome_of(entry, tally)
-        except asyncio.CancelledError:
-            if tally.did_nothing:
-                self._undo(entry)
-            raise
+    def _end_of(self, entry: Entry[Item], outcome: Outcome[Item, Value] | None) -> None:
+        """Note what became of an item, and hand that over."""
         try:
             self._note(entry, outcome)
         except OSError as error:
