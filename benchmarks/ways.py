@@ -167,25 +167,19 @@ class _Heart:
         self._handle.cancel()
 
 
-def _memory(name: str) -> int:
-    """Bytes of memory, as the kernel calls them; `resource` would tell the peak of the parent, if that was higher."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024
-
-
 async def _run(way: Way, call_name: str, count: int, port: int, in_flight: int) -> dict[str, float]:
     async with CALLS[call_name](port, in_flight) as call:
         await way(call, (f"W{number}" for number in range(4 * in_flight)), in_flight)  # fills the pool
         heart = _Heart()
         heart.start()
-        before = _memory("VmRSS")
+        before = machine.memory("VmRSS")
         cpu, wall = time.process_time(), time.perf_counter()
         done = await way(call, (f"D{number}" for number in range(count)), in_flight)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         heart.stop()
     if done != count:
         raise RuntimeError(f"expected {count} results, got {done}")
-    return {"wall": wall, "cpu": cpu, "growth": max(_memory("VmHWM") - before, 0), "stall": heart.stall}
+    return {"wall": wall, "cpu": cpu, "growth": max(machine.memory("VmHWM") - before, 0), "stall": heart.stall}
 
 
 def main() -> None:

@@ -118,6 +118,23 @@ COMPOSED: Final = {
         "`manager/getSignedUrl`, then a GET from that URL",
         'await client.manager.download("index.html", path)',
     ),
+    "metric.series": (
+        "`metric/fetch` for one metric; calls for the metrics of a device that are made at the same time share it",
+        'await client.metric.series(device_id, "temperature", period=timedelta(days=1))',
+    ),
+    "metric.value": (
+        "`metric/fetch` for one value; calls for the values of a device that are made at the same time share it",
+        'await client.metric.value(device_id, "temperature", statistic="max", period=timedelta(days=1))',
+    ),
+    "metric.walk": (
+        "`metric/getMetricList` for the namespaces, for the metrics of each, and for the dimensions of each",
+        "[key async for key in client.metric.walk(cloud_id)]",
+    ),
+    "metric.writer": (
+        "`action/invoke` for each sample, many at once; with another `via`, writes of Generic or what a device sends",
+        """async with client.metric.writer(via="automation", name="MetricSample") as writer:
+    await writer.write("temperature", 21.5, dimensions={"Device": device_id})""",
+    ),
     "provision.fetch_update": (
         "`provision/update`, a GET from the URL of the offer, your `install`, `provision/updateReport`",
         'await client.provision.fetch_update(device_id, product, "1.0.0", path)',

@@ -19,31 +19,39 @@ if TYPE_CHECKING:
     from .cognito import CognitoLogin
     from .controllers.provision import FetchedUpdate
     from .limits import Limits
-    from .models import JSON, DatabaseQuery, MetricQuery, Range, Widget, WidgetAction
+    from .models import JSON, DatabaseQuery, MetricQuery, Metrics, Range, Widget, WidgetAction
+    from .mqtt import DeviceLink
     from .retry import RetryPolicy
     from .transfer import Transfer
+    from .writing import BufferFullError, Sample, UnwrittenError, Writer
 
 __all__ = [
     "JSON",
     "AccessToken",
     "Attempt",
+    "BufferFullError",
     "BuilderClient",
     "Bulk",
     "CognitoLogin",
     "DatabaseQuery",
+    "DeviceLink",
     "EarlierError",
     "FetchedUpdate",
     "IotoClient",
     "Limits",
     "MetricQuery",
+    "Metrics",
     "Outcome",
     "Progress",
     "Range",
     "RetryPolicy",
+    "Sample",
     "Summary",
     "Transfer",
+    "UnwrittenError",
     "Widget",
     "WidgetAction",
+    "Writer",
     "__version__",
 ]
 __all__ += errors.__all__
@@ -52,23 +60,29 @@ _LAZY: Final = {
     "JSON": "models",
     "AccessToken": "auth",
     "Attempt": "attempt",
+    "BufferFullError": "writing",
     "BuilderClient": "client",
     "Bulk": "bulk",
     "CognitoLogin": "cognito",
     "DatabaseQuery": "models",
+    "DeviceLink": "mqtt",
     "EarlierError": "bulk",
     "FetchedUpdate": "controllers.provision",
     "IotoClient": "client",
     "Limits": "limits",
     "MetricQuery": "models",
+    "Metrics": "models",
     "Outcome": "bulk",
     "Progress": "bulk",
     "Range": "models",
     "RetryPolicy": "retry",
+    "Sample": "writing",
     "Summary": "bulk",
     "Transfer": "transfer",
+    "UnwrittenError": "writing",
     "Widget": "models",
     "WidgetAction": "models",
+    "Writer": "writing",
 }
 
 

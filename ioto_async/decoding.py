@@ -12,7 +12,19 @@ from .errors import DecodeError, DeviceBlockedError, InBandError, NotFoundError,
 from .models import JSON, Cursor, Page
 from .operations import Operation
 
-__all__ = ["Decoder", "anything", "nothing", "paged", "plain", "record", "result", "string", "text", "whole_number"]
+__all__ = [
+    "Decoder",
+    "anything",
+    "nothing",
+    "paged",
+    "part",
+    "plain",
+    "record",
+    "result",
+    "string",
+    "text",
+    "whole_number",
+]
 
 T = TypeVar("T")
 
@@ -86,6 +98,16 @@ def paged(cls: type[T], *, nested: bool = False) -> Decoder[Page[T]]:
             records = _structured(operation, structure, items, many, steps)
         next_, prev = (_cursor(operation, name, envelope.pop(name, None)) for name in ("next", "prev"))
         return Page(items=records, next=next_, prev=prev, extra=envelope)
+
+    return decode
+
+
+def part(cls: type[T]) -> Callable[[Operation, object, Sequence[str | int]], T]:
+    """Decode a part of a reply that was left as JSON; the function takes its place too, outermost step first."""
+    structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
+
+    def decode(operation: Operation, value: object, steps: Sequence[str | int]) -> T:
+        return _structured(operation, structure, value, cls, steps[::-1])
 
     return decode
 

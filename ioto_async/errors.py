@@ -188,12 +188,16 @@ class NotFoundError(BadRequestError, LookupError):
 class AuthenticationError(StatusError):
     """401 or 403: the token is missing, refused or expired, or its role does not allow the operation.
 
-    403 from a signed URL: it has expired or was not made for this request.
+    403 from a signed URL: it has expired or was not made for this request. Over MQTT, without a status: the broker does
+    not take the certificate, or the device.
     """
 
 
 class RateLimitedError(StatusError):
-    """429: refused without work; ``retry_after`` says for how long, if the service said so."""
+    """429: refused without work; ``retry_after`` says for how long, if the service said so.
+
+    Over MQTT, without a status: the cloud has closed the connection of the device for too much traffic.
+    """
 
 
 class ServiceError(StatusError):

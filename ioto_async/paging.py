@@ -11,7 +11,7 @@ import orjson
 from .errors import PagingError
 from .models import Cursor, Page
 
-__all__ = ["Paged"]
+__all__ = ["Paged", "settle"]
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Paged(Generic[T]):
                 yield page
                 page = await ahead
             finally:
-                await _settle(ahead)
+                await settle(ahead)
         yield page
 
 
@@ -77,7 +77,7 @@ def _key(cursor: Cursor) -> bytes:
     return hashlib.blake2b(orjson.dumps(cursor, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
 
-async def _settle(task: "asyncio.Task[Any]") -> None:
+async def settle(task: "asyncio.Task[Any]") -> None:
     """End *task* if it still runs, so that neither it nor its error is left behind."""
     task.cancel()
     await asyncio.wait((task,))

@@ -6,6 +6,9 @@
         ioto_emulator.cloud.register_device("M72DANY8BZ")
         assert (await ioto_client.device.claim("M72DANY8BZ")).id == "M72DANY8BZ"
 
+Devices connect to it over MQTT, at ``ioto_emulator.mqtt_host`` and ``ioto_emulator.mqtt_port``, with the certificates
+that ``device/provision`` gives them.
+
 pytest loads this module in every run, so it imports nothing that a run without these fixtures would wait for. The
 cloud needs ``pip install 'ioto-async[emulator]'``, the client pytest-asyncio as well.
 """

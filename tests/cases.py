@@ -550,6 +550,37 @@ async def _(w: World) -> list[Any]:
     ]
 
 
+@case("metric.series")
+async def _(w: World) -> list[Any]:
+    await emit(w)
+    w.cloud.exchanges.clear()
+    return [await w.client.metric.series(DEVICE, "temp", cloud_id=w.emulator.cloud_id)]
+
+
+@case("metric.value")
+async def _(w: World) -> list[Any]:
+    await emit(w)
+    w.cloud.exchanges.clear()
+    return [await w.client.metric.value(DEVICE, "temp")]
+
+
+@case("metric.walk")
+async def _(w: World) -> list[Any]:
+    await emit(w)
+    w.cloud.exchanges.clear()
+    return [key async for key in w.client.metric.walk(w.emulator.cloud_id)]
+
+
+@case("metric.writer")
+async def _(w: World) -> list[Any]:
+    told: list[Any] = []
+    ways: list[dict[str, Any]] = [{"via": "automation", "name": "MetricSample"}, {"via": "model", "model": "Service"}]
+    for way in ways:
+        async with w.client.metric.writer(**way, on_outcome=told.append) as writer:
+            await writer.write("value", 21.5, dimensions={"Device": DEVICE})
+    return told
+
+
 # Provision --------------------------------------------------------------------------------------------------------
 
 

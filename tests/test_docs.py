@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import operator
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,11 @@ async def test_the_example_of_a_composed_method_runs(name: str, ioto_emulator: E
     what, example = generate.COMPOSED[name]
     assert f"client.{name}(" in example
     async with IotoClient.from_env(ioto_emulator.env) as client:
-        names = {"client": client, "path": tmp_path / "copy"} | await _world(ioto_emulator, client)
+        names = {"client": client, "path": tmp_path / "copy", "timedelta": timedelta} | await _world(
+            ioto_emulator, client
+        )
         seen = len(ioto_emulator.requests)
-        await eval(compile(example, name, "eval", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+        await eval(compile(example, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
     called = [request.path.removeprefix("/tok/") for request in [*ioto_emulator.requests][seen:]]
     told = [word.partition("?")[0] for word in what.split("`")[1::2] if "/" in word]
     assert [operation for operation in called if operation in IOTO] == told

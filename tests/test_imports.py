@@ -30,6 +30,7 @@ FLOORS = {
     "body": 2,
     "cognito": 2,
     "gate": 2,
+    "joiner": 2,
     "locks": 2,
     "signed": 2,
     "streams": 2,
@@ -42,6 +43,7 @@ FLOORS = {
     "controllers": 3,
     "bulk": 3,
     "mqtt": 3,
+    "writing": 3,
     "client": 4,
     "emulator": 4,
     "cli": 5,
@@ -131,7 +133,9 @@ def loaded_by_the_client() -> set[str]:
     return _loaded_by("from ioto_async import IotoClient")
 
 
-@pytest.mark.parametrize("name", ["aiohttp", "cryptography", "rich", "cyclopts", "sqlite3"])
+@pytest.mark.parametrize(
+    "name", ["aiohttp", "cryptography", "rich", "cyclopts", "sqlite3", "aiomqtt", "pandas", "polars"]
+)
 def test_importing_the_package_does_not_import_what_is_slow(loaded: set[str], name: str) -> None:
     assert name not in loaded
 
@@ -140,7 +144,7 @@ def test_the_client_does_not_import_the_embedded_cloud(loaded_by_the_client: set
     assert {name for name in loaded_by_the_client if name.startswith("ioto_async.emulator")} == set()
 
 
-@pytest.mark.parametrize("name", ["cryptography", "rich", "cyclopts", "sqlite3"])
+@pytest.mark.parametrize("name", ["cryptography", "rich", "cyclopts", "sqlite3", "aiomqtt", "pandas", "polars"])
 def test_the_client_needs_none_of_the_extras(loaded_by_the_client: set[str], name: str) -> None:
     assert name not in loaded_by_the_client
 

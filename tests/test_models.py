@@ -1,12 +1,14 @@
 """The records: their form, and what their repr does not show."""
 
+import re
+from datetime import timedelta
 from typing import Any
 
 import attrs
 import pytest
 from records import RECORDS
 
-from ioto_async import DecodeError, models
+from ioto_async import DecodeError, InvalidArgumentError, models
 from ioto_async.models import (
     Certificates,
     Credentials,
@@ -14,6 +16,7 @@ from ioto_async.models import (
     Device,
     File,
     Item,
+    MetricKey,
     MetricQuery,
     Page,
     Registration,
@@ -36,10 +39,10 @@ every_record = pytest.mark.parametrize("record", RECORDS)
 every_secret = pytest.mark.parametrize(("record", "name"), SECRETS, ids=lambda value: getattr(value, "__name__", value))
 
 
-def test_whatever_is_no_page_and_no_query_is_a_record_with_extra_members() -> None:
+def test_whatever_is_no_page_no_query_and_no_key_is_a_record_with_extra_members() -> None:
     classes = [getattr(models, name) for name in models.__all__]
     found = {cls for cls in classes if isinstance(cls, type) and attrs.has(cls)}
-    assert found == {*RECORDS, Page, MetricQuery, DatabaseQuery}
+    assert found == {*RECORDS, Page, MetricKey, MetricQuery, DatabaseQuery}
 
 
 @every_record
@@ -124,6 +127,21 @@ def test_an_item_says_which_member_it_does_not_have() -> None:
 def test_a_metric_query_asks_for_the_documented_defaults() -> None:
     query = MetricQuery("temp")
     assert (query.namespace, query.statistic, query.period) == ("Embedthis/Device", "avg", 300)
+
+
+@pytest.mark.parametrize(
+    ("period", "seconds"),
+    [(timedelta(days=1), 86400), (timedelta(minutes=1, milliseconds=500), 60.5), (60, 60), (0.5, 0.5)],
+)
+def test_a_period_is_seconds_or_a_timedelta(period: float | timedelta, seconds: float) -> None:
+    query = MetricQuery("temp", period=period)
+    assert (query.period, type(query.period)) == (seconds, type(seconds))
+
+
+@pytest.mark.parametrize("period", [timedelta(0), timedelta(seconds=-1), "1d", True, float("inf"), float("nan")])
+def test_a_period_that_is_not_above_zero_is_refused_by_its_value(period: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"period: expected seconds .* got {re.escape(repr(period))}"):
+        MetricQuery("temp", period=period)
 
 
 @pytest.mark.parametrize("query", [MetricQuery("temp"), DatabaseQuery("Store", "value")])

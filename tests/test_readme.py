@@ -24,6 +24,7 @@ def cloud(ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     for name, value in ioto_emulator.env.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SSL_CERT_FILE", ioto_emulator.ca)
     ioto_emulator.cloud.register_device(DEVICE)
     ioto_emulator.cloud.add_update("2.0.0", b"image")
     return ioto_emulator
@@ -57,6 +58,9 @@ def test_every_command_of_the_readme_is_tried_here_or_by_ci() -> None:
     assert commands() == [
         "pip install -e '.[cli]' && ioto-async demo",  # by .ci/run, from the wheel
         "ioto-async provision fleet.csv --out fleet",
+        "ioto-async metric write --from samples.csv --via automation --automation MetricSample",
+        "ioto-async metric get M72DANY8BZ temperature --period 1d --graph",
+        "ioto-async metric export --devices fleet.csv --metric temperature --metric humidity --period 1d --out out.csv",
         "ioto-async call device/find id=M72DANY8BZ --query limit=5",
         """ioto-async call action/invoke name=Alert 'context:={"message": "too hot"}' -v    # -v shows the request""",
         "ioto-async emulator --port 8080 --db cloud.db",  # by test_emulator, with a free port
@@ -87,3 +91,20 @@ def test_provision_command_works(cloud: EmulatorThread, tmp_path: Path) -> None:
         "key.pem",
         "provision.json",
     }
+
+
+def test_metric_commands_work(cloud: EmulatorThread, tmp_path: Path) -> None:
+    cloud.cloud.claim_device(DEVICE)
+    (tmp_path / "samples.csv").write_text(f"metric,value,dimensions.Device\ntemperature,21.5,{DEVICE}\n")
+    (tmp_path / "fleet.csv").write_text(f"id\n{DEVICE}\n")
+    printed = []
+    for command in commands():
+        if " metric " in command:
+            arguments = shlex.split(command, comments=True)[1:]
+            child = subprocess.run(
+                [sys.executable, "-m", "ioto_async.cli", *arguments], cwd=tmp_path, capture_output=True, text=True
+            )
+            assert child.returncode == 0, child.stderr
+            printed.append(child.stdout)
+    assert "21.5" in printed[1]
+    assert (tmp_path / "out.csv").read_text().count("21.5") == 1

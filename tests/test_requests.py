@@ -394,6 +394,56 @@ CALLS: dict[str, tuple[Call, str, dict[str, Any], bytes]] = {
         | A,
         LIST,
     ),
+    "metric.series": (
+        lambda c: c.metric.series("D", "temp"),
+        "metric/fetch",
+        {
+            "deviceId": "D",
+            "items": [
+                {
+                    "namespace": "Embedthis/Device",
+                    "metric": "temp",
+                    "dimensions": {"Device": "D"},
+                    "statistic": "avg",
+                    "period": 300,
+                    "id": "read-0",
+                }
+            ],
+        }
+        | A,
+        b'{"data": [{}]}',
+    ),
+    "metric.value, with all": (
+        lambda c: c.metric.value(
+            "D",
+            "temp",
+            statistic="max",
+            period=timedelta(days=1),
+            dimensions={},
+            start=WHEN,
+            namespace="N",
+            cloud_id="C",
+        ),
+        "metric/fetch",
+        {
+            "deviceId": "D",
+            "items": [
+                {
+                    "namespace": "N",
+                    "metric": "temp",
+                    "dimensions": {},
+                    "statistic": "max",
+                    "period": 86400,
+                    "accumulate": True,
+                    "start": WHEN_MS,
+                    "cloudId": "C",
+                    "id": "read-0",
+                }
+            ],
+        }
+        | A,
+        b'{"data": [{}]}',
+    ),
     "metric.fetch, database": (
         lambda c: c.metric.fetch("D", iter([DatabaseQuery("Service", "value", limit=1)])),
         "metric/fetch",
@@ -1103,6 +1153,10 @@ BAD: list[Bad] = [
     (lambda c, v: c.metric.fetch("D", [MetricQuery("m", namespace=v)]), "metric/fetch", "namespace", TEXTS),
     (lambda c, v: c.metric.fetch("D", [DatabaseQuery(v, "f")]), "metric/fetch", "model", TEXTS),
     (lambda c, v: c.metric.fetch("D", [DatabaseQuery("M", v)]), "metric/fetch", "field", TEXTS),
+    (lambda c, v: c.metric.series(v, "temp"), "metric/fetch", "deviceId", TEXTS),
+    (lambda c, v: c.metric.series("D", v), "metric/fetch", "metric", TEXTS),
+    (lambda c, v: c.metric.value("D", "m", statistic=v), "metric/fetch", "statistic", TEXTS),
+    (lambda c, v: c.metric.value("D", "m", namespace=v), "metric/fetch", "namespace", TEXTS),
     (lambda c, v: c.metric.get_metric_list(v), "metric/getMetricList", "cloudId", TEXTS),
     (lambda c, v: c.action.find(v), "action/find", "cloudId", TEXTS),
     (lambda c, v: c.action.get(v, "metric"), "action/get", "cloudId", TEXTS),
@@ -1179,6 +1233,8 @@ BAD: list[Bad] = [
     (lambda c, v: c.device.find(id=v), "device/find", "id", OTHER_TEXTS),
     (lambda c, v: c.device.find(product_id=v), "device/find", "productId", OTHER_TEXTS),
     (lambda c, v: c.device.find(account_id=v), "device/find", "accountId", OTHER_TEXTS),
+    (lambda c, v: c.metric.value("D", "m", account_id=v), "metric/fetch", "accountId", OTHER_TEXTS),
+    (lambda c, v: c.metric.value("D", "m", cloud_id=v), "metric/fetch", "cloud_id", {"empty": "", "number": 5}),
     (lambda c, v: c.device.find(index=v), "device/find", "index", OTHER_TEXTS),
     (lambda c, v: c.device.get_signed_url(id=v), "device/getSignedUrl", "id", OTHER_TEXTS),
     (lambda c, v: c.device.get_signed_url(command=v), "device/getSignedUrl", "command", OTHER_TEXTS),
@@ -1212,6 +1268,12 @@ BAD: list[Bad] = [
         "metric/fetch",
         "period",
         NUMBERS | {"zero": 0, "negative": -300, "None": None},
+    ),
+    (
+        lambda c, v: c.metric.value("D", "m", period=v),
+        "metric/fetch",
+        "period",
+        NUMBERS | {"zero": 0, "negative": -300, "None": None, "no time": timedelta(0)},
     ),
     (
         lambda c, v: c.provision.update_report("D", "U", success=v),
@@ -1258,6 +1320,12 @@ BAD: list[Bad] = [
         {"naive": datetime(2024, 1, 1), "number": 5, "text": WHEN_ISO},
     ),
     (
+        lambda c, v: c.metric.series("D", "m", start=v),
+        "metric/fetch",
+        "start",
+        {"naive": datetime(2024, 1, 1), "number": 5, "text": WHEN_ISO, "list": []},
+    ),
+    (
         lambda c, v: c.dashboard.create("N", range=Range(start=v)),
         "dashboard/create",
         "range.start",
@@ -1279,6 +1347,7 @@ BAD: list[Bad] = [
         "items[0].dimensions.colour",
         UNFIT,
     ),
+    (lambda c, v: c.metric.value("D", "m", dimensions={"colour": v}), "metric/fetch", "dimensions.colour", UNFIT),
     (
         lambda c, v: c.provision.update("D", "P", "1.0.0", properties={"colour": v}),
         "provision/update",
@@ -1347,6 +1416,12 @@ BAD: list[Bad] = [
         "metric/fetch",
         "dimensions",
         {"list": [1], "text": "x", "None": None},
+    ),
+    (
+        lambda c, v: c.metric.series("D", "m", dimensions=v),
+        "metric/fetch",
+        "dimensions",
+        {"list": [1], "text": "x", "number": 5},
     ),
     # Members that are given twice.
     (lambda c, v: c.file.list(v, account_id="A"), "file/list", "accountId", {"twice": {"accountId": "B"}}),

@@ -675,6 +675,7 @@ async def test_a_metric_has_its_points(cloud: Cloud, client: IotoClient) -> None
     cloud.reply = dumps({"data": [[{"metric": "m", "dimensions": {"Device": "D"}, "points": points, "samples": 12}]]})
     assert await client.metric.fetch("D", [MetricQuery("m")]) == [
         Metric(
+            device_id="D",
             metric="m",
             dimensions={"Device": "D"},
             samples=12,

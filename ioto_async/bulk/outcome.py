@@ -69,7 +69,8 @@ class Summary:
             self.failed += 1
         else:
             self.unknown += 1
-        if outcome.error is not None and len(self.errors) < _KEPT:
+        is_known = bool(self.errors) and self.errors[-1] is outcome.error  # of another item of the same request
+        if outcome.error is not None and not is_known and len(self.errors) < _KEPT:
             note = f"item {outcome.key}: {status}"
             if note not in getattr(outcome.error, "__notes__", ()):
                 outcome.error.add_note(note)

@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "demo": "demo",
     "emulator": "emulator",
     "fleet": "fleet",
+    "metric": "metric",
     "provision": "fleet.commands",
 }
 """The module of each; ``provision`` is short for ``fleet provision``."""
@@ -77,9 +78,9 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _how_to_go_on(arguments: Sequence[str]) -> str:
     """What to do after an interruption of a command that notes what it has done; nothing to say of any other."""
-    if arguments[:1] not in (["fleet"], ["provision"]):
+    if arguments[:1] not in (["fleet"], ["provision"]) and arguments[:2] != ["metric", "write"]:
         return ""
-    is_noted = "--no-journal" not in arguments and "-" not in arguments
+    is_noted = not {"--no-journal", "-", "--from=-"} & {*arguments}
     if is_noted or any(word.startswith("--journal") for word in arguments):
         return f": to go on, run {_again(arguments)}"
     return ": there is no journal to go on from; --journal FILE keeps one"

@@ -30,6 +30,8 @@ async def emulator(
     db: str | None = None,
     tls: Annotated[bool, FLAG] = False,
     clouds: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=100))] = 1,
+    mqtt: bool = True,
+    mqtt_port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
     user: Words = (),
     invite: Words = (),
     sign_up: Words = (),
@@ -39,7 +41,8 @@ async def emulator(
 
     When it is ready it prints one line of JSON: api, builder, token, login_token, origin, account_id, cloud_id,
     product_token, ca (the file of the CA certificate), cognito, user_pool, client_id, username, password,
-    builder_token; and with more than one cloud the same of the further ones in the array clouds.
+    builder_token, mqtt_host, mqtt_port (null with --no-mqtt); and with more than one cloud the same of the further ones
+    in the array clouds.
 
     Whom options add to the first cloud is in the array users: email, role and invite, the key of the invitation, as
     far as there are such. They all sign in with the password of the line. Updates are in the array updates: id and
@@ -51,6 +54,8 @@ async def emulator(
         db: SQLite file that keeps the cloud; in memory without. Further clouds have files beside it.
         tls: serve https with a certificate of the emulator's own CA.
         clouds: how many clouds to serve.
+        mqtt: serve MQTT too, over TLS for devices with the certificate that device/provision gives them.
+        mqtt_port: port for MQTT; 0 takes a free one, as every further cloud does.
         user: EMAIL:ROLE of a user to add to the account of the line; the roles are user, admin and owner.
         invite: EMAIL:ROLE of a user to add and invite, who has signed up but not called user/login yet.
         sign_up: EMAIL of somebody who has signed up and is no user; user/login gives him an account of his own.
@@ -60,7 +65,7 @@ async def emulator(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with Emulator(host=host, port=port, db=db, tls=tls, clouds=clouds) as running:
+    async with Emulator(host=host, port=port, db=db, tls=tls, clouds=clouds, mqtt=mqtt, mqtt_port=mqtt_port) as running:
         line: dict[str, object] = {**running.info()}
         if people := [
             *(_user(running.cloud, word) for word in user),

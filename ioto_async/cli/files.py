@@ -14,7 +14,7 @@ from ..bulk.index import Index
 from ..errors import InvalidArgumentError
 from ..locks import try_lock
 
-__all__ = ["CERTIFICATE", "KEY", "PROVISION", "Manifest", "is_complete", "read", "sweep", "write_private"]
+__all__ = ["CERTIFICATE", "KEY", "PROVISION", "Manifest", "is_complete", "open_alone", "read", "sweep", "write_private"]
 
 CERTIFICATE: Final = "certificate.pem"
 KEY: Final = "key.pem"
@@ -42,6 +42,18 @@ def sweep(path: Path) -> None:
     """Remove what runs that were killed while they wrote *path* have left beside it."""
     for temporary in path.parent.glob(f".{path.name}.*"):
         temporary.unlink(missing_ok=True)
+
+
+def open_alone(path: Path) -> BinaryIO | None:
+    """Open *path* to append to and to read, and lock it; None if another process has it."""
+    while True:
+        file = path.open("ab+")
+        if not try_lock(file):
+            file.close()
+            return None
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()  # whoever had it has ended meanwhile, and taken the file with it
 
 
 def read(path: Path) -> bytes | None:
@@ -73,20 +85,13 @@ class Manifest:
         self._file: BinaryIO
 
     def __enter__(self) -> Self:
-        self._lock()
+        file = open_alone(self._part)
+        if file is None:
+            raise InvalidArgumentError(f"--out: another run is writing into {self.path.parent}")
+        self._file = file
         sweep(self.path)
         self._fold()  # what a run that was killed has left
         return self
-
-    def _lock(self) -> None:
-        while True:
-            self._file = self._part.open("ab+")
-            if not try_lock(self._file):
-                self._file.close()
-                raise InvalidArgumentError(f"--out: another run is writing into {self.path.parent}")
-            if self._part.exists() and os.path.samestat(os.fstat(self._file.fileno()), self._part.stat()):
-                return
-            self._file.close()  # another run has ended meanwhile, and taken the file with it
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

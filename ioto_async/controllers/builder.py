@@ -6,12 +6,13 @@ from typing import Any, Unpack
 from .. import decoding
 from ..auth import TokenAuth
 from ..config import check_token
-from ..models import BuilderDevice, BuilderProduct, Cursor, DatabaseQuery, Metric, MetricQuery, Registration
+from ..models import BuilderDevice, BuilderProduct, Cursor, DatabaseQuery, MetricQuery, Metrics, Registration
 from ..operations import BUILDER
 from ..paging import Paged
 from ..transport import CallOptions, Transport
 from .base import Controller, joined, legacy
-from .metric import METRICS, items_of
+from .items import items_of
+from .metric import METRICS
 
 __all__ = ["BuilderDeviceController", "BuilderMetricController", "BuilderTestController", "registering"]
 
@@ -176,7 +177,7 @@ class BuilderMetricController(Controller):
     __slots__ = ()
     _operations = BUILDER
 
-    async def fetch(self, items: Iterable[MetricQuery | DatabaseQuery], **options: Unpack[CallOptions]) -> list[Metric]:
+    async def fetch(self, items: Iterable[MetricQuery | DatabaseQuery], **options: Unpack[CallOptions]) -> Metrics:
         """Read metrics, as `MetricController.fetch` does.
 
         Args:
@@ -189,9 +190,9 @@ class BuilderMetricController(Controller):
         operation = BUILDER["metric/fetch"]
         requests = items_of(operation, items)
         if not requests:
-            return []
+            return Metrics()
         page = await self._transport.call(operation, METRICS, {"items": requests}, options)
-        return page.items
+        return Metrics(page.items)
 
 
 class BuilderTestController(Controller):

@@ -1,56 +1,68 @@
 """The Metric controller: reading metrics (reference, sections 9 and 11). Imports floors 0 to 2."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Unpack
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
-from .. import decoding, encoding
-from ..errors import InvalidArgumentError
-from ..models import Cursor, DatabaseQuery, Metric, MetricList, MetricQuery, Statistic
-from ..operations import IOTO, MQTT, Operation
-from ..transport import CallOptions
+import attrs
+
+from .. import decoding
+from ..models import (
+    DEVICE_NAMESPACE,
+    Cursor,
+    DatabaseQuery,
+    Metric,
+    MetricKey,
+    MetricList,
+    MetricQuery,
+    Metrics,
+    Statistic,
+)
+from ..operations import IOTO, MQTT
+from ..transport import CallOptions, Transport
 from .base import Controller, mqtt_only
+from .items import item_of, items_of
+from .joining import JoinedReads
+from .walking import walk
 
-__all__ = ["METRICS", "MetricController", "items_of"]
+if TYPE_CHECKING:
+    from ..writing import MetricLink, Writer, WriterOptions
+    from .generic import Exists
+
+__all__ = ["METRICS", "MetricController"]
 
 METRICS: Final = decoding.paged(Metric, nested=True)
 """Decodes what a request for metrics is answered with."""
+_METRIC: Final = decoding.part(Metric)
 _LIST = decoding.record(MetricList)
 
 
-def items_of(operation: Operation, queries: Iterable[MetricQuery | DatabaseQuery]) -> list[dict[str, object]]:
-    """The items of a request for metrics, by wire name.
+@attrs.frozen
+class _Total:
+    """What `MetricController.value` looks at of a point; a `Point` takes twice the time."""
 
-    Raises:
-        InvalidArgumentError: something else than queries.
-    """
-    if not isinstance(queries, Iterable):
-        raise InvalidArgumentError(f"{operation.name}: items: expected queries, got {type(queries).__name__}")
-    return [_item(operation, query) for query in queries]
+    value: float | None = None
+    count: float | None = None
 
 
-def _item(operation: Operation, query: MetricQuery | DatabaseQuery) -> dict[str, object]:
-    if not isinstance(query, (MetricQuery, DatabaseQuery)):
-        raise InvalidArgumentError(f"{operation.name}: items: expected queries, got {type(query).__name__} in them")
-    item: dict[str, object] = {
-        "namespace": query.namespace,
-        "dimensions": dict(query.dimensions),
-        "statistic": query.statistic,
-        "limit": query.limit,
-        "cloudId": query.cloud_id,
-        "id": query.id,
-    }
-    if isinstance(query, DatabaseQuery):
-        item |= {"model": query.model, "field": query.field}
-    else:
-        item |= {"metric": query.metric, "period": query.period, "accumulate": query.accumulate or None}
-        item["start"] = encoding.timestamp(operation, "start", query.start)
-    return {name: value for name, value in item.items() if value is not None}
+_TOTALS: Final = decoding.part(list[_Total])
+_OF_NOTHING: Final = ("count", "sum")
+"""Statistics that have a value where there are no samples."""
 
 
 class MetricController(Controller):
-    """Metrics of devices. Source: the vendor's page ``ioto/ref/metric``."""
+    """Metrics of devices. Source: the vendor's page ``ioto/ref/metric``.
 
-    __slots__ = ()
+    Calls of `series` and `value` that are made at the same time, by many tasks, join: those for one device with the
+    same options become one request, of 100 items at most.
+    """
+
+    __slots__ = ("_reads",)
+
+    def __init__(self, transport: Transport, account_id: str | None) -> None:
+        super().__init__(transport, account_id)
+        self._reads = JoinedReads(transport)
 
     async def fetch(
         self,
@@ -59,7 +71,7 @@ class MetricController(Controller):
         *,
         account_id: str | None = None,
         **options: Unpack[CallOptions],
-    ) -> list[Metric]:
+    ) -> Metrics:
         """Read metrics.
 
         Args:
@@ -69,15 +81,109 @@ class MetricController(Controller):
             options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Returns:
-            The answers. An item that failed has its ``error`` set and does not affect the others.
+            The answers, which can be made a table of. An item that failed has its ``error`` set and does not affect
+            the others.
         """
         operation = IOTO["metric/fetch"]
         requests = items_of(operation, items)
         if not requests:
-            return []
+            return Metrics()
         body = {"deviceId": device_id, "accountId": self._account(account_id), "items": requests}
         page = await self._transport.call(operation, METRICS, body, options)
-        return page.items
+        for metric in page.items:
+            metric.device_id = device_id
+        return Metrics(page.items)
+
+    async def series(
+        self,
+        device_id: str,
+        metric: str,
+        *,
+        statistic: Statistic = "avg",
+        period: float | timedelta = 300,
+        dimensions: Mapping[str, object] | None = None,
+        start: datetime | None = None,
+        namespace: str = DEVICE_NAMESPACE,
+        cloud_id: str | None = None,
+        account_id: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Metric:
+        """Read the points of one metric; many calls at once become few requests.
+
+        ::
+
+            temperatures = await asyncio.gather(*(client.metric.series(id, "temperature") for id in device_ids))
+            table = Metrics(temperatures).to_pandas()
+
+        Args:
+            device_id: device that owns the metric.
+            metric: name of the metric.
+            statistic: see `Statistic`.
+            period: seconds or a `datetime.timedelta`; the service cuts it to a year.
+            dimensions: exact dimension map; ``{"Device": device_id}`` by default, ``{}`` for all.
+            start: start of the range; aware. By default the range ends now.
+            namespace: where the metric lives.
+            cloud_id: device cloud.
+            account_id: account that owns the device; the client's by default.
+            options: ``timeout``, ``retries``, ``headers`` of the request; calls with the same ones share it.
+
+        Returns:
+            The metric; one that does not exist has no points.
+
+        Raises:
+            InBandError: the service could not answer this one.
+            DecodeError: which answer is this one's cannot be told.
+        """
+        item = item_of(metric, statistic, period, namespace, cloud_id, accumulate=False)
+        account_id = self._account(account_id)
+        members, place = await self._reads.read(device_id, account_id, item, dimensions, start, options)
+        found = _METRIC(IOTO["metric/fetch"], members, ("data", place))
+        found.device_id, found.id = device_id, None  # the item's was none of the caller's
+        return found
+
+    async def value(
+        self,
+        device_id: str,
+        metric: str,
+        *,
+        statistic: Statistic = "avg",
+        period: float | timedelta = 300,
+        dimensions: Mapping[str, object] | None = None,
+        start: datetime | None = None,
+        namespace: str = DEVICE_NAMESPACE,
+        cloud_id: str | None = None,
+        account_id: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> float | None:
+        """Read one value of a metric, over the whole *period*; many calls at once become few requests.
+
+        Args:
+            device_id: device that owns the metric.
+            metric: name of the metric.
+            statistic: see `Statistic`.
+            period: seconds or a `datetime.timedelta`; the service cuts it to a year.
+            dimensions: exact dimension map; ``{"Device": device_id}`` by default, ``{}`` for all.
+            start: start of the range; aware. By default the range ends now.
+            namespace: where the metric lives.
+            cloud_id: device cloud.
+            account_id: account that owns the device; the client's by default.
+            options: ``timeout``, ``retries``, ``headers`` of the request; calls with the same ones share it.
+
+        Returns:
+            The value. None if the metric does not exist, and if there are no samples in the range, where the service
+            has 0 for an average; a sum or a count of no samples is 0.
+
+        Raises:
+            InBandError: the service could not answer this one.
+            DecodeError: which answer is this one's cannot be told.
+        """
+        item = item_of(metric, statistic, period, namespace, cloud_id, accumulate=True)
+        account_id = self._account(account_id)
+        members, place = await self._reads.read(device_id, account_id, item, dimensions, start, options)
+        totals = _TOTALS(IOTO["metric/fetch"], members.get("points") or [], ("data", place, "points"))
+        if not totals or (totals[0].count == 0 and statistic not in _OF_NOTHING):
+            return None
+        return totals[0].value
 
     async def get(
         self,
@@ -142,6 +248,33 @@ class MetricController(Controller):
         query = {"index": index, "limit": limit, "next": next, "prev": prev}
         return await self._transport.call(IOTO["metric/getMetricList"], _LIST, body, options, query)
 
+    async def walk(
+        self,
+        cloud_id: str,
+        *,
+        namespace: str | None = None,
+        metric: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncGenerator[MetricKey, None]:
+        """Walk through all metrics, namespace by namespace: ``async for key in client.metric.walk(cloud_id)``.
+
+        Made of calls of `get_metric_list`, some ahead of the one that is looked at. The service lists 10,000 at most
+        of a namespace or a metric.
+
+        Args:
+            cloud_id: device cloud.
+            namespace: namespace, or the beginning of some; all by default.
+            metric: name of a metric, to see its dimensions only.
+            options: ``timeout``, ``retries``, ``headers`` of each request.
+        """
+
+        async def ask(namespace: str | None, metric: str | None) -> MetricList:
+            return await self.get_metric_list(cloud_id, namespace=namespace, metric=metric, **options)
+
+        async with aclosing(walk(ask, namespace, metric)) as keys:
+            async for key in keys:
+                yield key
+
     async def set(
         self,
         metric: str,
@@ -164,3 +297,96 @@ class MetricController(Controller):
             MqttOnlyError: always; nothing is sent.
         """
         raise mqtt_only(MQTT["metric/set"])
+
+    @overload
+    def writer(
+        self,
+        *,
+        via: Literal["automation"],
+        name: str,
+        metric: str = ...,
+        value: str = ...,
+        timestamp: str | None = ...,
+        dimensions: Mapping[str, str] = ...,
+        context: Mapping[str, object] | None = ...,
+        at_least_once: bool = ...,
+        **options: Unpack["WriterOptions"],
+    ) -> "Writer": ...
+
+    @overload
+    def writer(
+        self,
+        *,
+        via: Literal["model"],
+        model: str,
+        create: bool = ...,
+        exists: "Exists | None" = ...,
+        fields: Mapping[str, str] | None = ...,
+        dimensions: Mapping[str, str] = ...,
+        item: Mapping[str, object] | None = ...,
+        at_least_once: bool = ...,
+        **options: Unpack["WriterOptions"],
+    ) -> "Writer": ...
+
+    @overload
+    def writer(
+        self,
+        *,
+        via: Literal["mqtt"],
+        link: "MetricLink",
+        buffer: Mapping[str, object] | None = ...,
+        **options: Unpack["WriterOptions"],
+    ) -> "Writer": ...
+
+    def writer(self, *, via: str, **arguments: Any) -> "Writer":
+        """Write samples as they come, in one of the three ways that the API has; there is no ``metric/set`` over HTTP.
+
+        ::
+
+            async with client.metric.writer(via="automation", name="AddSample") as writer:
+                await writer.write("temperature", 21.5, dimensions={"Device": device_id})
+
+        Samples are held until there are some, and sent many at once. While the service is away, or refuses requests
+        without work, they are kept and tried again. One that was sent with no reply is not sent again, as it would
+        count twice; its outcome is unknown. See `Writer`, and `WriterOptions` for the buffer.
+
+        ``automation``: one ``action/invoke`` for each sample, in no order, of an automation of type metric whose
+        arguments have variables for what a sample has: ``metric`` for the name, ``value``, ``timestamp`` in epoch ms if
+        a sample has one, and one for each dimension.
+
+        ``model``: ``generic/update`` or ``create`` of items of a model with metric rules. A metric is a field, and the
+        dimensions tell the item. What is sent together and belongs to one item travels in one request, up to the first
+        field that comes again. Updates of an item do not overtake each other. The cloud dates samples when they come.
+
+        ``mqtt``: one ``metric/set`` for each sample, in order, as far as none is sent again. The cloud dates samples
+        when they come. The link itself repeats what was not acknowledged, which may then count twice.
+
+        Args:
+            via: the way.
+            arguments: those of the way, and the options of the writer.
+
+                - ``name``: of the automation.
+                - ``metric``, ``value``, ``timestamp``: its variables, called like that by default; None for the last if
+                  it has no use for one, so that such samples are refused.
+                - ``dimensions``: the variables, or members, of dimensions that are not called like them; by default
+                  ``{"Device": "deviceId"}``.
+                - ``context``: further variables, the same for all samples.
+                - ``model``: name of the model.
+                - ``create``: create items instead of updating them.
+                - ``exists``: what must be true of an item before; by default either for an update, and that it does not
+                  exist for ``create``.
+                - ``fields``: the fields of metrics that are not called like them.
+                - ``item``: further members, the same for all items; ``accountId`` is the client's account by default.
+                - ``at_least_once``: send again what may be in the cloud, as often as a call is (see `RetryPolicy`), and
+                  for as long as the service is away; a sample may then count twice.
+                - ``link``: a `DeviceLink`.
+                - ``buffer``: ``sum``, ``count``, ``elapsed`` (seconds), ``force``: what the cloud is to put together.
+                - The rest is in `WriterOptions`.
+
+        Raises:
+            InvalidArgumentError: there is no such way, or an argument does not fit.
+        """
+        # Not before it is used: most clients do not write.
+        from ..writing.opening import writer_via
+
+        return writer_via(self._transport, self._account_id, via, arguments)

@@ -7,9 +7,10 @@ which the server holds for the length of a call; the methods here take it themse
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from typing import Any, Final, Literal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, Final, Literal, Protocol
 
 from .accounts import Accounts
 from .actions import Actions
@@ -27,13 +28,40 @@ from .samples import Samples
 from .storage import emptied, keep_settings, load_settings
 from .tokens import ROLES, Role, TokenKind, Tokens
 from .users import User, Users
-from .wire import new_ulid
+from .wire import dumps, new_ulid
 
-__all__ = ["Cloud"]
+__all__ = ["Cloud", "Link", "throttle"]
 
 _PART: Final = "cloud"
 _KEYS: Final = ("id", "account_id", "token", "login_token", "client_id")
 _FIRST: Final = "demo@ioto.test"
+_MQTT_PORT: Final = 443
+
+
+class Link(Protocol):
+    """The way to connected devices; for any thread."""
+
+    def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
+        """Publish a message to whoever has subscribed, to the device *client_id* alone unless None."""
+
+    def drop(self, client_id: str | None = None) -> None:
+        """End the connection and the session of a device, for None of all, after what was sent."""
+
+
+def throttle(device_id: str, *, close: bool) -> tuple[str, bytes]:
+    """Return the topic and the payload that tell a device to slow down, or with *close* to go."""
+    # A device drops what is older than 30 s by its own clock, so this is the real time.
+    return f"ioto/device/{device_id}/mqtt/throttle", dumps({"timestamp": int(time.time() * 1000), "close": close})
+
+
+class _NoLink:
+    """Leads to no device."""
+
+    def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
+        """Send nothing."""
+
+    def drop(self, client_id: str | None = None) -> None:
+        """End nothing."""
 
 
 class Cloud:
@@ -51,7 +79,9 @@ class Cloud:
         username, password: what that owner signs in with.
         client_id, user_pool: the keys of Cognito for this cloud.
         origin: the host of the device app, which login tokens must name in ``Origin``.
-        name, region, endpoint: the cloud's name, its AWS region and its MQTT host.
+        name, region: the cloud's name and its AWS region.
+        endpoint, mqtt_port: where MQTT is served; set by the server, and else names that lead nowhere.
+        link: the way to connected devices; set by the server.
         type: eval, hosted or dedicated; may be set.
         roles: the capabilities of ``user``, ``admin``, ``owner``, ``device`` and ``cloud`` (CloudAPI tokens); may be
             changed.
@@ -68,7 +98,9 @@ class Cloud:
         self.builder: Final = builder
         self.name: Final = f"Embedded {suffix}".strip()
         self.origin: Final = f"app{suffix}.ioto.test"
-        self.endpoint: Final = f"mqtt{suffix}.ioto.test"
+        self.endpoint = f"mqtt{suffix}.ioto.test"
+        self.mqtt_port = _MQTT_PORT
+        self.link: Link = _NoLink()
         self.api = ""
         self._db = db
         self.files: Final = Files(db, self.now)
@@ -114,6 +146,7 @@ class Cloud:
         self.devices = Devices(self.builder.db, self.now, self.id)
         self.updates = self.builder.updates
         self.models = Models(self._db, self.now)
+        self.models.changed = self._sync_down
         self.actions = Actions(self._db, self.now)
         self.metrics = Samples(self._db)
         self.dashboards = Dashboards(self._db, self.now)
@@ -128,6 +161,7 @@ class Cloud:
         )
         # Not new, for what the server told it.
         self.files.renew()
+        self.link.drop()
 
     def seed(self) -> None:
         """Return the tables to the state after the first start; the Builder has emptied the database it shares."""
@@ -271,6 +305,9 @@ class Cloud:
             device = self.devices.claimed(id, account_id)
             self.tokens.revoke_device(id)
             self.devices.release(id)
+            # The device's own clock decides whether this is news, so it is the real time whatever `clock` says.
+            self.link.send(f"ioto/device/{id}/provision/release", str(int(time.time() * 1000)).encode(), id)
+            self.link.drop(id)
             return device.record()
 
     def registration(self, device: Device) -> dict[str, Any]:
@@ -292,6 +329,40 @@ class Cloud:
         """
         with self.lock:
             self.devices.block(id, self.now() + int(seconds * 1000))
+
+    def throttle_device(self, id: str, *, close: bool = False) -> None:
+        """Tell a connected device to slow down, or with *close* to go, as for excess traffic.
+
+        Raises:
+            Refused: there is no such claimed device.
+        """
+        with self.lock:
+            self.devices.claimed(id, None)
+            self.link.send(*throttle(id, close=close), id)
+
+    def _sync_down(self, model: str, verb: str, item: Mapping[str, Any]) -> None:
+        """Let a write of the device database travel to the device, the devices of the account, or all of them."""
+        if self.schema_of(model).get("sync") not in ("down", "both"):
+            return
+        device_id, account_id = item.get("deviceId"), item.get("accountId")
+        to = f"device/{device_id}" if device_id else f"account/{account_id or 'all'}"
+        self.link.send(f"ioto/{to}/sync/{verb}", dumps(item), device_id)
+
+    def schema_of(self, model: str) -> Mapping[str, Any]:
+        """Return what the section ``process`` of the schema says of a model."""
+        process: Mapping[str, Any] = self.models.schema["process"].get(model, {})
+        return process
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Store all that the block does to this cloud or, if it raises, nothing of it; to be used under the lock."""
+        self._db.execute("BEGIN")
+        try:
+            with self._db:
+                yield
+        except BaseException:
+            self.metrics.forget()
+            raise
 
     def add_account(self, name: str, email: str) -> str:
         """Add an account and return its key.

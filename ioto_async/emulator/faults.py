@@ -18,13 +18,16 @@ class Fault:
 
     Attributes:
         operation: such as ``device/get``, ``download`` for update images, ``files`` for signed URLs, or ``cognito``
-            for sign-ins; None for any request.
-        status: the status of the answer; 200 if only ``body`` is given.
+            for sign-ins; None for any request over HTTP. Over MQTT ``mqtt/connect`` and the messages of devices, such
+            as ``mqtt/metric/set``, which only ``delay``, ``reset``, ``throttle`` and ``times`` have a meaning for.
+        status: the status of the answer; 200 if only ``body`` is given. For ``mqtt/connect`` the return code.
         body: the body of the answer, whatever it is: HTML, half a JSON text; empty if only ``status`` is given.
         headers: added to the answer; ``Content-Type`` is ``application/json`` for 200, else ``text/plain``.
         delay: seconds to wait before anything else.
-        reset: cut the connection ``before`` or ``after`` the request is processed, with no answer.
+        reset: cut the connection ``before`` or ``after`` the request is processed, with no answer, or over MQTT with
+            no acknowledgement.
         truncate: announce the whole body, send half of it and close the connection.
+        throttle: send the device ``mqtt/throttle`` after its message, to slow down or to ``close`` its connection.
         times: how many requests it spoils; None for all that follow.
     """
 
@@ -35,6 +38,7 @@ class Fault:
     delay: float = 0
     reset: Literal["before", "after"] | None = None
     truncate: bool = False
+    throttle: Literal["slow", "close"] | None = None
     times: int | None = 1
 
 
@@ -59,9 +63,10 @@ class Faults:
         """Return the first fault that matches a request, counting it down; None if all goes well."""
         if not self._faults:
             return None
+        wanted = (operation,) if operation is not None and operation.startswith("mqtt/") else (None, operation)
         with self._lock:
             for index, fault in enumerate(self._faults):
-                if fault.operation in (None, operation):
+                if fault.operation in wanted:
                     if fault.times is not None:
                         left = attrs.evolve(fault, times=fault.times - 1)
                         self._faults[index : index + 1] = [left] if fault.times > 1 else []

@@ -14,6 +14,7 @@ from typing import NamedTuple, NotRequired, Protocol, TypedDict
 
 __all__ = [
     "Buffer",
+    "HeldSamples",
     "MemoryStorage",
     "MetricEngine",
     "MetricItem",
@@ -85,6 +86,15 @@ class MetricList(TypedDict):
     dimensions: NotRequired[list[dict[str, object]]]
 
 
+class HeldSamples(NamedTuple):
+    """The samples of a metric held by a buffer: how long (s), until when (epoch s), how many, and what they add to."""
+
+    elapsed: float
+    due: float
+    size: float
+    total: float
+
+
 class MetricStorage(Protocol):
     """Where metrics are kept, under ``owner#namespace#metric#dimensions``. Items are not changed once put."""
 
@@ -97,14 +107,26 @@ class MetricStorage(Protocol):
     def keys(self, prefix: str) -> Iterable[str]:
         """Return the keys that begin with *prefix*, in ascending order."""
 
+    def hold(self, key: str, held: HeldSamples) -> None:
+        """Store what is held for *key*, in place of what was."""
+
+    def held(self, prefix: str) -> Iterable[tuple[str, HeldSamples]]:
+        """Return the keys that begin with *prefix* and for which something was held, with what it is."""
+
 
 class MemoryStorage:
     """A `MetricStorage` that lasts as long as the process."""
 
     def __init__(self) -> None:
         self._items: dict[str, MetricItem] = {}
+        self._held: dict[str, HeldSamples] = {}
         self.get = self._items.get
         self.put = self._items.__setitem__
+        self.hold = self._held.__setitem__
+
+    def held(self, prefix: str) -> list[tuple[str, HeldSamples]]:
+        """Return the keys that begin with *prefix* and for which something was held, with what it is."""
+        return [(key, held) for key, held in self._held.items() if key.startswith(prefix)]
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that begin with *prefix*, in ascending order."""
@@ -117,7 +139,8 @@ class MetricEngine:
     def __init__(self, storage: MetricStorage | None = None, *, owner: str = "default") -> None:
         self._storage: MetricStorage = MemoryStorage() if storage is None else storage
         self._owner = _name("owner", owner)
-        self._held: dict[str, _Held] = {}
+        # Each is stored as well, for a process that ends without a flush.
+        self._held = dict(self._storage.held(f"{self._owner}#"))
 
     def emit(
         self,
@@ -131,8 +154,8 @@ class MetricEngine:
     ) -> None:
         """Add the sample *value* to the metric of each map in *dimensions* (none counts as ``{}``).
 
-        A sample some five minutes older than the newest is dropped. With *buffer*, samples are held in this
-        object, as one sum, until a limit is reached, the metric is queried, or `flush` is called.
+        A sample some five minutes older than the newest is dropped. With *buffer*, samples are held apart, as one
+        sum, until a limit is reached, the metric is queried, or `flush` is called.
         Source: reference, section Metrics; custom-metrics 1.1 behaviour.
 
         Raises:
@@ -240,19 +263,24 @@ class MetricEngine:
 
     def _hold(self, key: str, value: float, now: float, buffer: Buffer) -> None:
         elapsed = buffer.get("elapsed") or PERIODS[0] / SHAPES[0][1]
-        held = self._held.setdefault(key, _Held(elapsed, now + elapsed))
-        full = held.sum + value >= (buffer.get("sum") or math.inf)
-        full = full or held.count + 1 >= (buffer.get("count") or math.inf)
+        held = self._held.get(key) or HeldSamples(elapsed, now + elapsed, 0, 0.0)
+        full = held.total + value >= (buffer.get("sum") or math.inf)
+        full = full or held.size + 1 >= (buffer.get("count") or math.inf)
         if full or buffer.get("force") or now >= held.due:
             # The sample that reaches the limit is not stored with the others: it begins the next round.
-            self._store(key, held.take(held.due, now + elapsed), now)
-        held.count += 1
-        held.sum += value
+            self._store(key, _Sample(held.due, held.size, held.total), now)
+            held = HeldSamples(held.elapsed, now + elapsed, 0, 0.0)
+        self._keep(key, held._replace(size=held.size + 1, total=held.total + value))
 
     def _release(self, key: str, now: float) -> None:
         held = self._held[key]
-        sample = held.take(min(now, held.due), now + held.elapsed)
+        sample = _Sample(min(now, held.due), held.size, held.total)
         self._store(key, sample, math.floor(sample.when))
+        self._keep(key, HeldSamples(held.elapsed, now + held.elapsed, 0, 0.0))
+
+    def _keep(self, key: str, held: HeldSamples) -> None:
+        self._storage.hold(key, held)
+        self._held[key] = held
 
 
 class _Sample(NamedTuple):
@@ -261,22 +289,6 @@ class _Sample(NamedTuple):
     when: float
     size: float
     total: float
-
-
-class _Held:
-    """The samples of a metric held by a buffer, and when they are due."""
-
-    def __init__(self, elapsed: float, due: float) -> None:
-        self.elapsed = elapsed
-        self.due = due
-        self.count = 0
-        self.sum = 0.0
-
-    def take(self, when: float, due: float) -> _Sample:
-        """Hand over what is held, dated *when*, and begin a round that ends at *due*."""
-        sample = _Sample(when, self.count, self.sum)
-        self.due, self.count, self.sum = due, 0, 0.0
-        return sample
 
 
 class _Span:

@@ -48,6 +48,10 @@ def _same(left: object, right: object) -> bool:
     return json.dumps(left, sort_keys=True) == json.dumps(right, sort_keys=True)
 
 
+def _nothing(model: str, verb: str, item: dict[str, Any]) -> None:
+    """Do nothing about a write."""
+
+
 def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -137,13 +141,20 @@ class Models:
     Args:
         db: the cloud's database; the items have a table of their own in it.
         now: returns the time in epoch milliseconds.
+
+    Attributes:
+        schema: what ``metric/getDeviceSchema`` answers.
+        changed: called with the model, ``UPSERT`` or ``REMOVE``, and the item with its ``sk``, after each write; may
+            be set.
     """
 
     def __init__(self, db: sqlite3.Connection, now: Callable[[], int]) -> None:
         self._db = db
         self._now = now
         self.schema = device_schema()
+        self.changed: Callable[[str, str, dict[str, Any]], None] = _nothing
         self._roles: Container[str] | None = None
+        self._checks_readonly = True
         db.execute(_TABLE)
         db.execute("CREATE INDEX IF NOT EXISTS items_gs1 ON items (model, gs1pk, gs1sk)")
 
@@ -155,6 +166,13 @@ class Models:
         """
         view = copy.copy(self)
         view._roles = roles
+        return view
+
+    def synced(self) -> Self:
+        """Return the items as a device writes them: with read-only members, and ``changed`` is not told of it."""
+        view = copy.copy(self)
+        view.changed = _nothing
+        view._checks_readonly = False
         return view
 
     def add_model(
@@ -244,13 +262,16 @@ class Models:
         page["data"] = [model.shown(item) for item in page["data"]]
         return page
 
-    def update(self, name: str, members: Mapping[str, Any], exists: bool | None = True) -> dict[str, Any]:
+    def update(
+        self, name: str, members: Mapping[str, Any], exists: bool | None = True, *, updated: str | None = None
+    ) -> dict[str, Any]:
         """Set the *members* of an item, remove those that are None, and return its record.
 
         Args:
             name: the model.
             members: the key, and what to change; nested values are replaced as a whole.
             exists: whether the item must be there (True), must not be (False), or may be (None).
+            updated: the date of the change as it is stored; now if None.
 
         Raises:
             Refused: unknown model, wrong or read-only member, a required one set to None, the item's presence.
@@ -268,7 +289,7 @@ class Models:
         # As in the library: `created` is stamped by an upsert alone.
         if exists is None and "created" in model.fields:
             item.setdefault("created", iso(self._now()))
-        return self._save(model, item)
+        return self._save(model, item, updated)
 
     def remove(self, name: str, members: Mapping[str, Any], exists: bool | None = None) -> None:
         """Remove the item with the key in *members*; only with *exists* True must it be there.
@@ -278,8 +299,39 @@ class Models:
         """
         model = self._model(name)
         wanted = model.stored(members)
-        self._present("remove", model, wanted, exists or None)
+        present = self._present("remove", model, wanted, exists or None)
         self._db.execute("DELETE FROM items WHERE model = ? AND pk = ? AND sk = ?", self._key(model, wanted))
+        if present is not None:
+            self.changed(name, "REMOVE", self._sent(model, {**present, "updated": iso(self._now())}))
+
+    def since(self, name: str, members: Mapping[str, Any], date: str) -> list[dict[str, Any]]:
+        """Return all items that *members* select and that were written after *date*, each with its ``sk``.
+
+        An item that lacks one of the members is selected as well: without a ``deviceId`` it is for all devices.
+
+        Raises:
+            Refused: unknown model, or a member of the partition key is missing.
+        """
+        model = self._model(name)
+        wanted = _without_nulls(model.stored(members))
+        items = (item for _, item in self._walk(model, wanted, {}) if item["updated"] > date)
+        return [
+            self._sent(model, item)
+            for item in items
+            if all(_same(value, item.get(name, value)) for name, value in wanted.items())
+        ]
+
+    def by_sort_key(self, sk: str) -> tuple[str, dict[str, str]] | None:
+        """Return the model whose sort keys look like *sk*, and the members that *sk* is made of; None if none is."""
+        for name in self.schema["models"]:
+            members = self._model(name).parts("sk", sk)
+            if members is not None:
+                return name, members
+        return None
+
+    def _sent(self, model: Model, item: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an *item* as devices get it."""
+        return {**model.shown(item), "sk": model.key("sk", item)}
 
     def _model(self, name: str) -> Model:
         if name not in self.schema["models"]:
@@ -304,7 +356,7 @@ class Models:
     def _check_readonly(self, model: Model, given: Mapping[str, Any], present: Mapping[str, Any]) -> None:
         # Where the service draws the line is not documented. Here a read-only member names the item or comes back as
         # it was read, so that a caller may send the record it got.
-        for member in sorted(given.keys() - model.key_members()):
+        for member in sorted(given.keys() - model.key_members()) if self._checks_readonly else ():
             if model.fields[member].get("readonly") and not _same(given[member], present.get(member)):
                 raise model.invalid(member, "read-only")
 
@@ -321,8 +373,8 @@ class Models:
         present: dict[str, Any] = json.loads(row[0])
         return present
 
-    def _save(self, model: Model, item: dict[str, Any]) -> dict[str, Any]:
-        item["updated"] = iso(self._now())
+    def _save(self, model: Model, item: dict[str, Any], updated: str | None = None) -> dict[str, Any]:
+        item["updated"] = updated or iso(self._now())
         name, pk, sk = self._key(model, item)
         (hash_, no_hash), (sort, no_sort) = model.prefix("gs1pk", item), model.prefix("gs1sk", item)
         gs1: tuple[bytes | None, bytes | None] = (None, None)
@@ -334,6 +386,7 @@ class Models:
             "INSERT OR REPLACE INTO items (model, pk, sk, gs1pk, gs1sk, expires, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (name, pk, sk, *gs1, expires, json.dumps(item)),
         )
+        self.changed(name, "UPSERT", self._sent(model, item))
         return model.shown(item)
 
     def _walk(

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from .metrics import LARGEST, MetricEngine, MetricItem
+from .metrics import LARGEST, HeldSamples, MetricEngine, MetricItem
 from .policy import parse
 
 __all__ = ["Samples", "expand_dimensions"]
@@ -38,6 +38,10 @@ class Samples:
         # An engine keeps buffered samples, so that there may be only one of each.
         self._engines: dict[str, MetricEngine] = {}
         db.execute("CREATE TABLE IF NOT EXISTS metrics (key BLOB PRIMARY KEY, item BLOB NOT NULL) WITHOUT ROWID")
+        db.execute(
+            "CREATE TABLE IF NOT EXISTS held (key BLOB PRIMARY KEY, elapsed NOT NULL, due NOT NULL, size NOT NULL,"
+            " total NOT NULL) WITHOUT ROWID"
+        )
 
     def engine(self, account_id: str) -> MetricEngine:
         """Return the metrics of an account."""
@@ -49,6 +53,10 @@ class Samples:
         """Store what the engines hold in buffers; *timestamp* is the present in epoch milliseconds."""
         for engine in self._engines.values():
             engine.flush(timestamp=timestamp)
+
+    def forget(self) -> None:
+        """Let what is in the database count again, after a rollback."""
+        self._engines.clear()
 
     def measure(
         self, account_id: str, rules: Iterable[Mapping[str, Any]], item: Mapping[str, Any], *, timestamp: int
@@ -100,6 +108,16 @@ class Samples:
             "SELECT key FROM metrics WHERE key >= ? AND key < ? ORDER BY key", (begin, begin + b"\xff")
         )
         return (row[0].decode() for row in rows)
+
+    def hold(self, key: str, held: HeldSamples) -> None:
+        """Store what is held for *key*, in place of what was."""
+        self._db.execute("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?)", (key.encode(), *held))
+
+    def held(self, prefix: str) -> Iterator[tuple[str, HeldSamples]]:
+        """Return the keys that begin with *prefix* and for which something was held, with what it is."""
+        begin = prefix.encode()
+        rows = self._db.execute("SELECT * FROM held WHERE key >= ? AND key < ?", (begin, begin + b"\xff"))
+        return ((row[0].decode(), HeldSamples(*row[1:])) for row in rows)
 
 
 def _values(fields: Sequence[str | Mapping[str, str]], item: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

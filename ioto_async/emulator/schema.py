@@ -241,6 +241,13 @@ class Model:
             end = variable.end()
         return made + template[end:], None
 
+    def parts(self, key: str, made: str) -> dict[str, str] | None:
+        """Return the members that the text *made* of *key* was made of; None if it was not made of this template."""
+        template = _VARIABLE.split(self.fields[key]["value"])
+        pattern = "".join(f"(?P<{part}>.+?)" if number % 2 else re.escape(part) for number, part in enumerate(template))
+        match = re.fullmatch(pattern, made, re.DOTALL)
+        return match.groupdict() if match else None
+
     def key(self, key: str, item: Mapping[str, Any]) -> str:
         """Return the whole *key* of *item*.
 

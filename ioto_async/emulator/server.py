@@ -17,6 +17,8 @@ from .bucket import Bucket
 from .builder import Builder
 from .cloud import Cloud
 from .faults import Faults
+from .mqtt.broker import Broker, Message
+from .mqtt.service import CloudService
 from .pki import Authority
 from .storage import connect
 
@@ -24,8 +26,12 @@ __all__ = ["Emulator", "EmulatorThread", "Info"]
 
 _KEPT_REQUESTS: Final = 1000
 _SERVER_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+# Where clients on this machine say localhost; the last two mean every address.
+_LOOPBACK: Final = (*_SERVER_HOSTS, "0.0.0.0", "::")  # noqa: S104
 # How long to wait at the end, seconds, for answers under way; a fault may hold one back for hours.
 _SHUTDOWN_TIMEOUT: Final = 0.1
+# What clients of AWS IoT Core at port 443 ask for (reference, section 10); one that asks for nothing is served too.
+_ALPN: Final = ("x-amzn-mqtt-ca", "mqtt")
 
 
 class Info(TypedDict):
@@ -46,6 +52,8 @@ class Info(TypedDict):
     username: str
     password: str
     builder_token: str
+    mqtt_host: str | None
+    mqtt_port: int | None
     clouds: NotRequired[list["Info"]]
 
 
@@ -55,6 +63,7 @@ class _Server:
     Attributes:
         faults: what is to go wrong.
         requests: the last 1000 requests that were received, the newest at the end.
+        messages: the last 1000 messages that devices published over MQTT, the newest at the end.
     """
 
     def __init__(
@@ -65,6 +74,8 @@ class _Server:
         port: int = 0,
         tls: bool = False,
         clouds: int = 1,
+        mqtt: bool = True,
+        mqtt_port: int = 0,
     ) -> None:
         """Prepare an emulator.
 
@@ -75,6 +86,8 @@ class _Server:
             port: the port of the first cloud; 0 for a free one, as the further ones have.
             tls: whether to serve HTTPS, with certificates issued by the CAs in the file ``ca``.
             clouds: how many clouds to serve.
+            mqtt: whether to serve MQTT, over TLS for devices with the certificate that device/provision gave them.
+            mqtt_port: its port for the first cloud; 0 for a free one, as the further ones have.
 
         Raises:
             ValueError: *clouds* is less than 1.
@@ -86,11 +99,14 @@ class _Server:
         self._port = port
         self._tls = tls
         self._count = clouds
+        self._mqtt = mqtt
+        self._mqtt_port = mqtt_port
         self._clouds: list[Cloud] = []
         self._ca: Path | None = None
         self._stack = AsyncExitStack()
         self.faults = Faults()
         self.requests: deque[Received] = deque(maxlen=_KEPT_REQUESTS)
+        self.messages: deque[Message] = deque(maxlen=_KEPT_REQUESTS)
 
     async def _start(self) -> None:
         async with AsyncExitStack() as stack:
@@ -104,6 +120,8 @@ class _Server:
                 cloud.api = await self._listen(stack, door, 0 if number else self._port, context)
                 bucket = Bucket(cloud, self.faults, self.requests).application()
                 cloud.files.url = await self._listen(stack, bucket, 0, context)
+                if self._mqtt:
+                    await self._serve_mqtt(stack, cloud, directory, 0 if number else self._mqtt_port)
             self._clouds, self._ca = clouds, ca
             self._stack = stack.pop_all()
 
@@ -137,6 +155,18 @@ class _Server:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if context else 'http'}://{host}:{runner.addresses[0][1]}"
+
+    async def _serve_mqtt(self, stack: AsyncExitStack, cloud: Cloud, directory: Path, port: int) -> None:
+        context = _context(cloud.authority, directory, self._host)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(cadata=cloud.authority.certificate)
+        context.set_alpn_protocols(list(_ALPN))
+        broker = Broker(CloudService(cloud, self.faults, self.messages), asyncio.get_running_loop().time)
+        stack.push_async_callback(broker.stop)
+        cloud.mqtt_port = await broker.start(self._host, port, context)
+        # Not every TLS library finds an address in a certificate, so devices are given the name where there is one.
+        cloud.endpoint = "localhost" if self._host in _LOOPBACK else self._host
+        cloud.link = broker
 
     async def _stop(self) -> None:
         self._clouds, self._ca = [], None
@@ -204,6 +234,25 @@ class _Server:
         return self.cloud.cognito
 
     @property
+    def mqtt_host(self) -> str:
+        """The host of MQTT for the first cloud, as device/provision tells it."""
+        return self._served_mqtt().endpoint
+
+    @property
+    def mqtt_port(self) -> int:
+        """The port of MQTT for the first cloud.
+
+        Raises:
+            RuntimeError: the emulator is not running, or serves no MQTT.
+        """
+        return self._served_mqtt().mqtt_port
+
+    def _served_mqtt(self) -> Cloud:
+        if not self._mqtt:
+            raise RuntimeError("The emulator serves no MQTT")
+        return self.cloud
+
+    @property
     def ca(self) -> str:
         """The file with the CA certificate of each cloud, PEM: for HTTPS, and for the devices' certificates."""
         if self._ca is None:
@@ -253,13 +302,16 @@ class _Server:
             "username": cloud.username,
             "password": cloud.password,
             "builder_token": cloud.builder.token,
+            "mqtt_host": cloud.endpoint if self._mqtt else None,
+            "mqtt_port": cloud.mqtt_port if self._mqtt else None,
         }
 
     def reset(self) -> None:
-        """Return to the state after the first start: the same keys and tokens, no devices, faults or requests."""
+        """Return to the state after the first start: the same keys and tokens; no devices, faults or requests."""
         self.cloud.reset()
         self.faults.clear()
         self.requests.clear()
+        self.messages.clear()
 
 
 class Emulator(_Server):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 __all__ = ["connect", "emptied", "keep_settings", "load_settings"]
 
 # Goes up with every change to the tables, of whatever part.
-_VERSION = 2
+_VERSION = 3
 
 
 def connect(path: str | None) -> sqlite3.Connection:

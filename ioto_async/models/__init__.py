@@ -9,14 +9,16 @@ from .device import Credentials, Device
 from .file import File
 from .generic import Item
 from .manager import Manager
-from .metric import DatabaseQuery, Metric, MetricList, MetricQuery, Point, Statistic
+from .metric import DEVICE_NAMESPACE, DatabaseQuery, Metric, MetricKey, MetricList, MetricQuery, Point, Statistic
 from .page import Cursor, Page
 from .provision import Certificates, UpdateOffer
 from .store import StoreItem
+from .tables import MetricRow, Metrics
 from .user import Login, NewAccount, User
 from .value import JSON
 
 __all__ = [
+    "DEVICE_NAMESPACE",
     "JSON",
     "Account",
     "Action",
@@ -35,8 +37,11 @@ __all__ = [
     "Login",
     "Manager",
     "Metric",
+    "MetricKey",
     "MetricList",
     "MetricQuery",
+    "MetricRow",
+    "Metrics",
     "NewAccount",
     "Page",
     "Point",

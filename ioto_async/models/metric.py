@@ -2,19 +2,29 @@
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 import attrs
 
 from ..validation import is_number, must_be
 
-__all__ = ["DatabaseQuery", "Metric", "MetricList", "MetricQuery", "Point", "Statistic"]
+__all__ = [
+    "DEVICE_NAMESPACE",
+    "DatabaseQuery",
+    "Metric",
+    "MetricKey",
+    "MetricList",
+    "MetricQuery",
+    "Point",
+    "Statistic",
+]
 
 Statistic = Literal["avg", "min", "max", "count", "sum", "current"] | str
 """A statistic's name; ``pNN`` (a percentile such as ``p95``) needs value storage on the service's side."""
 
-DEVICE_NAMESPACE = "Embedthis/Device"
+DEVICE_NAMESPACE: Final = "Embedthis/Device"
+"""Where the metrics of devices live."""
 
 
 @attrs.define(kw_only=True)
@@ -34,6 +44,8 @@ class Point:
 class Metric:
     """The answer to one item of a metric request."""
 
+    device_id: str | None = None
+    """The device that was asked about; the service does not say it, and dimensions do not always."""
     dimensions: dict[str, Any] | None = None
     error: str | None = None
     """Why this item failed; the others of the request are not affected."""
@@ -60,6 +72,16 @@ class MetricList:
     extra: dict[str, Any] = attrs.field(factory=dict)
 
 
+@attrs.frozen(kw_only=True)
+class MetricKey:
+    """What identifies a metric of an account: each dimension map is a metric of its own."""
+
+    namespace: str
+    metric: str
+    dimensions: dict[str, Any]
+    """As the service reads them back, their values as text; empty for all."""
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value)
 
@@ -71,8 +93,18 @@ _flag: Final = must_be("True or False", lambda value: isinstance(value, bool), o
 _count: Final = must_be(
     "a whole number above 0", lambda value: value is None or (type(value) is int and value > 0), of=_OF
 )
-_seconds: Final = must_be("seconds above 0", lambda value: is_number(value) and 0 < value < math.inf, of=_OF)
+_seconds: Final = must_be(
+    "seconds or a timedelta above 0", lambda value: is_number(value) and 0 < value < math.inf, of=_OF
+)
 _mapping: Final = must_be("a mapping", lambda value: isinstance(value, Mapping), of=_OF)
+
+
+def _in_seconds(period: float | timedelta) -> float:
+    """Seconds of a *period*; what is none of the two, and what is not above 0, is left to the validator as it is."""
+    if not isinstance(period, timedelta) or period <= timedelta(0):
+        return period  # type: ignore[return-value]
+    seconds = period.total_seconds()
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 @attrs.frozen
@@ -83,7 +115,7 @@ class MetricQuery:
         metric: name of the metric.
         dimensions: exact dimension map, such as ``{"Device": id}``; empty for all.
         statistic: see `Statistic`.
-        period: seconds.
+        period: seconds or a `datetime.timedelta`; the attribute is in seconds. The service cuts it to a year.
         accumulate: fold all points into one.
         start: start of the range; aware.
         limit: sent as it is; what it limits is documented for database items only.
@@ -98,7 +130,7 @@ class MetricQuery:
     metric: str = attrs.field(validator=_text)
     dimensions: Mapping[str, object] = attrs.field(factory=dict, validator=_mapping)
     statistic: Statistic = attrs.field(default="avg", validator=_text)
-    period: float = attrs.field(default=300, kw_only=True, validator=_seconds)
+    period: float = attrs.field(default=300, kw_only=True, converter=_in_seconds, validator=_seconds)
     accumulate: bool = attrs.field(default=False, kw_only=True, validator=_flag)
     start: datetime | None = attrs.field(default=None, kw_only=True)
     limit: int | None = attrs.field(default=None, kw_only=True, validator=_count)

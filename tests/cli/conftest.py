@@ -7,6 +7,7 @@ import pytest
 from ioto_async.emulator import EmulatorThread
 
 from .fleets import Fleet
+from .metrics import NOW, Metrics
 
 
 @pytest.fixture
@@ -28,3 +29,12 @@ def cloud(ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch, no_wai
 @pytest.fixture
 def fleet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Fleet:
     return Fleet(tmp_path, capsys)
+
+
+@pytest.fixture
+def metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str], cloud: EmulatorThread) -> Metrics:
+    """The cloud's devices are claimed, and it is always the same time there."""
+    for number in range(1, 5):
+        cloud.cloud.claim_device(f"DEV{number}")
+    cloud.cloud.clock = NOW.timestamp
+    return Metrics(tmp_path, capsys, cloud)

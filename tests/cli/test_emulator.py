@@ -21,14 +21,14 @@ from ioto_async.cli import _run
 
 KEYS = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
-    *("cognito", "user_pool", "client_id", "username", "password", "builder_token"),
+    *("cognito", "user_pool", "client_id", "username", "password", "builder_token", "mqtt_host", "mqtt_port"),
 ]
 
 
 @attrs.frozen
 class Running:
     child: subprocess.Popen[str]
-    info: dict[str, str]
+    info: dict[str, Any]
 
     def client(self, **options: Any) -> IotoClient:
         return IotoClient(self.info["api"], token=self.info["token"], account_id=self.info["account_id"], **options)
@@ -64,7 +64,8 @@ def running() -> Iterator[Running]:
 
 def test_the_line_has_exactly_the_documented_keys_in_their_order(running: Running) -> None:
     assert list(running.info) == KEYS
-    assert all(isinstance(value, str) and value for value in running.info.values())
+    assert all(isinstance(value, str) and value for key, value in running.info.items() if key != "mqtt_port")
+    assert isinstance(running.info["mqtt_port"], int)
 
 
 def test_it_listens_on_loopback_at_a_free_port(running: Running) -> None:
@@ -113,6 +114,18 @@ def test_a_signal_ends_it_with_status_0_and_nothing_more_to_say(number: int) -> 
         assert not Path(one.info["ca"]).exists()
 
 
+def test_mqtt_can_be_left_out_or_given_a_port(tmp_path: Path) -> None:
+    with emulator("--no-mqtt") as without:
+        assert (without.info["mqtt_host"], without.info["mqtt_port"]) == (None, None)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    with emulator("--mqtt-port", str(port)) as running:
+        assert (running.info["mqtt_host"], running.info["mqtt_port"]) == ("localhost", port)
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+
+
 async def test_a_database_keeps_the_identity_and_the_devices(tmp_path: Path) -> None:
     options = ("--db", str(tmp_path / "cloud.db"))
     with emulator(*options) as first:
@@ -121,7 +134,7 @@ async def test_a_database_keeps_the_identity_and_the_devices(tmp_path: Path) -> 
             await client.device.claim("DEV1")
         authority = Path(first.info["ca"]).read_text()
         assert first.stop(signal.SIGTERM)[0] == 0
-    same = [key for key in KEYS if key not in ("api", "builder", "cognito")]
+    same = [key for key in KEYS if key not in ("api", "builder", "cognito", "mqtt_port")]
     with emulator(*options) as second:
         assert [second.info[key] for key in same] == [first.info[key] for key in same]
         assert Path(second.info["ca"]).read_text() == authority

@@ -283,8 +283,8 @@ def test_provision_json_has_what_the_device_needs_to_connect(cloud: EmulatorThre
     assert json.loads((provision.out / "DEV1" / "provision.json").read_text()) == {
         "id": "DEV1",
         "accountId": cloud.account_id,
-        "endpoint": "mqtt.ioto.test",
-        "port": 443,
+        "endpoint": "localhost",
+        "port": cloud.mqtt_port,
         "thing": "DEV1",
         "cloudType": "dedicated",
         "cloudName": "Embedded",

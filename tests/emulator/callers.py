@@ -318,7 +318,7 @@ def _points(value: Any) -> Iterator[dict[str, Any]]:
 @asynccontextmanager
 async def opened(db: Path | None = None) -> AsyncIterator[World]:
     """Start two clouds with nothing in them, or with what *db* has."""
-    async with Emulator(db=db, clouds=2) as emulator, aiohttp.ClientSession() as session:
+    async with Emulator(db=db, clouds=2, mqtt=False) as emulator, aiohttp.ClientSession() as session:
         yield World(emulator, session)
 
 

@@ -283,7 +283,8 @@ async def test_provisioning_answers_at_top_level(emu: Emulator, post: Post) -> N
         *("accountId", "certificate", "endpoint", "id", "key", "port", "thing"),
         *("cloudType", "cloudName", "cloudRegion"),
     }
-    assert (reply["accountId"], reply["id"], reply["port"]) == (emu.account_id, "DEV0000001", 443)
+    assert (reply["accountId"], reply["id"]) == (emu.account_id, "DEV0000001")
+    assert (reply["endpoint"], reply["port"]) == (emu.mqtt_host, emu.mqtt_port)
 
 
 async def test_the_certificate_is_the_devices_own_and_of_the_ca(emu: Emulator, post: Post) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ioto_async.emulator.metrics import Buffer, MemoryStorage, MetricEngine, MetricItem, MetricResult
+from ioto_async.emulator.metrics import (
+    Buffer,
+    HeldSamples,
+    MemoryStorage,
+    MetricEngine,
+    MetricItem,
+    MetricResult,
+    MetricStorage,
+)
 
 DATA = Path(__file__).parent.parent / "data"
 SPACE = "Embedthis/Device"
@@ -66,6 +75,7 @@ class JsonStorage:
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
+        self.holds: dict[str, str] = {}
 
     def get(self, key: str) -> MetricItem | None:
         text = self.texts.get(key)
@@ -77,6 +87,12 @@ class JsonStorage:
 
     def keys(self, prefix: str) -> list[str]:
         return sorted(key for key in self.texts if key.startswith(prefix))
+
+    def hold(self, key: str, held: HeldSamples) -> None:
+        self.holds[key] = json.dumps(held)
+
+    def held(self, prefix: str) -> list[tuple[str, HeldSamples]]:
+        return [(key, HeldSamples(*json.loads(text))) for key, text in self.holds.items() if key.startswith(prefix)]
 
 
 @pytest.fixture
@@ -104,6 +120,16 @@ def test_a_new_engine_goes_on_with_what_the_store_has() -> None:
     MetricEngine(storage).emit(SPACE, "temp", 1, timestamp=NOW)
     MetricEngine(storage).emit(SPACE, "temp", 2, timestamp=NOW)
     result = MetricEngine(storage).query(SPACE, "temp", {}, 300, "sum", accumulate=True, timestamp=NOW)
+    assert result["points"][0]["value"] == 3
+
+
+@pytest.mark.parametrize("kind", [MemoryStorage, JsonStorage])
+def test_a_new_engine_goes_on_with_what_a_buffer_held(kind: Callable[[], MetricStorage]) -> None:
+    storage = kind()
+    for owner in ("a", "b"):
+        MetricEngine(storage, owner=owner).emit(SPACE, "temp", 1, timestamp=NOW, buffer={"elapsed": 600})
+    MetricEngine(storage, owner="a").emit(SPACE, "temp", 2, timestamp=NOW, buffer={"elapsed": 600})
+    result = MetricEngine(storage, owner="a").query(SPACE, "temp", {}, 300, "sum", accumulate=True, timestamp=NOW)
     assert result["points"][0]["value"] == 3
 
 

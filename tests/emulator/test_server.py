@@ -20,7 +20,7 @@ from .conftest import Post, exchange, request_bytes
 
 INFO = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
-    *("cognito", "user_pool", "client_id", "username", "password", "builder_token"),
+    *("cognito", "user_pool", "client_id", "username", "password", "builder_token", "mqtt_host", "mqtt_port"),
 ]
 
 
@@ -180,8 +180,8 @@ async def test_a_database_file_keeps_identity_and_devices(tmp_path: Path) -> Non
         authority = Path(first.ca).read_text()
         first.cloud.register_device("DEV0000001")
         first.cloud.claim_device("DEV0000001")
-        port = int(first.api.rpartition(":")[2])
-    async with Emulator(db=db, port=port) as second:
+        port, mqtt_port = int(first.api.rpartition(":")[2]), first.mqtt_port
+    async with Emulator(db=db, port=port, mqtt_port=mqtt_port) as second:
         assert second.info() == before
         assert Path(second.ca).read_text() == authority
         assert second.cloud.device("DEV0000001") is not None

@@ -1,9 +1,9 @@
-"""What the fleet commands do with one row each. Imports the clients, and rows.
+"""What the fleet commands do with one row each. Imports the clients, and running.
 
 A job is plain data and functions of modules, so that it can be pickled and done elsewhere. It is called with a client,
 a row and its settings, and returns what was done or raises why not. Two sorts of errors concern all rows: a token or a
-sign-in that is refused (`REFUSED`), and a service that is not reached (`ConnectionFailedError`); of what concerns its
-row alone, a job makes a `RowError`.
+sign-in that is refused (`reaching.REFUSED`), and a service that is not reached (`ConnectionFailedError`); of what
+concerns its row alone, a job makes a `RowError`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,21 +14,14 @@ import attrs
 
 from ...client import BuilderClient, ClientOptions, IotoClient
 from ...config import BUILDER_URL, Settings
-from ...errors import (
-    AuthenticationError,
-    BadRequestError,
-    InvalidArgumentError,
-    NotFoundError,
-    TokenProviderError,
-)
+from ...errors import AuthenticationError, BadRequestError, InvalidArgumentError, NotFoundError
 from ...models import JSON, Device, Registration
 from ...operations import Kind
-from .rows import Row, RowError
+from ..running.rows import Row, RowError
 
 __all__ = [
     "CHECK_UPDATE",
     "CLAIM",
-    "REFUSED",
     "REGISTER",
     "RELEASE",
     "Client",
@@ -43,9 +36,6 @@ __all__ = [
 ]
 
 Client = TypeVar("Client", IotoClient, BuilderClient)
-
-REFUSED: Final = (AuthenticationError, TokenProviderError)
-"""What no other row would fare better with."""
 
 _BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 

@@ -8,14 +8,13 @@ import orjson
 
 from ...bulk import Journal
 from ...config import Settings
-from ...errors import InvalidArgumentError
 from ...operations import Kind
 from ...streams import in_thread
 from ..files import is_complete
 from .jobs import Client, Job
 from .options import RunOptions
 
-__all__ = ["check_journal", "distrust", "journals_in", "name_of", "path_of"]
+__all__ = ["distrust", "journals_in", "name_of", "path_of"]
 
 _BATCH: Final = 1000
 
@@ -28,16 +27,8 @@ def path_of(file: str, job: Job[Client], options: RunOptions, *, is_file: bool) 
     Raises:
         InvalidArgumentError: both a journal and none are asked for, or failures of none.
     """
-    if options.journal is not None:
-        if options.no_journal:
-            raise InvalidArgumentError("--journal and --no-journal: give one of them")
-        return options.journal
-    path = Path(f"{file}.{job.name}.{'journal' if options.dask is None else 'journals'}")
-    if options.no_journal or not is_file or file == "-" or job.kind is Kind.READ:
-        if options.retry_failed:
-            raise InvalidArgumentError("--retry-failed: there is no journal that says what has failed: give --journal")
-        return None
-    return path
+    command = f"{job.name}.{'journal' if options.dask is None else 'journals'}"
+    return options.path(file, command, is_kept=is_file and file != "-" and job.kind is not Kind.READ)
 
 
 def name_of(job: Job[Client], options: RunOptions) -> str:
@@ -49,22 +40,6 @@ def name_of(job: Job[Client], options: RunOptions) -> str:
     if options.dask is not None:
         return f"fleet {job.name}"  # each worker has an environment of its own
     return f"fleet {job.name} at {job.endpoint(Settings.from_env(os.environ)).rstrip('/')}"
-
-
-def check_journal(path: Path, *, is_directory: bool = False) -> None:
-    """Make sure that *path* can be written.
-
-    Raises:
-        InvalidArgumentError: it cannot.
-    """
-    try:
-        if is_directory:
-            path.mkdir(parents=True, exist_ok=True)
-        else:
-            with path.open("ab"):
-                pass
-    except OSError as error:
-        raise InvalidArgumentError(f"--journal: {error.strerror}: {path}: name another one, or --no-journal") from None
 
 
 def journals_in(path: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A run on the workers of a Dask cluster. Imports calls, jobs and, when there is such a run, distributed."""
+"""A run on the workers of a Dask cluster. Imports running, jobs and, when there is such a run, distributed."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -11,11 +11,11 @@ import attrs
 from ...bulk import Progress
 from ...errors import InvalidArgumentError
 from ...limits import Limits
-from .calls import Reaching, Unreachable, patience_of
-from .jobs import REFUSED, Client, Done, Job, JobSettings
+from ..running.reaching import REFUSED, Reaching, Unreachable, patience_of
+from ..running.rows import Row
+from .jobs import Client, Done, Job, JobSettings
 from .ledger import name_of
 from .options import RunOptions
-from .rows import Row
 
 if TYPE_CHECKING:
     from ...distributed import DistributedBulk
@@ -51,7 +51,7 @@ async def spread(
         raise InvalidArgumentError(f"--dask: {error}") from None
     if settings.out is not None:
         settings = attrs.evolve(settings, out=settings.out.absolute())
-    reaching = Reaching(job.call, patience_of(options))
+    reaching = Reaching(job.call, patience_of(options.concurrency))
     cluster = distributed.Client(address, asynchronous=True, set_as_default=False, timeout=_TIMEOUT)
     try:
         await cluster
@@ -90,7 +90,7 @@ def _connect(limits: Limits, *, job: Job[Client], settings: JobSettings, limit: 
     return job.client(settings, {"limit": limit, "limits": limits})
 
 
-async def _call(client: Client, row: Row, *, reaching: Reaching[...], settings: JobSettings) -> Done:
+async def _call(client: Client, row: Row, *, reaching: Reaching[..., Done], settings: JobSettings) -> Done:
     return await reaching(client, row, settings)
 
 

@@ -12,8 +12,9 @@ from ...errors import ConnectionFailedError, IotoError
 from ...models import Certificates, Registration
 from ...operations import Kind
 from .. import files
+from ..running.reaching import REFUSED
+from ..running.rows import Row, RowError
 from .jobs import (
-    REFUSED,
     Done,
     Job,
     JobSettings,
@@ -23,7 +24,6 @@ from .jobs import (
     cloud_endpoint,
     registered,
 )
-from .rows import Row, RowError
 
 __all__ = ["PROVISION"]
 

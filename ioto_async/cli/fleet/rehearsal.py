@@ -8,18 +8,19 @@ from ...bulk import Journal
 from ...streams import in_thread
 from ..files import is_complete
 from ..report import ProgressBar, print_report
+from ..running.lines import BadRow
+from ..running.rows import Row
+from ..running.source import Source
 from .jobs import Client, Job, JobSettings
 from .ledger import name_of
 from .options import RunOptions
 from .results import Results
-from .rows import BadRow, Row
-from .source import Source
 
 __all__ = ["rehearse"]
 
 
 async def rehearse(
-    job: Job[Client], source: Source, settings: JobSettings, options: RunOptions, journal: Path | None
+    job: Job[Client], source: Source[Row | BadRow], settings: JobSettings, options: RunOptions, journal: Path | None
 ) -> int:
     """Tell what a run would do, and return the exit status: 1 if there are rows that are no good."""
     options.limits()
@@ -45,7 +46,7 @@ async def rehearse(
     return 0 if results.are_good else 1
 
 
-async def _each(source: Source) -> AsyncGenerator[Row | BadRow, None]:
+async def _each(source: Source[Row | BadRow]) -> AsyncGenerator[Row | BadRow, None]:
     if source.total is None:
         async with contextlib.aclosing(source.piped_rows()) as rows:
             async for row in rows:

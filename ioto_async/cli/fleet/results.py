@@ -4,7 +4,7 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from typing import Final
 
 import attrs
 import orjson
@@ -13,14 +13,14 @@ from ...bulk import EarlierError, Outcome, Status
 from ...errors import IotoError
 from ...models import JSON
 from ..files import Manifest
+from ..running.failures import Failures, Screen
+from ..running.lines import BadRow
+from ..running.rows import Row, RowError
 from .jobs import Client, Done, Job, JobSettings
 from .options import Form
-from .rows import BadRow, Row, RowError
 
 __all__ = ["Results", "printer"]
 
-_SHOWN: Final = 20
-"""Failures that are told on stderr."""
 _COLUMNS: Final = ("id", "line", "status", "result", "error", "attempts", "elapsed")
 
 
@@ -66,10 +66,6 @@ class _Told:
         return known if self.error is None else {**known, "error": self.error}
 
 
-class _Screen(Protocol):
-    def say(self, text: str) -> None: ...
-
-
 class Results:
     """Takes note of every row that is over.
 
@@ -88,16 +84,17 @@ class Results:
     def __init__(
         self,
         job: Job[Client],
-        screen: _Screen,
+        screen: Screen,
         manifest: Manifest | None,
         write: Callable[[dict[str, JSON]], None] | None,
     ) -> None:
         self._when_skipped = job.when_skipped
         self._screen = screen
+        self._failures = Failures(screen)
         self._manifest = manifest
         self._write = write
         self.counts = dict.fromkeys(("devices", *job.results, "failed", "unknown", "skipped"), 0)
-        self.not_sent = self.earlier = self._told = 0
+        self.not_sent = self.earlier = 0
 
     @property
     def are_good(self) -> bool:
@@ -159,15 +156,11 @@ class Results:
         if self._write is not None:
             self._write(told.members())
         if told.error is not None:
-            self._told += 1
-            if self._told <= _SHOWN:
-                self._screen.say(f"line {told.line}: {told.id or told.text or 'no id'}: {told.error}")
+            self._failures.tell(told.line, told.id or told.text or "no id", told.error)
 
     def finish(self, journal: object) -> None:
         """Say on stderr what the lines there have left out."""
-        if self._told > _SHOWN:
-            where = "--output jsonl tells of all" if self._manifest is None else f"see {self._manifest.path}"
-            self._screen.say(f"and {self._told - _SHOWN} more: {where}")
+        self._failures.finish("--output jsonl tells of all" if self._manifest is None else f"see {self._manifest.path}")
         if self.earlier:
             self._screen.say(f"{self.earlier} of them failed in an earlier run: --retry-failed tries them again")
         if self.counts["skipped"]:

@@ -3,23 +3,27 @@
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ...bulk import Bulk, Progress
 from ...errors import InvalidArgumentError
 from ..files import Manifest
 from ..report import ProgressBar, Stopwatch, print_report
-from .calls import Unreachable, calls
-from .interrupt import Interruption
-from .jobs import REFUSED, Client, Done, Job, JobSettings
-from .ledger import check_journal, distrust, journals_in, name_of, path_of
+from ..running.interrupt import Interruption
+from ..running.lines import BadRow
+from ..running.options import check_journal, connections
+from ..running.reaching import REFUSED, Unreachable
+from ..running.rows import Row, count_rows, read_rows
+from ..running.source import Source, opened
+from .calls import calls
+from .jobs import Client, Done, Job, JobSettings
+from .ledger import distrust, journals_in, name_of, path_of
 from .machines import spread
 from .options import Form, RunOptions
 from .rehearsal import rehearse
 from .results import Results, printer
-from .rows import Row
-from .source import Source, opened
 
 if TYPE_CHECKING:
     from ...client import ClientOptions
@@ -27,9 +31,6 @@ if TYPE_CHECKING:
     from ...errors import CallError
 
 __all__ = ["run"]
-
-_CONNECTIONS: Final = 256
-"""Where ``auto`` ends; more in flight make no client faster."""
 
 
 async def run(
@@ -53,7 +54,9 @@ async def run(
     stopwatch = Stopwatch()
     interruption = Interruption()
     stop: CallError | None = None
-    with opened(file, options.id_column) as source, ExitStack() as stack:
+    rows = partial(read_rows, id_column=options.id_column)
+    count = partial(count_rows, id_column=options.id_column)
+    with opened(file, rows, count) as source, ExitStack() as stack:
         journal = path_of(file, job, options, is_file=source.total is not None)
         if options.dry_run:
             if options.dask is not None:
@@ -96,15 +99,11 @@ async def run(
 
 def _client(job: Job[Client], settings: JobSettings, options: RunOptions, stopwatch: Stopwatch) -> Client:
     client_options: ClientOptions = {
-        "limit": _connections(options),
+        "limit": connections(options.concurrency),
         "limits": options.limits(),
         "observer": stopwatch.observe,
     }
     return job.client(settings, client_options)
-
-
-def _connections(options: RunOptions) -> int:
-    return _CONNECTIONS if options.concurrency == "auto" else options.concurrency
 
 
 async def _prepare(journal: Path | None, name: str | None, settings: JobSettings, options: RunOptions) -> None:
@@ -118,7 +117,7 @@ async def _prepare(journal: Path | None, name: str | None, settings: JobSettings
 async def _go_through(
     job: Job[Client],
     client: Client | None,
-    source: Source,
+    source: Source[Row | BadRow],
     settings: JobSettings,
     options: RunOptions,
     journal: Path | None,
@@ -139,7 +138,7 @@ async def _go_through(
             outcomes = calls(job, client, rows, settings, options, journal, observe)
             await stack.enter_async_context(outcomes)
         else:
-            limit = _connections(options)
+            limit = connections(options.concurrency)
             running = spread(options.dask or "", job, rows, settings, options, journal, observe, limit=limit)
             outcomes = await stack.enter_async_context(running)
         stack.enter_context(interruption.of(outcomes, bar.say))
@@ -147,14 +146,14 @@ async def _go_through(
             results.take(outcome)
 
 
-def _good(job: Job[Client], source: Source, settings: JobSettings, results: Results) -> Iterator[Row]:
+def _good(job: Job[Client], source: Source[Row | BadRow], settings: JobSettings, results: Results) -> Iterator[Row]:
     for row in source.rows():
         if (good := results.admits(row, job, settings)) is not None:
             yield good
 
 
 async def _good_piped(
-    job: Job[Client], source: Source, settings: JobSettings, results: Results
+    job: Job[Client], source: Source[Row | BadRow], settings: JobSettings, results: Results
 ) -> AsyncGenerator[Row, None]:
     async with aclosing(source.piped_rows()) as rows:
         async for row in rows:

@@ -14,7 +14,6 @@ from .signed import signed_url
 __all__ = ["HANDLERS", "account_of", "get_creds", "own_device", "provision"]
 
 _CREDS_LIFE_MS: Final = 3_600_000
-_MQTT_PORT: Final = 443
 
 
 def account_of(call: Call) -> str | None:
@@ -94,7 +93,7 @@ def provision(cloud: Cloud, call: Call) -> object:
         "endpoint": cloud.endpoint,
         "id": device.id,
         "key": key,
-        "port": _MQTT_PORT,
+        "port": cloud.mqtt_port,
         "thing": device.id,
         "cloudType": cloud.type,
         "cloudName": cloud.name,

@@ -1,41 +1,45 @@
-"""Where rows come from: a file, a pipe, or the standard input. Imports rows."""
+"""Where rows come from: a file, a pipe, or the standard input. Imports errors and lines."""
 
 import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from typing import TextIO
+from typing import Generic, TextIO, TypeVar
 
 import attrs
 
 from ...errors import InvalidArgumentError
-from .rows import BadRow, Row, count_rows, open_fleet, read_rows
+from .lines import open_lines
 
 __all__ = ["Source", "opened"]
 
 
+R = TypeVar("R")
+
+
 @attrs.frozen
-class Source:
-    """An open fleet file."""
+class Source(Generic[R]):
+    """An open file of rows."""
 
     lines: TextIO
-    id_column: str
+    read: Callable[[Iterable[str]], Iterator[R]]
+    """Makes rows of lines."""
     total: int | None
     """How many rows are in it; None for a pipe, of which that cannot be told beforehand."""
 
-    def rows(self) -> Iterator[Row | BadRow]:
+    def rows(self) -> Iterator[R]:
         """The rows of a file."""
-        return read_rows(self.lines, self.id_column)
+        return self.read(self.lines)
 
-    async def piped_rows(self) -> AsyncGenerator[Row | BadRow, None]:
+    async def piped_rows(self) -> AsyncGenerator[R, None]:
         """The rows of a pipe. Somebody may be typing them: the loop goes on meanwhile."""
         # A thread of its own, which an interrupted run need not join.
         loop = asyncio.get_running_loop()
-        queue: asyncio.Queue[Row | BadRow | Exception | None] = asyncio.Queue(1)
+        queue: asyncio.Queue[R | Exception | None] = asyncio.Queue(1)
 
-        def hand_over(item: Row | BadRow | Exception | None) -> None:
+        def hand_over(item: R | Exception | None) -> None:
             put = queue.put(item)
             try:
                 asyncio.run_coroutine_threadsafe(put, loop).result()
@@ -52,7 +56,7 @@ class Source:
                     hand_over(error)
                 hand_over(None)
 
-        threading.Thread(target=read, name="fleet", daemon=True).start()
+        threading.Thread(target=read, name="rows", daemon=True).start()
         while (item := await queue.get()) is not None:
             if isinstance(item, Exception):
                 raise item
@@ -60,20 +64,27 @@ class Source:
 
 
 @contextlib.contextmanager
-def opened(file: str, id_column: str) -> Iterator[Source]:
+def opened(
+    file: str, read: Callable[[Iterable[str]], Iterator[R]], count: Callable[[Iterable[str]], int]
+) -> Iterator[Source[R]]:
     """Open *file*, ``-`` for the standard input.
+
+    Args:
+        file: path of the file.
+        read: makes rows of lines.
+        count: tells how many there will be.
 
     Raises:
         InvalidArgumentError: it cannot be read, or has no rows.
     """
     if file == "-" and sys.stdin is None:
         raise InvalidArgumentError("FILE: there is no standard input")
-    lines = open_fleet(sys.stdin.fileno() if file == "-" else file)
+    lines = open_lines(sys.stdin.fileno() if file == "-" else file)
     if not lines.seekable():
-        yield Source(lines, id_column, None)  # its reader closes it
+        yield Source(lines, read, None)  # its reader closes it
         return
     with lines:
         start = lines.tell()
-        total = count_rows(lines, id_column)
+        total = count(lines)
         lines.seek(start)
-        yield Source(lines, id_column, total)
+        yield Source(lines, read, total)

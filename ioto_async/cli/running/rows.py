@@ -1,10 +1,10 @@
-"""Fleet files: rows of devices, read one line at a time. Imports floor 0, and the index of the bulk runs."""
+"""Fleet files: rows of devices, read one line at a time. Imports floor 0, lines, and the index of the bulk runs."""
 
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from typing import Final, TextIO
+from typing import Final
 
 import attrs
 import orjson
@@ -12,8 +12,9 @@ import orjson
 from ...bulk.index import Index
 from ...errors import InvalidArgumentError, IotoError
 from ...models import JSON
+from .lines import BadRow, cells_of, header_of, numbered, printable
 
-__all__ = ["BadRow", "Row", "RowError", "count_rows", "open_fleet", "read_rows"]
+__all__ = ["Row", "RowError", "Seen", "count_rows", "read_rows"]
 
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 """IDs become names of folders. The service makes ten letters and digits; makers of devices choose their own."""
@@ -52,28 +53,6 @@ class Row:
         return value
 
 
-@attrs.frozen
-class BadRow:
-    """A row that cannot be used, and why; both texts are printable."""
-
-    line: int
-    id: str
-    reason: str
-
-
-def open_fleet(path: str | int) -> TextIO:
-    """Open the fleet file *path*, or a descriptor, which stays open.
-
-    Raises:
-        InvalidArgumentError: it cannot be read.
-    """
-    try:
-        # Bytes that are no UTF-8 are carried along, so that they cost one row and not the file.
-        return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="", closefd=isinstance(path, str))
-    except OSError as error:
-        raise InvalidArgumentError(f"FILE: {error.strerror}: {path}") from None
-
-
 def count_rows(lines: Iterable[str], id_column: str = "id") -> int:
     """How many rows `read_rows` will give of *lines*.
 
@@ -86,8 +65,8 @@ def count_rows(lines: Iterable[str], id_column: str = "id") -> int:
 def read_rows(lines: Iterable[str], id_column: str = "id") -> Iterator[Row | BadRow]:
     """Read a CSV with a header, JSON objects, or one ID a line.
 
-    Names of a CSV's columns are taken in lower case, those of JSON as they are. Blank lines are passed over. A row
-    ends with its line: a quote that is not closed costs one row, not the rest. An ID that came before is a bad row.
+    Names of a CSV's columns are taken in lower case, those of JSON as they are. Blank lines are passed over.
+    An ID that came before is a bad row.
 
     Args:
         lines: the text.
@@ -97,31 +76,32 @@ def read_rows(lines: Iterable[str], id_column: str = "id") -> Iterator[Row | Bad
         InvalidArgumentError: there is no row, or the header has no such column.
     """
     read, rows = _rows(lines, id_column)
-    seen = _Seen()
+    seen = Seen()
     for number, line in rows:
         row = read(number, line)
-        if isinstance(row, Row) and (before := seen.before(row)):
+        if isinstance(row, Row) and (before := seen.before(row.id, row.line)):
             row = BadRow(number, row.id, f"id {row.id} is already on line {before}")
         yield row
 
 
-class _Seen:
-    """On which line each ID came first, in some twenty bytes for each.
+class Seen:
+    """On which line each key came first, in some twenty bytes for each.
 
-    IDs are told apart by a hash of 64 bits: that one of a million is taken for another has a chance of 1 to 30 million.
+    They are told apart by a hash of 64 bits: that one of a million is taken for another has a chance of 1 to 30
+    million.
     """
 
     def __init__(self) -> None:
-        self._id = ""
-        self._lines = Index(lambda line: self._id)
+        self._key = ""
+        self._lines = Index(lambda line: self._key)
 
-    def before(self, row: Row) -> int | None:
-        """The line before that has the ID of *row*; None for a new one, which is noted."""
-        self._id = row.id
-        line = self._lines.get(row.id)
-        if line is None:
-            self._lines.put(row.id, row.line)
-        return line
+    def before(self, key: str, line: int) -> int | None:
+        """The line before that has the *key* of *line*; None for a new one, which is noted."""
+        self._key = key
+        before = self._lines.get(key)
+        if before is None:
+            self._lines.put(key, line)
+        return before
 
 
 Reader = Callable[[int, str], Row | BadRow]
@@ -130,20 +110,20 @@ Lines = Iterator[tuple[int, str]]
 
 def _rows(lines: Iterable[str], id_column: str) -> tuple[Reader, Lines]:
     """What makes a row of a line, and the lines of the rows, with their numbers."""
-    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip(" \t\r\n,"))
-    first = next(numbered, None)
+    rest = numbered(lines)
+    first = next(rest, None)
     if first is None:
         raise InvalidArgumentError(f"FILE: no rows: expected a CSV with a column {id_column}, JSONL, or one ID a line")
     text = first[1].lstrip()
     if text.startswith("{"):
-        return _objects(id_column), chain([first], numbered)
+        return _objects(id_column), chain([first], rest)
     if text.startswith("["):
         raise InvalidArgumentError("FILE: looks like a JSON array: expected an object a line")
-    cells = _split(text)
-    header = None if isinstance(cells, csv.Error) else _header(cells, id_column.lower())
+    cells = cells_of(text)
+    header = None if isinstance(cells, csv.Error) else header_of(cells, id_column.lower())
     if header is not None:
-        return _cells(header, id_column.lower()), numbered
-    return _cells(["id"], "id"), chain([first], numbered)
+        return _cells(header, id_column.lower()), rest
+    return _cells(["id"], "id"), chain([first], rest)
 
 
 # JSON --------------------------------------------------------------------------------------------------------------
@@ -159,7 +139,7 @@ def _objects(id_column: str) -> Reader:
             return BadRow(number, "", f"expected a JSON object, got {type(members).__name__}")
         id = members.pop(id_column, None)
         if id is not None and not isinstance(id, str):
-            return BadRow(number, _printable(str(id)), f"{id_column}: expected a text, got {type(id).__name__}")
+            return BadRow(number, printable(str(id)), f"{id_column}: expected a text, got {type(id).__name__}")
         columns = {name: value for name, value in members.items() if value is not None and value != ""}
         return _row(number, id or "", id_column, columns)
 
@@ -169,44 +149,20 @@ def _objects(id_column: str) -> Reader:
 # CSV ---------------------------------------------------------------------------------------------------------------
 
 
-def _split(line: str) -> list[str] | csv.Error:
-    try:
-        return [cell.strip() for cell in next(csv.reader([line], strict=True))]
-    except csv.Error as error:
-        return error
-
-
-def _header(cells: list[str], id_column: str) -> list[str] | None:
-    """The names of the columns, in lower case; None if *cells* are one ID."""
-    names = [cell.lower() for cell in cells]
-    if id_column in names:
-        if len(set(names)) < len(names):
-            raise InvalidArgumentError(f"FILE: the header names a column twice: {_printable(', '.join(cells))}")
-        return names
-    if cells[0].startswith(("\udcff\udcfe", "\udcfe\udcff")):
-        raise InvalidArgumentError("FILE: looks like UTF-16: save it as UTF-8")
-    for separator in ";\t":
-        if id_column in cells[0].lower().split(separator) and len(cells) == 1:
-            raise InvalidArgumentError(f"FILE: columns are separated by {separator!r}: expected ','")
-    if len(cells) > 1 or id_column != "id":
-        raise InvalidArgumentError(f"FILE: the header has no column {id_column}: {_printable(', '.join(cells))}")
-    return None
-
-
 def _cells(header: list[str], id_column: str) -> Reader:
     def read(number: int, line: str) -> Row | BadRow:
-        cells = _split(line)
+        cells = cells_of(line)
         if isinstance(cells, csv.Error):
             return BadRow(number, "", f"not CSV: {cells}")
         columns: dict[str, JSON] = {name: cell for name, cell in zip(header, cells, strict=False) if cell}
         id = str(columns.pop(id_column, ""))
         if len(cells) > len(header):
-            return BadRow(number, _printable(id), f"{len(cells)} columns where the header has {len(header)}")
+            return BadRow(number, printable(id), f"{len(cells)} columns where the header has {len(header)}")
         row = _row(number, id, id_column, columns)
         if isinstance(row, Row):
             for name, cell in columns.items():
                 if not str(cell).isprintable():
-                    reason = f"{name}: not UTF-8 text, or holds a control character: '{_printable(str(cell))}'"
+                    reason = f"{name}: not UTF-8 text, or holds a control character: '{printable(str(cell))}'"
                     return BadRow(number, id, reason)
         return row
 
@@ -220,10 +176,6 @@ def _row(number: int, id: str, id_column: str, columns: dict[str, JSON]) -> Row 
     if not id:
         return BadRow(number, "", f"{id_column} is empty")
     if not _ID.fullmatch(id):
-        shown = _printable(id)
+        shown = printable(id)
         return BadRow(number, shown, f"{id_column}: expected up to 128 letters, digits, '-' and '_', got '{shown}'")
     return Row(number, id, columns)
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else text.encode("unicode_escape").decode()

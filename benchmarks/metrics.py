@@ -1,0 +1,167 @@
+"""Reading many values of many devices: joined calls against one request for each value."""
+
+import asyncio
+import gc
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import product
+from typing import Any, Final
+
+import aiohttp
+import attrs
+import orjson
+
+from ioto_async import IotoClient, MetricQuery
+
+from .beside import beside
+from .responder import ACCOUNT_ID, metric_responder
+from .table import Spread, lines
+
+__all__ = ["measure"]
+
+_DEVICES: Final = [f"01K9ZX5V7M3QH2B8D4T6W0{number:04}" for number in range(100)]
+_METRICS: Final = [f"/room/{number}/temperature" for number in range(100)]
+_COUNT: Final = len(_DEVICES) * len(_METRICS)
+_IN_FLIGHT: Final = 64
+"""Requests at once, where there is one for each value."""
+_TOGETHER: Final = 200
+"""Values at once, where they are joined: with two requests there is always one that the server works on."""
+_TIMES: Final = 5
+"""Turns of those who join, in place of one: theirs are short, and what else the machine does would show more."""
+_TOKEN: Final = "01K3D8S0F6Z2J4M7P9R1V5X3YB"
+_GOAL: Final = 10.0
+
+Read = Callable[[str, str], Awaitable[float | None]]
+_Way = tuple[str, int]
+
+
+@attrs.define
+class _Player:
+    """How values are read, and how many requests that took."""
+
+    read: Read
+    requests: int = 0
+
+    async def play(self, at_once: int) -> float:
+        """Read all values in so many tasks; the result is the seconds that it took."""
+        self.requests = 0
+        wanted = product(_DEVICES, _METRICS)
+        found: list[float | None] = []
+
+        async def work() -> None:
+            for device_id, metric in wanted:
+                found.append(await self.read(device_id, metric))
+
+        gc.collect()  # nobody is to clean up after another
+        began = time.perf_counter()
+        await asyncio.gather(*(work() for _ in range(at_once)))
+        seconds = time.perf_counter() - began
+        if found.count(21.5) != _COUNT:
+            raise RuntimeError(f"expected the value 21.5 {_COUNT} times, got {found[:5]!r}, … ({len(found)})")
+        return seconds
+
+
+_JOINED: Final = "value"
+_SINGLE: Final = "fetch of one item"
+_AIOHTTP: Final = "aiohttp, a POST each"
+_WAYS: Final = (
+    (_JOINED, _TOGETHER),
+    (_JOINED, _COUNT),
+    (_SINGLE, _IN_FLIGHT),
+    (_SINGLE, _COUNT),
+    (_AIOHTTP, _IN_FLIGHT),
+    (_AIOHTTP, _COUNT),
+)
+"""Who reads, and how many tasks of theirs there are at once."""
+_BASE: Final = (_SINGLE, _IN_FLIGHT)
+
+
+@asynccontextmanager
+async def _players(port: int) -> AsyncIterator[Mapping[str, _Player]]:
+    base = f"http://127.0.0.1:{port}"
+    players: dict[str, _Player] = {}
+    connector = aiohttp.TCPConnector(limit=_IN_FLIGHT)
+    headers = {"Authorization": _TOKEN, "Content-Type": "application/json"}
+    async with (
+        IotoClient(
+            base,
+            token=_TOKEN,
+            account_id=ACCOUNT_ID,
+            environ={},
+            limit=_IN_FLIGHT,
+            observer=lambda _: count(players[_JOINED]),
+        ) as client,
+        IotoClient(base, token=_TOKEN, account_id=ACCOUNT_ID, environ={}, limit=_IN_FLIGHT) as single,
+        aiohttp.ClientSession(connector=connector, headers=headers) as session,
+    ):
+
+        def count(player: _Player) -> None:
+            player.requests += 1
+
+        async def fetch(device_id: str, metric: str) -> float | None:
+            count(players[_SINGLE])
+            (found,) = await single.metric.fetch(
+                device_id, [MetricQuery(metric, {"Device": device_id}, accumulate=True)]
+            )
+            return found.points[0].value if found.points else None
+
+        async def post(device_id: str, metric: str) -> float | None:
+            count(players[_AIOHTTP])
+            item = {
+                "namespace": "Embedthis/Device",
+                "metric": metric,
+                "dimensions": {"Device": device_id},
+                "statistic": "avg",
+                "period": 300,
+                "accumulate": True,
+            }
+            body = orjson.dumps({"deviceId": device_id, "accountId": ACCOUNT_ID, "items": [item]})
+            async with session.post(f"{base}/tok/metric/fetch", data=body) as response:
+                response.raise_for_status()
+                reply: dict[str, Any] = orjson.loads(await response.read())
+                value: float | None = reply["data"][0]["points"][0]["value"]
+                return value
+
+        players[_JOINED] = _Player(client.metric.value)
+        players[_SINGLE] = _Player(fetch)
+        players[_AIOHTTP] = _Player(post)
+        yield players
+
+
+async def _play(port: int, rounds: int) -> tuple[Mapping[_Way, Sequence[float]], Mapping[_Way, int]]:
+    """Seconds of each turn, and requests of one, by way."""
+    seconds: dict[_Way, list[float]] = {way: [] for way in _WAYS}
+    requests: dict[_Way, int] = {}
+    async with _players(port) as players:
+        for player in players.values():  # to warm up
+            await player.play(_IN_FLIGHT)
+        for turn in range(rounds):
+            for way in _WAYS if turn % 2 else reversed(_WAYS):
+                name, at_once = way
+                times = _TIMES if name == _JOINED else 1
+                seconds[way].append(statistics.fmean([await players[name].play(at_once) for _ in range(times)]))
+                requests[way] = players[name].requests
+    return seconds, requests
+
+
+def measure(rounds: int) -> str:
+    """Measure against a server that answers at once; the result is a table."""
+    print(f"metrics, {_COUNT:,} values ...", file=sys.stderr, flush=True)
+    with beside(metric_responder) as server:
+        seconds, requests = asyncio.run(_play(server.where, rounds))
+    rows = []
+    for way, each in seconds.items():
+        name, at_once = way
+        ratio = Spread.of([theirs / ours for ours, theirs in zip(each, seconds[_BASE], strict=True)])
+        goal = met = ""
+        if way == (_JOINED, _TOGETHER):
+            goal, met = f">= {_GOAL:g}", "yes" if ratio.median >= _GOAL else "NO"
+        rate = f"{_COUNT / statistics.median(each):,.0f}"
+        rows.append(
+            (name, f"{at_once:,}", f"{requests[way]:,}", Spread.of(each).text(2), rate, ratio.text(1), goal, met)
+        )
+    title = f"{_COUNT:,} values of {len(_DEVICES)} devices"
+    return lines((title, "tasks", "requests", "seconds", "values/s", "ratio", "goal", "met"), rows)

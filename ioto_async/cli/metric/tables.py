@@ -1,0 +1,256 @@
+"""Points of metrics as rows of CSV, JSON lines or Parquet, written as they come. Imports models, errors and files."""
+
+import contextlib
+import csv
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol, TypedDict
+
+import orjson
+
+from ...errors import InvalidArgumentError
+from ...models import Metric, Metrics
+from ..files import open_alone
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["Form", "PointRow", "Table", "failure_row", "form_of", "iso", "rows_of", "written"]
+
+Form = Literal["csv", "jsonl", "parquet"]
+
+_FORMS: Final[tuple[Form, ...]] = ("csv", "jsonl", "parquet")
+_OF_NOTHING: Final = ("count", "sum")
+"""Statistics that have a value where there are no samples."""
+_GROUP: Final = 20_000
+"""Rows of a row group of Parquet, which is what is held of it in memory."""
+
+
+class PointRow(TypedDict):
+    """A point, or what failed."""
+
+    device_id: str
+    namespace: str | None
+    metric: str | None
+    dimensions: dict[str, str]
+    statistic: str
+    period: float | None
+    timestamp: datetime | None
+    value: float | None
+    count: float | None
+    error: str | None
+
+
+_NUMBERS: Final = ("period", "value", "count")
+
+
+def rows_of(metric: Metric, device_id: str, statistic: str) -> list[PointRow]:
+    """The points of an answer; one without samples has no value, though the service has 0 for the average of none."""
+    rows = []
+    for row in Metrics([metric]).to_rows():
+        is_empty = row["count"] == 0 and statistic not in _OF_NOTHING
+        rows.append(
+            PointRow(
+                device_id=device_id,
+                namespace=row["namespace"],
+                metric=row["metric"],
+                dimensions={name: _text(value) for name, value in row["dimensions"].items()},
+                statistic=statistic,
+                period=row["period"],
+                timestamp=row["timestamp"],
+                value=None if is_empty else row["value"],
+                count=row["count"],
+                error=row["error"],
+            )
+        )
+    return rows
+
+
+def failure_row(device_id: str, metric: str | None, statistic: str, error: str) -> PointRow:
+    """What stands in the table for what could not be read."""
+    return PointRow(
+        device_id=device_id,
+        namespace=None,
+        metric=metric,
+        dimensions={},
+        statistic=statistic,
+        period=None,
+        timestamp=None,
+        value=None,
+        count=None,
+        error=error,
+    )
+
+
+def iso(moment: datetime | None) -> str:
+    """A moment in UTC, to the millisecond at most; empty for None."""
+    if moment is None:
+        return ""
+    text = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+def form_of(output: str | None, out: Path | None) -> Form | None:
+    """How a table is written: as *output* says, or else the name of the file; None if nobody says it."""
+    suffix = None if out is None else out.suffix.removeprefix(".")
+    return next((form for form in _FORMS if form == (output or suffix)), None)
+
+
+class Table(Protocol):
+    """Where rows go."""
+
+    def write(self, rows: Iterable[PointRow]) -> None:
+        """Add *rows*."""
+
+    def close(self) -> None:
+        """Write what is still held."""
+
+
+@contextlib.contextmanager
+def written(form: Form, out: Path | None, dimensions: Sequence[str]) -> Iterator[Table]:
+    """A table on stdout, or in the file *out*, which is replaced when the body has ended without an error.
+
+    Rows go to ``OUT.part`` until then, which an error removes.
+
+    Args:
+        form: of the table.
+        out: the file; None for stdout.
+        dimensions: the names of dimensions that rows may have.
+
+    Raises:
+        InvalidArgumentError: *out* cannot be written, another process writes it, or it is Parquet for a terminal.
+    """
+    columns = [*_columns(dimensions)]
+    if form == "parquet":
+        _need_pyarrow()
+    if out is None:
+        if form == "parquet" and sys.stdout.isatty():
+            raise InvalidArgumentError("--output: parquet is not for a terminal: give --out FILE")
+        sys.stdout.flush()
+        with contextlib.closing(_table(form, sys.stdout.buffer, columns)) as table:
+            yield table
+        sys.stdout.buffer.flush()
+        return
+    if out.is_dir():
+        raise InvalidArgumentError(f"--out: Is a directory: {out}")
+    part = out.with_name(f"{out.name}.part")
+    try:
+        file = open_alone(part)
+    except OSError as error:
+        raise InvalidArgumentError(f"--out: {error.strerror}: {out}") from None
+    if file is None:
+        raise InvalidArgumentError(f"--out: another run is writing {out}")
+    with file:
+        try:
+            file.truncate(0)
+            with contextlib.closing(_table(form, file, columns)) as table:
+                yield table
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            part.unlink()
+            raise
+        part.replace(out)
+
+
+def _table(form: Form, file: BinaryIO, columns: Sequence[str]) -> Table:
+    if form == "csv":
+        return _Csv(file, columns)
+    return _JsonLines(file) if form == "jsonl" else _Parquet(file, columns)
+
+
+def _columns(dimensions: Iterable[str]) -> Iterator[str]:
+    for name in PointRow.__annotations__:
+        if name == "dimensions":
+            yield from (f"dimensions.{dimension}" for dimension in dimensions)
+        else:
+            yield name
+
+
+def _flat(row: PointRow) -> dict[str, object]:
+    """A row with a column for each dimension, called as `Metrics.to_pandas` does."""
+    return {**row, **{f"dimensions.{name}": value for name, value in row["dimensions"].items()}}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+class _JsonLines:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, rows: Iterable[PointRow]) -> None:
+        options = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
+        self._file.writelines(orjson.dumps(row, option=options) for row in rows)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class _Csv:
+    def __init__(self, file: BinaryIO, columns: Sequence[str]) -> None:
+        self._file = file
+        self._columns = columns
+        self._write([columns])
+
+    def write(self, rows: Iterable[PointRow]) -> None:
+        self._write([_cell(flat.get(name)) for name in self._columns] for flat in map(_flat, rows))
+
+    def _write(self, rows: Iterable[Sequence[object]]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._file.write(text.getvalue().encode())
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _cell(value: object) -> object:
+    return iso(value) if isinstance(value, datetime) else value
+
+
+class _Parquet:
+    def __init__(self, file: BinaryIO, columns: Sequence[str]) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        self._schema = pyarrow.schema([(name, _arrow_type(name)) for name in columns])
+        self._writer = pyarrow.parquet.ParquetWriter(file, self._schema)
+        self._rows: list[dict[str, object]] = []
+
+    def write(self, rows: Iterable[PointRow]) -> None:
+        self._rows.extend(map(_flat, rows))
+        if len(self._rows) >= _GROUP:
+            self._end_group()
+
+    def _end_group(self) -> None:
+        import pyarrow
+
+        self._writer.write_table(pyarrow.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
+
+    def close(self) -> None:
+        if self._rows:
+            self._end_group()
+        self._writer.close()
+
+
+def _arrow_type(column: str) -> "pyarrow.DataType":
+    import pyarrow
+
+    if column == "timestamp":
+        return pyarrow.timestamp("us", "UTC")
+    return pyarrow.float64() if column in _NUMBERS else pyarrow.string()
+
+
+def _need_pyarrow() -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ModuleNotFoundError as error:
+        text = f"--output: {error.name} is not installed, which parquet needs: pip install 'ioto-async[parquet]'"
+        raise InvalidArgumentError(text) from None

@@ -1,0 +1,75 @@
+"""Files of rows, one a line: how they are opened, and what makes a row no good. Imports errors.
+
+A row ends with its line: a quote that is not closed costs one row, not the rest.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+import attrs
+
+from ...errors import InvalidArgumentError
+
+__all__ = ["BadRow", "cells_of", "header_of", "numbered", "open_lines", "printable"]
+
+
+@attrs.frozen
+class BadRow:
+    """A row that cannot be used, and why; both texts are printable."""
+
+    line: int
+    id: str
+    reason: str
+
+
+def open_lines(path: str | int) -> TextIO:
+    """Open the file *path*, or a descriptor, which stays open.
+
+    Raises:
+        InvalidArgumentError: it cannot be read.
+    """
+    try:
+        # Bytes that are no UTF-8 are carried along, so that they cost one row and not the file.
+        return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="", closefd=isinstance(path, str))
+    except OSError as error:
+        raise InvalidArgumentError(f"FILE: {error.strerror}: {path}") from None
+
+
+def numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """The *lines* that are not blank, and their numbers."""
+    return ((number, line) for number, line in enumerate(lines, 1) if line.strip(" \t\r\n,"))
+
+
+def cells_of(line: str) -> list[str] | csv.Error:
+    """The cells of a *line* of CSV; the error of one that is none."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], strict=True))]
+    except csv.Error as error:
+        return error
+
+
+def header_of(cells: list[str], id_column: str) -> list[str] | None:
+    """The names of the columns, in lower case, with *id_column* among them; None if *cells* are one ID.
+
+    Raises:
+        InvalidArgumentError: they are no header, or one without that column.
+    """
+    names = [cell.lower() for cell in cells]
+    if id_column in names:
+        if len(set(names)) < len(names):
+            raise InvalidArgumentError(f"FILE: the header names a column twice: {printable(', '.join(cells))}")
+        return names
+    if cells[0].startswith(("\udcff\udcfe", "\udcfe\udcff")):
+        raise InvalidArgumentError("FILE: looks like UTF-16: save it as UTF-8")
+    for separator in ";\t":
+        if id_column in cells[0].lower().split(separator) and len(cells) == 1:
+            raise InvalidArgumentError(f"FILE: columns are separated by {separator!r}: expected ','")
+    if len(cells) > 1 or id_column != "id":
+        raise InvalidArgumentError(f"FILE: the header has no column {id_column}: {printable(', '.join(cells))}")
+    return None
+
+
+def printable(text: str) -> str:
+    """*text* as it can be shown."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()

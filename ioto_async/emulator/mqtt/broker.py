@@ -1,0 +1,444 @@
+"""The broker: connections, sessions and who may use which topic. Imports the MQTT parts below, and faults.
+
+It is the server side of MQTT 3.1.1 as AWS IoT Core speaks it: QoS 0 and 1, no retained messages, a client certificate
+for every connection, an end to the connection for a message to a topic that is not the client's. What clients publish
+goes to the cloud alone, in batches, and is acknowledged when the cloud has stored it.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, Protocol, cast
+
+import attrs
+
+from ..connection import cut
+from ..faults import Fault
+from .packets import (
+    ACCEPTED,
+    BAD_PROTOCOL,
+    IDENTIFIER_REJECTED,
+    NOT_AUTHORIZED,
+    SUBSCRIPTION_REFUSED,
+    BadPacket,
+    BadProtocol,
+    Connack,
+    Connect,
+    Disconnect,
+    Packet,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Publish,
+    Reader,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+    Will,
+    encode,
+)
+from .sessions import Session
+from .topics import is_filter, is_topic
+
+__all__ = ["Broker", "Grant", "Message", "Service"]
+
+_LOG: Final = logging.getLogger(__name__)
+# Limits of AWS IoT Core.
+_MAX_PACKET: Final = 128 * 1024
+_KEEP_ALIVES: Final = (30, 1200)
+_SESSION_LIFE: Final = 3600
+# How long a client may take to send CONNECT; the others are in seconds too.
+_PATIENCE: Final = 30
+_SWEEP: Final = 1.0
+# A fleet that comes back connects all at once.
+_BACKLOG: Final = 1024
+# How much may wait in memory for a client that does not read, in bytes.
+_MAX_UNREAD: Final = 8 * 2**20
+
+
+class Message(NamedTuple):
+    """What a client published, or what it is to get."""
+
+    client_id: str
+    topic: str
+    payload: bytes
+
+
+@attrs.frozen
+class Grant:
+    """What a client may do: the beginnings of the topics that it may publish to, and of its topic filters."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+class Service(Protocol):
+    """What the broker asks of the cloud, in its own loop."""
+
+    def admit(self, client_id: str, certificate: bytes) -> Grant | None:
+        """Return what the client with this *certificate* (DER) may do; None to refuse it."""
+
+    def fault(self, topic: str | None) -> Fault | None:
+        """Return what is to go wrong with a message to *topic*, or for None with a CONNECT."""
+
+    def receive(self, messages: Sequence[Message]) -> list[Message]:
+        """Act on *messages* and store what comes of them, all or nothing; return the replies.
+
+        Raises:
+            Exception: they cannot be stored; the clients are to send them again.
+        """
+
+    def throttle(self, client_id: str, *, close: bool) -> Message:
+        """Return the message that tells a client to slow down, or with *close* to go."""
+
+
+class _Received(NamedTuple):
+    """A message on its way to the cloud; a will has no connection."""
+
+    connection: "_Connection | None"
+    message: Message
+    packet_id: int
+    fault: Fault | None
+
+
+class Broker:
+    """Serves MQTT. All methods but `send` and `drop` are for its own loop.
+
+    Args:
+        service: the cloud.
+        clock: gives seconds that only go forward.
+    """
+
+    def __init__(self, service: Service, clock: Callable[[], float]) -> None:
+        self.service: Final = service
+        self.clock: Final = clock
+        self._loop = asyncio.get_running_loop()
+        self._server: asyncio.Server | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._connections: set[_Connection] = set()
+        self._clients: dict[str, _Connection] = {}
+        self._sessions: dict[str, Session] = {}
+        self._inbox: list[_Received] = []
+
+    async def start(self, host: str, port: int, context: ssl.SSLContext) -> int:
+        """Listen, and return the port.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        self._server = await self._loop.create_server(
+            lambda: _Connection(self), host, port, ssl=context, backlog=_BACKLOG
+        )
+        self._sweep()
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """End all connections and listen no more."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in list(self._connections):
+            connection.abort()
+        # Nothing of it was acknowledged.
+        self._inbox.clear()
+        # Not for the server to be closed: that waits for whoever is still in the middle of a TLS handshake.
+        await asyncio.sleep(0)
+
+    def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
+        """Publish a message to whoever has subscribed, to *client_id* alone unless None; for any thread."""
+        self._loop.call_soon_threadsafe(self.publish, topic, payload, client_id)
+
+    def drop(self, client_id: str | None = None) -> None:
+        """End the connection and the session of a client, for None of all, after what was sent; for any thread."""
+        self._loop.call_soon_threadsafe(self._drop, client_id)
+
+    def _drop(self, client_id: str | None) -> None:
+        for each in list(self._sessions) if client_id is None else [client_id]:
+            self._sessions.pop(each, None)
+            connection = self._clients.get(each)
+            if connection is not None:
+                connection.close("its device is not the cloud's any more")
+
+    def publish(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
+        """Publish a message, as `send` does."""
+        for each in list(self._sessions) if client_id is None else [client_id]:
+            session = self._sessions.get(each)
+            if session is None:
+                continue
+            packets, kept = session.offer(topic, payload)
+            if not kept:
+                _LOG.warning("%s is behind; a message to %s is dropped", each, topic)
+            if packets:
+                self._clients[each].send(*packets)
+
+    def sweep(self) -> None:
+        """End the connections that have been silent for too long, and the sessions that nobody came back to."""
+        now = self.clock()
+        for connection in list(self._connections):
+            if now > connection.due:
+                connection.close("it has been silent for too long")
+                # Nobody may be there to end it with.
+                connection.cut()
+        for client_id, session in list(self._sessions.items()):
+            if session.expires is not None and now > session.expires:
+                del self._sessions[client_id]
+
+    def _sweep(self) -> None:
+        self.sweep()
+        self._sweeping = self._loop.call_later(_SWEEP, self._sweep)
+
+    # For connections ----------------------------------------------------------------------------------------------
+
+    def made(self, connection: "_Connection") -> None:
+        """Note a new connection; one whose handshake took until after the end goes at once."""
+        self._connections.add(connection)
+        if self._server is None:
+            connection.abort()
+
+    def lost(self, connection: "_Connection") -> None:
+        """Note that a connection is gone."""
+        self.left(connection)
+        self._connections.discard(connection)
+
+    def left(self, connection: "_Connection") -> None:
+        """Note that a client leaves, however often it is said, and take its will if it has one."""
+        client_id, will = connection.client_id, connection.will
+        if will is not None:
+            connection.will = None
+            self.receive(None, Message(client_id, will.topic, will.payload), 0, None)
+        if self._clients.get(client_id) is connection:
+            del self._clients[client_id]
+            session = self._sessions.get(client_id)
+            if session is not None and session.clean:
+                del self._sessions[client_id]
+            elif session is not None:
+                session.expires = self.clock() + _SESSION_LIFE
+
+    def enter(self, connection: "_Connection", clean: bool) -> tuple[Session, bool]:
+        """Give a connection its session and say whether that was there; another with its client ID is closed."""
+        client_id = connection.client_id
+        other = self._clients.get(client_id)
+        if other is not None:
+            other.close("another connection has its client ID")
+        session = self._sessions.get(client_id)
+        present = session is not None and not clean
+        if session is None or not present:
+            session = Session(clean=clean)
+        self._clients[client_id], self._sessions[client_id] = connection, session
+        return session, present
+
+    def receive(self, connection: "_Connection | None", message: Message, packet_id: int, fault: Fault | None) -> None:
+        """Take a message that a client published; all that come in one turn of the loop are stored together."""
+        self._inbox.append(_Received(connection, message, packet_id, fault))
+        if len(self._inbox) == 1:
+            self._loop.call_soon(self._process)
+
+    def _process(self) -> None:
+        inbox, self._inbox = self._inbox, []
+        if not inbox:
+            return
+        try:
+            replies = self.service.receive([each.message for each in inbox])
+        except Exception:  # noqa: BLE001 - whatever it is, nothing was stored, and the clients are to know
+            _LOG.exception("%s messages cannot be stored", len(inbox))
+            for each in inbox:
+                if each.connection is not None:
+                    each.connection.close("its messages cannot be stored")
+            return
+        acknowledged: dict[_Connection, list[Packet]] = {}
+        for connection, message, packet_id, fault in inbox:
+            if fault is not None and fault.throttle:
+                replies.append(self.service.throttle(message.client_id, close=fault.throttle == "close"))
+            if connection is None:
+                continue
+            if fault is not None and fault.reset:
+                connection.cut()
+            elif packet_id:
+                acknowledged.setdefault(connection, []).append(Puback(packet_id))
+        for connection, packets in acknowledged.items():
+            connection.send(*packets)
+        for client_id, topic, payload in replies:
+            self.publish(topic, payload, client_id)
+
+
+class _Connection(asyncio.Protocol):
+    """The connection of one client.
+
+    Attributes:
+        client_id: empty until the client was admitted.
+        will: what to publish if the connection is lost.
+        due: when the client has been silent for too long, in seconds of the broker's clock.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._reader = Reader(_MAX_PACKET)
+        self._transport: asyncio.Transport
+        self._grant: Grant | None = None
+        self._session: Session
+        self._certificate = b""
+        self._silence: float = _PATIENCE
+        # What came behind a packet that a fault holds back; None if nothing is held.
+        self._held: list[Packet] | None = None
+        self.client_id = ""
+        self.will: Will | None = None
+        self.due = broker.clock() + _PATIENCE
+
+    # From the loop ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        self._certificate = tls.getpeercert(binary_form=True) or b""
+        self._broker.made(self)
+
+    def data_received(self, data: bytes) -> None:
+        # Bytes alone do not buy time for CONNECT.
+        if self._grant is not None:
+            self.due = self._broker.clock() + self._silence
+        self._take(self._reader.feed(data))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._broker.lost(self)
+
+    # To the client ------------------------------------------------------------------------------------------------
+
+    def send(self, *packets: Packet) -> None:
+        """Send *packets*, unless the connection is ending."""
+        if packets and not self._transport.is_closing():
+            self._transport.write(b"".join(map(encode, packets)))
+            if self._transport.get_write_buffer_size() > _MAX_UNREAD:
+                self.close("it does not read what it gets")
+                self._transport.abort()
+
+    def close(self, why: str) -> None:
+        """End the connection after what was sent."""
+        if not self._transport.is_closing():
+            _LOG.info("The connection of %s is closed: %s", self.client_id or "a client", why)
+            self._leave()
+
+    def _leave(self) -> None:
+        self._transport.close()
+        # The client may take its time to agree.
+        self._broker.left(self)
+
+    def cut(self) -> None:
+        """Reset the connection."""
+        cut(self._transport)
+
+    def abort(self) -> None:
+        """End the connection at once, as a server does that stops."""
+        self.will = None
+        self._transport.abort()
+
+    # Packets ------------------------------------------------------------------------------------------------------
+
+    def _take(self, packets: Iterable[Packet]) -> None:
+        try:
+            for packet in packets:
+                if self._transport.is_closing():
+                    return
+                if self._held is None:
+                    self._handle(packet)
+                else:
+                    self._held.append(packet)
+        except BadProtocol as error:
+            self.send(Connack(BAD_PROTOCOL))
+            self.close(str(error))
+        except BadPacket as error:
+            self.close(str(error))
+
+    def _handle(self, packet: Packet) -> None:
+        if isinstance(packet, Publish | Connect):
+            self._hold_or_act(packet)
+        elif self._grant is None:
+            raise BadPacket("the first packet is not a CONNECT (3.1)")
+        elif isinstance(packet, Puback):
+            self.send(*self._session.acknowledge(packet.packet_id))
+        elif isinstance(packet, Subscribe):
+            grant = self._grant
+            self.send(Suback(packet.packet_id, tuple(self._subscribe(grant, *each) for each in packet.filters)))
+        elif isinstance(packet, Unsubscribe):
+            for filter_ in packet.filters:
+                self._session.unsubscribe(filter_)
+            self.send(Unsuback(packet.packet_id))
+        elif isinstance(packet, Pingreq):
+            self.send(Pingresp())
+        elif isinstance(packet, Disconnect):
+            self.will = None
+            self._leave()
+        else:
+            raise BadPacket("a packet that clients do not send")
+
+    def _hold_or_act(self, packet: Publish | Connect) -> None:
+        if isinstance(packet, Publish) is (self._grant is None):
+            raise BadPacket("a first packet that is not a CONNECT, or a second CONNECT (3.1)")
+        fault = self._broker.service.fault(packet.topic if isinstance(packet, Publish) else None)
+        if fault is not None and fault.delay:
+            self._held = []
+            asyncio.get_running_loop().call_later(fault.delay, self._go_on, packet, fault)
+        else:
+            self._act(packet, fault)
+
+    def _go_on(self, packet: Publish | Connect, fault: Fault) -> None:
+        held, self._held = self._held or [], None
+        if not self._transport.is_closing():
+            self._act(packet, fault)
+            self._take(held)
+
+    def _act(self, packet: Publish | Connect, fault: Fault | None) -> None:
+        if fault is not None and (fault.reset == "before" or (fault.reset and isinstance(packet, Connect))):
+            self.cut()
+        elif isinstance(packet, Publish):
+            self._publish(packet, fault)
+        elif fault is not None and fault.status is not None:
+            self._refuse(fault.status)
+        else:
+            self._connect(packet)
+
+    def _connect(self, packet: Connect) -> None:
+        if not packet.client_id:
+            self._refuse(IDENTIFIER_REJECTED)
+            return
+        grant = self._broker.service.admit(packet.client_id, self._certificate)
+        will = packet.will
+        # AWS IoT Core closes the connection without a word; the return code tells the user why.
+        if grant is None or (will is not None and not _may_publish(grant, will)):
+            self._refuse(NOT_AUTHORIZED)
+            return
+        self._grant, self.client_id, self.will = grant, packet.client_id, will
+        least, most = _KEEP_ALIVES
+        # A client is given half as much again as it says (3.1.2.10).
+        self._silence = 1.5 * max(least, min(packet.keep_alive or most, most))
+        self.due = self._broker.clock() + self._silence
+        self._session, present = self._broker.enter(self, packet.clean_session)
+        self.send(Connack(ACCEPTED, present), *self._session.resume())
+
+    def _refuse(self, code: int) -> None:
+        self.send(Connack(code))
+        self.close(f"CONNECT is refused with {code}")
+
+    def _publish(self, packet: Publish, fault: Fault | None) -> None:
+        if self._grant is None or not _may_publish(self._grant, packet):
+            self.close(f"it may not publish {'and retain ' * packet.retain}to {packet.topic!r}")
+        else:
+            message = Message(self.client_id, packet.topic, packet.payload)
+            self._broker.receive(self, message, packet.packet_id, fault)
+
+    def _subscribe(self, grant: Grant, filter: str, qos: int) -> int:
+        if not is_filter(filter):
+            raise BadPacket("a topic filter that is none (4.7)")
+        granted = min(qos, 1)
+        if not filter.startswith(grant.subscribe) or not self._session.subscribe(filter, granted):
+            # As at AWS IoT Core, the connection stays.
+            _LOG.info("%s may not subscribe to %r", self.client_id, filter)
+            return SUBSCRIPTION_REFUSED
+        return granted
+
+
+def _may_publish(grant: Grant, what: Publish | Will) -> bool:
+    return is_topic(what.topic) and what.topic.startswith(grant.publish) and what.qos < 2 and not what.retain

@@ -1,0 +1,28 @@
+"""Devices over MQTT: what a device sends and hears, as a device. Needs the extra ``mqtt`` (aiomqtt).
+
+aiomqtt is loaded when the first link is made. Imports floors 0 to 2.
+"""
+
+from .events import (
+    EventsLost,
+    ItemSynced,
+    LinkEvent,
+    RawMessage,
+    Release,
+    SyncAcknowledged,
+    SyncDown,
+    Throttle,
+)
+from .link import DeviceLink
+
+__all__ = [
+    "DeviceLink",
+    "EventsLost",
+    "ItemSynced",
+    "LinkEvent",
+    "RawMessage",
+    "Release",
+    "SyncAcknowledged",
+    "SyncDown",
+    "Throttle",
+]

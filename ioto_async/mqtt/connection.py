@@ -1,0 +1,269 @@
+"""One MQTT connection: aiomqtt's client, made to end promptly. Imports nothing of the package; needs aiomqtt.
+
+What aiomqtt 2.5 leaves to be done, and why some of its inner parts are used here:
+
+- A connection that ends before the broker has accepted it is noticed by the time-out alone, and so is one that ends
+  while topics are subscribed to; a publish waits forever, in a task of its own. Here all wait for ``lost`` as well.
+- Connecting runs in a thread. Where the caller is cancelled, or the broker does not answer, a socket and a task stay.
+- Why a connection broke is told to the log alone.
+- A socket is watched for writing by its number some time later, when it may be closed and the number another's.
+"""
+
+import asyncio
+import logging
+import ssl
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
+
+import aiomqtt
+import aiomqtt.types
+from paho.mqtt import client as paho
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+__all__ = ["Broken", "Connection"]
+
+T = TypeVar("T")
+
+_UNAVAILABLE: Final = 0x88
+"""What paho makes of the one refusal, 3, that may be over the next time."""
+_REFUSING_ALERTS: Final = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
+"""Parts of the names of the TLS alerts that a broker sends for a certificate that it does not take."""
+
+
+class Broken(Exception):
+    """There is no connection, or no more.
+
+    Attributes:
+        refused: the broker has turned the device away, and will do so again.
+        hopeless: another try would meet the same, for another reason.
+    """
+
+    def __init__(self, reason: str, *, refused: bool = False, hopeless: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
+        self.hopeless = hopeless
+
+
+class Connection(aiomqtt.Client):
+    """A connection for one use: `open` it, and `close` it whatever became of that.
+
+    Args:
+        host: the broker's.
+        port: the broker's.
+        client_id: the device's.
+        context: TLS with the device's certificate.
+        keepalive: seconds.
+        timeout: seconds for the broker to accept the connection, and the topics.
+        on_message: called with topic and payload of each message that comes.
+        on_acknowledged: called with the number of each message that the broker has taken.
+
+    Attributes:
+        lost: done when the connection has ended, and then says why.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        client_id: str,
+        context: ssl.SSLContext,
+        keepalive: int,
+        timeout: float,
+        on_message: Callable[[str, bytes], None],
+        on_acknowledged: Callable[[int], None],
+    ) -> None:
+        self._heard: list[OSError] = []
+        log = logging.Logger("ioto_async.mqtt", logging.WARNING)  # nobody else's, and silent
+        log.addFilter(self._listen)
+        super().__init__(
+            host,
+            port,
+            identifier=client_id,
+            protocol=aiomqtt.ProtocolVersion.V311,
+            clean_session=True,
+            keepalive=keepalive,
+            timeout=timeout,
+            max_inflight_messages=0,
+            tls_context=context,
+            logger=log,
+        )
+        self.lost: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
+        self._hear = on_message
+        self._acknowledged = on_acknowledged
+        self._thread = threading.get_ident()
+        self._disconnected.add_done_callback(self._on_broken)
+
+    async def open(self, topics: Sequence[str]) -> None:
+        """Connect, and subscribe to *topics*, the first of which is needed.
+
+        Raises:
+            Broken: it did not work.
+        """
+        opening = asyncio.ensure_future(self.__aenter__())
+        try:
+            await asyncio.shield(opening)
+        except aiomqtt.MqttError as error:
+            raise self._reason(error) from None
+        except asyncio.CancelledError:
+            # The thread cannot be interrupted; what it has made is closed by `close`, once it is done.
+            self._lose(Broken("cancelled"))
+            while not opening.done():
+                await _quietly(opening)
+            opening.exception()
+            raise
+        granted = await self._unless_lost(self.subscribe([(topic, 1) for topic in topics]))
+        if isinstance(granted[0], ReasonCode) and granted[0].is_failure:
+            raise Broken(f"the broker does not let the device listen to {topics[0]}", refused=True)
+
+    def send(self, topic: str, payload: bytes) -> int | None:
+        """Send with QoS 1; return the number that ``on_acknowledged`` will be called with, None if that did not work.
+
+        Past the method of aiomqtt, which needs a task for each message and knows nothing of a lost connection.
+        """
+        info = self._client.publish(topic, payload, 1)
+        return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
+
+    async def close(self) -> None:
+        """Say goodbye to the broker if it still listens, and leave nothing behind."""
+        try:
+            if not self.lost.done():
+                await self.__aexit__(None, None, None)
+        except aiomqtt.MqttError:
+            pass  # the broker does not read any more
+        finally:
+            self._lose(Broken("closed"))
+            self._client._sock_close()
+            if self._misc_task is not None:
+                self._misc_task.cancel()
+                await asyncio.wait({self._misc_task})
+
+    def abort(self, reason: str) -> None:
+        """Give the connection up, for *reason*."""
+        self._lose(Broken(reason))
+
+    async def _unless_lost(self, call: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.ensure_future(call)
+        try:
+            ends: set[asyncio.Future[Any]] = {task, self.lost}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise self.lost.result()
+            return task.result()
+        except aiomqtt.MqttError as error:
+            raise self._reason(error) from None
+        finally:
+            task.cancel()
+
+    def _lose(self, reason: Broken) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError(str(reason)))
+            self._connected.exception()  # whether or not somebody waits for it
+
+    def _reason(self, error: BaseException | None) -> Broken:
+        """Why there is no connection; *error* is what aiomqtt says, and the socket may have said more."""
+        if self.lost.done():
+            return self.lost.result()
+        # aiomqtt's error for a connection that failed has the text of the cause alone.
+        cause = error.__context__ if isinstance(error, aiomqtt.MqttError) else error
+        heard = [*self._heard, *([cause] if isinstance(cause, OSError) else [])]
+        for told in heard:
+            name = getattr(told, "reason", None) or ""  # errors of the ssl module have one, most of them
+            if "ALERT" in name and any(part in name for part in _REFUSING_ALERTS):
+                return Broken(f"the broker does not take the certificate of the device: {name}", refused=True)
+            if isinstance(told, ssl.SSLCertVerificationError):
+                return Broken(f"the certificate of the broker cannot be trusted: {told.verify_message}", hopeless=True)
+        if heard:
+            return Broken(str(heard[-1]))
+        return Broken("the broker has closed the connection" if error is None else str(error))
+
+    def _was_accepted(self) -> bool:
+        return self._connected.done() and self._connected.exception() is None
+
+    def _listen(self, record: logging.LogRecord) -> bool:
+        self._heard += [arg for arg in record.args or () if isinstance(arg, OSError)]
+        return False
+
+    def _on_broken(self, disconnected: "asyncio.Future[None]") -> None:
+        self._lose(self._reason(disconnected.exception()))
+
+    # Called by paho ---------------------------------------------------------------------------------------------------
+
+    def _on_connect(
+        self,
+        client: paho.Client,
+        userdata: Any,
+        flags: paho.ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if reason_code.is_failure:
+            refused = reason_code != _UNAVAILABLE
+            self._lose(Broken(f"the broker refuses the connection: {reason_code}", refused=refused))
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(
+        self,
+        client: paho.Client,
+        userdata: Any,
+        flags: paho.DisconnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if not self._was_accepted():
+            # AWS IoT ends it so for a device that its policy does not let in.
+            self._lose(self._reason(aiomqtt.MqttError("the broker has ended the connection before it took the device")))
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_publish(
+        self,
+        client: paho.Client,
+        userdata: Any,
+        mid: int,
+        reason_code: ReasonCode,
+        properties: Properties,
+    ) -> None:
+        self._acknowledged(mid)
+
+    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
+        # Past the queue of aiomqtt, of which every reading makes a task.
+        self._hear(message.topic, bytes(message.payload))
+
+    def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: aiomqtt.types.PahoSocket) -> None:
+        if threading.get_ident() == self._thread:
+            self._watch_writing(sock)
+        else:
+            self._loop.call_soon_threadsafe(self._watch_writing, sock)
+
+    def _watch_writing(self, sock: aiomqtt.types.PahoSocket) -> None:
+        if (present := self._client.socket()) is not None and present is sock:
+            self._loop.add_writer(present.fileno(), self._write)
+
+    def _write(self) -> None:
+        try:
+            self._client.loop_write()
+        except Exception as error:
+            self._lose(Broken(f"writing has failed: {type(error).__name__}"))
+            raise
+
+    def _on_socket_close(self, client: paho.Client, userdata: Any, sock: aiomqtt.types.PahoSocket) -> None:
+        if not self._was_accepted() and isinstance(sock, ssl.SSLSocket):
+            # A broker that does not take the certificate says so after the handshake of TLS 1.3, and closes. Where our
+            # next write has met the end first, its word is still unread.
+            try:
+                sock.recv(1)
+            except OSError as error:
+                self._heard.append(error)
+        super()._on_socket_close(client, userdata, sock)
+
+
+async def _quietly(task: "asyncio.Future[Any]") -> None:
+    """Wait for *task* although this one is cancelled, once more perhaps."""
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        return

@@ -1,0 +1,154 @@
+"""Files of samples: what is read of them, and what makes a row no good."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ioto_async.cli.metric.samples import SampleRow, count_samples, read_samples
+from ioto_async.cli.running.lines import BadRow
+from ioto_async.errors import InvalidArgumentError
+
+NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
+
+
+def read(text: str, key: str | None = None) -> list[SampleRow | BadRow]:
+    return list(read_samples(text.splitlines(keepends=True), key))
+
+
+def one(text: str, key: str | None = None) -> SampleRow:
+    (row,) = read(text, key)
+    assert isinstance(row, SampleRow), row
+    return row
+
+
+def bad(text: str, key: str | None = None) -> BadRow:
+    *_, row = read(text, key)
+    assert isinstance(row, BadRow), row
+    return row
+
+
+def test_a_csv_has_a_column_for_each_dimension() -> None:
+    row = one("Metric,VALUE,dimensions.Device,dimensions.Room\ntemperature,21.5,DEV1,\n")
+    assert (row.line, row.metric, row.value, row.dimensions, row.timestamp) == (
+        2,
+        "temperature",
+        21.5,
+        {"Device": "DEV1"},
+        None,
+    )
+
+
+def test_a_csv_may_have_the_dimensions_as_json() -> None:
+    row = one('metric,value,dimensions\ntemperature,21,"{""Device"":""DEV1"",""Floor"":3}"\n')
+    assert row.dimensions == {"Device": "DEV1", "Floor": 3}
+
+
+def test_json_has_them_as_an_object() -> None:
+    row = one('{"metric":"temperature","value":-2,"dimensions":{"Device":"DEV1"},"dimensions.Room":"a"}')
+    assert (row.value, row.dimensions) == (-2, {"Device": "DEV1", "Room": "a"})
+
+
+def test_no_dimensions_are_not_the_same_as_an_empty_map() -> None:
+    assert one('{"metric":"t","value":1}').dimensions is None
+    assert one('{"metric":"t","value":1,"dimensions":{}}').dimensions == {}
+    assert one("metric,value,dimensions.Device\nt,1,\n").dimensions is None
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"), [("21.5", 21.5), ("21", 21), ("-1e3", -1000), (".5", 0.5), ("1e300", 1e300)]
+)
+def test_values_are_numbers(cell: str, value: float) -> None:
+    found = one(f"metric,value\nt,{cell}\n").value
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("cell", ["", "warm", "nan", "inf", "1_000", "1e999"])
+def test_a_value_that_is_no_number_costs_its_row(cell: str) -> None:
+    row = bad(f"metric,value\nt,{cell}\n")
+    assert (row.line, row.id) == (2, "t")
+    assert row.reason.startswith("value: expected a finite number, got ")
+
+
+@pytest.mark.parametrize("value", ["true", "null", "[1]", '"warm"'])
+def test_a_json_value_that_is_no_number_costs_its_row(value: str) -> None:
+    assert bad(f'{{"metric":"t","value":{value}}}').reason.startswith("value: expected a finite number, got ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-05-01T12:00Z", "2026-05-01T14:00:00.000+02:00", "1777636800", "1777636800.0", "1777636800000"],
+)
+def test_timestamps_are_iso_dates_seconds_or_milliseconds(text: str) -> None:
+    assert one(f"metric,value,timestamp\nt,1,{text}\n").timestamp == NOON
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-05-01", "2026-05-01T12:00", "1e300"])
+def test_a_timestamp_that_is_none_costs_its_row(text: str) -> None:
+    assert bad(f"metric,value,timestamp\nt,1,{text}\n").reason.startswith("timestamp: expected an ISO date")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"value":1}', "metric: expected a text, got None"),
+        ('{"metric":"","value":1}', "metric: expected a text, got ''"),
+        ('{"metric":"a\\u0007","value":1}', r"metric: expected a text, got 'a\x07'"),
+        ('{"metric":"t","value":1,"room":"a"}', "room: expected metric, value, timestamp or dimensions"),
+        ('{"metric":"t","value":1,"dimensions":3}', "dimensions: expected a JSON object, got 3"),
+        ('{"metric":"t","value":1,"dimensions":{"a":[1]}}', "dimensions: a: expected a text or a number, got [1]"),
+        ('{"metric":"t"', "not JSON: "),
+        ('{"metric":"t","value":1}\n[1]', "expected a JSON object, got list"),
+        ("metric,value\nt,1,2", "3 columns where the header has 2"),
+        ('metric,value\n"t,1', "not CSV: "),
+        ("metric,value,dimensions\nt,1,Device", "dimensions: expected a JSON object, got 'Device'"),
+    ],
+)
+def test_a_row_that_is_no_good_says_why(text: str, reason: str) -> None:
+    assert bad(text).reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "complaint"),
+    [
+        ("", None, "FILE: no rows"),
+        ("[1]", None, "FILE: looks like a JSON array"),
+        ("metric,x\n", None, "FILE: column x: expected one of metric, value"),
+        ("metric\n", None, "FILE: the header has no column value"),
+        ("t,1\n", None, "FILE: the header has no column metric"),
+        ("metric,value\n", "id", "FILE: the header has no column id"),
+        ("metric,value,value\n", None, "FILE: the header names a column twice"),
+        ("metric;value\n", None, "FILE: columns are separated by ';'"),
+    ],
+)
+def test_a_file_that_is_no_good_says_why(text: str, key: str | None, complaint: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=complaint):
+        read(text, key)
+
+
+def keys(text: str, key: str | None = None) -> list[Any]:
+    return [row.key for row in read(text, key) if isinstance(row, SampleRow)]
+
+
+def test_the_key_is_of_the_line_and_of_what_is_in_it() -> None:
+    text = "metric,value\nt,1\nt,1\n"
+    before = keys(text)
+    assert len(set(before)) == 2
+    assert keys(text + "t,2\n")[:2] == before
+    assert keys("metric,value\nt,1\nt,2\n")[1] != before[1]
+
+
+def test_a_column_may_be_the_key() -> None:
+    assert keys("id,metric,value\na,t,1\nb,t,1\n", "id") == ["a", "b"]
+    assert keys('{"id":7,"metric":"t","value":1}', "id") == ["7"]
+
+
+def test_a_key_that_comes_again_or_is_none_costs_its_row() -> None:
+    assert bad("id,metric,value\na,t,1\na,t,2\n", "id").reason == "id a is already on line 2"
+    assert bad("id,metric,value\n,t,1\n", "id").reason.startswith("id: expected a text that tells the sample")
+    assert bad('{"id":1.5,"metric":"t","value":1}', "id").reason.startswith("id: expected a text that tells the sample")
+
+
+def test_samples_are_counted_without_blank_lines() -> None:
+    assert count_samples(["metric,value\n", "t,1\n", "\n", "t,warm\n"]) == 2
+    assert count_samples(['{"metric":"t","value":1}\n', "\n"]) == 1

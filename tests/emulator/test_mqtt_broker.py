@@ -1,0 +1,379 @@
+"""The broker by itself: bytes in, bytes out, and a clock that the test moves."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import attrs
+import pytest
+
+from ioto_async.emulator.faults import Fault
+from ioto_async.emulator.mqtt.broker import Broker, Grant, Message
+from ioto_async.emulator.mqtt.packets import (
+    Connack,
+    Connect,
+    Disconnect,
+    Packet,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Publish,
+    Reader,
+    Suback,
+    Subscribe,
+    Unsuback,
+    Unsubscribe,
+    encode,
+)
+from ioto_async.emulator.pki import Authority
+
+
+@attrs.define
+class EchoService:
+    """Lets everybody in to ``up/`` and ``down/``, and sends back what comes."""
+
+    received: list[Message] = attrs.Factory(list)
+    batches: list[int] = attrs.Factory(list)
+    broken: bool = False
+
+    def admit(self, client_id: str, certificate: bytes) -> Grant | None:
+        return Grant(("up/",), ("down/",))
+
+    def fault(self, topic: str | None) -> Fault | None:
+        return None
+
+    def receive(self, messages: Sequence[Message]) -> list[Message]:
+        if self.broken:
+            raise OSError("the disk is full")
+        self.received += messages
+        self.batches.append(len(messages))
+        return [message._replace(topic=message.topic.replace("up/", "down/")) for message in messages]
+
+    def throttle(self, client_id: str, *, close: bool) -> Message:
+        return Message(client_id, "down/throttle", b"")
+
+
+@attrs.define
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Raw:
+    """A client that sends and receives packets."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._packets = Reader(2**20)
+        self._got: list[Packet] = []
+
+    def send(self, *packets: Packet) -> None:
+        self.write(b"".join(map(encode, packets)))
+
+    def write(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    async def get(self) -> Packet | None:
+        """The next packet; None if the broker has ended the connection."""
+        async with asyncio.timeout(10):
+            while not self._got:
+                try:
+                    data = await self._reader.read(65536)
+                except ConnectionError:
+                    return None
+                if not data:
+                    return None
+                self._got += self._packets.feed(data)
+        return self._got.pop(0)
+
+    async def close(self) -> None:
+        self._writer.transport.abort()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+class Server:
+    """A broker that runs, and clients of it."""
+
+    def __init__(self, broker: Broker, service: EchoService, clock: Clock, port: int, context: ssl.SSLContext) -> None:
+        self.broker = broker
+        self.service = service
+        self.clock = clock
+        self.port = port
+        self._context = context
+        self._clients: list[Raw] = []
+
+    async def open(self) -> Raw:
+        client = Raw(*await asyncio.open_connection("localhost", self.port, ssl=self._context))
+        self._clients.append(client)
+        return client
+
+    async def connect(self, client_id: str = "a", *, clean: bool = True, keep_alive: int = 60) -> Raw:
+        client = await self.open()
+        client.send(Connect(client_id, clean, keep_alive))
+        self.connack = await client.get()
+        return client
+
+    async def subscribed(self, client_id: str = "a", *, clean: bool = True) -> Raw:
+        client = await self.connect(client_id, clean=clean)
+        client.send(Subscribe(1, (("down/#", 1),)))
+        assert await client.get() == Suback(1, (1,))
+        return client
+
+    async def stop(self) -> None:
+        for client in self._clients:
+            await client.close()
+        await self.broker.stop()
+
+
+@pytest.fixture(scope="module")
+def contexts(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority = Authority.create()
+    folder: Path = tmp_path_factory.mktemp("tls")
+    made = []
+    for name, pair, context in (
+        ("server", authority.issue_server(["localhost"]), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)),
+        ("client", authority.issue("a"), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)),
+    ):
+        (folder / name).write_text("".join(pair))
+        context.load_cert_chain(folder / name)
+        context.load_verify_locations(cadata=authority.certificate)
+        context.verify_mode = ssl.CERT_REQUIRED
+        made.append(context)
+    return made[0], made[1]
+
+
+@pytest.fixture
+async def server(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> AsyncIterator[Server]:
+    clock, service = Clock(), EchoService()
+    broker = Broker(service, clock)
+    port = await broker.start("127.0.0.1", 0, contexts[0])
+    server = Server(broker, service, clock, port, contexts[1])
+    yield server
+    await server.stop()
+
+
+async def test_a_message_is_acknowledged_and_then_replied_to(server: Server) -> None:
+    client = await server.subscribed()
+    client.send(Publish("up/x", b"1", 1, 9))
+    assert [await client.get(), await client.get()] == [Puback(9), Publish("down/x", b"1", 1, 1)]
+
+
+async def test_messages_that_come_together_are_stored_together(server: Server) -> None:
+    client = await server.connect()
+    client.send(*(Publish("up/x", b"", 1, number) for number in range(1, 51)))
+    assert [await client.get() for _ in range(50)] == [Puback(number) for number in range(1, 51)]
+    assert sum(server.service.batches) == 50
+    assert len(server.service.batches) == 1
+
+
+async def test_a_message_that_cannot_be_stored_is_not_acknowledged_and_ends_the_connection(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, other = await server.connect(), await server.connect("b")
+    server.service.broken = True
+    client.send(Publish("up/x", b"", 1, 1))
+    assert await client.get() is None
+    assert "1 messages cannot be stored" in caplog.text
+    other.send(Pingreq())
+    assert await other.get() == Pingresp()
+
+
+@pytest.mark.parametrize(("said", "given"), [(60, 90), (10, 45), (0, 1800), (65535, 1800)])
+async def test_a_silent_client_is_disconnected_after_half_as_much_again_as_it_said(
+    server: Server, said: int, given: int
+) -> None:
+    client = await server.connect(keep_alive=said)
+    server.clock.now += given
+    server.broker.sweep()
+    client.send(Pingreq())
+    assert await client.get() == Pingresp()
+    server.clock.now += given + 1
+    server.broker.sweep()
+    assert await client.get() is None
+
+
+async def test_a_client_that_never_says_connect_is_disconnected(server: Server) -> None:
+    client = await server.open()
+    client.write(b"\x10")
+    server.clock.now += 31
+    # The broker looks by itself now and then.
+    assert await client.get() is None
+
+
+@pytest.mark.parametrize(
+    ("first", "answers"),
+    [
+        ([Publish("up/x", b"")], []),
+        ([Pingreq()], []),
+        ([Connect("a"), Connect("a")], [Connack(0)]),
+        ([Connect("a"), Connack(0)], [Connack(0)]),
+        ([Connect("a"), Pingresp()], [Connack(0)]),
+        ([Connect("a"), Subscribe(1, (("down/#/x", 1),))], [Connack(0)]),
+        ([Connect("a"), Publish("up/+", b"")], [Connack(0)]),
+        ([Connect("a"), Publish("up/x", b"", 0, 0, True)], [Connack(0)]),
+        ([Connect("a"), Disconnect()], [Connack(0)]),
+        ([Connect("")], [Connack(2)]),
+    ],
+)
+async def test_what_breaks_the_protocol_ends_the_connection(
+    server: Server, first: list[Packet], answers: list[Packet]
+) -> None:
+    client = await server.open()
+    client.send(*first)
+    for answer in answers:
+        assert await client.get() == answer
+    assert await client.get() is None
+    assert server.service.received == []
+
+
+@pytest.mark.parametrize(
+    ("wire", "answers"),
+    [
+        ("10 0e 0004 4d515454 05 02 003c 00 0001 61", [Connack(1)]),
+        ("16 03 01 02 00", []),
+        (b"GET / HTTP/1.1\r\nHost: cloud.example\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n\r\n".hex(), []),
+        ("10 0d 0004 4d515454 04 02 003c 0001 61 34 08 0004 75702f78 0001", [Connack(0)]),
+    ],
+    ids=["MQTT 5", "TLS", "HTTP", "QoS 2"],
+)
+async def test_what_is_not_mqtt_3_1_1_ends_the_connection(server: Server, wire: str, answers: list[Packet]) -> None:
+    client = await server.open()
+    client.write(bytes.fromhex(wire))
+    for answer in answers:
+        assert await client.get() == answer
+    assert await client.get() is None
+
+
+async def test_what_came_before_an_error_is_carried_out(server: Server) -> None:
+    client = await server.connect()
+    client.write(encode(Publish("up/x", b"1", 1, 1)) + b"\0\0")
+    while await client.get() is not None:
+        pass
+    assert server.service.received == [Message("a", "up/x", b"1")]
+
+
+async def test_qos_2_is_granted_as_1_and_a_filter_can_be_taken_back(server: Server) -> None:
+    client = await server.connect()
+    client.send(Subscribe(1, (("down/#", 2), ("down/a", 0), ("up/#", 0))), Unsubscribe(2, ("down/#", "down/a")))
+    assert [await client.get(), await client.get()] == [Suback(1, (1, 0, 0x80)), Unsuback(2)]
+    server.broker.publish("down/a", b"")
+    client.send(Pingreq())
+    assert await client.get() == Pingresp()
+
+
+async def test_the_51st_subscription_is_refused(server: Server) -> None:
+    client = await server.connect()
+    client.send(*(Subscribe(number, ((f"down/{number}", 1),)) for number in range(1, 52)))
+    codes = [await client.get() for _ in range(51)]
+    assert codes == [*(Suback(number, (1,)) for number in range(1, 51)), Suback(51, (0x80,))]
+
+
+async def test_a_message_that_was_not_acknowledged_comes_again_with_the_next_connection(server: Server) -> None:
+    client = await server.subscribed(clean=False)
+    assert server.connack == Connack(0)
+    server.broker.publish("down/x", b"1")
+    assert await client.get() == Publish("down/x", b"1", 1, 1)
+    again = await server.connect(clean=False)
+    assert server.connack == Connack(0, session_present=True)
+    assert await again.get() == Publish("down/x", b"1", 1, 1, dup=True)
+    again.send(Puback(1))
+    server.broker.publish("down/x", b"2")
+    assert await again.get() == Publish("down/x", b"2", 1, 2)
+    assert await client.get() is None
+
+
+@pytest.mark.parametrize(("away", "present"), [(3600, True), (3601, False)])
+async def test_a_session_is_kept_for_an_hour(server: Server, away: int, present: bool) -> None:
+    client = await server.subscribed(clean=False)
+    client.send(Disconnect())
+    assert await client.get() is None
+    server.clock.now += away
+    server.broker.sweep()
+    await server.connect(clean=False)
+    assert server.connack == Connack(0, session_present=present)
+
+
+async def test_a_clean_connection_ends_the_session_that_was_kept(server: Server) -> None:
+    await server.subscribed(clean=False)
+    await server.connect(clean=True)
+    assert server.connack == Connack(0)
+    await server.connect(clean=False)
+    assert server.connack == Connack(0)
+
+
+async def test_nothing_is_kept_of_a_connection_that_keeps_no_session(server: Server) -> None:
+    client = await server.subscribed(clean=True)
+    await server.connect(clean=False)
+    assert server.connack == Connack(0)
+    assert await client.get() is None
+    other = await server.subscribed("b", clean=True)
+    other.send(Disconnect())
+    assert await other.get() is None
+    server.broker.publish("down/x", b"", "b")
+
+
+async def test_a_message_for_nobody_in_particular_goes_to_all_that_subscribed(server: Server) -> None:
+    first, second, third = await server.subscribed("a"), await server.subscribed("b"), await server.connect("c")
+    server.broker.send("down/x", b"1")
+    assert await first.get() == await second.get() == Publish("down/x", b"1", 1, 1)
+    third.send(Pingreq())
+    assert await third.get() == Pingresp()
+
+
+async def test_a_message_that_is_too_many_is_dropped_and_the_user_told(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await server.subscribed(clean=False)
+    client.send(Disconnect())
+    assert await client.get() is None
+    with caplog.at_level(logging.WARNING, "ioto_async.emulator"):
+        for _ in range(1001):
+            server.broker.publish("down/x", b"")
+    (record,) = caplog.records
+    assert record.getMessage() == "a is behind; a message to down/x is dropped"
+
+
+async def test_a_client_that_does_not_read_is_cut_off(server: Server) -> None:
+    client = await server.connect()
+    client.send(Subscribe(1, (("down/#", 0),)))
+    assert await client.get() == Suback(1, (0,))
+    for _ in range(400):
+        server.broker.publish("down/x", b"x" * 100_000, "a")
+    server.broker.publish("down/x", b"", "a")
+    while await client.get() is not None:
+        pass
+    again = await server.connect()
+    again.send(Pingreq())
+    assert await again.get() == Pingresp()
+
+
+async def test_a_client_that_is_dropped_loses_its_session(server: Server) -> None:
+    client = await server.subscribed(clean=False)
+    server.broker.send("down/last", b"", "a")
+    server.broker.drop("a")
+    assert await client.get() == Publish("down/last", b"", 1, 1)
+    assert await client.get() is None
+    await server.connect(clean=False)
+    assert server.connack == Connack(0)
+
+
+async def test_a_broker_stops_while_somebody_is_in_the_middle_of_a_handshake(server: Server) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(5):
+        await server.broker.stop()
+    writer.close()
+
+
+async def test_a_broker_that_stops_ends_all_connections(server: Server) -> None:
+    client = await server.connect()
+    await server.broker.stop()
+    assert await client.get() is None
+    with pytest.raises(ConnectionError):
+        await server.open()
