@@ -352,7 +352,9 @@ class MetricController(Controller):
 
         ``automation``: one ``action/invoke`` for each sample, in no order, of an automation of type metric whose
         arguments have variables for what a sample has: ``metric`` for the name, ``value``, ``timestamp`` in epoch ms if
-        a sample has one, and one for each dimension.
+        a sample has one, and one for each dimension. Samples of one metric and dimension map that have a timestamp are
+        sent one after the other, in the order of `Writer.write`: write them in the order of their times, as the
+        service's engine drops what is more than five minutes older than the newest.
 
         ``model``: ``generic/update`` or ``create`` of items of a model with metric rules. A metric is a field, and the
         dimensions tell the item. What is sent together and belongs to one item travels in one request, up to the first

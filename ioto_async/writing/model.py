@@ -86,7 +86,7 @@ class ModelWay:
         open_: dict[Hashable, dict[str, Sample]] = {}
         made: list[dict[str, Sample]] = []
         for sample in samples:
-            item, field = _item(sample), self._field(sample)
+            item, field = sample.dimension_key, self._field(sample)
             fields = open_.get(item)
             if fields is None or field in fields:
                 fields = open_[item] = {}
@@ -96,7 +96,7 @@ class ModelWay:
 
     def lane(self, samples: Sequence[Sample]) -> Hashable:
         """An item is left with the values that were written last."""
-        return _item(samples[0]) if self._is_state else None
+        return samples[0].dimension_key if self._is_state else None
 
     async def send(self, samples: Sequence[Sample]) -> None:
         """Write the item."""
@@ -109,8 +109,3 @@ class ModelWay:
 
     def _members(self, sample: Sample) -> dict[str, object]:
         return {self._names.get(dimension, dimension): value for dimension, value in sample.dimensions.items()}
-
-
-def _item(sample: Sample) -> Hashable:
-    # With their types: 1 and True are equal, but not the same item.
-    return frozenset((name, type(value), value) for name, value in sample.dimensions.items())

@@ -1,7 +1,7 @@
 """A sample of a metric, and what makes one fit to be written. Imports floors 0 and 1."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from datetime import datetime
 from numbers import Real
 from typing import Final
@@ -38,6 +38,12 @@ class Sample:
     """What the caller calls it, or else its number: 0 for the first of its writer."""
     size: int
     """Bytes of its name, value and dimensions as JSON, which a buffer counts."""
+
+    @property
+    def dimension_key(self) -> Hashable:
+        """What tells its dimension map from others."""
+        # With their types: 1 and True are equal, but not the same dimension.
+        return frozenset((name, type(value), value) for name, value in self.dimensions.items())
 
 
 class Checker:

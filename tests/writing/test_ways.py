@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -416,6 +416,34 @@ async def test_updates_of_an_item_keep_their_order_when_one_is_sent_again() -> N
             for value in range(3):
                 await w.write("temp", value, dimensions=A)
         assert [request.json["temp"] for request in server.requests] == [0] * 10 + [1, 2]
+
+
+async def test_samples_of_a_series_that_have_a_time_do_not_overtake_each_other() -> None:
+    crowd = Crowd()
+    begin = datetime(2026, 11, 23, tzinfo=UTC)
+    async with served(handler=crowd) as (server, client):
+        async with automation(client, concurrency=10) as w:
+            for minute in range(3):
+                await w.write("temp", minute, dimensions=A, timestamp=begin + timedelta(minutes=minute))
+            for _ in range(3):
+                await until(lambda: crowd.waiting > 0)
+                await turns()
+                assert crowd.waiting == 1
+                crowd.release(1)
+        assert [request.json["context"]["value"] for request in server.requests] == [0, 1, 2]
+
+
+async def test_samples_of_other_series_do_not_wait_for_each_other() -> None:
+    crowd = Crowd()
+    begin = datetime(2026, 11, 23, tzinfo=UTC)
+    async with served(handler=crowd) as (_, client), automation(client, concurrency=10) as w:
+        for device in "ABC":
+            await w.write("temp", 1, dimensions={"Device": device}, timestamp=begin)
+        await w.write("humidity", 1, dimensions=A, timestamp=begin)
+        await w.write("humidity", 2)
+        await w.write("humidity", 3)
+        await until(lambda: crowd.waiting == 6)
+        crowd.release(6)
 
 
 async def test_updates_that_wait_for_another_at_the_end_were_not_sent() -> None:
