@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from .accounts import Accounts
 from .actions import Actions
@@ -20,6 +20,7 @@ from .cognito import Cognito
 from .dashboards import Dashboards
 from .devices import Device, Devices
 from .files import Files
+from .link import Link, NoLink, throttle
 from .managers import Managers
 from .models import Models
 from .pki import Authority
@@ -30,38 +31,12 @@ from .tokens import ROLES, Role, TokenKind, Tokens
 from .users import User, Users
 from .wire import dumps, new_ulid
 
-__all__ = ["Cloud", "Link", "throttle"]
+__all__ = ["Cloud"]
 
 _PART: Final = "cloud"
 _KEYS: Final = ("id", "account_id", "token", "login_token", "client_id")
 _FIRST: Final = "demo@ioto.test"
 _MQTT_PORT: Final = 443
-
-
-class Link(Protocol):
-    """The way to connected devices; for any thread."""
-
-    def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
-        """Publish a message to whoever has subscribed, to the device *client_id* alone unless None."""
-
-    def drop(self, client_id: str | None = None) -> None:
-        """End the connection and the session of a device, for None of all, after what was sent."""
-
-
-def throttle(device_id: str, *, close: bool) -> tuple[str, bytes]:
-    """Return the topic and the payload that tell a device to slow down, or with *close* to go."""
-    # A device drops what is older than 30 s by its own clock, so this is the real time.
-    return f"ioto/device/{device_id}/mqtt/throttle", dumps({"timestamp": int(time.time() * 1000), "close": close})
-
-
-class _NoLink:
-    """Leads to no device."""
-
-    def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
-        """Send nothing."""
-
-    def drop(self, client_id: str | None = None) -> None:
-        """End nothing."""
 
 
 class Cloud:
@@ -100,7 +75,7 @@ class Cloud:
         self.origin: Final = f"app{suffix}.ioto.test"
         self.endpoint = f"mqtt{suffix}.ioto.test"
         self.mqtt_port = _MQTT_PORT
-        self.link: Link = _NoLink()
+        self.link: Link = NoLink()
         self.api = ""
         self._db = db
         self.files: Final = Files(db, self.now)

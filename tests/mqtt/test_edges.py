@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ioto_async.bulk import Bulk, Outcome
+from ioto_async.bulk import Bulk
 from ioto_async.emulator.pki import Authority
 from ioto_async.errors import (
     AuthenticationError,
@@ -328,37 +328,23 @@ async def test_a_call_that_is_cancelled_on_its_way_is_not_sent_again(broker: Fak
     assert [json.loads(message.payload)["value"] for message in broker.published] == [1, 2]
 
 
-async def test_a_run_that_is_stopped_waits_for_what_was_sent_and_takes_back_what_was_not(broker: FakeBroker) -> None:
+@pytest.mark.parametrize("grace", [None, 0])
+async def test_a_run_that_is_stopped_takes_back_what_was_not_sent(broker: FakeBroker, grace: int | None) -> None:
     broker.on_publish = lambda message: "hold"
     async with link_to(broker, window=1) as link:
         run = Bulk(lambda value: link.set_metric("T", value), range(3), concurrency=3, kind=Kind.ONCE)
-        outcomes: list[Outcome[int, None]] = []
+        outcomes = []
 
         async def consume() -> None:
-            outcomes.extend([outcome async for outcome in run])
+            outcomes.extend([(outcome.item, outcome.status) async for outcome in run])
 
         consumer = asyncio.create_task(consume())
         await broker.received(1)
-        run.stop()
-        broker.acknowledge(broker.published[0])
+        run.stop(grace=grace)
+        if grace is None:  # what was sent is waited for
+            broker.acknowledge(broker.published[0])
         await consumer
-    assert [(outcome.item, outcome.status) for outcome in outcomes] == [(0, "ok")]
-
-
-async def test_a_sample_that_is_cut_off_on_its_way_is_unknown_to_a_run(broker: FakeBroker) -> None:
-    broker.on_publish = lambda message: "hold"
-    async with link_to(broker, window=1) as link:
-        run = Bulk(lambda value: link.set_metric("T", value), range(3), concurrency=3, kind=Kind.ONCE)
-        outcomes: list[Outcome[int, None]] = []
-
-        async def consume() -> None:
-            outcomes.extend([outcome async for outcome in run])
-
-        consumer = asyncio.create_task(consume())
-        await broker.received(1)
-        run.stop(grace=0)
-        await consumer
-    assert [(outcome.item, outcome.status) for outcome in outcomes] == [(0, "unknown")]
+    assert outcomes == [(0, "ok" if grace is None else "unknown")]
 
 
 async def test_closing_tells_those_who_wait_what_is_known(broker: FakeBroker) -> None:

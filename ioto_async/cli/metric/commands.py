@@ -111,9 +111,9 @@ async def write(
     """Write the samples of a file, in one of the three ways that the API has.
 
     A row has metric, value, and, if need be, timestamp (an ISO date with its offset, or epoch seconds or milliseconds)
-    and dimensions: columns dimensions.NAME, or in JSON an object dimensions. Rows with timestamps are to be in the order
-    of these: the service drops a sample that is more than five minutes older than the newest of its series. The journal
-    tells which samples are written; one that was sent, and may be written, is not sent again, but told.
+    and dimensions: columns dimensions.NAME, or in JSON an object dimensions. Rows with timestamps are to be in order:
+    the service drops a sample that is more than five minutes older than the newest of its series. The journal tells
+    which samples are written; one that was sent, and may be written, is not sent again, but told.
 
     Args:
         from_: a CSV with a header, or JSON objects (one a line); - reads stdin.

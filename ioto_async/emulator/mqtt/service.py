@@ -17,10 +17,11 @@ import attrs
 
 from ...operations import MQTT, Operation
 from .. import wire
-from ..cloud import Cloud, throttle
+from ..cloud import Cloud
 from ..devices import Device
 from ..faults import Fault, Faults
 from ..handlers.generic import Account
+from ..link import throttle
 from ..models import Models
 from ..request import NO_ACCOUNT, Refused
 from ..samples import expand_dimensions
