@@ -21,7 +21,7 @@ import attrs
 
 from ._version import __version__
 from .attempt import Delivery, Failed, attempt, read_up_to
-from .errors import CallError, InvalidArgumentError, TransferError
+from .errors import CallError, ClientStateError, InvalidArgumentError, TransferError
 from .operations import Kind
 from .pool import Deadline
 from .retry import Failure
@@ -346,6 +346,9 @@ async def _try(transport: Transport, way: _Way[B], sign: Sign | str, options: Ca
             return await _attempt(transport, way, signed, body, timeout, attempts)
         except Failed as failed:
             error, failure = failed.error, failed.failure
+        except ClientStateError as closed:
+            closed.outcome_unknown = closed.outcome_unknown or maybe_done  # by an earlier attempt
+            raise
         except CallError as definite:
             error, failure = definite, Failure.DEFINITE
         maybe_done = maybe_done or (failure is Failure.UNKNOWN and way.may_be_done(body))

@@ -29,6 +29,7 @@ from .decoding import Decoder
 from .errors import (
     CallError,
     CallTimeoutError,
+    ClientStateError,
     ConnectionFailedError,
     DecodeError,
     InvalidArgumentError,
@@ -192,6 +193,9 @@ class Transport:
                 return decode(operation, reply)
             except Failed as failed:
                 error, failure = failed.error, failed.failure
+            except ClientStateError as closed:
+                closed.outcome_unknown = closed.outcome_unknown or maybe_done  # by an earlier attempt
+                raise
             except CallError as definite:  # from the decoder or the provider of tokens
                 error, failure = definite, Failure.DEFINITE
                 error.status = error.status if status is None else status
@@ -206,15 +210,14 @@ class Transport:
                 message=self._auth.mask(error.message),
                 outcome_unknown=maybe_done,
             )
-            retry_after, elapsed = error.retry_after, time.monotonic() - started
-            if tally is not None and failure is Failure.REFUSED:
-                retry_after, elapsed = None, 0.0  # all wait at the gate, and nobody may fail for having come first
+            # All calls of a run wait at the gate for it, and nobody may fail for having come first.
+            is_shared = tally is not None and failure is Failure.REFUSED
             wait = retry.wait(
                 failure,
                 operation.kind,
                 attempts=attempts,
-                elapsed=elapsed,
-                retry_after=retry_after,
+                elapsed=0.0 if is_shared else time.monotonic() - started,
+                retry_after=None if is_shared else error.retry_after,
                 random=random.random,
             )
             if wait is None:

@@ -37,6 +37,7 @@ from ioto_async import (
     InvalidArgumentError,
     IotoClient,
     NotFoundError,
+    RetryPolicy,
     ServiceError,
     Transfer,
     TransferError,
@@ -1300,6 +1301,22 @@ async def test_closing_the_client_ends_a_transfer_whose_reply_is_being_read(
     assert type(task.exception()) is ClientStateError
     assert "meanwhile" in str(task.exception())
     assert list(folder.iterdir()) == []
+
+
+async def test_what_an_earlier_attempt_may_have_stored_is_told_when_the_client_is_closed(local: Path) -> None:
+    observed = asyncio.Event()
+
+    def seen(attempt: Attempt) -> None:
+        if attempt.operation == "file/upload":
+            observed.set()
+
+    async with site(drop(), observer=seen, retry=RetryPolicy(base=0.05)) as (_, made):
+        task = asyncio.create_task(made.client.file.upload("a.txt", local))
+        await observed.wait()
+        await made.client.aclose()
+        with pytest.raises(ClientStateError, match="closed") as caught:
+            await task
+    assert caught.value.outcome_unknown
 
 
 @contextlib.contextmanager

@@ -1258,6 +1258,25 @@ async def test_a_call_between_attempts_when_the_client_is_closed_says_so() -> No
             await task
 
 
+@pytest.mark.parametrize(("first", "unknown"), [(drop(), True), (reply(429, headers={"Retry-After": "0.05"}), False)])
+async def test_what_an_earlier_attempt_may_have_done_is_told_when_the_client_is_closed(
+    first: Step, unknown: bool
+) -> None:
+    observed = asyncio.Event()
+
+    def seen(attempt: Attempt) -> None:
+        observed.set()
+
+    async with RawServer.of(first) as server:
+        client = client_of(server, observer=seen, retry=RetryPolicy(base=0.05))
+        task = asyncio.create_task(client.store.set("D", "key", 1))
+        await observed.wait()
+        await client.aclose()
+        with pytest.raises(ClientStateError, match="closed") as caught:
+            await task
+    assert caught.value.outcome_unknown is unknown
+
+
 @pytest.mark.parametrize("borrowed", [False, True])
 @pytest.mark.parametrize("timeout", [None, GUARD])
 @pytest.mark.parametrize("answer", [silent(), reply(200, b"{", length=99)], ids=["no reply", "half a reply"])
