@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from .cognito import CognitoLogin
     from .controllers.provision import FetchedUpdate
     from .limits import Limits
-    from .models import JSON, DatabaseQuery, MetricQuery, Metrics, Range, Widget, WidgetAction
+    from .models import (
+        JSON,
+        Certificates,
+        DatabaseQuery,
+        Metric,
+        MetricQuery,
+        Metrics,
+        Point,
+        Range,
+        Widget,
+        WidgetAction,
+    )
     from .mqtt import DeviceLink
     from .retry import RetryPolicy
     from .transfer import Transfer
@@ -32,6 +43,7 @@ __all__ = [
     "BufferFullError",
     "BuilderClient",
     "Bulk",
+    "Certificates",
     "CognitoLogin",
     "DatabaseQuery",
     "DeviceLink",
@@ -39,9 +51,11 @@ __all__ = [
     "FetchedUpdate",
     "IotoClient",
     "Limits",
+    "Metric",
     "MetricQuery",
     "Metrics",
     "Outcome",
+    "Point",
     "Progress",
     "Range",
     "RetryPolicy",
@@ -63,6 +77,7 @@ _LAZY: Final = {
     "BufferFullError": "writing",
     "BuilderClient": "client",
     "Bulk": "bulk",
+    "Certificates": "models",
     "CognitoLogin": "cognito",
     "DatabaseQuery": "models",
     "DeviceLink": "mqtt",
@@ -70,9 +85,11 @@ _LAZY: Final = {
     "FetchedUpdate": "controllers.provision",
     "IotoClient": "client",
     "Limits": "limits",
+    "Metric": "models",
     "MetricQuery": "models",
     "Metrics": "models",
     "Outcome": "bulk",
+    "Point": "models",
     "Progress": "bulk",
     "Range": "models",
     "RetryPolicy": "retry",

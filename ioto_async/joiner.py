@@ -7,12 +7,13 @@ gone.
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextvars import Context, copy_context
+from copy import copy
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import attrs
 
-from .errors import ClientStateError
+from .errors import ClientStateError, IotoError
 from .tally import TALLY, waiting
 
 __all__ = ["Ask", "Joiner"]
@@ -103,8 +104,7 @@ class Joiner(Generic[Q, A]):
         """Send a batch, unless it was sent when it was full, or nobody waits any more."""
         if batch.task is not None:
             return
-        if self._open.get(key) is batch:
-            del self._open[key]
+        self._open.pop(key, None)
         asked = [
             (question, answer)
             for question, answer in zip(batch.questions, batch.answers, strict=True)
@@ -131,9 +131,14 @@ def _settle(answers: Sequence["asyncio.Future[A | Exception]"], task: "asyncio.T
 
 
 def _copy(error: Exception) -> Exception:
-    """An *error* for one caller alone: tracebacks and notes of others would get into one that is shared."""
-    # Not by copy.copy, which calls constructors, and does not know their keywords.
-    own = type(error).__new__(type(error), *error.args)
-    own.__dict__.update(error.__dict__)
+    """An *error* for one caller alone: tracebacks and notes of others would get into one that is shared.
+
+    Those that are not of this package come as they are: not all can be copied, or not into the same.
+    """
+    if not isinstance(error, IotoError):
+        return error
+    own = copy(error)
+    if hasattr(error, "__notes__"):
+        own.__notes__ = [*error.__notes__]
     own.__cause__, own.__suppress_context__ = error.__cause__, error.__suppress_context__
     return own.with_traceback(error.__traceback__)

@@ -221,7 +221,12 @@ BUILDER: Final = _table(
 
 MQTT: Final = _table(
     _row(
-        "metric/get", "device", READ, OBJECT, "metric dimensions:object period:number statistic", instead="metric/fetch"
+        "metric/get",
+        "device",
+        READ,
+        OBJECT,
+        "metric dimensions:object period:number statistic",
+        instead="metric/fetch, or DeviceLink.get_metric as a device",
     ),
     _row(
         "metric/set",
@@ -229,7 +234,7 @@ MQTT: Final = _table(
         ONCE,
         NONE,
         "metric value:number dimensions:array buffer:object",
-        instead="action/invoke of an automation of type metric",
+        instead="metric.writer, or DeviceLink.set_metric as a device",
     ),
     _row("store/get", "device", READ, RECORD, "key", instead="generic/get on the model Store"),
     _row(

@@ -144,15 +144,39 @@ class StrangeError(Exception):
         self.code = code
 
 
-async def test_errors_that_are_not_of_this_package_come_as_they_are() -> None:
+class StrangerError(Exception):
+    """One that cannot even be created without it."""
+
+    def __new__(cls, *, code: int) -> "StrangerError":
+        return super().__new__(cls, code)
+
+    def __init__(self, *, code: int) -> None:
+        super().__init__(f"code {code}")
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [StrangeError(code=7), StrangerError(code=7), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no text")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_errors_that_are_not_of_this_package_come_as_they_are(strange: Exception) -> None:
     async def ask(questions: Sequence[str]) -> Sequence[str | Exception]:
-        raise StrangeError(code=7)
+        raise strange
+
+    for error in (await ends(all_of(Joiner(10), "ab", ask))).values():
+        assert type(error) is type(strange)
+        assert (str(error), vars(error)) == (str(strange), vars(strange))
+
+
+async def test_notes_that_an_error_has_come_with_it_and_those_of_a_caller_stay_with_the_caller() -> None:
+    async def ask(questions: Sequence[str]) -> Sequence[str | Exception]:
+        error = ServiceError("down", operation="x/y")
+        error.add_note("from below")
+        raise error
 
     first, second = (await ends(all_of(Joiner(10), "ab", ask))).values()
-    assert first is not second
-    for error in (first, second):
-        assert isinstance(error, StrangeError)
-        assert (str(error), error.code) == ("code 7", 7)
+    first.add_note("mine")
+    assert (first.__notes__, second.__notes__) == (["from below", "mine"], ["from below"])
 
 
 async def test_a_traceback_shows_where_the_request_has_failed() -> None:

@@ -194,7 +194,7 @@ class MetricController(Controller):
         statistic: Statistic | None = None,
         **options: Unpack[CallOptions],
     ) -> float:
-        """Read one value of a metric, as a device does over MQTT; there is no HTTP form, `fetch` is its like.
+        """Read one value of a metric, as a device does over MQTT; the forms for HTTP are `value` and `fetch`.
 
         Args:
             metric: name of the metric.
@@ -284,7 +284,7 @@ class MetricController(Controller):
         buffer: Mapping[str, object] | None = None,
         **options: Unpack[CallOptions],
     ) -> None:
-        """Add a sample, as a device does over MQTT; there is no HTTP form, `ActionController.invoke` runs the like.
+        """Add a sample, as a device does over MQTT; what there is for HTTP is in `writer`.
 
         Args:
             metric: name of the metric.

@@ -1,6 +1,7 @@
 """Records and requests of the Metric controller (reference, sections 7 and 9)."""
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -22,6 +23,9 @@ __all__ = [
 
 Statistic = Literal["avg", "min", "max", "count", "sum", "current"] | str
 """A statistic's name; ``pNN`` (a percentile such as ``p95``) needs value storage on the service's side."""
+
+STATISTICS: Final = re.compile(r"avg|min|max|count|sum|current|p\d{1,2}")
+"""Those that are known (reference, section 9); a request may have others, which the service refuses by name."""
 
 DEVICE_NAMESPACE: Final = "Embedthis/Device"
 """Where the metrics of devices live."""

@@ -1,18 +1,18 @@
-"""One MQTT connection: aiomqtt's client, made to end promptly. Imports nothing of the package; needs aiomqtt.
+"""One MQTT connection: aiomqtt's client, made to end promptly. Imports dialing; needs aiomqtt.
 
 What aiomqtt 2.5 leaves to be done, and why some of its inner parts are used here:
 
 - A connection that ends before the broker has accepted it is noticed by the time-out alone, and so is one that ends
   while topics are subscribed to; a publish waits forever, in a task of its own. Here all wait for ``lost`` as well.
-- Connecting runs in a thread. Where the caller is cancelled, or the broker does not answer, a socket and a task stay.
+- Connecting runs in a thread of the loop's, of which there are few: it can be neither interrupted nor limited in time,
+  and links to a broker that does not answer keep all others from theirs. So the socket is made by ``dial``.
 - Why a connection broke is told to the log alone.
-- A socket is watched for writing by its number some time later, when it may be closed and the number another's.
+- A socket is watched by its number a turn later, when it may be closed and the number another's.
 """
 
 import asyncio
 import logging
 import ssl
-import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
@@ -22,6 +22,8 @@ from paho.mqtt import client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from .dialing import dial
+
 __all__ = ["Broken", "Connection"]
 
 T = TypeVar("T")
@@ -30,6 +32,8 @@ _UNAVAILABLE: Final = 0x88
 """What paho makes of the one refusal, 3, that may be over the next time."""
 _REFUSING_ALERTS: Final = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
 """Parts of the names of the TLS alerts that a broker sends for a certificate that it does not take."""
+_FAREWELL: Final = 1.0
+"""Seconds for a broker to read what is left for it, when the connection is closed."""
 
 
 class Broken(Exception):
@@ -55,7 +59,7 @@ class Connection(aiomqtt.Client):
         client_id: the device's.
         context: TLS with the device's certificate.
         keepalive: seconds.
-        timeout: seconds for the broker to accept the connection, and the topics.
+        timeout: seconds for the broker to accept the connection, and again for the topics.
         on_message: called with topic and payload of each message that comes.
         on_acknowledged: called with the number of each message that the broker has taken.
 
@@ -87,13 +91,12 @@ class Connection(aiomqtt.Client):
             keepalive=keepalive,
             timeout=timeout,
             max_inflight_messages=0,
-            tls_context=context,
             logger=log,
         )
+        self._context = context
         self.lost: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
         self._hear = on_message
         self._acknowledged = on_acknowledged
-        self._thread = threading.get_ident()
         self._disconnected.add_done_callback(self._on_broken)
 
     async def open(self, topics: Sequence[str]) -> None:
@@ -102,19 +105,22 @@ class Connection(aiomqtt.Client):
         Raises:
             Broken: it did not work.
         """
-        opening = asyncio.ensure_future(self.__aenter__())
         try:
-            await asyncio.shield(opening)
-        except aiomqtt.MqttError as error:
+            async with asyncio.timeout(self.timeout) as limit:
+                secure = await dial(self._hostname, self._port, self._context)
+                self._client._create_socket = lambda: secure  # type: ignore[method-assign]
+                self._client_connect()
+                await asyncio.wait({self._connected})
+            self._connected.result()
+        except (OSError, aiomqtt.MqttError) as error:
+            if limit.expired():
+                raise Broken(f"the broker has not accepted the connection within {self.timeout:g} s") from None
             raise self._reason(error) from None
-        except asyncio.CancelledError:
-            # The thread cannot be interrupted; what it has made is closed by `close`, once it is done.
-            self._lose(Broken("cancelled"))
-            while not opening.done():
-                await _quietly(opening)
-            opening.exception()
-            raise
+        except ValueError as error:  # of the parts of the library that know what a name is
+            raise Broken(f"the endpoint {self._hostname!r} is no name of a host: {error}", hopeless=True) from None
         granted = await self._unless_lost(self.subscribe([(topic, 1) for topic in topics]))
+        if not granted:
+            raise Broken("the broker does not say whether the device may listen")
         if isinstance(granted[0], ReasonCode) and granted[0].is_failure:
             raise Broken(f"the broker does not let the device listen to {topics[0]}", refused=True)
 
@@ -129,7 +135,8 @@ class Connection(aiomqtt.Client):
     async def close(self) -> None:
         """Say goodbye to the broker if it still listens, and leave nothing behind."""
         try:
-            if not self.lost.done():
+            if self._was_accepted() and not self.lost.done():
+                self.timeout = _FAREWELL
                 await self.__aexit__(None, None, None)
         except aiomqtt.MqttError:
             pass  # the broker does not read any more
@@ -189,6 +196,8 @@ class Connection(aiomqtt.Client):
         return False
 
     def _on_broken(self, disconnected: "asyncio.Future[None]") -> None:
+        if disconnected.cancelled():  # nobody waits any more until it is
+            return
         self._lose(self._reason(disconnected.exception()))
 
     # Called by paho ---------------------------------------------------------------------------------------------------
@@ -233,15 +242,21 @@ class Connection(aiomqtt.Client):
         # Past the queue of aiomqtt, of which every reading makes a task.
         self._hear(message.topic, bytes(message.payload))
 
-    def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: aiomqtt.types.PahoSocket) -> None:
-        if threading.get_ident() == self._thread:
-            self._watch_writing(sock)
-        else:
-            self._loop.call_soon_threadsafe(self._watch_writing, sock)
+    def _on_socket_open(self, client: paho.Client, userdata: Any, sock: aiomqtt.types.PahoSocket) -> None:
+        self._loop.add_reader(sock.fileno(), self._read)
+        self._misc_task = self._loop.create_task(self._misc_loop())
 
-    def _watch_writing(self, sock: aiomqtt.types.PahoSocket) -> None:
-        if (present := self._client.socket()) is not None and present is sock:
-            self._loop.add_writer(present.fileno(), self._write)
+    def _read(self) -> None:
+        try:
+            self._client.loop_read()
+            # What TLS has read already is not announced by the socket.
+            while isinstance(sock := self._client.socket(), ssl.SSLSocket) and sock.pending():
+                self._client.loop_read()
+        except Exception as error:  # noqa: BLE001  paho raises all kinds of them for what is no MQTT
+            self._lose(self._reason(error))
+
+    def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: aiomqtt.types.PahoSocket) -> None:
+        self._loop.add_writer(sock.fileno(), self._write)
 
     def _write(self) -> None:
         try:
@@ -259,11 +274,3 @@ class Connection(aiomqtt.Client):
             except OSError as error:
                 self._heard.append(error)
         super()._on_socket_close(client, userdata, sock)
-
-
-async def _quietly(task: "asyncio.Future[Any]") -> None:
-    """Wait for *task* although this one is cancelled, once more perhaps."""
-    try:
-        await asyncio.wait({task})
-    except asyncio.CancelledError:
-        return

@@ -1,9 +1,10 @@
-"""What the cloud tells a device, as typed events; and the buffer that they wait in. Imports converter and models.
+"""What the cloud tells a device, as typed events; and the buffer that they wait in. Imports converter and errors.
 
 Source: reference, section 10.
 """
 
 import asyncio
+import copy
 import logging
 from collections import deque
 from datetime import datetime
@@ -13,6 +14,7 @@ import attrs
 import orjson
 
 from ..converter import Mismatch, converter
+from ..errors import CallError
 
 __all__ = [
     "EventBuffer",
@@ -169,7 +171,7 @@ class EventBuffer:
         self._events: deque[LinkEvent] = deque()
         self._lost = 0
         self._ended = False
-        self._error: Exception | None = None
+        self._error: CallError | None = None
         self._changed = asyncio.Event()
 
     def put(self, event: LinkEvent) -> None:
@@ -182,10 +184,10 @@ class EventBuffer:
         self._events.append(event)
         self._changed.set()
 
-    def end(self, error: Exception | None = None) -> None:
-        """Let readers end, with *error* if there is one, once they have read what is left."""
+    def end(self, error: CallError | None = None) -> None:
+        """Let readers end, with copies of *error* if there is one, once they have read what is left."""
         if not self._ended:
-            self._ended, self._error = True, error
+            self._ended, self._error = True, copy.copy(error)
             self._changed.set()
 
     def __aiter__(self) -> Self:
@@ -194,7 +196,7 @@ class EventBuffer:
     async def __anext__(self) -> LinkEvent:
         while not self._events:
             if self._error is not None:
-                raise self._error
+                raise copy.copy(self._error)  # readings must not share a traceback
             if self._ended:
                 raise StopAsyncIteration
             self._changed.clear()

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-import attrs
-
 from ..errors import (
     AuthenticationError,
     CallError,
@@ -26,10 +24,10 @@ from ..errors import (
 from ..models import Certificates, Statistic
 from ..operations import IOTO, MQTT, Kind, Operation
 from ..retry import Failure, RetryPolicy
-from ..validation import is_number, must_be
 from . import payloads
 from .events import EventBuffer, LinkEvent, Throttle, parse_event
-from .outbox import Outbox
+from .options import PORT, LinkOptions, checked, need_aiomqtt
+from .outbox import Message, Outbox
 from .payloads import StoreType, StoreValue
 from .tls import Trust, make_context
 
@@ -44,31 +42,12 @@ logger = logging.getLogger("ioto_async")
 
 _CONNECT: Final = "mqtt/connect"
 """What the connection itself is called in errors."""
-_PORT: Final = 443
-"""The agent's, where the certificates name none."""
 _BLOCK: Final = 3600.0
 """Seconds that a device stays away when the cloud closes the connection on it; as the agent does."""
 _LARGEST: Final = 128 * 1024
 """Bytes of a message; AWS IoT ends the connection for more."""
 _FIRST_NUMBER: Final = 100
 _LATE_REPLY: Final = re.compile(r"(metric|store)/get/[0-9]+")
-
-_OF: Final = "DeviceLink"
-_whole: Final = must_be("a whole number from 1", lambda value: type(value) is int and value >= 1, of=_OF)
-_seconds: Final = must_be("seconds above 0", lambda value: is_number(value) and 0 < value < math.inf, of=_OF)
-
-
-@attrs.frozen
-class _Options:
-    window: int = attrs.field(
-        validator=must_be("a whole number from 1 to 10000", lambda value: type(value) is int and 1 <= value <= 10_000)
-    )
-    patience: float = attrs.field(validator=_seconds)
-    timeout: float = attrs.field(validator=_seconds)
-    keepalive: int = attrs.field(
-        validator=must_be("seconds from 30 to 1200", lambda value: type(value) is int and 30 <= value <= 1200, of=_OF)
-    )
-    backlog: int = attrs.field(validator=_whole)
 
 
 class DeviceLink:
@@ -88,11 +67,12 @@ class DeviceLink:
     At most *window* messages are under way; further calls wait for their turn. A call that is cancelled is not sent
     any more if it still waits, and may have arrived if it does not.
 
-    **When a call fails.** After *patience* seconds in which nothing was acknowledged, the calls that have waited so
-    long fail: with `ConnectionFailedError` where the message was never sent, with `OutcomeUnknownError` (samples) or
-    `ConnectionLostError` where it was. The link goes on trying. A broker that does not take the certificate or the
-    device ends the link: all calls raise `AuthenticationError` from then on. So does one whose own certificate is not
-    to be trusted, with `ConnectionFailedError`. Closing the link raises `ClientStateError` in the calls that wait.
+    **When a call fails.** After *patience* seconds in which nothing was acknowledged, or only what was sent later, the
+    calls that have waited so long fail: with `ConnectionFailedError` where the message was never sent, with
+    `OutcomeUnknownError` (samples) or `ConnectionLostError` where it was. The link goes on trying. A broker that does
+    not take the certificate or the device ends the link: all calls raise `AuthenticationError` from then on. So does
+    one whose own certificate is not to be trusted: calls that wait then raise `ConnectionFailedError`, all that follow
+    `ClientStateError`. Closing the link raises `ClientStateError` in the calls that wait.
 
     **Throttling.** The link obeys ``mqtt/throttle`` by itself. Without ``close`` it leaves half a second between two
     messages, twice as much with each further throttle up to a minute, and half as much after each quiet minute. With
@@ -106,8 +86,8 @@ class DeviceLink:
             saves memory and time if it names the few authorities that it needs.
         window: messages that are sent and not acknowledged, at most.
         patience: seconds; see above.
-        timeout: seconds that the broker has to accept the connection and to acknowledge a message, before the
-            connection is given up and made again; and those that a reply may take.
+        timeout: seconds that the broker has to accept the connection, to say whether the device may listen, and to
+            acknowledge a message, before the connection is given up and made again; and those that a reply may take.
         keepalive: seconds from 30 to 1200, after which an idle connection is probed.
         base: seconds; upper bound of the wait before the first new connection.
         cap: seconds; upper bound of all such waits.
@@ -133,10 +113,10 @@ class DeviceLink:
         cap: float = 8.0,
         backlog: int = 1000,
     ) -> None:
-        _need_aiomqtt()
-        self._certs = _checked(certs)
+        need_aiomqtt()
+        self._certs = checked(certs)
         self._ca = ca
-        self._options = _Options(window, patience, timeout, keepalive, backlog)
+        self._options = LinkOptions(window, patience, timeout, keepalive, backlog)
         self._backoff = RetryPolicy(attempts=sys.maxsize, elapsed=math.inf, base=base, cap=cap)
         self._id = str(certs.id)
         account = certs.account_id
@@ -167,7 +147,7 @@ class DeviceLink:
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "connected" if self.is_connected else "not connected"
-        return f"DeviceLink({self._id!r}, {self._certs.endpoint}:{self._certs.port or _PORT}, {state})"
+        return f"DeviceLink({self._id!r}, {self._certs.endpoint}:{self._certs.port or PORT}, {state})"
 
     async def __aenter__(self) -> Self:
         """Connect; tries for *patience* seconds.
@@ -178,14 +158,9 @@ class DeviceLink:
             InvalidArgumentError: certificate, key or *ca* cannot be used.
             ClientStateError: the link has been used already.
         """
-        if self._loop is not None:
+        if self._loop is not None or self._closed:
             raise ClientStateError("a device link is for one `async with`: make another")
         loop = self._loop = asyncio.get_running_loop()
-        try:
-            context = await loop.run_in_executor(None, make_context, self._certs, self._ca)
-        except BaseException:
-            self._closed = True
-            raise
         self._outbox = Outbox(
             window=self._options.window,
             patience=self._options.patience,
@@ -194,7 +169,7 @@ class DeviceLink:
             stalled=self._stalled,
         )
         self._first: asyncio.Future[None] = loop.create_future()
-        self._runner = loop.create_task(self._run(context))
+        self._runner = loop.create_task(self._run())
         try:
             await asyncio.wait({self._first}, timeout=self._options.patience)
             self._check_first()
@@ -216,17 +191,24 @@ class DeviceLink:
     async def aclose(self) -> None:
         """Close the connection; nothing of the link is left running. Calls that wait raise `ClientStateError`.
 
-        A connection that is just being made is waited for: its socket belongs to a thread until then, for seconds at
-        worst.
+        A broker that is slow has a second to read what is left for it.
         """
-        self._closed = True
         if self._loop is None:
+            self._closed = True
             return
         self._of_this_loop()
-        self._end(ClientStateError("the link is closed"))
-        self._runner.cancel()
+        if not self._closed:
+            self._closed = True
+            self._end(ClientStateError("the link is closed"))
+            self._runner.cancel()
+        cancelled: asyncio.CancelledError | None = None
         while not self._runner.done():
-            await asyncio.wait({self._runner})
+            try:
+                await asyncio.wait({self._runner})
+            except asyncio.CancelledError as error:  # the connection has to end first
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
         if not self._runner.cancelled():
             self._runner.result()
 
@@ -372,7 +354,10 @@ class DeviceLink:
         The newest *backlog* events wait until they are read. Where nobody reads, the oldest go: a warning is logged,
         and the next that is read is an `EventsLost` with their number. Releases older than 10 s and throttles older
         than 30 s are left out, as the agent ignores them. Each event goes to one reader. Reading ends when the link is
-        closed, and raises where the broker has turned the device away.
+        closed, and raises where the broker has turned the device away or cannot be trusted.
+
+        What the cloud says while there is no connection is lost, and no event tells so: the broker keeps nothing for a
+        device that is away. `sync_down` asks for the items that have changed meanwhile.
         """
         return self._events
 
@@ -388,28 +373,32 @@ class DeviceLink:
 
     async def _send(self, name: str, kind: Kind, topic: str, payload: bytes) -> None:
         self._of_this_loop()
+        await self._deliver(Message(name, kind, topic, payload))
+
+    async def _deliver(self, message: Message) -> None:
+        name, size = message.operation, len(message.payload)
         if self._closed:
             raise ClientStateError("the link is closed")
-        if len(topic) + len(payload) > _LARGEST:
-            raise InvalidArgumentError(f"{name}: a message may have {_LARGEST} bytes, this one has {len(payload)}")
+        if len(message.topic) + size > _LARGEST:
+            raise InvalidArgumentError(f"{name}: a message may have {_LARGEST} bytes, this one has {size}")
         if (left := self._blocked_until - asyncio.get_running_loop().time()) > 0:
             raise _blocked(name, left)
-        await self._outbox.send(name, kind, topic, payload)
+        await self._outbox.send(message)
 
     async def _ask(self, operation: Operation, payload: bytes) -> bytes:
         self._of_this_loop()
-        number = next(self._numbers)
+        place = f"{operation.name}/{next(self._numbers)}"
+        message = Message(operation.name, operation.kind, f"ioto/service/{self._id}/{place}", payload)
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        place = f"{operation.name}/{number}"
         self._replies[place] = reply
         limit = self._options.timeout
         try:
             async with asyncio.timeout(limit):
-                topic = f"ioto/service/{self._id}/{place}"
-                await self._send(operation.name, operation.kind, topic, payload)
+                await self._deliver(message)
                 return await reply
         except TimeoutError:
-            raise CallTimeoutError(f"no reply within {limit:g} s", operation=operation.name) from None
+            text = f"no reply within {limit:g} s"
+            raise CallTimeoutError(text, operation=operation.name, sent=message.sent) from None
         finally:
             del self._replies[place]
 
@@ -421,33 +410,44 @@ class DeviceLink:
 
     # The connection ---------------------------------------------------------------------------------------------------
 
-    async def _run(self, context: "ssl.SSLContext") -> None:
+    async def _run(self) -> None:
         """Keep a connection until the link is closed or turned away."""
-        from .connection import Broken
-
-        failures = 0
         try:
-            while True:
-                before = self._outbox.acknowledged
-                opened = asyncio.get_running_loop().time()
-                try:
-                    broken = await self._connected(context)
-                except Broken as error:
-                    broken = error
-                self._trouble = str(broken)
-                if broken.refused or broken.hopeless:
-                    kind = AuthenticationError if broken.refused else ConnectionFailedError
-                    self._end(kind(str(broken), operation=_CONNECT, sent=False))
-                    return
-                now = asyncio.get_running_loop().time()
-                # A broker that accepts the connection and then always ends it is no better than one that is away.
-                if self._outbox.acknowledged > before or now - opened > self._backoff.cap + self._options.timeout:
-                    failures = 0
-                failures += 1
-                await asyncio.sleep(max(self._wait(failures), self._blocked_until - now))
+            # It reads files.
+            context = await asyncio.get_running_loop().run_in_executor(None, make_context, self._certs, self._ca)
+            await self._keep(context)
+        except InvalidArgumentError as error:
+            self._end(error)
+        except asyncio.CancelledError:
+            if not self._closed:  # somebody ends all tasks that there are
+                self._end(ClientStateError("the task of the link was cancelled"))
+            raise
         except Exception as error:
             self._end(ClientStateError(f"the link has failed: {type(error).__name__}"))
             raise
+
+    async def _keep(self, context: "ssl.SSLContext") -> None:
+        from .connection import Broken
+
+        failures = 0
+        while True:
+            before = self._outbox.acknowledged
+            opened = asyncio.get_running_loop().time()
+            try:
+                broken = await self._connected(context)
+            except Broken as error:
+                broken = error
+            self._trouble = str(broken)
+            if broken.refused or broken.hopeless:
+                kind = AuthenticationError if broken.refused else ConnectionFailedError
+                self._end(kind(str(broken), operation=_CONNECT, sent=False))
+                return
+            now = asyncio.get_running_loop().time()
+            # A broker that accepts the connection and then always ends it is no better than one that is away.
+            if self._outbox.acknowledged > before or now - opened > self._backoff.cap + self._options.timeout:
+                failures = 0
+            failures += 1
+            await asyncio.sleep(max(self._wait(failures), self._blocked_until - now))
 
     def _wait(self, failures: int) -> float:
         wait = self._backoff.wait(
@@ -468,7 +468,7 @@ class DeviceLink:
         assert self._certs.endpoint is not None
         connection = Connection(
             self._certs.endpoint,
-            self._certs.port or _PORT,
+            self._certs.port or PORT,
             client_id=self._id,
             context=context,
             keepalive=self._options.keepalive,
@@ -482,7 +482,7 @@ class DeviceLink:
             self._outbox.attach(connection.send)
             if not self._first.done():
                 self._first.set_result(None)
-            return await connection.lost
+            return await asyncio.shield(connection.lost)  # which others wait for
         finally:
             self._connection = None
             self._outbox.detach()
@@ -526,17 +526,19 @@ class DeviceLink:
             f"{what} within {self._options.patience:g} s{last}", operation=_CONNECT, sent=False
         )
 
-    def _end(self, cause: CallError | ClientStateError) -> None:
+    def _end(self, cause: CallError | ClientStateError | InvalidArgumentError) -> None:
         """End all waiting, now and from now on, with *cause*."""
-        self._outbox.end(cause)
-        failed = cause if isinstance(cause, CallError) else None
-        self._events.end(failed)
-        for place, reply in self._replies.items():
-            if not reply.done():
-                reply.set_exception(_for_reply(cause, place))
         if not self._first.done():
             self._first.set_exception(cause)
             self._first.exception()  # whoever opens the link may have been cancelled
+        if isinstance(cause, InvalidArgumentError):
+            cause = ClientStateError(f"the link could not be opened: {cause}")
+        self._outbox.end(cause)
+        self._events.end(cause if isinstance(cause, CallError) else None)
+        for place, reply in self._replies.items():
+            if not reply.done():
+                reply.set_exception(_for_reply(cause, place))
+                reply.exception()  # whoever asked may still wait for the acknowledgement
 
 
 def _for_reply(cause: CallError | ClientStateError, place: str) -> CallError | ClientStateError:
@@ -549,28 +551,3 @@ def _blocked(name: str, left: float) -> RateLimitedError:
     return RateLimitedError(
         "the cloud has closed the connection for too much traffic", operation=name, sent=False, retry_after=left
     )
-
-
-def _need_aiomqtt() -> None:
-    try:
-        import aiomqtt  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{error.name} is not installed, which a device link needs: pip install 'ioto-async[mqtt]'", name=error.name
-        ) from None
-
-
-def _checked(certs: Certificates) -> Certificates:
-    if not isinstance(certs, Certificates):
-        raise InvalidArgumentError(f"{_OF}: certs: expected Certificates, got {type(certs).__name__}")
-    for name in ("id", "certificate", "key", "endpoint"):
-        value = getattr(certs, name)
-        if not isinstance(value, str) or not value:
-            raise InvalidArgumentError(f"{_OF}: certs: {name} is required")
-    for name in ("id", "account_id"):
-        value = getattr(certs, name)
-        if value is not None and not re.fullmatch(r"[^/+#\s\x00]+", value):
-            raise InvalidArgumentError(f"{_OF}: certs: {name}: expected a key without / + # and spaces, got {value!r}")
-    if certs.port is not None and not (type(certs.port) is int and 0 < certs.port < 65536):
-        raise InvalidArgumentError(f"{_OF}: certs: port: expected 1 to 65535, got {certs.port!r}")
-    return certs

@@ -5,10 +5,11 @@ as nobody knows whether it arrived: so a message arrives at least once, or its c
 """
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 
-from ..errors import CallError, ClientStateError, ConnectionLostError, OutcomeUnknownError
+from ..errors import CallError, ClientStateError, ConnectionFailedError, ConnectionLostError, OutcomeUnknownError
 from ..operations import Kind
 from ..tally import TALLY, waiting
 from .pacing import Pacer
@@ -22,12 +23,14 @@ Sender = Callable[[str, bytes], int | None]
 class Message:
     """One message on its way.
 
-    Attributes:
+    Args:
         operation: what to call it in errors.
         kind: whether it may arrive twice.
         topic: where to.
         payload: what.
-        since: when it was handed over; seconds of the loop's clock.
+
+    Attributes:
+        since: when it was made; seconds of the loop's clock.
         sent: whether it has been on a connection, and
         flown: when it was last.
         done: what its caller waits for.
@@ -36,17 +39,16 @@ class Message:
 
     __slots__ = ("_is_flying", "done", "flown", "kind", "operation", "payload", "sent", "since", "tally", "topic")
 
-    def __init__(
-        self, operation: str, kind: Kind, topic: str, payload: bytes, since: float, done: "asyncio.Future[None]"
-    ) -> None:
+    def __init__(self, operation: str, kind: Kind, topic: str, payload: bytes) -> None:
+        loop = asyncio.get_running_loop()
         self.operation = operation
         self.kind = kind
         self.topic = topic
         self.payload = payload
-        self.since = since
+        self.since = loop.time()
         self.sent = False
         self.flown = 0.0
-        self.done = done
+        self.done: asyncio.Future[None] = loop.create_future()
         self.tally = TALLY.get()
         self._is_flying = False
 
@@ -60,16 +62,29 @@ class Message:
             self.tally.has_acted = self.tally.has_acted or self.kind is not Kind.READ
 
     def fall_back(self) -> None:
-        """It is not on a connection any more."""
+        """It is not on a connection any more, and waits for the next."""
         if self._is_flying and self.tally is not None:
             self.tally.waiting += 1
             self.tally.left_wire()
         self._is_flying = False
 
+    def leave(self) -> None:
+        """Its caller waits no more."""
+        if self.tally is None:
+            return
+        # Whatever becomes of the caller's error on its way up, what is known of the message is known here.
+        is_known = self.done.done() and not self.done.cancelled() and self.done.exception() is None
+        in_doubt = self.sent and not is_known and self.kind is not Kind.READ
+        self.tally.in_doubt = self.tally.in_doubt or in_doubt
+        if self._is_flying:
+            self._is_flying = False
+            self.tally.left_wire()  # before it counts among those that wait, which a run that ends cancels
+            self.tally.waiting += 1  # `waiting` takes it away
+
     def error(self, cause: CallError | ClientStateError) -> CallError | ClientStateError:
         """What its caller gets to see when *cause* ends the wait."""
         if isinstance(cause, ClientStateError):
-            return ClientStateError(str(cause), outcome_unknown=self.sent)
+            return ClientStateError(str(cause), outcome_unknown=self.sent and self.kind is not Kind.READ)
         if not self.sent:
             return type(cause)(cause.message, operation=self.operation, sent=False, retry_after=cause.retry_after)
         once = self.kind is Kind.ONCE
@@ -87,7 +102,8 @@ class Outbox:
     Args:
         window: messages that are sent and not acknowledged.
         patience: seconds without an acknowledgement after which the messages that have waited so long fail.
-        timeout: the same, after which a connection is given up.
+        timeout: the same, after which a connection is given up. Acknowledgements come in the order of the messages, so
+            that for either those of later messages count for nothing.
         give_up: what to raise for messages whose patience is at its end.
         stalled: called when the connection acknowledges nothing.
     """
@@ -112,20 +128,21 @@ class Outbox:
         self._flying: dict[int, Message] = {}
         self._pacer = Pacer()
         self._progress = self._loop.time()
+        self._overtaken = -math.inf
+        """When the latest of the messages that are acknowledged was sent."""
         self._watch: asyncio.TimerHandle | None = None
         self._pumping: asyncio.Handle | None = None
         self._ended: CallError | ClientStateError | None = None
         self.acknowledged = 0
         """How many messages have been."""
 
-    async def send(self, operation: str, kind: Kind, topic: str, payload: bytes) -> None:
-        """Send a message, and return when it is acknowledged.
+    async def send(self, message: Message) -> None:
+        """Send a *message*, and return when it is acknowledged.
 
         Raises:
             CallError: it was not; ``outcome_unknown`` tells whether it may have arrived.
             ClientStateError: the link was closed.
         """
-        message = Message(operation, kind, topic, payload, self._loop.time(), self._loop.create_future())
         if self._ended is not None:
             raise message.error(self._ended)
         with waiting(message.tally):
@@ -136,8 +153,8 @@ class Outbox:
             try:
                 await message.done
             finally:
-                message.fall_back()
                 self._waiting.pop(message, None)  # the caller was cancelled
+                message.leave()
 
     def attach(self, sender: Sender) -> None:
         """Send through *sender* from now on."""
@@ -164,6 +181,7 @@ class Outbox:
             return
         self.acknowledged += 1
         self._progress = self._loop.time()
+        self._overtaken = max(self._overtaken, message.flown)
         _settle(message, None)
         if self._waiting and self._pumping is None:
             self._pumping = self._loop.call_soon(self._resume)  # once for all that are acknowledged in one turn
@@ -181,22 +199,27 @@ class Outbox:
             _settle(message, message.error(cause))
 
     def end(self, cause: CallError | ClientStateError) -> None:
-        """Fail those who wait and all who come, and leave no timer."""
-        self._ended = cause
+        """Fail those who wait with *cause*, and all who come, and leave no timer."""
         self.fail(cause)
+        # A connection that failed may be another the next time, but there is no next time.
+        is_over = isinstance(cause, ConnectionFailedError)
+        self._ended = ClientStateError(f"the link has ended: {cause}") if is_over else cause
         for handle in (self._watch, self._pumping):
             if handle is not None:
                 handle.cancel()
 
     def _pump(self) -> None:
         while self._sender is not None and self._waiting and len(self._flying) < self._window:
+            message = next(iter(self._waiting))
+            if message.done.done():  # its caller was cancelled in this turn
+                del self._waiting[message]
+                continue
             now = self._loop.time()
             if delay := self._pacer.delay(now):
                 if self._pumping is None:
                     self._pumping = self._loop.call_later(delay, self._resume)
                 self._progress = now + delay  # nobody is late until then
                 return
-            message = next(iter(self._waiting))
             number = self._sender(message.topic, message.payload)
             if number is None:
                 return  # the connection is about to be gone
@@ -216,7 +239,11 @@ class Outbox:
         while self._flying or self._waiting:
             number, oldest = next(iter(self._flying.items()), (0, None))
             oldest = oldest or next(iter(self._waiting))
-            due = max(oldest.since, self._progress) + self._patience
+            is_overtaken = bool(self._flying) and oldest.flown < self._overtaken
+            if is_overtaken:
+                due = max(oldest.since + self._patience, oldest.flown + self._timeout)
+            else:
+                due = max(oldest.since, self._progress) + self._patience
             if now < due:
                 break
             self._flying.pop(number, None)  # number 0 is no message's
@@ -225,7 +252,8 @@ class Outbox:
         else:
             return
         if self._sender is not None:
-            if self._flying and now >= max(oldest.flown, self._progress) + self._timeout:
+            sign_of_life = oldest.flown if is_overtaken else max(oldest.flown, self._progress)
+            if self._flying and now >= sign_of_life + self._timeout:
                 self._stalled()
             due = min(due, now + self._timeout)
         self._watch = self._loop.call_at(due, self._look)

@@ -3,6 +3,7 @@
 Source: reference, section 10; the replies are bare values, as the vendor's agent takes them.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 from .. import encoding
 from ..errors import DecodeError, InvalidArgumentError
 from ..models import Statistic
+from ..models.metric import STATISTICS
 from ..operations import MQTT, Kind, Operation, Reply
 
 __all__ = [
@@ -35,6 +37,7 @@ StoreType = Literal["boolean", "number", "string"]
 _SYNC_UP: Final = Operation("db/syncToDynamo", "device", Kind.REPLAYABLE, Reply.NONE, (), (), True, True, "")
 _SYNC_DOWN: Final = Operation("db/syncDown", "device", Kind.READ, Reply.NONE, (), (), True, True, "")
 
+_COMMANDS: Final = ("create", "update", "upsert", "remove")
 # The text is sent as it is, the cloud puts the device in.
 _OWN: Final = {"Device": "${deviceId}"}
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -77,7 +80,10 @@ def value_query(metric: str, dimensions: Mapping[str, object] | None, period: fl
     """
     operation = MQTT["metric/get"]
     encoding.required_text(operation, "metric", metric)
-    encoding.required_text(operation, "statistic", statistic)
+    if not STATISTICS.fullmatch(encoding.required_text(operation, "statistic", statistic)):
+        # The cloud does not reply to what it does not know.
+        expected = "avg, min, max, count, sum, current, or a percentile such as p95"
+        raise InvalidArgumentError(f"{operation.name}: statistic: expected {expected}, got {statistic!r}")
     if isinstance(period, (int, float)) and period <= 0:
         raise InvalidArgumentError(f"{operation.name}: period: expected seconds above 0, got {period!r}")
     dimensions = _OWN if dimensions is None else dimensions
@@ -119,6 +125,11 @@ def changes(number: int, changes: Iterable[Mapping[str, object]]) -> bytes:
     entries = list(changes) if isinstance(changes, Iterable) and not isinstance(changes, (str, Mapping)) else None
     if not entries or not all(isinstance(entry, Mapping) for entry in entries):
         raise InvalidArgumentError(f"{_SYNC_UP.name}: changes: expected mappings, at least one")
+    for entry in entries:
+        if entry.get("cmd") not in _COMMANDS:
+            expected = ", ".join(_COMMANDS)
+            raise InvalidArgumentError(f"{_SYNC_UP.name}: changes: cmd: expected {expected}, got {entry.get('cmd')!r}")
+        encoding.required_text(_SYNC_UP, "changes: key", entry.get("key"))
     return _body(_SYNC_UP, {"seq": number, "changes": entries})
 
 
@@ -153,13 +164,16 @@ def _name_of(value: object) -> str:
 
 
 def scalar(payload: bytes) -> StoreValue | None:
-    """The value of a bare reply: None where it is empty or null, text where it is nothing else."""
+    """The value of a bare reply: None where it is empty or null, text where it is nothing else.
+
+    Text as well are digits that are no number in the cloud, as no double is so large.
+    """
     text = payload.decode("utf-8", "replace")
     known: dict[str, bool | None] = {"": None, "null": None, "undefined": None, "true": True, "false": False}
     if text in known:
         return known[text]
-    if match := _NUMBER.fullmatch(text):
-        return float(text) if match[2] or match[3] else int(text)
+    if (match := _NUMBER.fullmatch(text)) and math.isfinite(value := float(text)):
+        return value if match[2] or match[3] else int(text)
     return text
 
 

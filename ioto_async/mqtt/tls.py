@@ -15,19 +15,11 @@ __all__ = ["Trust", "make_context"]
 _ALPN: Final = "x-amzn-mqtt-ca"
 """Tells AWS IoT on port 443 that MQTT with a client certificate follows."""
 
+_LONGEST_NAME: Final = 150
+"""Characters; the shortest keys that AWS IoT takes have some more."""
+
 Trust: TypeAlias = str | os.PathLike[str] | ssl.SSLContext | None
 """Who vouches for the broker: PEM text, the path of a PEM file, or a context whose authorities are taken over."""
-
-
-class _Socket(ssl.SSLSocket):
-    """Closed where its handshake fails: paho leaves that to the garbage collection."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except BaseException:
-            self.close()
-            raise
 
 
 def make_context(certs: Certificates, ca: Trust) -> ssl.SSLContext:
@@ -41,7 +33,6 @@ def make_context(certs: Certificates, ca: Trust) -> ssl.SSLContext:
         InvalidArgumentError: *certs* or *ca* cannot be used; the text shows nothing of their content.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.sslsocket_class = _Socket
     context.set_alpn_protocols([_ALPN])
     _trust(context, ca)
     assert certs.certificate is not None  # both have been looked at
@@ -63,10 +54,21 @@ def _trust(context: ssl.SSLContext, ca: Trust) -> None:
             context.load_verify_locations(cafile=Path(ca))
     except (OSError, ValueError, TypeError) as error:
         # Of an error of the ssl module the text is OpenSSL's, which quotes nothing.
-        what = f"the file {os.fspath(ca)!r}" if isinstance(ca, os.PathLike) else type(ca).__name__
-        if isinstance(ca, str):
-            what = "the PEM text" if "-----BEGIN" in ca else f"the file {ca[:200]!r}"
-        raise InvalidArgumentError(f"ca: no certificates of authorities could be read from {what}: {error}") from None
+        raise InvalidArgumentError(
+            f"ca: no certificates of authorities could be read from {_shown(ca)}: {error}"
+        ) from None
+
+
+def _shown(ca: Trust) -> str:
+    if isinstance(ca, os.PathLike):
+        return f"the file {os.fspath(ca)!r}"
+    if not isinstance(ca, str):
+        return type(ca).__name__
+    if "-----BEGIN" in ca:
+        return "the PEM text"
+    # A key by mistake, without its first line or without any lines, is shown nowhere.
+    is_name = "\n" not in ca and len(ca) <= _LONGEST_NAME
+    return f"the file {ca!r}" if is_name else "a text that is neither PEM nor the name of a file"
 
 
 def _load_key(context: ssl.SSLContext, pem: str) -> None:

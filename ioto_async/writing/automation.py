@@ -12,7 +12,7 @@ from ..operations import IOTO, Kind
 from ..pool import Pool
 from ..transport import Transport
 from .names import DIMENSIONS, check_flag, check_members, check_names
-from .sample import Sample
+from .sample import Sample, key_of
 
 __all__ = ["AutomationWay"]
 
@@ -77,7 +77,7 @@ class AutomationWay:
     def lane(self, samples: Sequence[Sample]) -> Hashable:
         """Samples add up, in whatever order; but of those with a time the service drops what comes too late."""
         (sample,) = samples
-        return None if sample.timestamp is None else (sample.metric, sample.dimension_key)
+        return None if sample.timestamp is None else (sample.metric, key_of(self._variables(sample)))
 
     async def send(self, samples: Sequence[Sample]) -> None:
         """Run the automation."""

@@ -1,12 +1,17 @@
 """Samples of a device over MQTT (reference, section 10). Imports floors 0 and 1."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
+from .. import encoding
 from ..errors import InvalidArgumentError
+from ..operations import MQTT
+from .names import check_members
 from .sample import Sample
 
 __all__ = ["LinkWay", "MetricLink"]
+
+_SET: Final = MQTT["metric/set"]
 
 
 class MetricLink(Protocol):
@@ -39,7 +44,8 @@ class LinkWay:
         if not callable(getattr(link, "set_metric", None)):
             raise InvalidArgumentError(f"link: expected a DeviceLink, got {type(link).__name__}")
         self._link = link
-        self._buffer = None if buffer is None else dict(buffer)
+        self._buffer = None if buffer is None else check_members(_SET, "buffer", buffer)
+        encoding.body(_SET, {"buffer": self._buffer})
 
     def check(self, sample: Sample) -> None:
         """Look whether a *sample* has no more than a message can say."""

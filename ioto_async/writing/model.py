@@ -13,7 +13,7 @@ from ..operations import IOTO, Kind
 from ..pool import Pool
 from ..transport import Transport
 from .names import DIMENSIONS, check_flag, check_members, check_names
-from .sample import Sample
+from .sample import Sample, key_of
 
 __all__ = ["ModelWay"]
 
@@ -86,7 +86,8 @@ class ModelWay:
         open_: dict[Hashable, dict[str, Sample]] = {}
         made: list[dict[str, Sample]] = []
         for sample in samples:
-            item, field = sample.dimension_key, self._field(sample)
+            # By what is sent: a member may be written by its own name as well as by that of its dimension.
+            item, field = key_of(self._members(sample)), self._field(sample)
             fields = open_.get(item)
             if fields is None or field in fields:
                 fields = open_[item] = {}
@@ -96,7 +97,7 @@ class ModelWay:
 
     def lane(self, samples: Sequence[Sample]) -> Hashable:
         """An item is left with the values that were written last."""
-        return samples[0].dimension_key if self._is_state else None
+        return key_of(self._members(samples[0])) if self._is_state else None
 
     async def send(self, samples: Sequence[Sample]) -> None:
         """Write the item."""

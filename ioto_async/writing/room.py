@@ -1,7 +1,6 @@
 """Room for samples: how much there is, and who waits for it. Imports floor 0 and what is beside it."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from .errors import BufferFullError
@@ -39,7 +38,8 @@ class Room:
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
         self._patience = patience
-        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        self._waiting: dict[asyncio.Future[None], int] = {}
+        """Those who wait, in their order, and the size that each wants room for."""
         self._timer: asyncio.TimerHandle | None = None
         self._since: float | None = None
         """Since when nothing has moved though somebody wanted room; None if nobody does."""
@@ -67,13 +67,13 @@ class Room:
         if due < loop.time():
             raise self._refusal()
         turn = loop.create_future()
-        self._waiting.append((turn, size))
+        self._waiting[turn] = size
         if self._timer is None:
             self._timer = loop.call_at(due, self._refuse)
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled() and turn.exception() is None:
+            if self._waiting.pop(turn, None) is None and not turn.cancelled() and turn.exception() is None:
                 self.give(1, size)  # the turn had come at the same moment
             else:
                 self._admit()  # a smaller one behind it may fit
@@ -90,10 +90,7 @@ class Room:
     def close(self, refusal: Callable[[], Exception]) -> None:
         """Refuse those who wait, each with a *refusal* of its own."""
         self._stop_timer()
-        while self._waiting:
-            turn, _ = self._waiting.popleft()
-            if not turn.done():
-                turn.set_exception(refusal())
+        self._refuse_all(refusal)
 
     def _fits(self, size: int) -> bool:
         return not self.samples or (self.samples < self._capacity and self.bytes + size <= self._capacity_bytes)
@@ -101,14 +98,14 @@ class Room:
     def _admit(self) -> None:
         """Let those in whose turn it is."""
         while self._waiting:
-            turn, size = self._waiting[0]
+            turn, size = next(iter(self._waiting.items()))
             if not turn.done():
                 if not self._fits(size):
                     return
                 self.samples += 1
                 self.bytes += size
                 turn.set_result(None)
-            self._waiting.popleft()
+            del self._waiting[turn]
         self._since = None
         self._stop_timer()
 
@@ -119,10 +116,13 @@ class Room:
         if self._since is not None and self._since + self._patience > loop.time():
             self._timer = loop.call_at(self._since + self._patience, self._refuse)
             return
-        while self._waiting:
-            turn, _ = self._waiting.popleft()
+        self._refuse_all(self._refusal)
+
+    def _refuse_all(self, refusal: Callable[[], Exception]) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for turn in waiting:
             if not turn.done():
-                turn.set_exception(self._refusal())
+                turn.set_exception(refusal())
 
     def _refusal(self) -> BufferFullError:
         text = f"write: refused, and not accepted: for {self._patience:g} s there was no room in the buffer, which has"

@@ -12,7 +12,7 @@ import orjson
 from ..converter import epoch_ms
 from ..errors import InvalidArgumentError
 
-__all__ = ["Checker", "Dimension", "Sample"]
+__all__ = ["Checker", "Dimension", "Sample", "key_of"]
 
 Dimension = str | int | float | bool
 """The value of a dimension; the service reads all of them back as text."""
@@ -39,11 +39,11 @@ class Sample:
     size: int
     """Bytes of its name, value and dimensions as JSON, which a buffer counts."""
 
-    @property
-    def dimension_key(self) -> Hashable:
-        """What tells its dimension map from others."""
-        # With their types: 1 and True are equal, but not the same dimension.
-        return frozenset((name, type(value), value) for name, value in self.dimensions.items())
+
+def key_of(members: Mapping[str, object]) -> Hashable:
+    """What tells *members* from others."""
+    # With their types: 1 and True are equal, but not the same dimension.
+    return frozenset((name, type(value), value) for name, value in members.items())
 
 
 class Checker:
@@ -80,7 +80,7 @@ class Checker:
         try:
             size = len(orjson.dumps((metric, value, members)))
         except orjson.JSONEncodeError as error:
-            shown = f"metric={metric!r}, value={value!r}, dimensions={members!r}"
+            shown = f"metric={metric!r}, value={_shown(value)}, dimensions={_shown(members)}"
             raise InvalidArgumentError(f"write: no JSON: {error}: {shown}") from None
         return Sample(metric, value, members, timestamp, key, size)
 
@@ -109,8 +109,20 @@ class Checker:
 def _number(metric: str, value: object) -> float:
     # What numpy and pandas hold are numbers as well, but not for JSON.
     if isinstance(value, Real) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise InvalidArgumentError(
+                f"write: value of {metric!r}: expected a number that a float can hold, got {_shown(value)}"
+            ) from None
     raise InvalidArgumentError(f"write: value of {metric!r}: expected a number, got {value!r}")
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # it has more digits than Python prints
+        return f"a {type(value).__name__} that is too long to be shown"
 
 
 def _check(name: object, value: object) -> None:

@@ -36,7 +36,7 @@ from ..errors import (
     TokenProviderError,
 )
 from ..operations import Kind
-from ..retry import Failure, RetryPolicy
+from ..retry import Failure, RetryPolicy, failure_of_status
 from ..tally import TALLY, Tally
 from ..validation import is_number
 from .errors import UnwrittenError
@@ -53,7 +53,7 @@ _WAITS: Final = RetryPolicy(attempts=sys.maxsize, elapsed=math.inf)
 """How long to wait for the service: it may be away for any time."""
 _PASSING: Final = (ConnectionFailedError, RateLimitedError, ServiceError, TokenProviderError)
 """What another time may be another, as long as nothing was done."""
-_AWAY: Final = (ConnectionFailedError, ConnectionLostError, CallTimeoutError)
+_AWAY: Final = (ConnectionFailedError, ConnectionLostError, CallTimeoutError, TokenProviderError)
 """What says that the service is away, whatever was done until then."""
 _TURN: Final = 256
 """Samples after which whoever writes lets others have a turn."""
@@ -71,6 +71,15 @@ class _Batch:
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
 
 
+@attrs.define(eq=False)
+class _Lane:
+    """Requests that must not overtake each other; there is one as long as one of them is on its way."""
+
+    key: Hashable
+    waiting: "deque[_Job]" = attrs.field(factory=deque)
+    """Those that wait for it, which are nowhere else."""
+
+
 @attrs.define(order=True)
 class _Job:
     """A request on its way."""
@@ -79,7 +88,8 @@ class _Job:
     """They are sent in this order, as far as they can."""
     batch: _Batch = attrs.field(order=False)
     samples: Sequence[Sample] = attrs.field(order=False)
-    lane: Hashable = attrs.field(order=False)
+    # Not the key itself: of each sample it is another object, which takes more memory than the sample.
+    lane: _Lane | None = attrs.field(order=False)
     attempts: int = attrs.field(default=0, order=False)
     elapsed: float = attrs.field(default=0.0, order=False)
     is_in_doubt: bool = attrs.field(default=False, order=False)
@@ -126,8 +136,8 @@ class Writer:
         """Requests that were made."""
         self._again: list[_Job] = []
         """A heap of requests that are made, and nobody sends."""
-        self._lanes: dict[Hashable, deque[_Job]] = {}
-        """Requests that wait for another one of their lane, which is on its way."""
+        self._lanes: dict[Hashable, _Lane] = {}
+        """By their keys."""
         self._workers: dict[asyncio.Task[None], Tally] = {}
         self._starting: asyncio.Task[None] | None = None
         self._turns = contextlib.ExitStack()
@@ -270,7 +280,7 @@ class Writer:
         options, buffer = self._options, self._buffer
         buffer.append(sample)
         self._buffered_bytes += sample.size
-        if self._is_due or len(buffer) >= options.count or self._buffered_bytes >= options.bytes:
+        if len(buffer) >= options.count or self._buffered_bytes >= options.bytes:
             self._due()
         elif len(buffer) == 1:
             self._timer = asyncio.get_running_loop().call_later(options.seconds, self._due)
@@ -319,8 +329,6 @@ class Writer:
 
     def _gone(self, worker: asyncio.Task[None]) -> None:
         del self._workers[worker]
-        if self._starting is worker:  # cancelled before it began
-            self._starting = None
         if not self._workers:
             self._turns.close()
         if worker.cancelled():
@@ -349,27 +357,25 @@ class Writer:
             while self._ready:
                 batch = self._ready[0]
                 for samples in batch.requests:
-                    job = self._job(batch, samples)
-                    if self._may_pass(job):
+                    if (job := self._job(batch, samples)) is not None:
                         return job
                 self._ready.popleft()
             if not (self._is_due and self._buffer):
                 return None
             self._take()
 
-    def _job(self, batch: _Batch, samples: Sequence[Sample]) -> _Job:
+    def _job(self, batch: _Batch, samples: Sequence[Sample]) -> _Job | None:
+        """Make a request; None if it has to wait for another, and is taken out of the way."""
         self._made += 1
-        return _Job(self._made, batch, samples, self._way.lane(samples))
-
-    def _may_pass(self, job: _Job) -> bool:
-        """Whether a request has to wait for no other; else it is taken out of the way."""
-        if job.lane is None:
-            return True
-        if job.lane in self._lanes:
-            self._lanes[job.lane].append(job)
-            return False
-        self._lanes[job.lane] = deque()
-        return True
+        key = self._way.lane(samples)
+        if key is None:
+            return _Job(self._made, batch, samples, None)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = _Lane(key)
+            return _Job(self._made, batch, samples, lane)
+        lane.waiting.append(_Job(self._made, batch, samples, lane))
+        return None
 
     async def _do(self, job: _Job, tally: Tally) -> None:
         """Send a request, and bring its samples to their outcomes, or put it back."""
@@ -397,12 +403,21 @@ class Writer:
         finally:
             job.attempts += tally.again
             job.elapsed += time.perf_counter() - began
-            passing = _PASSING if status == "failed" else _AWAY if self._way.repeats else ()
-            if isinstance(error, passing) and not self._is_cut:
+            if isinstance(error, CallError) and self._will_pass(error, status) and not self._is_cut:
                 job.is_in_doubt = job.is_in_doubt or status == "unknown"
                 self._put_back(job, error)
             else:
                 self._end(job, status, error)
+
+    def _will_pass(self, error: CallError, status: Status) -> bool:
+        """Whether a request that has ended so is to be sent again."""
+        if status == "failed":
+            return isinstance(error, _PASSING)
+        if not self._way.repeats:
+            return False
+        return isinstance(error, _AWAY) or (
+            error.status is not None and failure_of_status(error.status, error.retry_after) is Failure.REFUSED
+        )
 
     def _put_back(self, job: _Job, error: CallError) -> None:
         """Have a request sent again, when the service takes some."""
@@ -443,11 +458,10 @@ class Writer:
             del self._batches[batch]
             batch.ended.set()
         if job.lane is not None:
-            following = self._lanes[job.lane]
-            if following:
-                heapq.heappush(self._again, following.popleft())
+            if job.lane.waiting:
+                heapq.heappush(self._again, job.lane.waiting.popleft())
             else:
-                del self._lanes[job.lane]
+                del self._lanes[job.lane.key]
         self._room.give(len(job.samples), sum(sample.size for sample in job.samples))
 
     def _tell(self, outcome: Outcome[Sample, None]) -> None:
@@ -479,9 +493,9 @@ class Writer:
 
     def _left(self) -> Iterator[_Job]:
         """The requests that nobody sends, oldest first within a lane; they are nowhere else then."""
-        waiting = [job for jobs in self._lanes.values() for job in jobs]
-        for jobs in self._lanes.values():
-            jobs.clear()
+        waiting = [job for lane in self._lanes.values() for job in lane.waiting]
+        for lane in self._lanes.values():
+            lane.waiting.clear()
         for job in waiting:
             job.lane = None
         again, self._again = self._again, []

@@ -1,14 +1,19 @@
 """The broker by itself: bytes in, bytes out, and a clock that the test moves."""
 
 import asyncio
+import gc
 import logging
 import ssl
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import attrs
 import pytest
+from bulk.calls import until
+from rawserver import GUARD
 
 from ioto_async.emulator.faults import Fault
 from ioto_async.emulator.mqtt.broker import Broker, Grant, Message
@@ -38,12 +43,14 @@ class EchoService:
     received: list[Message] = attrs.Factory(list)
     batches: list[int] = attrs.Factory(list)
     broken: bool = False
+    faults: list[Fault] = attrs.Factory(list)
 
     def admit(self, client_id: str, certificate: bytes) -> Grant | None:
         return Grant(("up/",), ("down/",))
 
     def fault(self, topic: str | None) -> Fault | None:
-        return None
+        operation = "mqtt/connect" if topic is None else "mqtt/message"
+        return self.faults.pop(0) if self.faults and self.faults[0].operation == operation else None
 
     def receive(self, messages: Sequence[Message]) -> list[Message]:
         if self.broken:
@@ -106,11 +113,11 @@ class Server:
         self.service = service
         self.clock = clock
         self.port = port
-        self._context = context
+        self.context = context
         self._clients: list[Raw] = []
 
     async def open(self) -> Raw:
-        client = Raw(*await asyncio.open_connection("localhost", self.port, ssl=self._context))
+        client = Raw(*await asyncio.open_connection("localhost", self.port, ssl=self.context))
         self._clients.append(client)
         return client
 
@@ -219,6 +226,8 @@ async def test_a_client_that_never_says_connect_is_disconnected(server: Server) 
         ([Connect("a"), Publish("up/+", b"")], [Connack(0)]),
         ([Connect("a"), Publish("up/x", b"", 0, 0, True)], [Connack(0)]),
         ([Connect("a"), Disconnect()], [Connack(0)]),
+        ([Connect("a"), Disconnect(), Publish("up/x", b"", 1, 1)], [Connack(0)]),
+        ([Connect("a"), Publish("other/x", b""), Publish("up/x", b"", 1, 1)], [Connack(0)]),
         ([Connect("")], [Connack(2)]),
     ],
 )
@@ -354,6 +363,51 @@ async def test_a_client_that_does_not_read_is_cut_off(server: Server) -> None:
     assert await again.get() == Pingresp()
 
 
+async def test_a_client_that_does_not_read_is_cut_off_though_it_never_reads_again(server: Server) -> None:
+    client = await server.connect()
+    client.send(Subscribe(1, (("down/#", 0),)))
+    assert await client.get() == Suback(1, (0,))
+    for _ in range(400):
+        server.broker.publish("down/x", b"x" * 100_000, "a")
+    await until(lambda: not server.broker._connections)
+
+
+async def test_a_silent_client_that_does_not_read_is_disconnected_all_the_same(server: Server) -> None:
+    client = await server.connect()
+    client.send(Subscribe(1, (("down/#", 0),)))
+    assert await client.get() == Suback(1, (0,))
+    (connection,) = server.broker._connections
+    while connection._transport.get_write_buffer_size() < 2**20:
+        server.broker.publish("down/x", b"x" * 100_000, "a")
+        await asyncio.sleep(0)
+    server.clock.now += 1000
+    server.broker.sweep()
+    await until(lambda: not server.broker._connections)
+
+
+async def test_a_message_that_is_held_back_is_not_stored_if_its_connection_ends_before(server: Server) -> None:
+    server.service.faults = [Fault("mqtt/message", delay=0.1), Fault("mqtt/message", delay=0.1)]
+    client, other = await server.connect(), await server.connect("b")
+    client.send(Publish("up/x", b"1", 1, 1))
+    await until(lambda: len(server.service.faults) == 1)
+    server.broker.drop("a")
+    assert await client.get() is None
+    other.send(Publish("up/x", b"2", 1, 1))  # is held back until after the first one
+    assert await other.get() == Puback(1)
+    assert server.service.received == [Message("b", "up/x", b"2")]
+
+
+@pytest.mark.parametrize("reset", ["before", "after"])
+async def test_a_connection_can_be_cut_before_or_after_its_connect(
+    server: Server, reset: Literal["before", "after"]
+) -> None:
+    server.service.faults = [Fault("mqtt/connect", reset=reset)]
+    await server.connect()
+    assert server.connack is None
+    await server.connect()
+    assert server.connack == Connack(0)
+
+
 async def test_a_client_that_is_dropped_loses_its_session(server: Server) -> None:
     client = await server.subscribed(clean=False)
     server.broker.send("down/last", b"", "a")
@@ -369,6 +423,45 @@ async def test_a_broker_stops_while_somebody_is_in_the_middle_of_a_handshake(ser
     async with asyncio.timeout(5):
         await server.broker.stop()
     writer.close()
+
+
+async def test_a_handshake_that_takes_until_after_the_end_gives_no_connection(server: Server) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = server.context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            writer.write(outgoing.read())
+            incoming.write(await reader.read(65536))
+    await server.broker.stop()
+    writer.write(outgoing.read())
+    async with asyncio.timeout(GUARD):
+        with suppress(ConnectionError):
+            while await reader.read(65536):
+                pass
+        await until(lambda: not server.broker._connections)
+    writer.close()
+
+
+async def test_what_was_not_stored_before_the_end_is_not_stored_after_it(server: Server) -> None:
+    client = await server.connect()
+    server.broker.receive(None, Message("a", "up/x", b""), 0, None)
+    await server.broker.stop()
+    assert await client.get() is None
+    assert server.service.received == []
+
+
+async def test_a_broker_that_has_stopped_is_forgotten(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    broker = Broker(EchoService(), Clock())
+    await broker.start("127.0.0.1", 0, contexts[0])
+    await broker.stop()
+    gone = weakref.ref(broker)
+    del broker
+    gc.collect()
+    assert gone() is None
 
 
 async def test_a_broker_that_stops_ends_all_connections(server: Server) -> None:

@@ -66,6 +66,19 @@ def test_all_items_of_a_device_can_wait_while_it_is_connected_but_not_more_and_m
     assert kept == [True] * 100_100 + [False]
 
 
+@pytest.mark.parametrize("expires", [None, 60.0], ids=["connected", "away"])
+def test_of_what_waits_there_are_at_most_64_mib(session: Session, expires: float | None) -> None:
+    for _ in range(100):
+        session.offer("a", b"")
+    session.expires = expires
+    message = b"x" * (2**17 - 1)
+    kept = [session.offer("a", message)[1] for _ in range(513)]
+    assert kept == [True] * 512 + [False]
+    session.expires = None
+    assert session.acknowledge(1) == [Publish("a", message, 1, 101)]
+    assert [session.offer("a", message)[1] for _ in range(2)] == [True, False]
+
+
 def test_a_client_that_comes_back_gets_what_it_did_not_acknowledge_and_what_it_missed(session: Session) -> None:
     session.offer("a", b"1")
     session.offer("a", b"2")

@@ -45,7 +45,8 @@ class FakeBroker:
     Attributes:
         accept: what a connection is answered with, by its number; nothing closes it.
         granted: the codes of a SUBACK.
-        on_publish: what to do with a message: "ack", "hold" or "cut".
+        on_publish: what to do with a message: "ack", "hold", "cut", or "deafen", to read no more.
+        goodbyes: how many connections the devices have ended as they should.
     """
 
     accept: Callable[[int], bytes] = lambda number: connack(0)
@@ -55,6 +56,7 @@ class FakeBroker:
     connects: list[bytes] = field(default_factory=list)
     subscribed: list[bytes] = field(default_factory=list)
     connections: int = 0
+    goodbyes: int = 0
     open: int = 0
     port: int = 0
 
@@ -65,7 +67,8 @@ class FakeBroker:
 
     @contextlib.asynccontextmanager
     async def running(self, directory: Path) -> AsyncIterator["FakeBroker"]:
-        context = server_context(directory)
+        context = self._context = server_context(directory)
+        self._directory = directory
         server = await asyncio.start_server(self._serve, "localhost", 0, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         try:
@@ -96,6 +99,10 @@ class FakeBroker:
     def cut(self) -> None:
         """End the newest connection."""
         self._writers[-1].transport.abort()
+
+    def become_another(self) -> None:
+        """Have a certificate that no device trusts, for the connections to come."""
+        self._context.load_cert_chain(_server_pem(self._directory, Authority.create()))
 
     def write(self, data: bytes) -> None:
         self._writers[-1].write(data)
@@ -139,6 +146,7 @@ class FakeBroker:
             elif kind & 0xF0 == 0xC0:
                 writer.write(packet(0xD0, b""))
             elif kind & 0xF0 == 0xE0:
+                self.goodbyes += 1
                 return
             elif kind & 0xF0 == 0x30:
                 (length,) = struct.unpack_from("!H", body)
@@ -148,17 +156,23 @@ class FakeBroker:
                 verdict = self.on_publish(message)
                 if verdict == "cut":
                     writer.transport.abort()
+                elif verdict == "deafen":
+                    await self._notify()
+                    await asyncio.Event().wait()
                 elif verdict == "ack":
                     writer.write(puback(mid))
             await self._notify()
 
 
-def server_context(directory: Path) -> ssl.SSLContext:
-    certificate, key = authority().issue_server(["localhost"])
+def _server_pem(directory: Path, issuer: Authority) -> Path:
     path = directory / "server.pem"
-    path.write_text(certificate + key)
+    path.write_text("".join(issuer.issue_server(["localhost"])))
+    return path
+
+
+def server_context(directory: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
+    context.load_cert_chain(_server_pem(directory, authority()))
     context.load_verify_locations(cadata=authority().certificate)
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["x-amzn-mqtt-ca"])

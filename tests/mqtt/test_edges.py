@@ -115,6 +115,12 @@ async def test_a_broker_that_never_answers_a_connection_is_asked_again(broker: F
     assert broker.connections == 2
 
 
+async def test_a_broker_that_never_answers_is_named_when_patience_ends(broker: FakeBroker) -> None:
+    broker.accept = lambda number: packet(0xD0, b"")
+    with pytest.raises(ConnectionFailedError, match=r"the broker has not accepted the connection within 0\.1 s"):
+        await link_to(broker, timeout=SHORT, patience=10 * SHORT).__aenter__()
+
+
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_certificate_of_somebody_else_is_refused_for_good(tmp_path: Path, newest: ssl.TLSVersion) -> None:
     # With TLS 1.3 the refusal comes after the handshake, and meets what the device has written by then: time and again.
@@ -158,6 +164,19 @@ async def test_a_broker_that_does_not_let_the_device_listen_is_not_asked_again(b
         await link_to(broker).__aenter__()
 
 
+async def test_a_broker_that_does_not_say_whether_the_device_may_listen_is_asked_again(broker: FakeBroker) -> None:
+    broker.granted = b""
+
+    def answer(number: int) -> bytes:
+        broker.granted = b"\x01\x01\x01" if number == 2 else b""
+        return connack(0)
+
+    broker.accept = answer
+    async with link_to(broker) as link:
+        await link.ping()
+    assert broker.connections == 2
+
+
 async def test_topics_of_accounts_are_not_needed(broker: FakeBroker) -> None:
     broker.granted = b"\x01\x80\x80"
     async with link_to(broker) as link:
@@ -184,6 +203,12 @@ async def test_the_end_of_an_accepted_connection_is_seen_at_once(broker: FakeBro
         await broker.until(lambda: broker.connections >= 2)
         assert not link.is_connected
         sample.cancel()
+
+
+@pytest.mark.parametrize("endpoint", ["x" * 64 + ".com", ".localhost"])
+async def test_an_endpoint_that_is_no_name_of_a_host_is_not_tried_again(endpoint: str) -> None:
+    with pytest.raises(ConnectionFailedError, match="is no name of a host"):
+        await DeviceLink(certs_of(1, endpoint=endpoint), ca=authority().certificate, patience=GUARD).__aenter__()
 
 
 # Messages -------------------------------------------------------------------------------------------------------------
@@ -396,13 +421,45 @@ async def test_questions_are_numbered_from_100_and_answers_find_their_way(broker
     assert (number, text) == (1.5, "second")
 
 
-async def test_a_question_without_an_answer_times_out_and_a_late_answer_is_no_event(broker: FakeBroker) -> None:
+async def test_a_question_without_an_answer_times_out_and_a_late_answer_is_no_event(
+    broker: FakeBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "ioto_async")
     async with link_to(broker, timeout=SHORT) as link:
-        with pytest.raises(CallTimeoutError, match=r"store/get: no reply within 0\.1 s"):
+        with pytest.raises(CallTimeoutError, match=r"store/get: no reply within 0\.1 s") as caught:
             await link.get_store("key")
+        assert caught.value.sent
         broker.say(f"ioto/device/{DEVICE}/store/get/100", b"1")
         broker.say(f"ioto/device/{DEVICE}/other", b"2")
         assert await anext(link.events()) == RawMessage(topic=f"ioto/device/{DEVICE}/other", payload=b"2")
+    assert "a reply came too late: store/get/100" in caplog.text
+
+
+async def test_a_second_answer_to_a_question_does_no_harm(broker: FakeBroker) -> None:
+    def answer(message: Published) -> str:
+        if "store/get" in message.topic:
+            broker.say(f"ioto/device/{DEVICE}/store/get/100", b"1")
+            broker.say(f"ioto/device/{DEVICE}/store/get/100", b"2")
+        return "ack"
+
+    broker.on_publish = answer
+    async with link_to(broker) as link:
+        assert await link.get_store("key") == 1
+        await link.ping()
+    assert broker.connections == 1
+
+
+async def test_a_question_that_was_never_sent_says_so_when_it_times_out(broker: FakeBroker) -> None:
+    broker.on_publish = lambda message: "hold"
+    async with link_to(broker, window=1, timeout=SHORT) as link:
+        sample = asyncio.ensure_future(link.set_metric("T", 1))
+        await broker.received(1)
+        broker.accept = lambda number: packet(0xD0, b"")
+        broker.cut()
+        with pytest.raises(CallTimeoutError, match="metric/get") as caught:
+            await link.get_metric("T")
+        sample.cancel()
+    assert not caught.value.sent
 
 
 async def test_a_question_that_waits_for_its_answer_ends_with_the_link(broker: FakeBroker) -> None:
@@ -498,6 +555,7 @@ async def test_opening_can_be_cancelled_at_any_point(broker: FakeBroker) -> None
         await opening
     assert await tasks() == set()
     await broker.until(lambda: broker.open == 0)
+    assert broker.goodbyes == 0  # to whom nobody has been introduced
 
 
 async def test_no_thread_is_left_but_those_of_the_loop(broker: FakeBroker) -> None:
@@ -557,6 +615,17 @@ async def test_trust_can_be_given_as_a_file_or_a_context(broker: FakeBroker, tmp
     for ca in (path, str(path), context):
         async with link_to(broker, ca=ca) as link:
             await link.ping()
+
+
+@pytest.mark.parametrize("spoilt", ["without its first line", "in one line"])
+async def test_a_key_that_is_taken_for_trust_is_not_shown(broker: FakeBroker, spoilt: str) -> None:
+    key = certs_of(broker.port).key
+    assert key is not None
+    lines = key.splitlines()
+    ca = "\n".join(lines[1:]) if spoilt == "without its first line" else "".join(lines[1:-1])
+    with pytest.raises(InvalidArgumentError, match="ca: no certificates of authorities") as caught:
+        await link_to(broker, ca=ca).__aenter__()
+    assert lines[1][:20] not in str(caught.value)
 
 
 @pytest.mark.parametrize("ca", ["/no/such/file", Path("/no/such/file"), "-----BEGIN nothing", 7])

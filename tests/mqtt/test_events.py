@@ -124,3 +124,15 @@ async def test_readers_of_a_link_that_was_turned_away_are_told_after_what_is_lef
     assert await anext(buffer) == raw(1)
     with pytest.raises(AuthenticationError):
         await anext(buffer)
+
+
+async def test_readers_of_a_link_that_was_turned_away_do_not_share_their_error() -> None:
+    buffer = EventBuffer(2)
+    buffer.end(AuthenticationError("refused", operation="mqtt/connect"))
+    raised = []
+    for _ in range(3):
+        with pytest.raises(AuthenticationError, match="mqtt/connect: refused") as caught:
+            await anext(buffer)
+        caught.value.add_note("mine")
+        raised.append((len(caught.traceback), caught.value.__notes__))
+    assert raised == [raised[0]] * 3

@@ -105,6 +105,10 @@ def test_an_expiry_is_in_milliseconds() -> None:
         (b" 1", " 1"),
         ("½".encode(), "½"),
         ("٣".encode(), "٣"),
+        (b"9" * 300, 10**300 - 1),
+        (b"9" * 5000, "9" * 5000),
+        (b"1e999", "1e999"),
+        (b"-1e999", "-1e999"),
     ],
 )
 def test_a_bare_value_is_read_as_what_it_is(payload: bytes, value: object) -> None:
@@ -113,7 +117,7 @@ def test_a_bare_value_is_read_as_what_it_is(payload: bytes, value: object) -> No
     assert type(read) is type(value)
 
 
-@pytest.mark.parametrize("payload", [b"text", b"true", b"NaN"])
+@pytest.mark.parametrize("payload", [b"text", b"true", b"NaN", b"1e999", b"9" * 5000])
 def test_a_metric_that_is_no_number_is_a_decode_error(payload: bytes) -> None:
     with pytest.raises(DecodeError, match="metric/get"):
         payloads.number(MQTT["metric/get"], payload)
@@ -128,6 +132,26 @@ def test_changes_travel_with_their_number() -> None:
 def test_changes_that_are_no_maps_are_refused(changes: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="changes"):
         payloads.changes(1, changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"cmd": "delete", "key": "s#a"}, "cmd: expected create, update, upsert, remove, got 'delete'"),
+        ({"key": "s#a"}, "cmd: expected create, update, upsert, remove, got None"),
+        ({"cmd": "remove"}, "key"),
+        ({"cmd": "remove", "key": 1}, "key"),
+    ],
+)
+def test_changes_that_the_cloud_would_drop_are_refused(change: Any, named: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=named):
+        payloads.changes(1, [{"cmd": "remove", "key": "s#b"}, change])
+
+
+@pytest.mark.parametrize("statistic", ["foo", "p", "p100", "AVG", ""])
+def test_a_statistic_that_the_cloud_would_not_reply_to_is_refused(statistic: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="statistic"):
+        payloads.value_query("T", None, 300, statistic)
 
 
 def test_sync_down_sends_iso_text() -> None:

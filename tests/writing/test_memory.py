@@ -2,9 +2,16 @@
 
 import asyncio
 import tracemalloc
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rawserver import client_of
+
+from ioto_async import Sample, Writer
+from ioto_async.writing.automation import AutomationWay
+from ioto_async.writing.model import ModelWay
 
 from .links import Link, writer
 
@@ -32,6 +39,46 @@ async def test_a_hundred_thousand_samples_are_held_and_sent_within_64_mib(sort: 
             assert w.pending == SAMPLES
             await w.flush()
             assert (w.pending, w.summary.ok) == (0, SAMPLES)
+        now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= LIMIT
+    assert now <= 8 << 20, "it is not given back"
+
+
+class QuickAutomation(AutomationWay):
+    """The same, over automations."""
+
+    async def send(self, samples: Sequence[Sample]) -> None:
+        await asyncio.sleep(0)
+
+
+class QuickModel(ModelWay):
+    """The same, over models."""
+
+    async def send(self, samples: Sequence[Sample]) -> None:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("sort", ["samples with a time", "updates of an item"])
+async def test_a_hundred_thousand_that_wait_for_each_other_are_held_within_64_mib(sort: str) -> None:
+    client = client_of("https://cloud.example")
+    dated = sort == "samples with a time"
+    way = (
+        QuickAutomation(client.metric._transport, name="AddSample")
+        if dated
+        else QuickModel(client.metric._transport, None, model="Climate")
+    )
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    w = Writer(way, count=SAMPLES, bytes=LIMIT, seconds=1000, capacity=SAMPLES)
+    tracemalloc.start()
+    try:
+        async with client, w:
+            for number in range(SAMPLES):
+                timestamp = begin + timedelta(seconds=number) if dated else None
+                await w.write("temp", number / 10, dimensions={"Device": "DEV0000001"}, timestamp=timestamp)
+            await w.flush()
+            assert w.summary.ok == SAMPLES
         now, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -11,6 +11,7 @@ from bulk.calls import Crowd, turns, until
 from rawserver import GUARD, RawServer, Request, Step, client_of, drop, in_thread, reply, served
 
 from ioto_async import (
+    AccessToken,
     ClientStateError,
     InvalidArgumentError,
     IotoClient,
@@ -24,7 +25,7 @@ from ioto_async import (
 from ioto_async.emulator import Emulator
 from ioto_async.writing import writer as writing
 
-from .links import Link, Told, statuses, writer
+from .links import Link, Told, away, statuses, writer
 
 DEVICE = "DEV0000001"
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
@@ -175,6 +176,62 @@ async def test_what_is_to_arrive_at_least_once_is_kept_while_the_service_is_away
     assert statuses(told) == {"0": "ok", "1": "ok"}
 
 
+@pytest.mark.parametrize(
+    "refusal", [reply(429, "too many"), reply(503, "busy", headers={"Retry-After": "0"})], ids=["429", "503"]
+)
+async def test_what_is_to_arrive_at_least_once_and_is_in_doubt_is_kept_while_the_service_refuses_it(
+    refusal: Step,
+) -> None:
+    told: Told = []
+    async with served(drop(), *[refusal] * 20, reply(200, {}), reply(200, {})) as (server, client):
+        await two(automation(client, concurrency=1, at_least_once=True, on_outcome=told.append))
+        assert [request.json["context"]["value"] for request in server.requests] == [0] * 22 + [1]
+    assert statuses(told) == {"0": "ok", "1": "ok"}
+
+
+async def test_what_is_in_doubt_when_the_provider_of_tokens_fails_is_kept_as_well() -> None:
+    told: Told = []
+    failed = 0
+
+    async def login() -> AccessToken:
+        nonlocal failed
+        if server.requests and failed < 20:
+            failed += 1
+            raise OSError("the sign-in is away")
+        return AccessToken("token", lifetime=1e-9)  # is good for one request
+
+    steps = (drop(), reply(200, {}), reply(200, {}))
+    async with RawServer.of(*steps) as server, client_of(server, login=login, origin="https://app.example") as client:
+        await two(automation(client, concurrency=1, at_least_once=True, on_outcome=told.append))
+    assert failed == 20
+    assert statuses(told) == {"0": "ok", "1": "ok"}
+
+
+async def test_what_is_to_be_sent_again_when_the_client_is_closed_is_in_doubt() -> None:
+    told: Told = []
+    closing: list[asyncio.Task[None]] = []
+
+    def close(_: object) -> None:
+        closing.append(asyncio.create_task(client.aclose()))
+
+    # The first try has failed when the observer is told, and the second one comes too late.
+    async with RawServer.of(drop()) as server:
+        client = client_of(server, observer=close, retry=RetryPolicy(base=0.2))
+        w = automation(client, at_least_once=True, on_outcome=told.append)
+
+        async def block() -> None:
+            async with asyncio.timeout(GUARD), w:
+                await w.write("m", 0)
+                await until(lambda: bool(told))
+
+        with pytest.raises(UnwrittenError):
+            await block()
+        await closing[0]
+        assert len(server.requests) == 1
+    assert statuses(told) == {"0": "unknown"}
+    assert isinstance(told[0].error, ClientStateError)
+
+
 async def test_what_was_to_arrive_at_least_once_and_did_not_in_time_is_in_doubt() -> None:
     told: Told = []
     async with served(handler=lambda request: drop()) as (_, client):
@@ -299,6 +356,25 @@ async def test_requests_wait_for_their_turn_at_the_gate_of_the_client() -> None:
     assert set(statuses(told).values()) == {"ok"}
 
 
+@pytest.mark.parametrize(("concurrency", "at_once"), [("auto", 4), (20, 20)])
+async def test_a_writer_that_is_to_find_out_what_the_service_can_do_begins_with_few_requests(
+    concurrency: Any, at_once: int
+) -> None:
+    crowd = Crowd()
+    async with (
+        served(handler=crowd) as (_, client),
+        automation(client, concurrency=concurrency, grace=GUARD) as w,
+    ):
+        for number in range(20):
+            await w.write("m", number)
+        await until(lambda: crowd.waiting == at_once)
+        await turns()
+        assert crowd.waiting == len(w._workers) == at_once
+        while w.pending:
+            crowd.release(crowd.waiting)
+            await turns(1)
+
+
 async def test_a_writer_that_has_nothing_to_do_holds_back_no_other_calls() -> None:
     async with served(handler=fine) as (_, client), automation(client) as w:
         for _ in range(2):
@@ -324,7 +400,7 @@ def test_a_client_writes_in_two_runs_in_a_row() -> None:
 # Models -------------------------------------------------------------------------------------------------------------
 
 
-async def bodies(samples: list[tuple[str, float, dict[str, str]]], **options: Any) -> list[dict[str, Any]]:
+async def bodies(samples: list[tuple[str, float, dict[str, Any]]], **options: Any) -> list[dict[str, Any]]:
     """What is sent for *samples* of a model named Climate that are sent together."""
     async with served(handler=fine) as (server, client):
         async with model(client, count=1000, seconds=1000, concurrency=1, **options) as w:
@@ -342,6 +418,20 @@ async def test_fields_of_an_item_travel_together_up_to_one_that_comes_again() ->
         {"_type": "Climate", "deviceId": "A", "temp": 1, "humidity": 3},
         {"_type": "Climate", "deviceId": "B", "temp": 2},
         {"_type": "Climate", "deviceId": "A", "temp": 4, "humidity": 5},
+    ]
+
+
+async def test_dimensions_that_are_equal_and_yet_not_the_same_are_of_different_items() -> None:
+    assert await bodies([("temp", 1.0, {"room": 1}), ("humidity", 2.0, {"room": True})]) == [
+        {"_type": "Climate", "room": 1, "temp": 1},
+        {"_type": "Climate", "room": True, "humidity": 2},
+    ]
+
+
+async def test_an_item_is_the_same_whether_its_dimension_or_its_member_is_named() -> None:
+    assert await bodies([("temp", 1.0, A), ("humidity", 2.0, {"deviceId": "A"}), ("temp", 3.0, {"deviceId": "A"})]) == [
+        {"_type": "Climate", "deviceId": "A", "temp": 1, "humidity": 2},
+        {"_type": "Climate", "deviceId": "A", "temp": 3},
     ]
 
 
@@ -393,8 +483,9 @@ async def test_updates_of_an_item_do_not_overtake_each_other_and_those_of_others
     crowd, told = Crowd(), Told()
     async with served(handler=crowd) as (server, client):
         async with model(client, count=1, concurrency=10, on_outcome=told.append) as w:
-            for value in range(3):
-                await w.write("temp", value, dimensions=A)
+            await w.write("temp", 0, dimensions=A)
+            await w.write("temp", 1, dimensions={"deviceId": "A"})  # is the same item
+            await w.write("temp", 2, dimensions=A)
             await w.write("temp", 9, dimensions=B)
             await server.received(2)
             await turns()
@@ -423,8 +514,8 @@ async def test_samples_of_a_series_that_have_a_time_do_not_overtake_each_other()
     begin = datetime(2026, 11, 23, tzinfo=UTC)
     async with served(handler=crowd) as (server, client):
         async with automation(client, concurrency=10) as w:
-            for minute in range(3):
-                await w.write("temp", minute, dimensions=A, timestamp=begin + timedelta(minutes=minute))
+            for minute, dimensions in enumerate((A, {"deviceId": "A"}, A)):  # the same variables
+                await w.write("temp", minute, dimensions=dimensions, timestamp=begin + timedelta(minutes=minute))
             for _ in range(3):
                 await until(lambda: crowd.waiting > 0)
                 await turns()
@@ -527,6 +618,22 @@ async def test_a_link_gets_name_value_and_one_map_of_dimensions() -> None:
         {"metric": "temp", "value": 21.5, "dimensions": [{}], "buffer": {"elapsed": 10}},
         {"metric": "temp", "value": 22, "dimensions": [{"Device": DEVICE}], "buffer": {"elapsed": 10}},
     ]
+
+
+async def test_what_a_link_has_sent_over_http_is_in_doubt_whatever_the_link_says() -> None:
+    class Bridge(Link):
+        async def set_metric(self, metric: str, value: float, **rest: Any) -> None:
+            try:
+                await client.action.invoke("AddSample", context={"value": value})
+            except OutcomeUnknownError:
+                raise away() from None
+
+    async with served(handler=lambda request: drop()) as (server, client):
+        w, told = writer(Bridge())
+        with pytest.raises(UnwrittenError):
+            await two(w)
+        assert len(server.requests) == 2
+    assert statuses(told) == {"0": "unknown", "1": "unknown"}
 
 
 # The embedded cloud -------------------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,6 +79,18 @@ async def test_nothing_is_sent_before_there_are_as_many_samples_as_asked_for() -
         assert link.sent == []
         await w.write("m", 2)
         await until(lambda: link.sent == [0, 1, 2])
+
+
+async def test_what_was_sent_makes_what_comes_next_no_more_urgent() -> None:
+    link = Link()
+    w, _ = writer(link, count=2, seconds=1000)
+    async with w:
+        await w.write("m", 0)
+        await w.write("m", 1)
+        await until(lambda: link.sent == [0, 1])
+        await w.write("m", 2)
+        await turns()
+        assert link.sent == [0, 1]
 
 
 async def test_samples_are_sent_when_they_are_as_large_as_asked_for() -> None:
@@ -179,6 +193,26 @@ async def test_the_tasks_of_a_writer_know_nothing_of_the_task_that_writes() -> N
     assert seen == ["the block"]
 
 
+async def test_each_task_of_a_writer_has_a_context_of_its_own() -> None:
+    mine: ContextVar[float] = ContextVar("mine")
+    seen: list[tuple[float, float]] = []
+
+    class Setting(Link):
+        async def set_metric(self, metric: str, value: float, **rest: Any) -> None:
+            mine.set(value)
+            await super().set_metric(metric, value, **rest)
+            seen.append((mine.get(), value))
+
+    link = Setting(holds=True)
+    w, _ = writer(link, concurrency=3)
+    async with w:
+        for number in range(3):
+            await w.write("m", number)
+        await link.has(3)
+        link.acknowledge()
+    assert seen == [(0, 0), (1, 1), (2, 2)]
+
+
 # Room ---------------------------------------------------------------------------------------------------------------
 
 
@@ -252,6 +286,24 @@ async def test_a_write_that_is_cancelled_as_its_turn_comes_leaves_it_to_the_next
         await third
     assert second.cancelled()
     assert (link.sent, w.summary.ok) == ([0, 2], 2)
+
+
+async def test_nothing_is_left_of_writes_that_were_cancelled_behind_one_that_waits() -> None:
+    link = Link(holds=True)
+    w, _ = writer(link, capacity=1)
+    async with asyncio.timeout(GUARD), w:
+        await w.write("m", 0)
+        first = asyncio.create_task(w.write("m", 1))
+        await turns()
+        for number in range(10):
+            late = asyncio.create_task(w.write("m", number))
+            await turns(3)
+            late.cancel()
+            await asyncio.wait([late])
+        assert len(w._room._waiting) == 1
+        link.acknowledge()
+        await first
+    assert link.sent == [0, 1]
 
 
 async def test_a_cancelled_write_that_was_too_large_lets_those_behind_it_in() -> None:
@@ -379,6 +431,17 @@ async def test_each_sample_has_an_outcome_which_has_the_sample_and_its_key() -> 
     assert (summary.ok, summary.failed, summary.unknown, summary.attempts) == (1, 1, 1, 3)
 
 
+async def test_an_outcome_tells_the_seconds_of_all_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count()
+    monkeypatch.setattr(writing, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    link = Link()
+    link.errors = [away(), away()]
+    w, told = writer(link)
+    async with w:
+        await w.write("m", 0)
+    assert [(outcome.attempts, outcome.elapsed) for outcome in told] == [(3, 3.0)]
+
+
 async def test_the_block_raises_when_a_sample_is_not_written_and_the_error_tells_which() -> None:
     link = Link()
     link.errors = [refused(), in_doubt()]
@@ -470,6 +533,50 @@ async def test_while_the_service_is_away_one_sample_tries_at_a_time() -> None:
         link.acknowledge()
     assert set(statuses(told).values()) == {"ok"}
     assert max(outcome.attempts for outcome in told) > 1
+
+
+async def test_a_writer_tells_its_trouble_until_the_service_takes_samples_again() -> None:
+    link = Link()
+    link.away = True
+    w, _ = writer(link, concurrency=1)
+    async with asyncio.timeout(GUARD), w:
+        assert w.trouble is None
+        await w.write("m", 0)
+        await until(lambda: w.trouble is not None)
+        assert str(w.trouble) == str(away())
+        link.errors = [RateLimitedError("too many", operation="metric/set")]
+        await until(lambda: isinstance(w.trouble, RateLimitedError))
+        link.away = False
+        await w.flush()
+        assert w.trouble is None
+
+
+async def test_a_sample_in_doubt_does_not_say_that_the_service_is_back() -> None:
+    link = Link(holds=True)
+    w, told = writer(link, concurrency=4, grace=0)
+    async with unwritten(w):
+        for number in range(8):
+            await w.write("m", number)
+        await link.has(4)
+        link._held[0][1].set_exception(away())
+        await link.has(3)
+        await turns()  # the pause is over, but those that are on their way are more than one
+        for left in (2, 1):
+            link._held[0][1].set_exception(in_doubt())
+            await turns()
+            assert (len(link.waiting), len(others())) == (left, left)
+        assert isinstance(w.trouble, type(away()))
+        link._held[0][1].set_exception(in_doubt())
+        await until(lambda: link.waiting == [0])
+        link.acknowledge(1)
+        await link.has(4)  # it is back
+        assert w.trouble is None
+    assert [(outcome.key, outcome.status) for outcome in told[:4]] == [
+        ("1", "unknown"),
+        ("2", "unknown"),
+        ("3", "unknown"),
+        ("0", "ok"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -566,6 +673,61 @@ async def test_at_the_end_what_waits_for_a_service_that_is_away_was_not_written(
     assert others() == set()
 
 
+async def test_at_the_end_the_oldest_of_what_waits_to_be_sent_again_is_told_first() -> None:
+    link = Link(holds=True)
+    w, told = writer(link, concurrency=5, grace=0)
+    async with unwritten(w):
+        for number in range(7):
+            await w.write("m", number)
+        await link.has(5)
+        for position in (3, 0, 4, 1, 2):
+            link._held[position][1].set_exception(
+                RateLimitedError("later", operation="metric/set", status=429, retry_after=500)
+            )
+        await link.has(0)
+    assert [outcome.key for outcome in told] == [str(number) for number in range(7)]
+
+
+async def test_a_sample_has_an_outcome_also_if_its_cancellation_looks_like_a_service_that_is_away() -> None:
+    class Translating(Link):
+        async def set_metric(self, metric: str, value: float, **rest: Any) -> None:
+            try:
+                await super().set_metric(metric, value, **rest)
+            except asyncio.CancelledError:
+                raise away() from None
+
+    link = Translating(holds=True)
+    w, told = writer(link, grace=0)
+    async with unwritten(w):
+        await w.write("m", 0)
+        await link.has(1)
+    assert (statuses(told), w.pending) == ({"0": "failed"}, 0)
+
+
+async def test_a_writer_that_has_ended_leaves_no_timer_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    call_later = loop.call_later
+
+    def noted(*arguments: Any, **options: Any) -> asyncio.TimerHandle:
+        timers.append(call_later(*arguments, **options))
+        return timers[-1]
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    link = Link()
+    link.errors = [RateLimitedError("later", operation="metric/set", status=429, retry_after=500)]
+    w, told = writer(link, count=1000, seconds=1000, grace=0)
+    async with unwritten(w):
+        await w.write("m", 0)
+        flushing = asyncio.create_task(w.flush())
+        await until(lambda: w.trouble is not None)
+        await w.write("m", 1)
+    await flushing
+    assert statuses(told) == {"0": "failed", "1": "failed"}
+    # That of the buffer, of the pause, and of the buffer again.
+    assert [timer.cancelled() for timer in timers] == [True, True, True]
+
+
 async def test_an_exception_in_the_block_lets_what_was_written_be_sent() -> None:
     link = Link()
     w, told = writer(link, count=1000, seconds=1000)
@@ -640,6 +802,39 @@ async def test_a_cancellation_during_the_end_leaves_no_task() -> None:
     await asyncio.wait([task], timeout=GUARD)
     assert task.cancelled()
     assert statuses(told) == {"0": "unknown", "1": "failed"}
+    assert others() == set()
+
+
+async def test_a_cancellation_while_tasks_take_their_time_to_end_is_one() -> None:
+    ending, may_end = asyncio.Event(), asyncio.Event()
+
+    class Slow(Link):
+        async def set_metric(self, metric: str, value: float, **rest: Any) -> None:
+            try:
+                await super().set_metric(metric, value, **rest)
+            except asyncio.CancelledError:
+                ending.set()
+                await may_end.wait()
+                raise
+
+    link = Slow(holds=True)
+    w, told = writer(link, grace=0)
+
+    async def main() -> None:
+        async with w:
+            await w.write("m", 0)
+            await link.has(1)
+
+    task = asyncio.create_task(main())
+    async with asyncio.timeout(GUARD):
+        await ending.wait()
+        task.cancel()
+        await turns()
+        assert not task.done()  # it leaves no task behind
+        may_end.set()
+        await asyncio.wait([task])
+    assert task.cancelled()
+    assert statuses(told) == {"0": "unknown"}
     assert others() == set()
 
 
@@ -789,6 +984,10 @@ def test_writers_work_in_two_runs_in_a_row() -> None:
         (("m", 1 << 80), "64-bit"),
         (("m", Decimal(1)), r"value of 'm': expected a number, got Decimal\('1'\)"),
         (("m", 10**400), "64-bit"),
+        (("m", 10**5000), "64-bit.* value=a int that is too long to be shown"),
+        (("m", Fraction(10**400)), r"value of 'm': expected a number that a float can hold, got Fraction\(1000"),
+        (("m", Fraction(10**5000)), "expected a number that a float can hold, got a Fraction that is too long"),
+        (("m", 1, {"Device": 10**5000}), "64-bit.* dimensions=a dict that is too long to be shown"),
         (("m", 1, {"Device": [1]}), r"dimensions: Device: expected a text or a number, got \[1\]"),
         (("m\ud800", 1), "no JSON"),
         (("m", 1, {"Device": None}), "dimensions: Device: expected a text or a number, got None"),
@@ -873,6 +1072,8 @@ async def test_a_writer_forgets_dimensions_so_that_any_number_of_them_may_come()
         ({"on_outcome": 3}, "on_outcome: expected a callable, got 3"),
         ({"counts": 3}, "via mqtt: got an unexpected keyword argument 'counts'"),
         ({"link": None}, "link: expected a DeviceLink, got NoneType"),
+        ({"buffer": 5}, "metric/set: buffer: expected a mapping, got int"),
+        ({"buffer": {"sum": {1}}}, "metric/set: buffer.sum: set is not JSON"),
         ({"via": "pigeon"}, "via: expected one of automation, model, mqtt, got 'pigeon'"),
     ],
 )

@@ -15,6 +15,8 @@ _MOST_WAITING: Final = 1000
 _MOST_SUBSCRIPTIONS: Final = 50
 # Not of AWS, which says nothing of clients that are connected: more than any device has items to be synchronised.
 _MOST_TO_COME: Final = 100_000
+# Of topics and payloads, whether the client is connected or not: a message may have 128 KiB.
+_MOST_BYTES: Final = 64 * 2**20
 _LAST_PACKET_ID: Final = 0xFFFF
 
 
@@ -31,6 +33,7 @@ class Session:
         self.expires: float | None = None
         self._filters: dict[str, int] = {}
         self._waiting: deque[tuple[str, bytes]] = deque()
+        self._waiting_bytes = 0
         self._unacknowledged: dict[int, Publish] = {}
         self._packet_id = 0
 
@@ -53,9 +56,12 @@ class Session:
         if qos == 0:
             # Nothing of QoS 0 is kept for a client that is away.
             return ([Publish(topic, payload)] if self.expires is None else []), True
-        if len(self._waiting) >= (_MOST_TO_COME if self.expires is None else _MOST_WAITING):
+        size = len(topic) + len(payload)
+        most = _MOST_TO_COME if self.expires is None else _MOST_WAITING
+        if len(self._waiting) >= most or self._waiting_bytes + size > _MOST_BYTES:
             return [], False
         self._waiting.append((topic, payload))
+        self._waiting_bytes += size
         return self._due(), True
 
     def acknowledge(self, packet_id: int) -> list[Publish]:
@@ -75,6 +81,7 @@ class Session:
             return due
         while self._waiting and len(self._unacknowledged) < _MOST_UNACKNOWLEDGED:
             topic, payload = self._waiting.popleft()
+            self._waiting_bytes -= len(topic) + len(payload)
             packet = Publish(topic, payload, 1, self._next_id())
             self._unacknowledged[packet.packet_id] = packet
             due.append(packet)
