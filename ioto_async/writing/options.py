@@ -26,7 +26,7 @@ class WriterOptions(TypedDict, total=False):
     ``patience``: seconds (30) for which there may be no room. After that `Writer.write` raises `BufferFullError`,
     until there is some.
 
-    ``grace``: seconds (10) that the end of the block gives to what is still to be sent.
+    ``grace``: seconds (10). The end of the block sends what there is until nothing could be written for so long.
 
     ``concurrency``: requests in flight at most; by default as many as the client's requests have found out that the
     service can do, and over MQTT 100 samples.

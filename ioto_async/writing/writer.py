@@ -152,6 +152,8 @@ class Writer:
         self._is_cut = False
         """Whether nothing is begun any more."""
         self._is_closing = False
+        self._progress = 0.0
+        """When a sample was last written, while it is closed; seconds of the loop's clock."""
         self._bad: list[Outcome[Sample, None]] = []
         self._ended: asyncio.Event | None = None
 
@@ -244,7 +246,7 @@ class Writer:
         """Send what was accepted, and end.
 
         Args:
-            grace: seconds for that; by default as the options say.
+            grace: seconds for which nothing may be written before the rest is given up; by default as the options say.
 
         Raises:
             InvalidArgumentError: *grace* is no number of seconds.
@@ -448,6 +450,8 @@ class Writer:
         """Give the samples of a request their outcome."""
         if status != "unknown":
             self._failures, self._room.cause = 0, None  # it answers
+        if status == "ok" and self._is_closing:
+            self._progress = asyncio.get_running_loop().time()
         if status == "failed" and job.is_in_doubt:
             status = "unknown"
         for sample in job.samples:
@@ -505,9 +509,9 @@ class Writer:
             yield from (_Job(0, batch, samples, None) for samples in batch.requests)
 
     async def _finish(self, grace: float | None) -> UnwrittenError | None:
-        """Send what there is within *grace* seconds, leave no task behind, and tell what is not written.
+        """Send what there is, leave no task behind, and tell what is not written.
 
-        None for *grace*: send nothing more, not even what is to be sent without delay.
+        It goes on until nothing was written for *grace* seconds; None: send nothing more, not even what is due.
         """
         closed = ClientStateError("it was closed")
         self._stopped = self._stopped or closed
@@ -524,10 +528,9 @@ class Writer:
             else:
                 self._take()
                 self._spawn()
-                async with asyncio.timeout(grace):
-                    await self._all_ended()
+                await self._all_written(grace)
         except TimeoutError:
-            closed = ClientStateError(f"the writer was closed, and {grace:g} s did not suffice")
+            closed = ClientStateError(f"the writer was closed, and for {grace:g} s nothing could be written")
         except asyncio.CancelledError as error:
             cancelled, closed = error, ClientStateError("the writer was cancelled")
         self._stop(closed)
@@ -544,6 +547,24 @@ class Writer:
             _note(cancelled, unwritten)
             raise cancelled
         return unwritten
+
+    async def _all_written(self, grace: float) -> None:
+        """Wait for all outcomes, as long as some sample is written within *grace* seconds.
+
+        Raises:
+            TimeoutError: none was.
+        """
+        loop = asyncio.get_running_loop()
+        self._progress = loop.time()
+        while True:
+            try:
+                async with asyncio.timeout_at(self._progress + grace):
+                    await self._all_ended()
+            except TimeoutError:
+                if loop.time() >= self._progress + grace:
+                    raise
+            else:
+                return
 
     async def _all_ended(self) -> None:
         for batch in list(self._batches):

@@ -648,10 +648,30 @@ async def test_the_end_of_the_block_sends_what_is_left() -> None:
     await no_task_is_left()
 
 
+async def test_the_end_goes_on_as_long_as_samples_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    real, shift = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: real() + shift)
+
+    class Slow(Link):
+        async def set_metric(self, *args: Any, **options: Any) -> None:
+            nonlocal shift
+            await super().set_metric(*args, **options)
+            shift += 6
+            for _ in range(3):  # let what is due come
+                await asyncio.sleep(0)
+
+    w, told = writer(Slow(), concurrency=1, grace=10)
+    async with w:
+        for value in range(5):
+            await w.write("T", value)
+    assert [outcome.status for outcome in told] == ["ok"] * 5
+
+
 async def test_what_cannot_be_sent_within_the_grace_is_told_and_is_not_sent_later() -> None:
     link = Link(holds=True)
     w, told = writer(link, concurrency=2, grace=0.02)
-    async with unwritten(w, match=r"of 5 samples 3 are not written, and of 2 .* 0\.02 s did") as raised:
+    async with unwritten(w, match=r"of 5 samples 3 are not written, and of 2 .* for 0\.02 s nothing") as raised:
         for number in range(5):
             await w.write("m", number)
         await link.has(2)
