@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import logging
+import socket
 import ssl
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from ioto_async.errors import (
     RateLimitedError,
 )
 from ioto_async.mqtt import DeviceLink, EventsLost, RawMessage, Throttle
+from ioto_async.mqtt.dialing import dial
+from ioto_async.mqtt.tls import make_context
 from ioto_async.operations import Kind
 
 from .fakebroker import (
@@ -70,6 +73,11 @@ async def test_a_device_connects_with_its_id_in_version_3_1_1_and_listens_to_its
     assert connect == b"\x00\x04MQTT\x04\x02\x00\x1e" + len(DEVICE).to_bytes(2, "big") + DEVICE.encode()
     for topic in (f"ioto/device/{DEVICE}/#", "ioto/account/all/#", "ioto/account/ACCOUNT/#"):
         assert topic.encode() + b"\x01" in broker.subscribed[0]
+
+
+async def test_a_small_message_does_not_wait_for_the_acknowledgement_of_another(broker: FakeBroker) -> None:
+    with await dial("localhost", broker.port, make_context(certs_of(broker.port), authority().certificate)) as secure:
+        assert secure.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_a_sample_is_sent_to_the_topic_of_the_rule(broker: FakeBroker) -> None:
