@@ -5,6 +5,7 @@ sign-in service was not reached, 130 interrupted, 143 asked to end by SIGTERM.
 """
 
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command in *arguments* (by default those of the process) and exit with its status."""
     if sys.stdout is None:  # closed by whoever has started this
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr is: what it has no character for must not end the command
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_run(arguments))
 
 

@@ -38,6 +38,17 @@ def test_the_reply_is_printed_as_json(cloud: EmulatorThread, capsys: pytest.Capt
     assert stderr == ""
 
 
+def test_what_stdout_cannot_encode_is_escaped(cloud: EmulatorThread) -> None:
+    child = subprocess.run(
+        [sys.executable, "-m", "ioto_async.cli", "call", "--builder", "test/echo", "value=Wärme"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+    )
+    assert (child.returncode, child.stderr) == (0, "")
+    assert json.loads(child.stdout.replace("\\xe4", "ä"))["value"] == "Wärme"
+
+
 def test_members_are_text_or_json_and_nothing_is_added(cloud: EmulatorThread) -> None:
     members = ["_type=Store", f"deviceId={DEVICE}", f"accountId={cloud.account_id}", "key=a=b:=c", "type=object"]
     assert (

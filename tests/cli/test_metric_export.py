@@ -82,6 +82,12 @@ def test_the_name_of_the_file_tells_the_form(form: str, metrics: Metrics, fleet:
     assert not (metrics.folder / f"points.{form}.part").exists()
 
 
+def test_without_a_word_it_is_csv_on_stdout(metrics: Metrics, fleet: Path) -> None:
+    result = metrics(*export(metrics))
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert (result.status, {row["device_id"] for row in rows}) == (0, {"DEV1", "DEV2", "DEV3"})
+
+
 def test_parquet_is_written_by_row_groups(metrics: Metrics, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_GROUP", 12)
     out = metrics.folder / "points.parquet"
@@ -179,6 +185,18 @@ def test_the_file_is_written_though_some_devices_fail(metrics: Metrics, fleet: P
     assert len(out.read_text().splitlines()) == 1 + 1 + 24
 
 
+def test_metrics_that_no_device_has_are_told(metrics: Metrics, fleet: Path) -> None:
+    metrics.add("DEV2", 1, metric="rare")
+    result = metrics(*export(metrics, "--metric", "rare", "--metric", "typo", "--metric", "humdity", "--json"))
+    told = result.stderr.splitlines()[:-1]
+    assert (result.status, told) == (0, ["no device has points of typo, humdity with these dimensions"])
+
+
+def test_a_metric_that_could_not_be_read_is_not_missing(metrics: Metrics, fleet: Path, cloud: EmulatorThread) -> None:
+    cloud.faults.add(Fault("metric/fetch", status=400, times=None))
+    assert "no device has points" not in metrics(*export(metrics)).stderr
+
+
 def test_failures_beyond_the_first_are_counted(metrics: Metrics, fleet: Path) -> None:
     fleet.write_text("DEV1\n" + "..\n" * 25)
     result = metrics(*export(metrics, "--output", "csv", "--json"))
@@ -236,7 +254,7 @@ def test_two_exports_into_one_file_do_not_meet(metrics: Metrics, fleet: Path) ->
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ([], "--output: expected csv, jsonl or parquet"),
+        (["--out", "points.txt"], "--out: expected a name that ends in .csv, .jsonl or .parquet, or --output: points"),
         (["--output", "csv", "--metric", "temperature"], "--metric: a name is given twice: temperature"),
         (["--output", "csv", "--period", "x"], "--period: expected a duration"),
         (
@@ -259,4 +277,32 @@ def test_wrong_usage_is_told_and_nothing_is_sent(
 def test_a_file_without_rows_is_told(metrics: Metrics, fleet: Path) -> None:
     fleet.write_text("")
     result = metrics(*export(metrics, "--output", "csv"))
-    assert (result.status, "FILE: no rows" in result.stderr) == (2, True)
+    assert result.status == 2
+    assert result.stderr.startswith("ioto-async: --devices: no rows: expected a CSV with a column id")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "--devices: No such file or directory: "),
+        ("[]", "--devices: looks like a JSON array"),
+        ("id,id\n", "--devices: the header names a column twice"),
+        ("serial,name\n", "--devices: the header has no column id"),
+        ("id;name\n", "--devices: columns are separated by ';'"),
+    ],
+)
+def test_what_is_wrong_with_the_file_names_its_option(
+    text: str | None, complaint: str, metrics: Metrics, fleet: Path
+) -> None:
+    if text is None:
+        fleet.unlink()
+    else:
+        fleet.write_text(text)
+    result = metrics(*export(metrics))
+    assert (result.status, result.stderr.startswith(f"ioto-async: {complaint}")) == (2, True), result.stderr
+
+
+def test_what_is_wrong_with_a_pipe_names_its_option(cloud: EmulatorThread) -> None:
+    child = start("metric", "export", "--devices", "-", "--metric", "t", environ=cloud.env, stdin=subprocess.PIPE)
+    _, stderr = child.communicate(b"", timeout=30)
+    assert (child.returncode, stderr.startswith(b"ioto-async: --devices: no rows")) == (2, True), stderr

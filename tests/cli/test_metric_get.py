@@ -226,6 +226,15 @@ print({extras} & sys.modules.keys())
     assert child.stdout.splitlines()[-1] == "set()", child.stderr
 
 
+def test_a_title_does_with_what_stdout_can_encode(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics.add("DEV1", 20, metric="Wärme")
+    pipe = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, encoding="ascii"))
+    status = metrics("get", "DEV1", "Wärme").status
+    sys.stdout.flush()
+    assert (status, pipe.getvalue().splitlines()[0]) == (0, b"W?rme of DEV1: avg, points of 2h")
+
+
 def test_a_metric_that_is_not_there_is_told(metrics: Metrics) -> None:
     result = metrics("get", "DEV1", "pressure")
     assert (result.status, result.stdout) == (0, "")

@@ -1,5 +1,6 @@
 """What ``ioto-async metric get --graph`` and ``--plot`` draw."""
 
+import io
 import math
 import os
 import pty
@@ -133,6 +134,21 @@ def test_graph_draws_instead_of_the_table(metrics: Metrics, monkeypatch: pytest.
     both = metrics("get", "DEV1", "temperature", "--graph", "--output", "table").stdout
     assert "samples" in both
     assert BRAILLE.search(both)
+
+
+@pytest.mark.parametrize(("encoding", "unit"), [("ascii", "?C"), ("latin-1", "°C")])
+def test_the_graph_does_with_what_stdout_can_encode(
+    encoding: str, unit: str, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for ago in (20_000, 12_000, 1):
+        metrics.add("DEV1", ago, ago=ago)
+    pipe = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, encoding=encoding))
+    result = metrics("get", "DEV1", "temperature", "--graph", "--output", "table", "--unit", "°C")
+    sys.stdout.flush()
+    text = pipe.getvalue().decode(encoding)
+    assert (result.status, "?" in text.replace("?C", ""), f"avg ({unit})" in text) == (0, False, True)
+    assert sum("|" in line and "*" in line for line in text.splitlines()) > 5
 
 
 def test_nothing_is_drawn_of_no_samples(metrics: Metrics) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ioto_async.cli.metric.samples import SampleRow, count_samples, read_samples
+from ioto_async.cli.metric import samples
+from ioto_async.cli.metric.samples import Order, SampleRow, count_samples, read_samples
 from ioto_async.cli.running.lines import BadRow
 from ioto_async.errors import InvalidArgumentError
 
@@ -111,14 +112,14 @@ def test_a_row_that_is_no_good_says_why(text: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("text", "key", "complaint"),
     [
-        ("", None, "FILE: no rows"),
-        ("[1]", None, "FILE: looks like a JSON array"),
-        ("metric,x\n", None, "FILE: column x: expected one of metric, value"),
-        ("metric\n", None, "FILE: the header has no column value"),
-        ("t,1\n", None, "FILE: the header has no column metric"),
-        ("metric,value\n", "id", "FILE: the header has no column id"),
-        ("metric,value,value\n", None, "FILE: the header names a column twice"),
-        ("metric;value\n", None, "FILE: columns are separated by ';'"),
+        ("", None, "--from: no rows"),
+        ("[1]", None, "--from: looks like a JSON array"),
+        ("metric,x\n", None, "--from: column x: expected one of metric, value"),
+        ("metric\n", None, "--from: the header has no column value"),
+        ("t,1\n", None, "--from: the header has no column metric"),
+        ("metric,value\n", "id", "--from: the header has no column id"),
+        ("metric,value,value\n", None, "--from: the header names a column twice"),
+        ("metric;value\n", None, "--from: columns are separated by ';'"),
     ],
 )
 def test_a_file_that_is_no_good_says_why(text: str, key: str | None, complaint: str) -> None:
@@ -152,3 +153,23 @@ def test_a_key_that_comes_again_or_is_none_costs_its_row() -> None:
 def test_samples_are_counted_without_blank_lines() -> None:
     assert count_samples(["metric,value\n", "t,1\n", "\n", "t,warm\n"]) == 2
     assert count_samples(['{"metric":"t","value":1}\n', "\n"]) == 1
+
+
+def late(*rows: str) -> list[int]:
+    """The lines of the samples that come too late; a row is METRIC,DEVICE,MINUTE."""
+    text = "metric,value,timestamp,dimensions.Device\n"
+    for row in rows:
+        metric, device, minute = row.split(",")
+        text += f"{metric},1,{minute and f'2026-05-01T12:{minute}Z'},{device}\n"
+    order = Order()
+    return [row.line for row in read(text) if isinstance(row, SampleRow) and order.is_late(row)]
+
+
+def test_a_sample_is_late_that_is_older_by_more_than_five_minutes() -> None:
+    assert late("t,A,30", "t,A,25", "t,A,24", "t,A,30:01", "t,A,25", "t,A,") == [4, 6]
+    assert late("t,A,30", "t,B,00", "u,A,00", "t,,00") == []
+
+
+def test_the_order_of_the_first_series_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "_SERIES", 2)
+    assert late("t,A,30", "t,B,30", "t,C,30", "t,C,00", "t,B,00") == [6]

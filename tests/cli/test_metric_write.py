@@ -185,7 +185,7 @@ def test_no_key_is_shown(metrics: Metrics, certified: Path) -> None:
         (["--via", "automation", "--automation", "A", "--create"], "--create: belongs to --via model"),
         (["--via", "automation", "--automation", "A", "--patience", "long"], "--patience: expected a duration"),
         (["--via", "automation", "--automation", "A", "--retry-failed", "--no-journal"], "--retry-failed: "),
-        (["--via", "automation", "--automation", "A", "--key", "id"], "FILE: the header has no column id"),
+        (["--via", "automation", "--automation", "A", "--key", "id"], "--from: the header has no column id"),
     ],
 )
 def test_wrong_usage_is_told_and_nothing_is_sent(
@@ -195,6 +195,11 @@ def test_wrong_usage_is_told_and_nothing_is_sent(
     assert (result.status, result.stdout) == (2, "")
     assert result.stderr.startswith(f"ioto-async: {complaint}")
     assert requests(cloud, "action/invoke") == []
+
+
+def test_the_help_tells_that_rules_of_a_model_are_not_checked(metrics: Metrics) -> None:
+    shown = " ".join(metrics("write", "--help").stdout.replace("│", " ").split())
+    assert "Its rules are not checked" in shown
 
 
 # Failures ---------------------------------------------------------------------------------------------------------
@@ -215,8 +220,37 @@ def test_a_refused_token_ends_it(metrics: Metrics, samples: Path, cloud: Emulato
     result = write(metrics, "--concurrency", "1")
     assert (result.status, counts(result)) == (3, {})
     assert result.figures["stopped"].startswith("action/invoke: 401")
+    assert result.stderr == f"ioto-async: {result.figures['stopped']}\n"
     cloud.faults.clear()
     assert counts(write(metrics)) == {"samples": 3, "written": 3}  # what the refusal met is taken up
+
+
+def test_an_automation_that_is_not_there_ends_it(metrics: Metrics, samples: Path, cloud: EmulatorThread) -> None:
+    samples.write_text("metric,value,dimensions.Device\n" + "t,1,DEV1\n" * 500)
+    options = ["--via", "automation", "--automation", "Sample", "--json", "--concurrency", "4"]
+    result = metrics("write", "--from", samples, *options)
+    why = 'action/invoke: 400 Cannot find action with name "Sample"'
+    assert (result.status, counts(result), result.figures["stopped"]) == (1, {}, why)
+    assert result.stderr == f"ioto-async: {why}\n"
+    assert len(requests(cloud, "action/invoke")) <= 4
+    assert counts(write(metrics)) == {"samples": 500, "written": 500}  # the journal has nothing against it
+
+
+def test_an_item_that_is_not_there_does_not_end_it(metrics: Metrics, cloud: EmulatorThread) -> None:
+    cloud.faults.add(Fault("generic/update", status=400, body="Cannot find item"))
+    file = metrics.file("samples.csv", "metric,value,dimensions.Device\na,1,DEV1\nb,1,DEV2\n")
+    options = ["--via", "model", "--model", "Service", "--json", "--concurrency", "1"]
+    result = metrics("write", "--from", file, *options)
+    assert (result.status, result.figures["samples"], "line 2: a: " in result.stderr) == (1, 2, True), result.stderr
+
+
+def test_samples_that_the_service_drops_as_too_old_are_warned_of_once(metrics: Metrics, samples: Path) -> None:
+    rows = [f"t,{minute},2026-05-01T11:{minute}Z,DEV1" for minute in range(59, 29, -1)]
+    samples.write_text("metric,value,timestamp,dimensions.Device\n" + "\n".join(rows))
+    result = write(metrics)
+    assert (result.status, counts(result)) == (0, {"samples": 30, "written": 30})
+    (warning,) = result.stderr.splitlines()
+    assert warning.startswith("line 8: t: the timestamp is more than five minutes before one of its series")
 
 
 def test_a_cloud_that_is_not_reached_ends_it(metrics: Metrics, samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,6 +259,7 @@ def test_a_cloud_that_is_not_reached_ends_it(metrics: Metrics, samples: Path, mo
     monkeypatch.setenv("IOTO_API", f"http://127.0.0.1:{port}")
     result = write(metrics)
     assert (result.status, counts(result)) == (4, {})
+    assert "waiting" not in result.stderr
     assert set(journaled(metrics)) <= {"undone"}
 
 
@@ -277,7 +312,7 @@ def test_what_has_failed_is_told_and_only_written_again_if_asked(
     again = write(metrics)
     assert (again.status, counts(again)) == (1, {"samples": 3, "failed": 1, "skipped": 2})
     assert "line 2: temperature: when it was called before: action/invoke: 400 no" in again.stderr
-    assert "1 of them are of an earlier run: --retry-failed writes again what failed" in again.stderr
+    assert "1 have failed in an earlier run; --retry-failed sends such samples again" in again.stderr
     assert counts(write(metrics, "--retry-failed")) == {"samples": 3, "written": 1, "skipped": 2}
 
 
@@ -290,6 +325,7 @@ def test_what_may_be_written_is_told_and_only_sent_again_if_asked(
         assert (result.status, result.figures["unknown"]) == (1, 1)
         assert "line 2: temperature: may be written: " in result.stderr
         assert "1 may be written; --at-least-once sends such samples again" in result.stderr
+        assert "--retry-failed" not in result.stderr
         assert metrics.total("temperature", Device="DEV1") == (42, 2)
     result = write(metrics, "--at-least-once")
     assert (result.status, counts(result)) == (0, {"samples": 3, "written": 1, "skipped": 2})

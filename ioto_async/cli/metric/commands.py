@@ -93,7 +93,7 @@ async def export(
         metric: name of a metric; may be given several times.
         asked: what is asked.
         id_column: column that has the IDs.
-        output: how the points are written.
+        output: how the points are written; csv, if neither this nor the name of a file tells.
         out: file for the points, whose name may tell the form; stdout by default.
         pace: of the run.
     """

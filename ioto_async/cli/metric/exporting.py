@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
@@ -57,9 +58,9 @@ async def export(
         CallError: it has ended the run; the figures are printed.
         OSError: the table could not be written.
     """
-    form = form_of(output, out)
+    form = "csv" if output is None and out is None else form_of(output, out)
     if form is None:
-        raise InvalidArgumentError("--output: expected csv, jsonl or parquet, or such an end of the name in --out")
+        raise InvalidArgumentError(f"--out: expected a name that ends in .csv, .jsonl or .parquet, or --output: {out}")
     if len(set(metrics)) < len(metrics):
         raise InvalidArgumentError(f"--metric: a name is given twice: {', '.join(metrics)}")
     for metric in metrics:
@@ -72,7 +73,9 @@ async def export(
         observer=stopwatch.observe,
     )
     stop: CallError | None = None
-    with opened(file, partial(read_rows, id_column=id_column), partial(count_rows, id_column=id_column)) as source:
+    read = partial(read_rows, id_column=id_column, option="--devices")
+    count = partial(count_rows, id_column=id_column, option="--devices")
+    with opened(file, read, count, "--devices") as source:
         bar = ProgressBar(_TITLE, source.total, hidden=out is None and sys.stdout.isatty())
         results = _Results(asked, bar)
         try:
@@ -85,6 +88,8 @@ async def export(
         except _StoppedError:
             pass
     results.failures.finish("they have rows with an error in the table")
+    if stop is None and interruption.by is None and results.pointless:
+        bar.say(f"no device has points of {', '.join(results.pointless)} with these dimensions")
     figures: dict[str, object] = {**results.counts, **stopwatch.figures()}
     if out is not None and stop is None and interruption.by is None:
         figures["out"] = str(out)
@@ -181,6 +186,7 @@ class _Results:
         counts: the figures.
         failures: tells of them on the screen.
         not_sent: rows that name no device.
+        pointless: metrics that were read, but no points of them.
     """
 
     def __init__(self, asked: Asked, screen: Screen) -> None:
@@ -188,6 +194,11 @@ class _Results:
         self.failures = Failures(screen)
         self.counts = dict.fromkeys(("devices", "failed", "series", "rows"), 0)
         self.not_sent = 0
+        self._points: Counter[str] = Counter()
+
+    @property
+    def pointless(self) -> list[str]:
+        return [metric for metric, points in self._points.items() if not points]
 
     def good(self, rows: Iterable[Row | BadRow], table: Table) -> Iterator[Row]:
         """The *rows* that name a device; the others have failed."""
@@ -220,6 +231,7 @@ class _Results:
                 table.write(points)
                 self.counts["series"] += 1
                 self.counts["rows"] += len(points)
+                self._points[metric] += len(points)
 
     def _count(self, *, failed: bool) -> None:
         self.counts["devices"] += 1

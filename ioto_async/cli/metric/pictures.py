@@ -31,6 +31,8 @@ _VALUE_TICKS: Final = 6
 _TIME_TICKS: Final = 10
 _TICK_WIDTH: Final = 11
 """Columns that a tick of the terminal's picture has."""
+_FRAME: Final = str.maketrans("─│┌┐└┘┤┬", "-|++++++")
+"""What stands for the lines of the frame in ASCII."""
 _SIZE: Final = (10, 4.5)
 """Inches of a picture in a file."""
 
@@ -92,7 +94,7 @@ class Series:
 # In the terminal ---------------------------------------------------------------------------------------------------
 
 
-def draw(series: Series, *, width: int, height: int, colour: bool) -> str:
+def draw(series: Series, *, width: int, height: int, colour: bool, plain: bool = False) -> str:
     """A picture of *series* as text.
 
     Args:
@@ -100,6 +102,7 @@ def draw(series: Series, *, width: int, height: int, colour: bool) -> str:
         width: columns.
         height: lines.
         colour: whether colours may be used.
+        plain: draw with characters of ASCII.
 
     Raises:
         InvalidArgumentError: plotext is not installed.
@@ -117,7 +120,8 @@ def draw(series: Series, *, width: int, height: int, colour: bool) -> str:
     times = [at.timestamp() for line in lines for at, _ in line]
     values = [value for line in lines for _, value in line]
     # A point that no line goes to is too small as a dot of braille.
-    markers = ["•" if len(line) == 1 else "braille" for line in lines for _ in line]
+    alone, joined = ("*", "*") if plain else ("•", "braille")
+    markers = [alone if len(line) == 1 else joined for line in lines for _ in line]
     signal = figure.signal(times, values, marker=markers).lines()
     for begin in _begins(lines):
         signal.line(begin, False)
@@ -133,6 +137,8 @@ def draw(series: Series, *, width: int, height: int, colour: bool) -> str:
     figure.label(f"time (UTC), {_range(first, last)}", "x")
     figure.label(series.label, "y")
     text: str = figure.build().string(colorless=not colour)
+    if plain:
+        text = text.translate(_FRAME)
     return text if colour else "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 

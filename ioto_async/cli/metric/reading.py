@@ -31,6 +31,7 @@ _HEIGHT: Final = 20
 """Lines of a picture in the terminal."""
 _PIPE: Final = 200
 """Columns of a table where there is no terminal."""
+_BRAILLE: Final = "⣿"
 
 
 async def get(
@@ -87,7 +88,8 @@ def _show(series: Series, *, graph: bool, picture: Path | None) -> None:
     if graph:
         width = shutil.get_terminal_size().columns
         colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        sys.stdout.write(draw(series, width=width, height=_HEIGHT, colour=colour))
+        plain = _encodable(_BRAILLE) != _BRAILLE
+        sys.stdout.write(_encodable(draw(series, width=width, height=_HEIGHT, colour=colour, plain=plain)))
     if picture is not None:
         plot(series, picture)
 
@@ -103,12 +105,17 @@ def _print_points(found: Metric, rows: Iterable[PointRow], device: str, metric: 
     _print(f"{series.title}: {series.subtitle}", table)
 
 
+def _encodable(text: str) -> str:
+    """*text* with a ? for what stdout has no code for."""
+    return text.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding)
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.10g}"
 
 
 def _print(title: str, table: Table) -> None:
-    sys.stdout.write(title + "\n")  # in the table it would be broken to the width of that
+    sys.stdout.write(_encodable(title) + "\n")  # in the table it would be broken to the width of that
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE, markup=False).print(table)
 
 

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Final
@@ -16,7 +16,7 @@ from ...models import JSON
 from ..running.lines import BadRow, cells_of, header_of, numbered, printable
 from ..running.rows import Seen
 
-__all__ = ["SampleRow", "count_samples", "read_samples"]
+__all__ = ["Order", "SampleRow", "count_samples", "read_samples"]
 
 _PREFIX: Final = "dimensions."
 _MEMBERS: Final = ("metric", "value", "timestamp", "dimensions")
@@ -24,6 +24,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MILLISECONDS: Final = 1e11
 """Numbers from here on are milliseconds, before it they are seconds."""
 _LARGEST_WHOLE: Final = 2**53
+_LATE: Final = timedelta(minutes=5)
+"""By how much a sample may be older than the newest of its series before the service drops it."""
+_SERIES: Final = 10_000
+"""Series whose order is looked at, which is what is held of them in memory."""
 
 Dimensions = dict[str, str | int | float | bool]
 Members = dict[str, JSON]
@@ -42,6 +46,26 @@ class SampleRow:
     dimensions: Dimensions | None
     """None where the row says nothing of any."""
     timestamp: datetime | None
+
+
+class Order:
+    """Tells samples that come too late, of the first ten thousand series that have timestamps."""
+
+    def __init__(self) -> None:
+        self._newest: dict[Hashable, datetime] = {}
+
+    def is_late(self, row: SampleRow) -> bool:
+        """Whether the service drops the sample of *row* if all before it are written."""
+        if row.timestamp is None:
+            return False
+        series = (row.metric, None if row.dimensions is None else frozenset(row.dimensions.items()))
+        newest = self._newest.get(series)
+        if newest is None and len(self._newest) == _SERIES:
+            return False
+        if newest is None or row.timestamp > newest:
+            self._newest[series] = row.timestamp
+            return False
+        return newest - row.timestamp > _LATE
 
 
 class _BadValueError(Exception):
@@ -82,16 +106,16 @@ def _rows(lines: Iterable[str], key_column: str | None) -> tuple[Reader, Iterato
     rest = numbered(lines)
     first = next(rest, None)
     if first is None:
-        raise InvalidArgumentError("FILE: no rows: expected a CSV with the columns metric and value, or JSONL")
+        raise InvalidArgumentError("--from: no rows: expected a CSV with the columns metric and value, or JSONL")
     text = first[1].lstrip()
     if text.startswith("{"):
         return _object, chain([first], rest)
     if text.startswith("["):
-        raise InvalidArgumentError("FILE: looks like a JSON array: expected an object a line")
+        raise InvalidArgumentError("--from: looks like a JSON array: expected an object a line")
     cells = cells_of(first[1])
     if isinstance(cells, csv.Error):
-        raise InvalidArgumentError(f"FILE: the header is no CSV: {cells}")
-    header_of(cells, "metric")
+        raise InvalidArgumentError(f"--from: the header is no CSV: {cells}")
+    header_of(cells, "metric", "--from")
     return _cells(_names(cells, key_column)), rest
 
 
@@ -103,11 +127,11 @@ def _names(cells: list[str], key_column: str | None) -> list[str]:
         name = cell if is_ours else cell.lower()
         if not is_ours and name not in _MEMBERS:
             expected = "metric, value, timestamp, dimensions.NAME, or the one that --key names"
-            raise InvalidArgumentError(f"FILE: column {printable(cell)}: expected one of {expected}")
+            raise InvalidArgumentError(f"--from: column {printable(cell)}: expected one of {expected}")
         names.append(name)
     for needed in ("value", key_column):
         if needed is not None and needed not in names:
-            raise InvalidArgumentError(f"FILE: the header has no column {needed}: {printable(', '.join(cells))}")
+            raise InvalidArgumentError(f"--from: the header has no column {needed}: {printable(', '.join(cells))}")
     return names
 
 

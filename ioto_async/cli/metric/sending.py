@@ -24,7 +24,7 @@ from ..running.options import JournaledPace, check_journal, connections
 from ..running.reaching import REFUSED
 from ..running.source import Source, opened
 from .arguments import seconds_of
-from .samples import SampleRow, count_samples, read_samples
+from .samples import Order, SampleRow, count_samples, read_samples
 from .ways import Destination, Via, WayOptions, destination
 
 __all__ = ["write"]
@@ -51,7 +51,7 @@ async def write(file: str, via: Via, way: WayOptions, pace: JournaledPace, *, ke
     )
     stop: IotoError | None = None
     read, count = partial(read_samples, key_column=key_column), partial(count_samples, key_column=key_column)
-    with opened(file, read, count) as source:
+    with opened(file, read, count, "--from") as source:
         journal = pace.path(file, "write.journal", is_kept=source.total is not None and file != "-")
         if journal is not None:
             check_journal(journal)
@@ -71,6 +71,7 @@ async def write(file: str, via: Via, way: WayOptions, pace: JournaledPace, *, ke
         figures["stopped"] = str(stop) if interruption.by is None else f"by {interruption.by.name}"
     print_report(figures, as_json=pace.as_json, title=_TITLE)
     if stop is not None:
+        stop.__notes__ = []  # which samples have met it is no matter: no other would fare better
         raise stop
     return interruption.status or int(results.counts["failed"] + results.counts["unknown"] > 0)
 
@@ -99,7 +100,7 @@ async def _go_through(
         "key": _key_of,
         "kind": kind,
         "retry_failed": pace.retry_failed,
-        "stop_on": REFUSED,
+        "stop_on": target.stop_on,
         "observer": observe,
     }
     async with AsyncExitStack() as stack:
@@ -116,7 +117,7 @@ async def _go_through(
         try:
             async for outcome in run:
                 results.take(outcome)
-        except REFUSED as error:
+        except target.stop_on as error:
             return error
         except ClientStateError:
             if not sender.is_closed:
@@ -214,10 +215,11 @@ class _Sender:
         if trouble is None or self.is_closed:
             self._since = None
             return
+        is_lost = not self._is_reached and isinstance(trouble, ConnectionFailedError)
         if self._since is None:
             self._since = now
-            self._screen.say(f"waiting up to {self._patience:g} s for the cloud: {trouble}")
-        is_lost = not self._is_reached and isinstance(trouble, ConnectionFailedError)
+            if not is_lost:
+                self._screen.say(f"waiting up to {self._patience:g} s for the cloud: {trouble}")
         if isinstance(trouble, CallError) and (is_lost or now - self._since >= self._patience):
             self.gone = trouble
             self.close()
@@ -252,16 +254,27 @@ class _Results:
         self.counts = dict.fromkeys(("samples", "written", "failed", "unknown", "skipped"), 0)
         self.not_sent = 0
         self._earlier = 0
+        self._order: Order | None = Order()
 
     def good(self, rows: Iterable[SampleRow | BadRow]) -> Iterator[SampleRow]:
         """The *rows* that are samples; the others have failed."""
         for row in rows:
             if isinstance(row, SampleRow):
+                self._look(row)
                 yield row
                 continue
             self.not_sent += 1
             self._count("failed")
             self._failures.tell(row.line, row.id or "no metric", row.reason)
+
+    def _look(self, row: SampleRow) -> None:
+        """Warn of the first sample that the service will take, and drop."""
+        if self._order is not None and self._order.is_late(row):
+            self._order = None
+            self._screen.say(
+                f"line {row.line}: {row.metric}: the timestamp is more than five minutes before one of its series in a"
+                " line before: the service drops such samples; have the file in the order of time"
+            )
 
     def take(self, outcome: Outcome[SampleRow, None]) -> None:
         """Note what became of a sample.
@@ -274,7 +287,7 @@ class _Results:
             raise error
         self._count("written" if outcome.status == "ok" else outcome.status)
         if error is not None:
-            self._earlier += isinstance(error, EarlierError)
+            self._earlier += isinstance(error, EarlierError) and outcome.status == "failed"
             doubt = "may be written: " if outcome.status == "unknown" else ""
             self._failures.tell(row.line, row.metric, f"{doubt}{error}")
 
@@ -286,7 +299,7 @@ class _Results:
         """Say on stderr what the lines there have left out."""
         self._failures.finish("the journal has them all" if journal is not None else "--journal FILE notes them all")
         if self._earlier:
-            self._screen.say(f"{self._earlier} of them are of an earlier run: --retry-failed writes again what failed")
+            self._screen.say(f"{self._earlier} have failed in an earlier run; --retry-failed sends such samples again")
         if self.counts["unknown"]:
             self._screen.say(f"{self.counts['unknown']} may be written; --at-least-once sends such samples again")
         if self.counts["skipped"]:

@@ -1,4 +1,4 @@
-"""The ways for samples to the cloud, as the command line names them. Imports the client, writing, mqtt and files."""
+"""The ways for samples to the cloud, as the command line names them. Imports client, writing, mqtt, running, files."""
 
 import json
 import os
@@ -12,13 +12,14 @@ from cyclopts import Parameter
 
 from ...client import ClientOptions, IotoClient
 from ...config import Settings
-from ...errors import InvalidArgumentError
+from ...errors import InvalidArgumentError, IotoError, NotFoundError
 from ...models import Certificates
 from ...mqtt import DeviceLink
 from ...writing import Writer, WriterOptions
 from ...writing.link import LinkWay
 from .. import files
 from ..report import FLAG
+from ..running.reaching import REFUSED
 from .arguments import seconds_of
 
 __all__ = ["Destination", "Via", "WayOptions", "destination"]
@@ -40,7 +41,8 @@ class WayOptions:
     """Name of the automation; its variables are metric, value, timestamp, deviceId for the dimension Device, and the
     names of the other dimensions."""
     model: str | None = None
-    """Name of the model; metrics are its fields, and dimensions tell the item, Device as deviceId."""
+    """Name of the model; metrics are its fields, and dimensions tell the item, Device as deviceId. Its rules are not
+    checked: a field without a metric rule is written, and makes no sample."""
     create: Annotated[bool, FLAG] = False
     """Create items of the model instead of updating them."""
     certs: Path | None = None
@@ -53,7 +55,8 @@ class WayOptions:
     at_least_once: Annotated[bool, FLAG] = False
     """Send again what was sent and may be written, so that a sample may count twice."""
     patience: str = "60s"
-    """How long the cloud may take no samples before the run ends."""
+    """How long the cloud may take no samples before the run ends. One that was never reached ends it at once, unless it
+    is to be reached over MQTT."""
 
 
 Open = Callable[[WriterOptions], AbstractAsyncContextManager[Writer]]
@@ -69,6 +72,8 @@ class Destination:
     """For samples that have no dimensions."""
     concurrency: int | Literal["auto"]
     """Samples at once."""
+    stop_on: tuple[type[IotoError], ...]
+    """What no other sample would fare better with."""
     client: IotoClient | None
     """Whose requests carry them; None over MQTT."""
     open: Open
@@ -110,7 +115,9 @@ def destination(
                 yield writer
 
     target = f"{via} {options.automation or options.model} at {str(Settings.from_env(os.environ).api).rstrip('/')}"
-    return _named(target, options.device, concurrency, client, open_)
+    # What an automation does not find is itself; of its variables it complains in a 200.
+    stop_on = (*REFUSED, NotFoundError) if via == "automation" else REFUSED
+    return _named(target, options.device, concurrency, stop_on, client, open_)
 
 
 def _over_mqtt(options: WayOptions, concurrency: int | Literal["auto"]) -> Destination:
@@ -127,14 +134,19 @@ def _over_mqtt(options: WayOptions, concurrency: int | Literal["auto"]) -> Desti
         async with link, Writer(LinkWay(link=link), **chosen) as writer:
             yield writer
 
-    return _named(f"mqtt at {certificates.endpoint}", certificates.id, concurrency, None, open_)
+    return _named(f"mqtt at {certificates.endpoint}", certificates.id, concurrency, REFUSED, None, open_)
 
 
 def _named(
-    target: str, device: str | None, concurrency: int | Literal["auto"], client: IotoClient | None, open_: Open
+    target: str,
+    device: str | None,
+    concurrency: int | Literal["auto"],
+    stop_on: tuple[type[IotoError], ...],
+    client: IotoClient | None,
+    open_: Open,
 ) -> Destination:
     name = f"metric write via {target}" + (f" for {device}" if device else "")
-    return Destination(name=name, device=device, concurrency=concurrency, client=client, open=open_)
+    return Destination(name=name, device=device, concurrency=concurrency, stop_on=stop_on, client=client, open=open_)
 
 
 def _check(via: Via, options: WayOptions) -> None:

@@ -23,8 +23,8 @@ class BadRow:
     reason: str
 
 
-def open_lines(path: str | int) -> TextIO:
-    """Open the file *path*, or a descriptor, which stays open.
+def open_lines(path: str | int, option: str) -> TextIO:
+    """Open the file *path*, or a descriptor, which stays open; *option* is what names it.
 
     Raises:
         InvalidArgumentError: it cannot be read.
@@ -33,7 +33,7 @@ def open_lines(path: str | int) -> TextIO:
         # Bytes that are no UTF-8 are carried along, so that they cost one row and not the file.
         return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="", closefd=isinstance(path, str))
     except OSError as error:
-        raise InvalidArgumentError(f"FILE: {error.strerror}: {path}") from None
+        raise InvalidArgumentError(f"{option}: {error.strerror}: {path}") from None
 
 
 def numbered(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -49,8 +49,13 @@ def cells_of(line: str) -> list[str] | csv.Error:
         return error
 
 
-def header_of(cells: list[str], id_column: str) -> list[str] | None:
+def header_of(cells: list[str], id_column: str, option: str) -> list[str] | None:
     """The names of the columns, in lower case, with *id_column* among them; None if *cells* are one ID.
+
+    Args:
+        cells: of the first line.
+        id_column: the column that is needed.
+        option: what names the file.
 
     Raises:
         InvalidArgumentError: they are no header, or one without that column.
@@ -58,15 +63,15 @@ def header_of(cells: list[str], id_column: str) -> list[str] | None:
     names = [cell.lower() for cell in cells]
     if id_column in names:
         if len(set(names)) < len(names):
-            raise InvalidArgumentError(f"FILE: the header names a column twice: {printable(', '.join(cells))}")
+            raise InvalidArgumentError(f"{option}: the header names a column twice: {printable(', '.join(cells))}")
         return names
     if cells[0].startswith(("\udcff\udcfe", "\udcfe\udcff")):
-        raise InvalidArgumentError("FILE: looks like UTF-16: save it as UTF-8")
+        raise InvalidArgumentError(f"{option}: looks like UTF-16: save it as UTF-8")
     for separator in ";\t":
         if id_column in cells[0].lower().split(separator) and len(cells) == 1:
-            raise InvalidArgumentError(f"FILE: columns are separated by {separator!r}: expected ','")
+            raise InvalidArgumentError(f"{option}: columns are separated by {separator!r}: expected ','")
     if len(cells) > 1 or id_column != "id":
-        raise InvalidArgumentError(f"FILE: the header has no column {id_column}: {printable(', '.join(cells))}")
+        raise InvalidArgumentError(f"{option}: the header has no column {id_column}: {printable(', '.join(cells))}")
     return None
 
 

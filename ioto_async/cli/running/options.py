@@ -65,7 +65,7 @@ class JournaledPace(Pace):
 
     journal: Path | None = None
     """File that notes what was sent and what became of it, so that the next run goes on from there. By default it is
-    beside FILE, named after it and the command; there is none for what is no file."""
+    beside the file, named after it and the command; there is none for what is no file."""
     no_journal: Annotated[bool, FLAG] = False
     """Keep no journal, and look at none."""
     retry_failed: Annotated[bool, FLAG] = False

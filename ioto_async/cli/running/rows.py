@@ -53,16 +53,16 @@ class Row:
         return value
 
 
-def count_rows(lines: Iterable[str], id_column: str = "id") -> int:
+def count_rows(lines: Iterable[str], id_column: str = "id", option: str = "FILE") -> int:
     """How many rows `read_rows` will give of *lines*.
 
     Raises:
         InvalidArgumentError: as `read_rows` does.
     """
-    return sum(1 for _ in _rows(lines, id_column)[1])
+    return sum(1 for _ in _rows(lines, id_column, option)[1])
 
 
-def read_rows(lines: Iterable[str], id_column: str = "id") -> Iterator[Row | BadRow]:
+def read_rows(lines: Iterable[str], id_column: str = "id", option: str = "FILE") -> Iterator[Row | BadRow]:
     """Read a CSV with a header, JSON objects, or one ID a line.
 
     Names of a CSV's columns are taken in lower case, those of JSON as they are. Blank lines are passed over.
@@ -71,11 +71,12 @@ def read_rows(lines: Iterable[str], id_column: str = "id") -> Iterator[Row | Bad
     Args:
         lines: the text.
         id_column: name of the column that has the IDs.
+        option: what names the file.
 
     Raises:
         InvalidArgumentError: there is no row, or the header has no such column.
     """
-    read, rows = _rows(lines, id_column)
+    read, rows = _rows(lines, id_column, option)
     seen = Seen()
     for number, line in rows:
         row = read(number, line)
@@ -108,19 +109,20 @@ Reader = Callable[[int, str], Row | BadRow]
 Lines = Iterator[tuple[int, str]]
 
 
-def _rows(lines: Iterable[str], id_column: str) -> tuple[Reader, Lines]:
+def _rows(lines: Iterable[str], id_column: str, option: str) -> tuple[Reader, Lines]:
     """What makes a row of a line, and the lines of the rows, with their numbers."""
     rest = numbered(lines)
     first = next(rest, None)
     if first is None:
-        raise InvalidArgumentError(f"FILE: no rows: expected a CSV with a column {id_column}, JSONL, or one ID a line")
+        expected = f"a CSV with a column {id_column}, JSONL, or one ID a line"
+        raise InvalidArgumentError(f"{option}: no rows: expected {expected}")
     text = first[1].lstrip()
     if text.startswith("{"):
         return _objects(id_column), chain([first], rest)
     if text.startswith("["):
-        raise InvalidArgumentError("FILE: looks like a JSON array: expected an object a line")
+        raise InvalidArgumentError(f"{option}: looks like a JSON array: expected an object a line")
     cells = cells_of(text)
-    header = None if isinstance(cells, csv.Error) else header_of(cells, id_column.lower())
+    header = None if isinstance(cells, csv.Error) else header_of(cells, id_column.lower(), option)
     if header is not None:
         return _cells(header, id_column.lower()), rest
     return _cells(["id"], "id"), chain([first], rest)

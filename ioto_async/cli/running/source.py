@@ -65,7 +65,10 @@ class Source(Generic[R]):
 
 @contextlib.contextmanager
 def opened(
-    file: str, read: Callable[[Iterable[str]], Iterator[R]], count: Callable[[Iterable[str]], int]
+    file: str,
+    read: Callable[[Iterable[str]], Iterator[R]],
+    count: Callable[[Iterable[str]], int],
+    option: str = "FILE",
 ) -> Iterator[Source[R]]:
     """Open *file*, ``-`` for the standard input.
 
@@ -73,13 +76,14 @@ def opened(
         file: path of the file.
         read: makes rows of lines.
         count: tells how many there will be.
+        option: what names the file.
 
     Raises:
         InvalidArgumentError: it cannot be read, or has no rows.
     """
     if file == "-" and sys.stdin is None:
-        raise InvalidArgumentError("FILE: there is no standard input")
-    lines = open_lines(sys.stdin.fileno() if file == "-" else file)
+        raise InvalidArgumentError(f"{option}: there is no standard input")
+    lines = open_lines(sys.stdin.fileno() if file == "-" else file, option)
     if not lines.seekable():
         yield Source(lines, read, None)  # its reader closes it
         return
