@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from ..errors import InvalidArgumentError
 from ..validation import is_number, must_be
 
 __all__ = [
@@ -19,13 +20,29 @@ __all__ = [
     "MetricQuery",
     "Point",
     "Statistic",
+    "check_statistic",
 ]
 
 Statistic = Literal["avg", "min", "max", "count", "sum", "current"] | str
 """A statistic's name; ``pNN`` (a percentile such as ``p95``) needs value storage on the service's side."""
 
-STATISTICS: Final = re.compile(r"avg|min|max|count|sum|current|p\d{1,2}")
-"""Those that are known (reference, section 9); a request may have others, which the service refuses by name."""
+_STATISTICS: Final = re.compile(r"avg|min|max|count|sum|current|p\d{1,2}")
+
+
+def check_statistic(of: str, value: Statistic) -> None:
+    """Refuse what is none of the statistics that are known (reference, section 9), where the service would not.
+
+    Args:
+        of: what the argument is called.
+        value: what it is.
+
+    Raises:
+        InvalidArgumentError: it is another.
+    """
+    if not _STATISTICS.fullmatch(value):
+        expected = "avg, min, max, count, sum, current, or a percentile such as p95"
+        raise InvalidArgumentError(f"{of}: expected {expected}, got {value!r}")
+
 
 DEVICE_NAMESPACE: Final = "Embedthis/Device"
 """Where the metrics of devices live."""

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from .. import encoding
 from ..errors import DecodeError, InvalidArgumentError
 from ..models import Statistic
-from ..models.metric import STATISTICS
+from ..models.metric import check_statistic
 from ..operations import MQTT, Kind, Operation, Reply
 
 __all__ = [
@@ -80,10 +80,8 @@ def value_query(metric: str, dimensions: Mapping[str, object] | None, period: fl
     """
     operation = MQTT["metric/get"]
     encoding.required_text(operation, "metric", metric)
-    if not STATISTICS.fullmatch(encoding.required_text(operation, "statistic", statistic)):
-        # The cloud does not reply to what it does not know.
-        expected = "avg, min, max, count, sum, current, or a percentile such as p95"
-        raise InvalidArgumentError(f"{operation.name}: statistic: expected {expected}, got {statistic!r}")
+    # The cloud does not reply to what it does not know.
+    check_statistic(f"{operation.name}: statistic", encoding.required_text(operation, "statistic", statistic))
     if isinstance(period, (int, float)) and period <= 0:
         raise InvalidArgumentError(f"{operation.name}: period: expected seconds above 0, got {period!r}")
     dimensions = _OWN if dimensions is None else dimensions
@@ -145,8 +143,7 @@ def since(since: datetime) -> bytes:
 
 
 def _body(operation: Operation, members: Mapping[str, object]) -> bytes:
-    # Many may wait: what orjson gives keeps a buffer of 4 KiB for as long as it lives, a copy of it does not.
-    return bytes(memoryview(encoding.body(operation, members)))
+    return encoding.trimmed(encoding.body(operation, members))
 
 
 def _type_of(operation: Operation, value: StoreValue) -> StoreType:

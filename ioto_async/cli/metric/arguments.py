@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from ...errors import InvalidArgumentError
 from ...models import DEVICE_NAMESPACE, MetricQuery
+from ...models.metric import check_statistic
 
 __all__ = ["Asked", "Words", "in_words", "moment_of", "pairs_of", "seconds_of"]
 
@@ -18,7 +19,6 @@ Words = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
 
 _UNITS: Final[Mapping[str, int]] = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
-_STATISTIC: Final = re.compile(r"avg|min|max|count|sum|current|p\d{1,2}")
 _ID: Final = "{id}"
 """What stands for the ID of a device in the value of a dimension."""
 
@@ -114,9 +114,7 @@ class Asked:
         Raises:
             InvalidArgumentError: an option does not fit.
         """
-        if not _STATISTIC.fullmatch(self.statistic):
-            expected = "avg, min, max, count, sum, current, or a percentile such as p95"
-            raise InvalidArgumentError(f"--statistic: expected {expected}, got {self.statistic!r}")
+        check_statistic("--statistic", self.statistic)
         words = self.dimensions or (f"Device={_ID}",)
         pairs = {} if words == ("{}",) else pairs_of("--dimensions", words)
         return MetricQuery(
