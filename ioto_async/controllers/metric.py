@@ -19,6 +19,7 @@ from ..models import (
     Metrics,
     Statistic,
 )
+from ..models.metric import is_of_nothing
 from ..operations import IOTO, MQTT
 from ..transport import CallOptions, Transport
 from .base import Controller, mqtt_only
@@ -47,8 +48,6 @@ class _Total:
 
 
 _TOTALS: Final = decoding.part(list[_Total])
-_OF_NOTHING: Final = ("count", "sum")
-"""Statistics that have a value where there are no samples."""
 
 
 class MetricController(Controller):
@@ -181,7 +180,7 @@ class MetricController(Controller):
         account_id = self._account(account_id)
         members, place = await self._reads.read(device_id, account_id, item, dimensions, start, options)
         totals = _TOTALS(IOTO["metric/fetch"], members.get("points") or [], ("data", place, "points"))
-        if not totals or (totals[0].count == 0 and statistic not in _OF_NOTHING):
+        if not totals or is_of_nothing(statistic, totals[0].count):
             return None
         return totals[0].value
 

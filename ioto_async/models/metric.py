@@ -21,12 +21,18 @@ __all__ = [
     "Point",
     "Statistic",
     "check_statistic",
+    "is_of_nothing",
 ]
 
 Statistic = Literal["avg", "min", "max", "count", "sum", "current"] | str
 """A statistic's name; ``pNN`` (a percentile such as ``p95``) needs value storage on the service's side."""
 
 _STATISTICS: Final = re.compile(r"avg|min|max|count|sum|current|p\d{1,2}")
+
+
+def is_of_nothing(statistic: Statistic, count: float | None) -> bool:
+    """Whether a point of *count* samples has no value: the service has 0 for the average of none, as for their sum."""
+    return count == 0 and statistic not in ("count", "sum")
 
 
 def check_statistic(of: str, value: Statistic) -> None:

@@ -1,5 +1,6 @@
 """What a device link is told: its options and certificates, looked at. Imports floor 0."""
 
+import importlib
 import math
 import re
 from typing import Final
@@ -40,7 +41,7 @@ class LinkOptions:
 def need_aiomqtt() -> None:
     """Raise ModuleNotFoundError where aiomqtt is not installed."""
     try:
-        import aiomqtt  # noqa: F401
+        importlib.import_module("aiomqtt")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"{error.name} is not installed, which a device link needs: pip install 'ioto-async[mqtt]'", name=error.name

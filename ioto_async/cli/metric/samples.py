@@ -13,7 +13,7 @@ import orjson
 
 from ...errors import InvalidArgumentError
 from ...models import JSON
-from ..running.lines import BadRow, cells_of, header_of, numbered, printable
+from ..running.lines import BadRow, cells_of, header_of, numbered, object_of, printable
 from ..running.rows import Seen
 
 __all__ = ["Order", "SampleRow", "count_samples", "read_samples"]
@@ -109,7 +109,7 @@ def _rows(lines: Iterable[str], key_column: str | None) -> tuple[Reader, Iterato
         raise InvalidArgumentError("--from: no rows: expected a CSV with the columns metric and value, or JSONL")
     text = first[1].lstrip()
     if text.startswith("{"):
-        return _object, chain([first], rest)
+        return object_of, chain([first], rest)
     if text.startswith("["):
         raise InvalidArgumentError("--from: looks like a JSON array: expected an object a line")
     cells = cells_of(first[1])
@@ -133,16 +133,6 @@ def _names(cells: list[str], key_column: str | None) -> list[str]:
         if needed is not None and needed not in names:
             raise InvalidArgumentError(f"--from: the header has no column {needed}: {printable(', '.join(cells))}")
     return names
-
-
-def _object(number: int, line: str) -> Members | BadRow:
-    try:
-        members = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        return BadRow(number, "", f"not JSON: {error.msg} at character {error.pos}")
-    if not isinstance(members, dict):
-        return BadRow(number, "", f"expected a JSON object, got {type(members).__name__}")
-    return members
 
 
 def _cells(names: list[str]) -> Reader:

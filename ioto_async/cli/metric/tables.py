@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import importlib
 import io
 import os
 import sys
@@ -14,6 +15,7 @@ import orjson
 
 from ...errors import InvalidArgumentError
 from ...models import Metric, Metrics
+from ...models.metric import is_of_nothing
 from ..files import open_alone
 
 if TYPE_CHECKING:
@@ -24,8 +26,6 @@ __all__ = ["Form", "PointRow", "Table", "failure_row", "form_of", "iso", "rows_o
 Form = Literal["csv", "jsonl", "parquet"]
 
 _FORMS: Final[tuple[Form, ...]] = ("csv", "jsonl", "parquet")
-_OF_NOTHING: Final = ("count", "sum")
-"""Statistics that have a value where there are no samples."""
 _GROUP: Final = 20_000
 """Rows of a row group of Parquet, which is what is held of it in memory."""
 
@@ -52,7 +52,7 @@ def rows_of(metric: Metric, device_id: str, statistic: str) -> list[PointRow]:
     """The points of an answer; one without samples has no value, though the service has 0 for the average of none."""
     rows = []
     for row in Metrics([metric]).to_rows():
-        is_empty = row["count"] == 0 and statistic not in _OF_NOTHING
+        is_empty = is_of_nothing(statistic, row["count"])
         rows.append(
             PointRow(
                 device_id=device_id,
@@ -250,7 +250,7 @@ def _arrow_type(column: str) -> "pyarrow.DataType":
 
 def _need_pyarrow() -> None:
     try:
-        import pyarrow  # noqa: F401
+        importlib.import_module("pyarrow")
     except ModuleNotFoundError as error:
         text = f"--output: {error.name} is not installed, which parquet needs: pip install 'ioto-async[parquet]'"
         raise InvalidArgumentError(text) from None

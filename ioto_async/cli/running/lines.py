@@ -1,4 +1,4 @@
-"""Files of rows, one a line: how they are opened, and what makes a row no good. Imports errors.
+"""Files of rows, one a line: how they are opened, and what makes a row no good. Imports floor 0.
 
 A row ends with its line: a quote that is not closed costs one row, not the rest.
 """
@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 from typing import TextIO
 
 import attrs
+import orjson
 
 from ...errors import InvalidArgumentError
+from ...models import JSON
 
-__all__ = ["BadRow", "cells_of", "header_of", "numbered", "open_lines", "printable"]
+__all__ = ["BadRow", "cells_of", "header_of", "numbered", "object_of", "open_lines", "printable"]
 
 
 @attrs.frozen
@@ -47,6 +49,17 @@ def cells_of(line: str) -> list[str] | csv.Error:
         return [cell.strip() for cell in next(csv.reader([line], strict=True))]
     except csv.Error as error:
         return error
+
+
+def object_of(number: int, line: str) -> dict[str, JSON] | BadRow:
+    """The members of a *line* of JSON; why the row is no good if it is no object."""
+    try:
+        members = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return BadRow(number, "", f"not JSON: {error.msg} at character {error.pos}")
+    if not isinstance(members, dict):
+        return BadRow(number, "", f"expected a JSON object, got {type(members).__name__}")
+    return members
 
 
 def header_of(cells: list[str], id_column: str, option: str) -> list[str] | None:

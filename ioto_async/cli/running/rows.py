@@ -7,12 +7,11 @@ from itertools import chain
 from typing import Final
 
 import attrs
-import orjson
 
 from ...bulk.index import Index
 from ...errors import InvalidArgumentError, IotoError
 from ...models import JSON
-from .lines import BadRow, cells_of, header_of, numbered, printable
+from .lines import BadRow, cells_of, header_of, numbered, object_of, printable
 
 __all__ = ["Row", "RowError", "Seen", "count_rows", "read_rows"]
 
@@ -133,16 +132,13 @@ def _rows(lines: Iterable[str], id_column: str, option: str) -> tuple[Reader, Li
 
 def _objects(id_column: str) -> Reader:
     def read(number: int, line: str) -> Row | BadRow:
-        try:
-            members = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            return BadRow(number, "", f"not JSON: {error.msg} at character {error.pos}")
-        if not isinstance(members, dict):
-            return BadRow(number, "", f"expected a JSON object, got {type(members).__name__}")
+        members = object_of(number, line)
+        if isinstance(members, BadRow):
+            return members
         id = members.pop(id_column, None)
         if id is not None and not isinstance(id, str):
             return BadRow(number, printable(str(id)), f"{id_column}: expected a text, got {type(id).__name__}")
-        columns = {name: value for name, value in members.items() if value is not None and value != ""}
+        columns: dict[str, JSON] = {name: value for name, value in members.items() if value is not None and value != ""}
         return _row(number, id or "", id_column, columns)
 
     return read
