@@ -92,6 +92,7 @@ def by_status(outcomes: Iterable[Outcome[Any, Any]]) -> dict[str, set[str]]:
 # Two processes, one of which is killed ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_worker_that_is_killed_costs_no_item_its_outcome_and_none_is_sent_twice(
     emulator: EmulatorThread, tmp_path: Path
 ) -> None:
@@ -115,6 +116,7 @@ async def test_a_worker_that_is_killed_costs_no_item_its_outcome_and_none_is_sen
         run.raise_for_failures()
 
 
+@pytest.mark.slow
 async def test_what_a_killed_worker_had_sent_is_looked_up(emulator: EmulatorThread, tmp_path: Path) -> None:
     call = partial(calls.claim_and_die, last=IDS[100], marker=tmp_path / "killed")
     async with cluster_of(2, emulator.env) as cluster:
@@ -128,6 +130,7 @@ async def test_what_a_killed_worker_had_sent_is_looked_up(emulator: EmulatorThre
     assert sent(emulator) == Counter(IDS)
 
 
+@pytest.mark.slow
 async def test_what_may_be_sent_twice_is_completed_after_a_worker_was_killed(
     emulator: EmulatorThread, tmp_path: Path
 ) -> None:
@@ -143,6 +146,7 @@ async def test_what_may_be_sent_twice_is_completed_after_a_worker_was_killed(
     assert {outcome.value for outcome in outcomes} == set(IDS)
 
 
+@pytest.mark.slow
 async def test_without_a_journal_the_shard_of_a_killed_worker_is_unknown(
     emulator: EmulatorThread, tmp_path: Path
 ) -> None:
@@ -160,6 +164,7 @@ async def test_without_a_journal_the_shard_of_a_killed_worker_is_unknown(
     assert {type(outcome.error) for outcome in outcomes if outcome.status == "unknown"} == {LostWorkerError}
 
 
+@pytest.mark.slow
 async def test_a_shard_that_kills_more_workers_than_dask_allows_is_unknown(emulator: EmulatorThread) -> None:
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
         async with cluster_of(1, emulator.env) as cluster:

@@ -17,7 +17,10 @@ from rawserver import GUARD
 from ioto_async.emulator import EmulatorThread
 from ioto_async.emulator.app import Received
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here"),
+]
 
 CHILD = Path(__file__).with_name("killed.py")
 AT_ONCE = 16
@@ -100,13 +103,13 @@ def until_done(job: Job, record: Record, kills: int, dice: random.Random) -> str
         record.fatal = max(moment, len(record) + 1)
         child = job.begin()
         record.victim = child.pid
-        _, text = child.communicate(timeout=GUARD * 3)
+        _, text = child.communicate(timeout=GUARD)
         assert child.returncode == -signal.SIGKILL, text.decode()
         if dice.random() < 0.5:
             tear(job.journal, dice)
     record.victim = None
     child = job.begin()
-    _, text = child.communicate(timeout=GUARD * 3)
+    _, text = child.communicate(timeout=GUARD)
     assert (child.returncode, text) == (0, b"")
     return str(child.pid)
 
@@ -130,7 +133,6 @@ def items_of(record: Record, operation: str, member: str) -> Counter[str]:
     return Counter(body["context"][member] if "context" in body else body[member] for body in bodies)
 
 
-@pytest.mark.timeout(180)
 def test_claims_that_are_killed_20_times_are_each_done_once(
     emulator: EmulatorThread, record: Record, tmp_path: Path
 ) -> None:
@@ -168,7 +170,6 @@ def test_claims_that_are_killed_20_times_are_each_done_once(
     assert set(newly.values()) == {1}, "an item was told to be done by two runs"
 
 
-@pytest.mark.timeout(180)
 def test_what_must_not_be_repeated_is_never_sent_twice_however_often_the_run_is_killed(
     emulator: EmulatorThread, record: Record, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import pytest
+from rawserver import GUARD
 
 from ioto_async import CognitoLogin, IotoClient, IotoError
 from ioto_async.cli import _run
@@ -36,7 +37,7 @@ class Running:
     def stop(self, number: int) -> tuple[int, str, str]:
         """Send a signal and return the exit status and what else came on stdout and stderr."""
         self.child.send_signal(number)
-        stdout, stderr = self.child.communicate(timeout=10)
+        stdout, stderr = self.child.communicate(timeout=GUARD)
         return self.child.returncode, stdout, stderr
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rawserver import GUARD
 
 from ioto_async.emulator import EmulatorThread
 
@@ -28,7 +29,7 @@ def ids(cloud: EmulatorThread) -> list[str]:
 def ended(child: subprocess.Popen[bytes]) -> tuple[int, str, str]:
     """The exit status, and what was printed; a process that hangs fails the test."""
     try:
-        stdout, stderr = child.communicate(timeout=30)
+        stdout, stderr = child.communicate(timeout=GUARD)
     finally:
         child.kill()
     return child.returncode, stdout.decode(), stderr.decode()
@@ -68,6 +69,7 @@ def test_an_interrupted_run_finishes_what_it_began_and_the_next_one_does_the_res
     assert all(cloud.cloud.device(id) is not None for id in ids)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_gone_on_with(ids: list[str], cloud: EmulatorThread, fleet: Fleet) -> None:
     fleet.write("\n".join(ids))
     child = start("fleet", "claim", str(fleet.file), "--output", "jsonl", environ=cloud.env)

@@ -13,6 +13,7 @@ import orjson
 import polars
 import pyarrow.parquet
 import pytest
+from rawserver import GUARD
 
 from ioto_async.cli.metric import tables
 from ioto_async.emulator import EmulatorThread, Fault
@@ -107,7 +108,7 @@ def test_rows_of_csv_and_jsonl_are_written_as_they_come(cloud: EmulatorThread, m
     first = child.stdout.readline()
     assert orjson.loads(first)["device_id"] == ids[0]
     child.send_signal(signal.SIGINT)  # the pipe is full, so that there is more to come
-    stdout, stderr = child.communicate(timeout=30)
+    stdout, stderr = child.communicate(timeout=GUARD)
     rows = lines((first + stdout).decode())
     assert (child.returncode, rows[-1]["device_id"] != ids[-1]) == (130, True)
     assert b"ioto-async: interrupted\n" in stderr
@@ -131,7 +132,7 @@ def test_the_column_of_the_ids_may_be_named(metrics: Metrics, fleet: Path) -> No
 def test_devices_come_from_a_pipe(metrics: Metrics, cloud: EmulatorThread, fleet: Path) -> None:
     command = ["metric", "export", "--devices", "-", "--metric", "temperature", "--output", "jsonl"]
     child = start(*command, environ=cloud.env, stdin=subprocess.PIPE)
-    stdout, _ = child.communicate(b"DEV1\nDEV3\n", timeout=30)
+    stdout, _ = child.communicate(b"DEV1\nDEV3\n", timeout=GUARD)
     assert child.returncode == 0
     assert {row["device_id"] for row in lines(stdout.decode())} == {"DEV1", "DEV3"}
 
@@ -236,7 +237,7 @@ def test_an_interrupted_export_leaves_no_file(metrics: Metrics, fleet: Path, clo
             assert b"metric/fetch" in connection.recv(1000)
             assert (metrics.folder / "points.csv.part").exists()
             child.send_signal(signal.SIGINT)
-            stdout, stderr = child.communicate(timeout=30)
+            stdout, stderr = child.communicate(timeout=GUARD)
     assert (child.returncode, json.loads(stdout)["stopped"]) == (130, "by SIGINT")
     assert b"Traceback" not in stderr
     assert [path.name for path in metrics.folder.iterdir()] == ["fleet.csv"]
@@ -304,5 +305,5 @@ def test_what_is_wrong_with_the_file_names_its_option(
 
 def test_what_is_wrong_with_a_pipe_names_its_option(cloud: EmulatorThread) -> None:
     child = start("metric", "export", "--devices", "-", "--metric", "t", environ=cloud.env, stdin=subprocess.PIPE)
-    _, stderr = child.communicate(b"", timeout=30)
+    _, stderr = child.communicate(b"", timeout=GUARD)
     assert (child.returncode, stderr.startswith(b"ioto-async: --devices: no rows")) == (2, True), stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from rawserver import GUARD
 
 from ioto_async.cli.metric.pictures import Series, draw, plot
 from ioto_async.models import Metric, Point
@@ -174,7 +175,7 @@ def test_in_a_terminal_the_graph_has_its_width_and_colours(metrics: Metrics) -> 
     except OSError:  # the other side is closed
         pass
     os.close(terminal)
-    _, stderr = child.communicate(timeout=30)
+    _, stderr = child.communicate(timeout=GUARD)
     assert (child.returncode, stderr) == (0, b"")
     text = shown.decode()
     assert "\x1b[" in text

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from rawserver import GUARD
 
 from ioto_async.emulator import EmulatorThread, Fault
 
@@ -417,7 +418,7 @@ def test_an_interrupted_run_finishes_what_it_began_and_the_next_one_does_the_res
     child = start(*command, environ=cloud.env)
     assert some_arrived.wait(30)
     child.send_signal(signal.SIGINT)
-    stdout, stderr = (stream.decode() for stream in child.communicate(timeout=30))
+    stdout, stderr = (stream.decode() for stream in child.communicate(timeout=GUARD))
     figures = json.loads(stdout)
     assert (child.returncode, figures["stopped"]) == (130, "by SIGINT")
     assert 0 < figures["written"] == figures["samples"] < MANY  # nothing was cut off
@@ -428,6 +429,7 @@ def test_an_interrupted_run_finishes_what_it_began_and_the_next_one_does_the_res
     assert times_written(metrics) == [1] * MANY
 
 
+@pytest.mark.slow
 def test_after_a_kill_no_sample_is_written_twice_and_those_in_doubt_are_told(
     metrics: Metrics, many: Path, some_arrived: threading.Event, cloud: EmulatorThread
 ) -> None:
@@ -461,7 +463,7 @@ def test_a_second_signal_ends_samples_that_hang_and_says_that_they_may_be_writte
                 child.send_signal(signal.SIGINT)
                 assert child.stderr is not None
                 child.stderr.readline()
-            stdout, stderr = child.communicate(timeout=30)
+            stdout, stderr = child.communicate(timeout=GUARD)
     figures = json.loads(stdout)
     assert (child.returncode, figures["unknown"], figures["samples"]) == (130, 1, 1)
     assert b"Traceback" not in stderr
@@ -483,7 +485,7 @@ def test_a_sample_that_waits_for_the_cloud_when_it_ends_is_the_next_run_s(
             child.send_signal(signal.SIGINT)
             assert child.stderr.readline().startswith(b"SIGINT: ")
             child.send_signal(signal.SIGINT)
-            stdout, _ = child.communicate(timeout=30)
+            stdout, _ = child.communicate(timeout=GUARD)
     assert (child.returncode, json.loads(stdout)["samples"]) == (130, 0)
     assert set(journaled(metrics)) == {"undone"}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import aiomqtt
 import attrs
+from rawserver import GUARD
 
 from ioto_async.emulator import Emulator
 
@@ -72,7 +73,7 @@ class Fleet:
 
 async def received(client: aiomqtt.Client) -> tuple[str, bytes]:
     """The next message: its topic and its payload."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(GUARD):
         message = await anext(aiter(client.messages))
     assert isinstance(message.payload, bytes)
     return message.topic.value, message.payload

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import aiomqtt
 import pytest
+from rawserver import GUARD
 
 from ioto_async.emulator import Emulator, EmulatorThread, Fault
 
@@ -71,7 +72,7 @@ async def write(emu: Emulator, post: Post, verb: str, model: str, device_id: str
 
 async def ended(client: aiomqtt.Client) -> bool:
     """Wait for the end of a connection that gets no messages."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(GUARD):
         try:
             await anext(aiter(client.messages))
         except aiomqtt.MqttError:

@@ -88,7 +88,7 @@ class Raw:
 
     async def get(self) -> Packet | None:
         """The next packet; None if the broker has ended the connection."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(GUARD):
             while not self._got:
                 try:
                     data = await self._reader.read(65536)
@@ -420,7 +420,7 @@ async def test_a_client_that_is_dropped_loses_its_session(server: Server) -> Non
 
 async def test_a_broker_stops_while_somebody_is_in_the_middle_of_a_handshake(server: Server) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(GUARD):
         await server.broker.stop()
     writer.close()
 

@@ -20,7 +20,10 @@ import pytest
 from .mqtt_devices import RULE
 from .mqtt_stream import Stream
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here"),
+]
 
 SAMPLES = 20_000
 DEVICES = 10

@@ -7,6 +7,7 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
 import pytest
+from rawserver import GUARD
 
 from ioto_async.emulator import Emulator
 
@@ -44,7 +45,7 @@ async def begin(device: Device, command: str, *arguments: str, alpn: bool = True
 async def run(device: Device, command: str, *arguments: str, stdin: bytes = b"", alpn: bool = True) -> tuple[int, str]:
     """Run a client to its end, and return its exit status and what it wrote to stdout and stderr."""
     child = await begin(device, command, *arguments, alpn=alpn)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(GUARD):
         stdout, stderr = await child.communicate(stdin)
     assert child.returncode is not None
     return child.returncode, (stdout + stderr).decode()
@@ -54,7 +55,7 @@ async def subscribed(device: Device, filter: str, *arguments: str) -> Process:
     """Run mosquitto_sub, once the cloud has its subscription."""
     child = await begin(device, "mosquitto_sub", "-d", "-t", filter, *arguments)
     assert child.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(GUARD):
         while b"SUBACK" not in await child.stdout.readline():
             pass
     return child
@@ -107,7 +108,7 @@ async def test_mosquitto_sub_gets_what_rest_writes_and_the_release(emu: Emulator
     body = {"_type": "Command", "accountId": emu.account_id, "deviceId": device.id, "command": "reboot"}
     assert (await post("/tok/generic/create", body)).status == 200
     assert (await post("/tok/device/release", {"id": device.id})).status == 200
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(GUARD):
         stdout, _ = await child.communicate()
     lines = [line.partition(" ") for line in stdout.decode().splitlines() if line.startswith("ioto/")]
     assert [topic for topic, _, _ in lines] == [

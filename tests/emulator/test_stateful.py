@@ -11,8 +11,11 @@ from documented import ROWS, Member, Row
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from rawserver import GUARD
 
 from ioto_async.emulator import EmulatorThread
+
+pytestmark = pytest.mark.slow
 
 HTTP = [row for row in ROWS.values() if row.http]
 CALLERS = ("cloud", "owner", "admin", "user", "device", "other", "builder", "product", "elsewhere", "nobody", "bad")
@@ -152,7 +155,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.connection = http.client.HTTPConnection(urlsplit(self.emulator.api).netloc, timeout=10)
+        self.connection = http.client.HTTPConnection(urlsplit(self.emulator.api).netloc, timeout=GUARD)
         self.seen: dict[tuple[str, str], list[str]] = {}
 
     @initialize()

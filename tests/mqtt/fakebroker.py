@@ -12,14 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rawserver import GUARD
+
 from ioto_async.emulator.pki import Authority
 from ioto_async.models import Certificates
 from ioto_async.mqtt import DeviceLink
 from ioto_async.mqtt.tls import make_context
 
 DEVICE = "DEV0000001"
-GUARD = 10.0
-"""Seconds after which a test that waits for something has failed."""
 
 
 @cache

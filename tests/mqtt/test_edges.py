@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rawserver import GUARD
 
 from ioto_async.bulk import Bulk
 from ioto_async.emulator.pki import Authority
@@ -36,7 +37,6 @@ from ioto_async.operations import Kind
 
 from .fakebroker import (
     DEVICE,
-    GUARD,
     FakeBroker,
     Published,
     authority,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rawserver import GUARD
 
 from ioto_async import IotoClient, UnwrittenError
 from ioto_async.errors import (
@@ -18,7 +19,7 @@ from ioto_async.errors import (
 from ioto_async.mqtt import DeviceLink
 from ioto_async.mqtt.connection import Connection
 
-from .fakebroker import GUARD, FakeBroker, authority, certs_of, link_to, packet
+from .fakebroker import FakeBroker, authority, certs_of, link_to, packet
 
 SHORT = 0.1
 """Seconds that are meant to pass."""

@@ -17,7 +17,10 @@ from rawserver import GUARD
 from ioto_async import IotoClient, MetricQuery, Outcome, Sample, UnwrittenError, Writer
 from ioto_async.mqtt import DeviceLink
 
-pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here"),
+]
 
 SAMPLES = 20_000
 BITS = 50
@@ -148,7 +151,6 @@ async def check(client: IotoClient, metric: str, ledger: Ledger) -> None:
     assert doubtful <= len(KILLS) * 100, "more is in doubt than was on its way"
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("metric", "way"),
     [
@@ -170,7 +172,6 @@ async def test_what_is_acknowledged_is_in_the_cloud_though_it_is_killed(
         await check(client, metric, ledger)
 
 
-@pytest.mark.timeout(300)
 async def test_what_is_acknowledged_over_mqtt_is_in_the_cloud_though_it_is_killed(cloud: Cloud) -> None:
     """Over MQTT what is in doubt is sent again, so that here a sample may be there twice."""
     device = DEVICES[0]

@@ -15,6 +15,8 @@ from ioto_async.writing.model import ModelWay
 
 from .links import Link, writer
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = 100_000
 LIMIT = 64 << 20
 

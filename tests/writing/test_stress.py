@@ -16,6 +16,8 @@ from ioto_async.writing import writer as writing
 
 from .links import Link, away, in_doubt, statuses, writer
 
+pytestmark = pytest.mark.slow
+
 
 class Moody(Link):
     """Acknowledges, fails or dawdles, as the dice say.
