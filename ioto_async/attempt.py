@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeVar
 import aiohttp
 import attrs
 
+from .deadlines import Deadline
 from .errors import (
     AuthenticationError,
     BadRequestError,
@@ -24,7 +25,7 @@ from .errors import (
     UnexpectedStatusError,
     one_line,
 )
-from .pool import SESSION_CLOSED, Deadline, Pool
+from .pool import SESSION_CLOSED, Pool
 from .retry import Failure
 
 __all__ = ["Attempt", "Delivery", "Failed", "attempt", "error_class", "read_up_to", "text_of"]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 import orjson
@@ -12,7 +12,10 @@ from .converter import converter, epoch_ms, iso, members_of
 from .errors import InvalidArgumentError
 from .operations import Field, Operation
 
-__all__ = ["body", "part", "query", "required_text", "timestamp", "trimmed"]
+__all__ = ["Exists", "body", "exists_query", "part", "query", "required_text", "timestamp", "trimmed"]
+
+Exists = bool | Literal["any"]
+"""What must be true of the item before a write: it exists, it does not, or either (``"any"``)."""
 
 _DEPTH: Final = 250
 """Levels that orjson writes; deeper, and endless, values are refused."""
@@ -196,3 +199,16 @@ def _unfit(value: object) -> str | None:
             return str(error.__cause__)
         return "the text is not Unicode" if isinstance(value, str) else f"{type(value).__name__} is not JSON"
     return None
+
+
+def exists_query(operation: Operation, exists: Exists | None) -> dict[str, object]:
+    """The query option; *any* is a null, which the vendor's own script spells as a name without a value.
+
+    Raises:
+        InvalidArgumentError: *exists* is something else.
+    """
+    if exists is None or isinstance(exists, bool):
+        return {"exists": exists}
+    if exists != "any":
+        raise InvalidArgumentError(f"{operation.name}: exists: expected True, False or 'any', got {exists!r}")
+    return {"exists": ""}

@@ -10,8 +10,9 @@ import orjson
 
 from .errors import PagingError
 from .models import Cursor, Page
+from .tasks import settle
 
-__all__ = ["Paged", "settle"]
+__all__ = ["Paged"]
 
 T = TypeVar("T")
 
@@ -75,11 +76,3 @@ class Paged(Generic[T]):
 def _key(cursor: Cursor) -> bytes:
     # Fixed size, as a walk through a large table remembers every one of them.
     return hashlib.blake2b(orjson.dumps(cursor, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
-
-
-async def settle(task: "asyncio.Task[Any]") -> None:
-    """End *task* if it still runs, so that neither it nor its error is left behind."""
-    task.cancel()
-    await asyncio.wait((task,))
-    if not task.cancelled():
-        task.exception()

@@ -14,13 +14,14 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from contextlib import aclosing
 from io import FileIO
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
 from .errors import InvalidArgumentError, TransferError
+from .tasks import in_thread
 
 __all__ = [
     "CHUNK",
@@ -33,7 +34,6 @@ __all__ = [
     "callers_own",
     "check_target",
     "content_of",
-    "in_thread",
     "path_of",
 ]
 
@@ -50,8 +50,6 @@ Buffer = bytes | bytearray | memoryview
 Source = str | os.PathLike[str] | Buffer | AsyncIterable[Buffer]
 """What can be uploaded: the path of a file, bytes, or chunks of bytes as they come."""
 
-T = TypeVar("T")
-
 
 class Stopped(Exception):
     """A transfer that ends for no fault of the service: the source, the disk or ``progress`` raised *error*."""
@@ -67,22 +65,6 @@ def callers_own() -> Iterator[None]:
         yield
     except Exception as error:
         raise Stopped(error) from error
-
-
-async def in_thread(function: Callable[..., T], *args: object) -> T:
-    """As `asyncio.to_thread`, but a cancelled caller waits for the thread: the file it works on is about to close."""
-    future = asyncio.get_running_loop().run_in_executor(None, function, *args)
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait((future,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return future.result()
-    if not future.cancelled():
-        future.exception()  # has been looked at
-    raise cancelled
 
 
 def path_of(name: str, value: str | os.PathLike[str]) -> Path:

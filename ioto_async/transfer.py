@@ -21,9 +21,9 @@ import attrs
 
 from ._version import __version__
 from .attempt import Delivery, Failed, attempt, read_up_to
+from .deadlines import Deadline
 from .errors import CallError, ClientStateError, InvalidArgumentError, TransferError
 from .operations import Kind
-from .pool import Deadline
 from .retry import Failure
 from .signed import REPLY_LIMIT, SignedURL, refusal, told_sha256
 from .streams import (
@@ -37,9 +37,9 @@ from .streams import (
     callers_own,
     check_target,
     content_of,
-    in_thread,
     path_of,
 )
+from .tasks import in_thread
 from .transport import CallOptions, Transport
 
 __all__ = [

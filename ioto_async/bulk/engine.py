@@ -19,8 +19,8 @@ from ..controllers.base import operation_of
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
 from ..gate import Gate
 from ..operations import Kind
-from ..streams import in_thread
 from ..tally import TALLY, Tally
+from ..tasks import in_thread
 from ..validation import is_number
 from .calling import Caller, Entry
 from .journal import EarlierError, Journal

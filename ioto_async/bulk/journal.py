@@ -23,7 +23,7 @@ import orjson
 
 from ..errors import InvalidArgumentError, IotoError
 from ..locks import try_lock
-from ..streams import in_thread
+from ..tasks import in_thread
 from .index import Index
 from .outcome import Status
 

@@ -1,37 +1,21 @@
 """The Generic controller: any model of the device database (reference, sections 8 and 11). Imports floors 0 to 2."""
 
 from collections.abc import Mapping
-from typing import Literal, Unpack
+from typing import Unpack
 
 from .. import decoding
-from ..errors import InvalidArgumentError
+from ..encoding import Exists, exists_query
 from ..models import Cursor, Item
 from ..operations import IOTO, Operation
 from ..paging import Paged
 from ..transport import CallOptions
 from .base import Controller, joined
 
-__all__ = ["Exists", "GenericController"]
+__all__ = ["GenericController"]
 
 _ITEM = decoding.record(Item)
 _FOUND = decoding.record(Item, must_exist=True)
 _ITEMS = decoding.paged(Item)
-
-Exists = bool | Literal["any"]
-"""What must be true of the item before a write: it exists, it does not, or either (``"any"``)."""
-
-
-def exists_query(operation: Operation, exists: Exists | None) -> dict[str, object]:
-    """The query option; *any* is a null, which the vendor's own script spells as a name without a value.
-
-    Raises:
-        InvalidArgumentError: *exists* is something else.
-    """
-    if exists is None or isinstance(exists, bool):
-        return {"exists": exists}
-    if exists != "any":
-        raise InvalidArgumentError(f"{operation.name}: exists: expected True, False or 'any', got {exists!r}")
-    return {"exists": ""}
 
 
 class GenericController(Controller):

@@ -28,8 +28,8 @@ from .joining import JoinedReads
 from .walking import walk
 
 if TYPE_CHECKING:
+    from ..encoding import Exists
     from ..writing import MetricLink, Writer, WriterOptions
-    from .generic import Exists
 
 __all__ = ["METRICS", "MetricController"]
 

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Unpack
 
 from .. import decoding, encoding
+from ..encoding import exists_query
 from ..errors import InvalidArgumentError
 from ..models import Cursor, StoreItem
 from ..operations import IOTO, Operation
 from ..paging import Paged
 from ..transport import CallOptions
 from .base import Controller
-from .generic import exists_query
 
 __all__ = ["StoreController"]
 

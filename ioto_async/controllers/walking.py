@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from ..models import MetricKey, MetricList
-from ..paging import settle
+from ..tasks import settle
 
 __all__ = ["walk"]
 

@@ -35,7 +35,7 @@ from ..client import BuilderClient, IotoClient
 from ..errors import InvalidArgumentError
 from ..limits import Limits
 from ..operations import Kind
-from ..streams import in_thread
+from ..tasks import in_thread
 from .session import Job, LostWorkerError, Order, Results, Session, stop_shards, work
 from .shards import Directory, Shard, Sharder
 

@@ -20,7 +20,7 @@ from ..errors import IotoError
 from ..limits import Limits
 from ..locks import try_lock
 from ..operations import Kind
-from ..streams import in_thread
+from ..tasks import in_thread
 
 __all__ = ["Job", "LostWorkerError", "Order", "Results", "Session", "stop_shards", "work"]
 

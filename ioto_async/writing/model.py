@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 import attrs
 
 from .. import decoding, encoding
-from ..controllers.generic import Exists, exists_query
+from ..encoding import Exists, exists_query
 from ..errors import InvalidArgumentError
 from ..models import Item
 from ..operations import IOTO, Kind

@@ -9,7 +9,7 @@ import orjson
 from ...bulk import Journal
 from ...config import Settings
 from ...operations import Kind
-from ...streams import in_thread
+from ...tasks import in_thread
 from ..files import is_complete
 from .jobs import Client, Job
 from .options import RunOptions

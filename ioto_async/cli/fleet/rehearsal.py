@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from ...bulk import Journal
-from ...streams import in_thread
+from ...tasks import in_thread
 from ..files import is_complete
 from ..report import ProgressBar, print_report
 from ..running.lines import BadRow
