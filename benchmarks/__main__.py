@@ -5,7 +5,8 @@ from pathlib import Path
 
 import orjson
 
-from . import broker, bulk, client, emulator, links, machine, metrics
+from benchmarks import broker, bulk, client, emulator, links, machine, metrics
+
 from .table import Row, render
 
 _FEWEST = 8

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from . import machine
+from benchmarks import machine
 
 __all__ = ["Beside", "beside"]
 

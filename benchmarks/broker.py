@@ -19,10 +19,10 @@ from typing import Final
 import attrs
 import orjson
 
+from benchmarks import machine
 from ioto_async.emulator import Emulator
 from ioto_async.emulator.mqtt.packets import Connack, Connect, Puback, Publish, Reader, encode
 
-from . import machine
 from .beside import Beside, beside
 from .table import Spread, lines
 

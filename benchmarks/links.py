@@ -13,10 +13,10 @@ from typing import Final
 import aiomqtt
 import orjson
 
+from benchmarks import machine
 from ioto_async import DeviceLink, IotoClient
 from ioto_async.models import Certificates
 
-from . import machine
 from .beside import beside
 from .broker import DEVICES, Where, contexts, in_memory
 from .table import Spread, lines

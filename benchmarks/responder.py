@@ -9,7 +9,7 @@ from typing import Final
 
 import orjson
 
-from . import machine
+from benchmarks import machine
 
 __all__ = [
     "ACCOUNT_ID",

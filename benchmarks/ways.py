@@ -18,10 +18,10 @@ import aiohttp
 import aiometer
 import orjson
 
+from benchmarks import machine
 from ioto_async import IotoClient
 from ioto_async.bulk import Bulk
 
-from . import machine
 from .responder import ACCOUNT_ID
 
 __all__ = ["CALLS", "WAYS"]

@@ -12,13 +12,11 @@ from ._version import __version__
 from .errors import *  # noqa: F403
 
 if TYPE_CHECKING:
-    from .attempt import Attempt
-    from .auth import AccessToken
     from .bulk import Bulk, EarlierError, Outcome, Progress, Summary
     from .client import BuilderClient, IotoClient
-    from .cognito import CognitoLogin
     from .controllers.provision import FetchedUpdate
-    from .limits import Limits
+    from .metrics.sample import BufferFullError, Sample, UnwrittenError
+    from .metrics.writer import Writer
     from .models import (
         JSON,
         Certificates,
@@ -32,9 +30,12 @@ if TYPE_CHECKING:
         WidgetAction,
     )
     from .mqtt import DeviceLink
-    from .retry import RetryPolicy
-    from .transfer import Transfer
-    from .writing import BufferFullError, Sample, UnwrittenError, Writer
+    from .transfer.transfer import Transfer
+    from .transport.attempt import Attempt
+    from .transport.auth import AccessToken
+    from .transport.cognito import CognitoLogin
+    from .transport.limits import Limits
+    from .transport.retry import RetryPolicy
 
 __all__ = [
     "JSON",
@@ -72,19 +73,19 @@ __all__ += errors.__all__
 
 _LAZY: Final = {
     "JSON": "models",
-    "AccessToken": "auth",
-    "Attempt": "attempt",
-    "BufferFullError": "writing",
+    "AccessToken": "transport.auth",
+    "Attempt": "transport.attempt",
+    "BufferFullError": "metrics.sample",
     "BuilderClient": "client",
     "Bulk": "bulk",
     "Certificates": "models",
-    "CognitoLogin": "cognito",
+    "CognitoLogin": "transport.cognito",
     "DatabaseQuery": "models",
     "DeviceLink": "mqtt",
     "EarlierError": "bulk",
     "FetchedUpdate": "controllers.provision",
     "IotoClient": "client",
-    "Limits": "limits",
+    "Limits": "transport.limits",
     "Metric": "models",
     "MetricQuery": "models",
     "Metrics": "models",
@@ -92,14 +93,14 @@ _LAZY: Final = {
     "Point": "models",
     "Progress": "bulk",
     "Range": "models",
-    "RetryPolicy": "retry",
-    "Sample": "writing",
+    "RetryPolicy": "transport.retry",
+    "Sample": "metrics.sample",
     "Summary": "bulk",
-    "Transfer": "transfer",
-    "UnwrittenError": "writing",
+    "Transfer": "transfer.transfer",
+    "UnwrittenError": "metrics.sample",
     "Widget": "models",
     "WidgetAction": "models",
-    "Writer": "writing",
+    "Writer": "metrics.writer",
 }
 
 

@@ -1,4 +1,4 @@
-"""The session managers: one pool, its credentials, and a namespace for each controller. Imports floors 0 to 3."""
+"""The session managers: one pool, its credentials, and a namespace for each controller."""
 
 import asyncio
 import functools
@@ -14,12 +14,8 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from . import decoding
-from .attempt import Attempt
-from .auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
 from .bulk import Bulk, BulkOptions
-from .cognito import CognitoLogin
-from .config import BUILDER_URL, Settings, check_account, check_token, parse_endpoint
+from .codec import decoding
 from .controllers import (
     AccountController,
     ActionController,
@@ -41,12 +37,16 @@ from .controllers import (
 from .controllers.base import mqtt_only, warn_of_legacy
 from .controllers.builder import registering
 from .errors import InvalidArgumentError
-from .limits import Limits
 from .models import JSON
 from .operations import BUILDER, IOTO, MQTT, Kind, Operation, Reply
-from .pool import Pool
-from .retry import RetryPolicy
-from .transport import CallOptions, Transport, TransportOptions, with_retries
+from .settings import BUILDER_URL, Settings, check_account, check_token, parse_endpoint
+from .transport.attempt import Attempt
+from .transport.auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
+from .transport.cognito import CognitoLogin
+from .transport.limits import Limits
+from .transport.pool import Pool
+from .transport.retry import RetryPolicy
+from .transport.transport import CallOptions, Transport, TransportOptions, with_retries
 
 __all__ = ["BuilderClient", "CallerOptions", "ClientOptions", "IotoClient"]
 

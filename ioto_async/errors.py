@@ -1,4 +1,4 @@
-"""Every error that the client raises. Imports nothing of the package.
+"""Every error that the client raises.
 
 ::
 

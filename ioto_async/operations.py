@@ -5,13 +5,15 @@ Source: API reference, sections 11 and 12. A field is written ``name[!][@role][:
 the body is open: any other member may travel beside the named ones.
 """
 
+from collections.abc import Callable
 from enum import Enum
-from types import MappingProxyType
+from functools import partial
+from types import MappingProxyType, MethodType
 from typing import Final, Literal
 
 import attrs
 
-__all__ = ["BUILDER", "IOTO", "MQTT", "Field", "Kind", "Operation", "Reply"]
+__all__ = ["BUILDER", "IOTO", "MQTT", "OPERATION", "Field", "Kind", "Operation", "Reply", "operation_of"]
 
 
 class Kind(Enum):
@@ -247,3 +249,13 @@ MQTT: Final = _table(
     ),
 )
 """The operations that devices call over MQTT, by name; they have no HTTP form (reference, section 10)."""
+
+OPERATION: Final = "operation"
+"""The attribute in which a controller's method carries its operation; None where it is made of several."""
+
+
+def operation_of(call: Callable[..., object]) -> Operation | None:
+    """The operation of a controller's bound method, `functools.partial` included; None for anything else."""
+    while isinstance(call, partial):
+        call = call.func
+    return getattr(call, OPERATION, None) if isinstance(call, MethodType) else None

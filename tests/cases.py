@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
-from documented import example, snake
-from recorder import Recorder
 
 from ioto_async import CognitoLogin, DatabaseQuery, InBandError, IotoClient, IotoError, MetricQuery
 from ioto_async.emulator import Emulator
 from ioto_async.models import Range, Widget, WidgetAction
+from tests.documented import example, snake
+from tests.recorder import Recorder
 
 __all__ = ["CASES", "LOOK", "World", "world"]
 

@@ -9,7 +9,7 @@ import attrs
 from hypothesis import strategies as st
 
 from ioto_async import models
-from ioto_async.converter import converter
+from ioto_async.codec.records import converter
 from ioto_async.models import Page
 
 __all__ = ["RECORDS", "exact", "json_objects", "json_values", "records", "scalars", "wire_names", "words"]

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from mocked import ACCOUNT, API, TOKEN, Cloud
-from rawserver import RawServer, reply
 
 from ioto_async import (
     DecodeError,
@@ -20,6 +18,8 @@ from ioto_async import (
 )
 from ioto_async.controllers import base
 from ioto_async.models import JSON, Range
+from tests.mocked import ACCOUNT, API, TOKEN, Cloud
+from tests.rawserver import RawServer, reply
 
 BUILDER = "https://api.admin.embedthis.com/api"
 

@@ -10,19 +10,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from rawserver import (
-    GUARD,
-    TOKEN,
-    RawServer,
-    Request,
-    Step,
-    client_of,
-    in_thread,
-    leftover_tasks,
-    reply,
-    served,
-    silent,
-)
 
 from ioto_async import (
     Attempt,
@@ -37,9 +24,22 @@ from ioto_async import (
     NotFoundError,
     RetryPolicy,
 )
-from ioto_async.auth import LoginAuth
-from ioto_async.config import BUILDER_URL, parse_endpoint
 from ioto_async.emulator import Emulator
+from ioto_async.settings import BUILDER_URL, parse_endpoint
+from ioto_async.transport.auth import LoginAuth
+from tests.rawserver import (
+    GUARD,
+    TOKEN,
+    RawServer,
+    Request,
+    Step,
+    client_of,
+    in_thread,
+    leftover_tasks,
+    reply,
+    served,
+    silent,
+)
 
 DEVICE = {"id": "D1", "accountId": "A1"}
 API = "https://cloud.example"

@@ -10,15 +10,15 @@ from urllib.parse import urlsplit
 import aiohttp
 import attrs
 import pytest
-from cases import CASES, LOOK, World, world
-from documented import CURRENT, ROWS, Member, Row, of_type, snake
-from recorder import Exchange
 
 from ioto_async import BuilderClient, IotoClient
 from ioto_async.controllers.base import Controller
+from ioto_async.controllers.paging import Paged
 from ioto_async.emulator import Emulator
-from ioto_async.emulator.app import _ROUTES
-from ioto_async.paging import Paged
+from ioto_async.emulator.rest.app import _ROUTES
+from tests.cases import CASES, LOOK, World, world
+from tests.documented import CURRENT, ROWS, Member, Row, of_type, snake
+from tests.recorder import Exchange
 
 # What differs from the documents, and why ---------------------------------------------------------------------------
 

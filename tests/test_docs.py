@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from documented import ROWS, snake
 
 from ioto_async import IotoClient, MetricQuery, ServiceError
 from ioto_async.emulator import EmulatorThread
 from ioto_async.models import Range, Widget
 from ioto_async.operations import BUILDER, IOTO, MQTT
+from tests.documented import ROWS, snake
 
 _SPEC = importlib.util.spec_from_file_location("generate", Path(__file__).parent.parent / "docs" / "generate.py")
 assert _SPEC is not None

@@ -15,45 +15,29 @@ import ioto_async
 PACKAGE = Path(ioto_async.__file__).parent
 
 FLOORS = {
-    "models": 0,
     "errors": 0,
-    "config": 0,
-    "validation": 0,
-    "_version": 0,
     "operations": 1,
-    "retry": 1,
-    "limits": 1,
-    "converter": 1,
-    "decoding": 1,
-    "encoding": 1,
-    "attempt": 2,
-    "body": 2,
-    "cognito": 2,
-    "gate": 2,
-    "joiner": 2,
-    "locks": 2,
-    "signed": 2,
-    "streams": 2,
-    "tally": 2,
-    "transfer": 2,
-    "pool": 2,
-    "transport": 2,
-    "auth": 2,
-    "paging": 2,
-    "controllers": 3,
-    "bulk": 3,
-    "mqtt": 3,
-    "writing": 3,
-    "client": 4,
-    "emulator": 4,
-    "cli": 5,
-    "distributed": 5,
-    "testing": 5,
-    "__main__": 5,
-    # The package itself, which shows what is below under short names.
-    "": 6,
+    "settings": 1,
+    "_version": 1,
+    "models": 2,
+    "codec": 3,
+    "transport": 4,
+    "bulk": 5,
+    "mqtt": 5,
+    "transfer": 5,
+    "metrics": 6,
+    "controllers": 7,
+    "client": 8,
+    "distributed": 9,
+    "testing": 9,
+    "cli": 10,
 }
+"""The rooms of the package; a room stands only on rooms below it."""
+ANYWHERE = {"", "emulator"}
+"""The package itself, which shows short names, and the embedded cloud, which stands beside the floors."""
 SHARED_WITH_THE_EMULATOR = {"operations"}
+MAY_USE_THE_EMULATOR = {"cli", "testing"}
+PURE = {"_version", "codec", "errors", "models", "operations", "settings", "transport.limits", "transport.retry"}
 
 
 def _modules() -> dict[str, Path]:
@@ -70,10 +54,6 @@ def _room(module: str) -> str:
 
 
 MODULES = _modules()
-every_module = pytest.mark.parametrize("module", sorted(MODULES), ids=lambda name: name or "ioto_async")
-every_pure_module = pytest.mark.parametrize(
-    "module", [name for name in sorted(MODULES) if FLOORS.get(_room(name), 9) <= 1]
-)
 
 
 def _imported(module: str) -> set[str]:
@@ -176,23 +156,29 @@ def test_the_package_says_that_it_is_typed() -> None:
 # Floors -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_modules_are_found() -> None:
-    assert {"encoding", "client", "controllers.device", "emulator.app"} <= MODULES.keys()
+def test_the_modules_and_their_imports_are_found() -> None:
+    assert {"codec.encoding", "client", "controllers.device", "emulator.rest.app"} <= MODULES.keys()
+    assert {"codec.decoding", "models", "transport.transport", "controllers.base"} <= _imported("controllers.device")
 
 
-def test_imports_are_seen() -> None:
-    assert {"decoding", "models", "transport", "controllers.base"} <= _imported("controllers.device")
+def test_every_room_has_a_floor() -> None:
+    assert {_room(module) for module in MODULES} == FLOORS.keys() | ANYWHERE
 
 
-@every_module
-def test_every_module_has_a_floor(module: str) -> None:
-    assert _room(module) in FLOORS
-
-
-@every_module
-def test_nothing_imports_upward(module: str) -> None:
-    floor = FLOORS[_room(module)]
-    assert {name for name in _imported(module) if FLOORS[_room(name)] > floor} == set()
+def test_a_room_stands_only_on_rooms_below_it() -> None:
+    upward = {
+        module: sorted(wrong)
+        for module in MODULES
+        if (room := _room(module)) in FLOORS
+        and (
+            wrong := {
+                name
+                for name in _imported(module)
+                if (other := _room(name)) in FLOORS and other != room and FLOORS[other] >= FLOORS[room]
+            }
+        )
+    }
+    assert upward == {}
 
 
 def test_no_imports_form_a_circle() -> None:
@@ -208,27 +194,44 @@ def test_no_imports_form_a_circle() -> None:
         pytest.fail(f"circle: {error.args[1]}")
 
 
-@every_module
-def test_the_client_side_and_the_embedded_cloud_share_the_table_of_operations_alone(module: str) -> None:
-    imported = {_room(name) for name in _imported(module)}
-    if _room(module) == "emulator":
-        assert imported <= {"emulator"} | SHARED_WITH_THE_EMULATOR
-    elif FLOORS[_room(module)] < FLOORS["cli"]:
-        assert "emulator" not in imported
+def test_the_client_side_and_the_embedded_cloud_share_the_table_of_operations_alone() -> None:
+    rooms = {module: {_room(name) for name in _imported(module)} for module in MODULES}
+    assert {
+        module: shared
+        for module, imported in rooms.items()
+        if _room(module) == "emulator" and (shared := imported - {"emulator"} - SHARED_WITH_THE_EMULATOR)
+    } == {}
+    assert [
+        module
+        for module, imported in rooms.items()
+        if "emulator" in imported and _room(module) not in {"emulator"} | MAY_USE_THE_EMULATOR
+    ] == []
 
 
-@every_pure_module
-def test_pure_floors_touch_no_socket_no_loop_and_no_clock(module: str) -> None:
-    assert _external(module) & {"aiohttp", "asyncio", "socket", "ssl", "threading", "time"} == set()
+def _pure_modules() -> list[str]:
+    return [module for module in MODULES if module in PURE or _room(module) in PURE]
 
 
-@every_pure_module
-def test_pure_floors_read_no_clock_of_the_datetime_module(module: str) -> None:
-    tree = ast.parse(MODULES[module].read_text("utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow")]
-    assert [node.lineno for node in calls] == []
+def test_pure_modules_touch_no_socket_no_loop_and_no_clock() -> None:
+    impure = {"aiohttp", "asyncio", "socket", "ssl", "threading", "time"}
+    assert {module: wrong for module in _pure_modules() if (wrong := _external(module) & impure)} == {}
 
 
-@every_module
-def test_a_module_says_in_its_first_line_what_it_is_for(module: str) -> None:
-    assert ast.get_docstring(ast.parse(MODULES[module].read_text("utf-8")))
+def test_pure_modules_read_no_clock_of_the_datetime_module() -> None:
+    assert {
+        module: lines
+        for module in _pure_modules()
+        if (
+            lines := [
+                node.lineno
+                for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8")))
+                if isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow")
+            ]
+        )
+    } == {}
+
+
+def test_every_module_says_in_its_first_line_what_it_is_for() -> None:
+    assert [
+        module for module, path in MODULES.items() if not ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    ] == []

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
-from documented import EXAMPLES, ROWS, Member, example, of_type, snake
 
+from ioto_async.codec.decoding import record
 from ioto_async.controllers import (
     AccountController,
     ActionController,
@@ -29,7 +29,6 @@ from ioto_async.controllers import (
     TestController,
     UserController,
 )
-from ioto_async.decoding import record
 from ioto_async.models import (
     Account,
     Action,
@@ -53,6 +52,7 @@ from ioto_async.models import (
     User,
 )
 from ioto_async.operations import BUILDER, IOTO, MQTT, Field, Kind, Operation, Reply
+from tests.documented import EXAMPLES, ROWS, Member, example, of_type, snake
 
 CONTROLLERS: dict[str, type[Any]] = {
     "account": AccountController,

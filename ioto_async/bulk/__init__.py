@@ -1,4 +1,4 @@
-"""Many calls at once: bounded memory, an outcome for each item, and a journal to go on from. Imports floors 0 to 3."""
+"""Many calls at once: bounded memory, an outcome for each item, and a journal to go on from."""
 
 from .engine import Bulk
 from .journal import EarlierError, Journal

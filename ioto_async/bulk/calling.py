@@ -1,4 +1,4 @@
-"""One item of a bulk run: its calls, and what their ends mean. Imports floors 0 to 2, and outcome."""
+"""One item of a bulk run: its calls, and what their ends mean."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ import attrs
 
 from ..errors import ClientStateError, RateLimitedError
 from ..operations import Kind
-from ..tally import Tally
+from ..transport.effects import Tally
 from .outcome import Outcome
 
 __all__ = ["Caller", "Entry"]

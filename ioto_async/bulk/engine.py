@@ -1,4 +1,4 @@
-"""Many calls at once: the engine of bulk runs. Imports floors 0 to 2, controllers.base, and what is beside it.
+"""Many calls at once: the engine of bulk runs.
 
 Workers take items, call, and leave outcomes; whoever iterates takes those. At most twice as many items as may be in
 flight are between the two, so that either side waits for the other, and memory does not depend on the number of items.
@@ -15,19 +15,16 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from itertools import islice
 from typing import Final, TypeVar, Unpack
 
-from ..controllers.base import operation_of
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
-from ..gate import Gate
-from ..operations import Kind
-from ..tally import TALLY, Tally
-from ..tasks import in_thread
-from ..validation import is_number
+from ..operations import Kind, operation_of
+from ..settings import is_number
+from ..transport.effects import TALLY, Tally
+from ..transport.limiter import Gate
+from ..transport.tasks import in_thread
 from .calling import Caller, Entry
 from .journal import EarlierError, Journal
-from .keys import key_of
-from .options import BulkOptions, Options
-from .outcome import Outcome, Progress
-from .run import Run
+from .options import BulkOptions, Options, key_of
+from .outcome import Outcome, Progress, Run
 
 __all__ = ["Bulk"]
 

@@ -1,4 +1,4 @@
-"""Which keys a journal has, in few bytes each. Standard library only.
+"""Which keys a journal has, in few bytes each.
 
 A million keys in a dict are over a hundred megabytes. Here a key is eight bytes of its hash and eight that say where in
 the journal its line is; what two keys with one hash have in common ends there, as the line itself has the key.

@@ -1,4 +1,4 @@
-"""The journal of a bulk run: what was about to be sent, and what became of it. Imports errors, streams, index, outcome.
+"""The journal of a bulk run: what was about to be sent, and what became of it.
 
 A text file of JSON lines. The first says what is called; then each item has a line before its call (``sent``) and one
 after it (``ok``, ``failed``, ``unknown``, or ``undone`` if it turned out that nothing was sent). The last line of a key
@@ -22,9 +22,9 @@ from typing import Final, Literal
 import orjson
 
 from ..errors import InvalidArgumentError, IotoError
-from ..locks import try_lock
-from ..tasks import in_thread
+from ..transport.tasks import in_thread
 from .index import Index
+from .locks import try_lock
 from .outcome import Status
 
 __all__ = ["EarlierError", "Journal", "State"]

@@ -1,4 +1,4 @@
-"""The command line ``ioto-async``; a command is loaded when it is called. Imports everything below.
+"""The command line ``ioto-async``; a command is loaded when it is called.
 
 Exit status: 0 all well, 1 some of it failed, 2 wrong usage, 3 the token or the sign-in was refused, 4 the cloud or the
 sign-in service was not reached, 130 interrupted, 143 asked to end by SIGTERM.
@@ -13,13 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from .._version import __version__
-from ..errors import (
-    AuthenticationError,
-    ConnectionFailedError,
-    InvalidArgumentError,
-    IotoError,
-    TokenProviderError,
-)
+from ..errors import AuthenticationError, ConnectionFailedError, InvalidArgumentError, IotoError, TokenProviderError
 
 __all__ = ["main"]
 
@@ -29,7 +23,7 @@ _COMMANDS: Final = {
     "emulator": "emulator",
     "fleet": "fleet",
     "metric": "metric",
-    "provision": "fleet.commands",
+    "provision": "fleet",
 }
 """The module of each; ``provision`` is short for ``fleet provision``."""
 _INTERRUPTED: Final = (130, 143)

@@ -1,4 +1,4 @@
-"""``ioto-async call``: any operation, by its path. Imports the clients and the table of operations."""
+"""``ioto-async call``: any operation, by its path."""
 
 import json
 import re
@@ -14,10 +14,10 @@ from cyclopts import Parameter
 from yarl import URL
 
 from ..client import BuilderClient, IotoClient
-from ..config import Settings
 from ..controllers.base import replacement
 from ..errors import InvalidArgumentError
 from ..operations import BUILDER, IOTO, Operation
+from ..settings import Settings
 from .report import FLAG
 
 __all__ = ["call"]

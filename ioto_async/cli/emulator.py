@@ -12,9 +12,9 @@ from typing import Annotated, TypeAlias
 from cyclopts import Parameter, validators
 
 from ..emulator import Emulator
-from ..emulator.cloud import Cloud
 from ..emulator.request import Refused
-from ..emulator.users import check_role
+from ..emulator.state.cloud import Cloud
+from ..emulator.state.users import check_role
 from ..errors import InvalidArgumentError
 from .report import FLAG
 

@@ -1,4 +1,4 @@
-"""What the command line leaves on disk: a folder for each device, a manifest for all. Imports errors and bulk.index."""
+"""What the command line leaves on disk: a folder for each device, a manifest for all."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from typing import BinaryIO, Final, Self
 import orjson
 
 from ..bulk.index import Index
+from ..bulk.locks import try_lock
 from ..errors import InvalidArgumentError
-from ..locks import try_lock
 
 __all__ = ["CERTIFICATE", "KEY", "PROVISION", "Manifest", "is_complete", "open_alone", "read", "sweep", "write_private"]
 

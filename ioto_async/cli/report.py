@@ -1,4 +1,4 @@
-"""Progress on stderr, results on stdout. Imports attempt and bulk for what observers are given."""
+"""Progress on stderr, results on stdout."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from .. import bulk
-from ..attempt import Attempt
+from ..transport.attempt import Attempt
 
 __all__ = ["FLAG", "JsonFlag", "ProgressBar", "Stopwatch", "print_report"]
 

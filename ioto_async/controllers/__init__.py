@@ -1,4 +1,4 @@
-"""One namespace for each controller of the API. Imports floors 0 to 2."""
+"""One namespace for each controller of the API."""
 
 from .account import AccountController
 from .action import ActionController

@@ -1,13 +1,13 @@
-"""The Account controller: who owns devices and users (reference, section 11). Imports floors 0 to 2."""
+"""The Account controller: who owns devices and users (reference, section 11)."""
 
 from typing import Unpack
 
-from .. import decoding
+from ..codec import decoding
 from ..models import Account, Cursor, NewAccount
 from ..operations import IOTO
-from ..paging import Paged
-from ..transport import CallOptions
+from ..transport.transport import CallOptions
 from .base import Controller, legacy, need_one
+from .paging import Paged
 
 __all__ = ["AccountController"]
 

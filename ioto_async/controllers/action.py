@@ -1,14 +1,14 @@
-"""The Action controller: automations (reference, section 11). Imports floors 0 to 2."""
+"""The Action controller: automations (reference, section 11)."""
 
 from collections.abc import Mapping
 from typing import Unpack
 
-from .. import decoding
+from ..codec import decoding
 from ..models import Action, ActionResult, Cursor
 from ..operations import IOTO
-from ..paging import Paged
-from ..transport import CallOptions
+from ..transport.transport import CallOptions
 from .base import Controller, need_one
+from .paging import Paged
 
 __all__ = ["ActionController"]
 

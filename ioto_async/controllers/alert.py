@@ -1,13 +1,13 @@
-"""The Alert controller: what automations found worth telling (reference, section 11). Imports floors 0 to 2."""
+"""The Alert controller: what automations found worth telling (reference, section 11)."""
 
 from typing import Unpack
 
-from .. import decoding
+from ..codec import decoding
 from ..models import Alert, Cursor
 from ..operations import IOTO
-from ..paging import Paged
-from ..transport import CallOptions
+from ..transport.transport import CallOptions
 from .base import Controller, need_one
+from .paging import Paged
 
 __all__ = ["AlertController"]
 

@@ -1,16 +1,17 @@
-"""What all controllers share. Imports floors 0 to 2."""
+"""What all controllers share."""
 
 import warnings
 from collections.abc import Callable, Mapping
-from functools import partial, wraps
+from functools import wraps
+from inspect import isfunction
 from typing import ClassVar, Final, Literal, ParamSpec, TypeVar
 
-from ..decoding import Decoder
+from ..codec.decoding import Decoder
 from ..errors import InvalidArgumentError, MqttOnlyError
 from ..models import Cursor, Page
-from ..operations import BUILDER, IOTO, Operation
-from ..paging import Paged
-from ..transport import CallOptions, Transport
+from ..operations import BUILDER, IOTO, OPERATION, Operation
+from ..transport.transport import CallOptions, Transport
+from .paging import Paged
 
 __all__ = [
     "Command",
@@ -19,7 +20,6 @@ __all__ = [
     "legacy",
     "mqtt_only",
     "need_one",
-    "operation_of",
     "replacement",
     "warn_of_legacy",
 ]
@@ -42,6 +42,15 @@ class Controller:
 
     _operations: ClassVar[Mapping[str, Operation]] = IOTO
     """The table that has the operations of the controller."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        controller = cls.__name__.removeprefix("Builder").removesuffix("Controller").lower()
+        for name, method in vars(cls).items():
+            if not name.startswith("_") and isfunction(method):
+                first, *words = name.split("_")
+                action = first + "".join(map(str.capitalize, words))
+                setattr(method, OPERATION, cls._operations.get(f"{controller}/{action}"))
 
     def __init__(self, transport: Transport, account_id: str | None) -> None:
         self._transport = transport
@@ -68,18 +77,6 @@ class Controller:
             return await self._transport.call(operation, decode, body, options, query)
 
         return Paged(operation.name, fetch, next=next, prev=prev)
-
-
-def operation_of(call: Callable[..., object]) -> Operation | None:
-    """The operation that *call* is the method of, `functools.partial` included; None for anything else."""
-    while isinstance(call, partial):
-        call = call.func
-    owner = getattr(call, "__self__", None)
-    if not isinstance(owner, Controller):
-        return None
-    controller = type(owner).__name__.removeprefix("Builder").removesuffix("Controller").lower()
-    first, *words = call.__name__.split("_")
-    return owner._operations.get(f"{controller}/{first}{''.join(map(str.capitalize, words))}")
 
 
 def joined(

@@ -1,18 +1,18 @@
-"""The Builder's Device, Metric and Test controllers (reference, section 12). Imports floors 0 to 2."""
+"""The Builder's Device, Metric and Test controllers (reference, section 12)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
-from .. import decoding
-from ..auth import TokenAuth
-from ..config import check_token
+from ..codec import decoding
+from ..metrics.queries import items_of
 from ..models import BuilderDevice, BuilderProduct, Cursor, DatabaseQuery, MetricQuery, Metrics, Registration
 from ..operations import BUILDER
-from ..paging import Paged
-from ..transport import CallOptions, Transport
+from ..settings import check_token
+from ..transport.auth import TokenAuth
+from ..transport.transport import CallOptions, Transport
 from .base import Controller, joined, legacy
-from .items import items_of
 from .metric import METRICS
+from .paging import Paged
 
 __all__ = ["BuilderDeviceController", "BuilderMetricController", "BuilderTestController", "registering"]
 

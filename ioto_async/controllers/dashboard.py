@@ -1,15 +1,15 @@
-"""The Dashboard controller: pages of widgets (reference, section 11). Imports floors 0 to 2."""
+"""The Dashboard controller: pages of widgets (reference, section 11)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from .. import decoding
+from ..codec import decoding
 from ..errors import InvalidArgumentError
 from ..models import Dashboard, Range, Widget
 from ..operations import IOTO, Operation
-from ..paging import Paged
-from ..transport import CallOptions
+from ..transport.transport import CallOptions
 from .base import Controller, need_one
+from .paging import Paged
 
 __all__ = ["DashboardController", "DashboardMembers"]
 

@@ -1,16 +1,16 @@
-"""The Device controller of a device cloud: claim, provision, release (reference, section 11). Imports floors 0 to 2."""
+"""The Device controller of a device cloud: claim, provision, release (reference, section 11)."""
 
 from functools import partial
 from os import PathLike
 from typing import Unpack
 
-from .. import decoding
+from ..codec import decoding
 from ..models import Certificates, Credentials, Cursor, Device
 from ..operations import IOTO
-from ..paging import Paged
-from ..transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
-from ..transport import CallOptions
+from ..transfer.transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
+from ..transport.transport import CallOptions
 from .base import Command, Controller, legacy
+from .paging import Paged
 
 __all__ = ["DeviceController"]
 
@@ -162,7 +162,7 @@ class DeviceController(Controller):
             filename: path of the file there.
             source: path of a file, bytes, or an async iterator of bytes.
             id: claim ID.
-            options: see `ioto_async.transfer.UploadOptions`.
+            options: see `ioto_async.transfer.transfer.UploadOptions`.
         """
         sign = partial(self.get_signed_url, id=id, command="put")
         return await upload(self._transport, "device/upload", sign, filename, source, options)
@@ -181,7 +181,7 @@ class DeviceController(Controller):
             filename: path of the file there.
             path: where it goes.
             id: claim ID.
-            options: see `ioto_async.transfer.DownloadOptions`.
+            options: see `ioto_async.transfer.transfer.DownloadOptions`.
         """
         sign = partial(self.get_signed_url, id=id, command="get")
         return await download(self._transport, "device/download", sign, filename, path, options)

@@ -1,4 +1,4 @@
-"""The File controller: files of an account (reference, section 11). Imports floors 0 to 2."""
+"""The File controller: files of an account (reference, section 11)."""
 
 import binascii
 from collections.abc import Mapping
@@ -6,14 +6,14 @@ from functools import partial
 from os import PathLike
 from typing import Unpack
 
-from .. import decoding, encoding
+from ..codec import decoding, encoding
 from ..errors import InvalidArgumentError
 from ..models import File
 from ..operations import IOTO, Operation
-from ..paging import Paged
-from ..transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
-from ..transport import CallOptions
+from ..transfer.transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
+from ..transport.transport import CallOptions
 from .base import Command, Controller, joined
+from .paging import Paged
 
 __all__ = ["FileController"]
 
@@ -162,7 +162,7 @@ class FileController(Controller):
             filename: path of the file there.
             source: path of a file, bytes, or an async iterator of bytes.
             account_id: account that owns the file; the client's by default.
-            options: see `ioto_async.transfer.UploadOptions`.
+            options: see `ioto_async.transfer.transfer.UploadOptions`.
 
         Raises:
             TransferError: the source has more or fewer bytes than were announced.
@@ -188,7 +188,7 @@ class FileController(Controller):
             filename: path of the file there.
             path: where it goes.
             account_id: account that owns the file; the client's by default.
-            options: see `ioto_async.transfer.DownloadOptions`.
+            options: see `ioto_async.transfer.transfer.DownloadOptions`.
 
         Raises:
             NotFoundError: there is no such file.

@@ -1,15 +1,15 @@
-"""The Generic controller: any model of the device database (reference, sections 8 and 11). Imports floors 0 to 2."""
+"""The Generic controller: any model of the device database (reference, sections 8 and 11)."""
 
 from collections.abc import Mapping
 from typing import Unpack
 
-from .. import decoding
-from ..encoding import Exists, exists_query
+from ..codec import decoding
+from ..codec.encoding import Exists, exists_query
 from ..models import Cursor, Item
 from ..operations import IOTO, Operation
-from ..paging import Paged
-from ..transport import CallOptions
+from ..transport.transport import CallOptions
 from .base import Controller, joined
+from .paging import Paged
 
 __all__ = ["GenericController"]
 

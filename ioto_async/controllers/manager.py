@@ -1,15 +1,15 @@
-"""The Manager controller: device apps (reference, section 11). Imports floors 0 to 2."""
+"""The Manager controller: device apps (reference, section 11)."""
 
 from collections.abc import Sequence
 from functools import partial
 from os import PathLike
 from typing import Unpack
 
-from .. import decoding
+from ..codec import decoding
 from ..models import Manager
 from ..operations import IOTO
-from ..transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
-from ..transport import CallOptions
+from ..transfer.transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
+from ..transport.transport import CallOptions
 from .base import Command, Controller, need_one
 
 __all__ = ["ManagerController"]
@@ -166,7 +166,7 @@ class ManagerController(Controller):
             source: path of a file, bytes, or an async iterator of bytes.
             id: key of the manager.
             clean: delete the old files of the app first.
-            options: see `ioto_async.transfer.UploadOptions`.
+            options: see `ioto_async.transfer.transfer.UploadOptions`.
         """
         sign = partial(self.get_signed_url, id=id, clean=clean, command="put")
         return await upload(self._transport, "manager/upload", sign, filename, source, options)
@@ -185,7 +185,7 @@ class ManagerController(Controller):
             filename: path of the file in the app.
             path: where it goes.
             id: key of the manager.
-            options: see `ioto_async.transfer.DownloadOptions`.
+            options: see `ioto_async.transfer.transfer.DownloadOptions`.
         """
         sign = partial(self.get_signed_url, id=id, command="get")
         return await download(self._transport, "manager/download", sign, filename, path, options)

@@ -1,4 +1,4 @@
-"""The Metric controller: reading metrics (reference, sections 9 and 11). Imports floors 0 to 2."""
+"""The Metric controller: reading metrics (reference, sections 9 and 11)."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 import attrs
 
-from .. import decoding
+from ..codec import decoding
+from ..metrics.queries import item_of, items_of
+from ..metrics.reads import JoinedReads
+from ..metrics.walk import walk
 from ..models import (
     DEVICE_NAMESPACE,
     Cursor,
@@ -21,15 +24,13 @@ from ..models import (
 )
 from ..models.metric import is_of_nothing
 from ..operations import IOTO, MQTT
-from ..transport import CallOptions, Transport
+from ..transport.transport import CallOptions, Transport
 from .base import Controller, mqtt_only
-from .items import item_of, items_of
-from .joining import JoinedReads
-from .walking import walk
 
 if TYPE_CHECKING:
-    from ..encoding import Exists
-    from ..writing import MetricLink, Writer, WriterOptions
+    from ..codec.encoding import Exists
+    from ..metrics.link import MetricLink
+    from ..metrics.writer import Writer, WriterOptions
 
 __all__ = ["METRICS", "MetricController"]
 
@@ -388,6 +389,6 @@ class MetricController(Controller):
             InvalidArgumentError: there is no such way, or an argument does not fit.
         """
         # Not before it is used: most clients do not write.
-        from ..writing.opening import writer_via
+        from ..metrics.opening import writer_via
 
         return writer_via(self._transport, self._account_id, via, arguments)

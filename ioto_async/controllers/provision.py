@@ -1,4 +1,4 @@
-"""The Provision controller: certificates and updates (reference, section 11). Imports floors 0 to 2."""
+"""The Provision controller: certificates and updates (reference, section 11)."""
 
 import inspect
 import logging
@@ -10,13 +10,13 @@ from typing import Final, Unpack
 
 import attrs
 
-from .. import decoding
-from ..config import check_signed_url
+from ..codec import decoding
 from ..errors import DecodeError, InvalidArgumentError, IotoError, one_line
 from ..models import Certificates, Credentials, UpdateOffer
 from ..operations import IOTO
-from ..transfer import Progress, check_download, fetch
-from ..transport import CallOptions
+from ..settings import check_signed_url
+from ..transfer.transfer import Progress, check_download, fetch
+from ..transport.transport import CallOptions
 from .base import Controller, joined, legacy
 
 __all__ = ["FetchedUpdate", "ProvisionController"]
@@ -125,7 +125,7 @@ class ProvisionController(Controller):
             properties: variables for the policy that decides who gets the update.
             install: called with the path; awaited if it is async. It runs in the event loop.
             report: tell the service whether it worked; without *install*, whether the download did.
-            progress: called with the bytes so far and their total; see `ioto_async.transfer.Progress`.
+            progress: called with the bytes so far and their total; see `ioto_async.transfer.transfer.Progress`.
             max_size: bytes that the image may have.
             options: ``timeout``, ``retries``, ``headers`` of each call; of the download, ``timeout`` is in seconds
                 without progress.

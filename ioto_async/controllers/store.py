@@ -1,19 +1,19 @@
 """The key-value store of a device: Generic calls on the model Store (reference, sections 8 and 11).
 
-The API's own ``store/*`` calls are for devices over MQTT. Imports floors 0 to 2.
+The API's own ``store/*`` calls are for devices over MQTT.
 """
 
 from datetime import datetime
 from typing import Unpack
 
-from .. import decoding, encoding
-from ..encoding import exists_query
+from ..codec import decoding, encoding
+from ..codec.encoding import exists_query
 from ..errors import InvalidArgumentError
 from ..models import Cursor, StoreItem
 from ..operations import IOTO, Operation
-from ..paging import Paged
-from ..transport import CallOptions
+from ..transport.transport import CallOptions
 from .base import Controller
+from .paging import Paged
 
 __all__ = ["StoreController"]
 

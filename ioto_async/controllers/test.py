@@ -1,10 +1,10 @@
-"""The Test controller: is anybody there (reference, section 11). Imports floors 0 to 2."""
+"""The Test controller: is anybody there (reference, section 11)."""
 
 from typing import Unpack
 
-from .. import decoding
+from ..codec import decoding
 from ..operations import IOTO
-from ..transport import CallOptions
+from ..transport.transport import CallOptions
 from .base import Controller
 
 __all__ = ["TestController"]

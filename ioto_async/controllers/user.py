@@ -1,14 +1,14 @@
-"""The User controller: the people of an account (reference, section 11). Imports floors 0 to 2."""
+"""The User controller: the people of an account (reference, section 11)."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Unpack
 
-from .. import decoding
+from ..codec import decoding
 from ..models import Login, User
 from ..operations import IOTO
-from ..paging import Paged
-from ..transport import CallOptions
+from ..transport.transport import CallOptions
 from .base import Controller, need_one
+from .paging import Paged
 
 __all__ = ["Role", "UserController"]
 

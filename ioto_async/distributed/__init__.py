@@ -1,4 +1,4 @@
-"""Bulk runs over the workers of a Dask cluster. Imports floors 0 to 4. Needs the extra ``dask``."""
+"""Bulk runs over the workers of a Dask cluster. Needs the extra ``dask``."""
 
 try:
     from .run import DistributedBulk, LostWorkerError, bulk

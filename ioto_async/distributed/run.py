@@ -1,4 +1,4 @@
-"""Bulk runs over the workers of a Dask cluster: the side of whoever asks. Imports floors 0 to 4.
+"""Bulk runs over the workers of a Dask cluster: the side of whoever asks.
 
 The items are cut into shards, and each shard is a task of Dask. The engine runs twice: on a worker over the items of a
 shard, and here over the shards.
@@ -28,14 +28,13 @@ from distributed import Client, KilledWorker
 from distributed.protocol.pickle import dumps, loads
 
 from ..bulk import Bulk, Outcome, Progress
-from ..bulk.keys import key_of
-from ..bulk.options import Options
-from ..bulk.run import Run
+from ..bulk.options import Options, key_of
+from ..bulk.outcome import Run
 from ..client import BuilderClient, IotoClient
 from ..errors import InvalidArgumentError
-from ..limits import Limits
 from ..operations import Kind
-from ..tasks import in_thread
+from ..transport.limits import Limits
+from ..transport.tasks import in_thread
 from .session import Job, LostWorkerError, Order, Results, Session, stop_shards, work
 from .shards import Directory, Shard, Sharder
 

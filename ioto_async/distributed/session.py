@@ -1,4 +1,4 @@
-"""What runs on a worker: the client that its shards share, and the run of one shard. Imports floors 0 to 4.
+"""What runs on a worker: the client that its shards share, and the run of one shard.
 
 Nothing here holds credentials until a worker has its first shard, which makes the client there.
 """
@@ -15,12 +15,12 @@ from distributed import Worker, WorkerPlugin, get_worker
 from distributed.protocol.pickle import dumps, loads
 
 from ..bulk import Bulk, Outcome
+from ..bulk.locks import try_lock
 from ..client import BuilderClient, IotoClient
 from ..errors import IotoError
-from ..limits import Limits
-from ..locks import try_lock
 from ..operations import Kind
-from ..tasks import in_thread
+from ..transport.limits import Limits
+from ..transport.tasks import in_thread
 
 __all__ = ["Job", "LostWorkerError", "Order", "Results", "Session", "stop_shards", "work"]
 

@@ -1,4 +1,4 @@
-"""How the items of a run become shards, and the directory of their journals. Imports errors.
+"""How the items of a run become shards, and the directory of their journals.
 
 With journals, the key of an item says which of them it is in, whatever order the items come in and however many
 workers there are: an item that an earlier run has sent is found again, and one that comes twice is sent once.
@@ -15,8 +15,8 @@ from typing import Final, Generic, Self, TypeVar
 
 import attrs
 
+from ..bulk.locks import try_lock
 from ..errors import InvalidArgumentError
-from ..locks import try_lock
 
 __all__ = ["Directory", "Shard", "Sharder"]
 

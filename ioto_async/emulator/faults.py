@@ -1,12 +1,15 @@
-"""Failures that the embedded cloud is told to show, as data. Imports nothing of the package."""
+"""Failures that the embedded cloud is told to show, as data."""
 
+import asyncio
+import socket
+import struct
 import threading
 from collections.abc import Mapping
 from typing import Literal
 
 import attrs
 
-__all__ = ["Fault", "Faults"]
+__all__ = ["Fault", "Faults", "cut"]
 
 
 @attrs.frozen
@@ -72,3 +75,15 @@ class Faults:
                         self._faults[index : index + 1] = [left] if fault.times > 1 else []
                     return fault
         return None
+
+
+def cut(transport: asyncio.Transport | None) -> None:
+    """End a connection so that the peer sees a reset; one that has ended is left alone."""
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    # TLS has none any more once its peer has gone.
+    if connection is not None:
+        # Without lingering the peer sees a reset instead of an orderly end.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()

@@ -1,4 +1,4 @@
-"""What a handler of the embedded cloud is given, and how it refuses. Imports nothing of the package."""
+"""What a handler of the embedded cloud is given, and how it refuses."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal

@@ -1,4 +1,4 @@
-"""The embedded clouds as a server: in the caller's loop, or in a thread of its own. Imports the emulator's parts."""
+"""The embedded clouds as a server: in the caller's loop, or in a thread of its own."""
 
 import asyncio
 import ssl
@@ -12,15 +12,15 @@ from typing import Any, Final, NotRequired, Self, TypedDict
 
 from aiohttp import web
 
-from .app import Door, Received
-from .bucket import Bucket
-from .builder import Builder
-from .cloud import Cloud
 from .faults import Faults
 from .mqtt.broker import Broker, Message
 from .mqtt.service import CloudService
-from .pki import Authority
-from .storage import connect
+from .rest.app import Door, Received
+from .rest.bucket import Bucket
+from .state.builder import Builder
+from .state.cloud import Cloud
+from .state.pki import Authority
+from .state.storage import connect
 
 __all__ = ["Emulator", "EmulatorThread", "Info"]
 

@@ -1,4 +1,4 @@
-"""What travels: JSON, dates, keys and claim IDs of the embedded cloud. Imports nothing of the package."""
+"""What travels: JSON, dates, keys and claim IDs of the embedded cloud."""
 
 import json
 import secrets

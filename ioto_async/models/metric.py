@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from ..errors import InvalidArgumentError
-from ..validation import is_number, must_be
+from ..settings import is_number, must_be
 
 __all__ = [
     "DEVICE_NAMESPACE",

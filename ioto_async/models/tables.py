@@ -1,4 +1,4 @@
-"""Metrics as rows and as data frames, for which pandas or polars is imported when it is asked for. Imports metric."""
+"""Metrics as rows and as data frames, for which pandas or polars is imported when it is asked for."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -1,18 +1,9 @@
 """Devices over MQTT: what a device sends and hears, as a device. Needs the extra ``mqtt`` (aiomqtt).
 
-aiomqtt is loaded when the first link is made. Imports floors 0 to 2.
+aiomqtt is loaded when the first link is made.
 """
 
-from .events import (
-    EventsLost,
-    ItemSynced,
-    LinkEvent,
-    RawMessage,
-    Release,
-    SyncAcknowledged,
-    SyncDown,
-    Throttle,
-)
+from .events import EventsLost, ItemSynced, LinkEvent, RawMessage, Release, SyncAcknowledged, SyncDown, Throttle
 from .link import DeviceLink
 
 __all__ = [

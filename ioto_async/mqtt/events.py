@@ -1,4 +1,4 @@
-"""What the cloud tells a device, as typed events; and the buffer that they wait in. Imports converter and errors.
+"""What the cloud tells a device, as typed events; and the buffer that they wait in.
 
 Source: reference, section 10.
 """
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, cast
 import attrs
 import orjson
 
-from ..converter import Mismatch, converter
+from ..codec.records import Mismatch, converter
 from ..errors import CallError
 
 __all__ = [

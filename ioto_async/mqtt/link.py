@@ -1,4 +1,4 @@
-"""A device's connection to its cloud by MQTT. Imports floors 0 to 2; aiomqtt is loaded when a link is made."""
+"""A device's connection to its cloud by MQTT."""
 
 import asyncio
 import itertools
@@ -23,7 +23,7 @@ from ..errors import (
 )
 from ..models import Certificates, Statistic
 from ..operations import IOTO, MQTT, Kind, Operation
-from ..retry import Failure, RetryPolicy
+from ..transport.retry import Failure, RetryPolicy
 from . import payloads
 from .events import EventBuffer, LinkEvent, Throttle, parse_event
 from .options import PORT, LinkOptions, checked, need_aiomqtt

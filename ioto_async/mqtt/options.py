@@ -1,4 +1,4 @@
-"""What a device link is told: its options and certificates, looked at. Imports floor 0."""
+"""What a device link is told: its options and certificates, looked at."""
 
 import importlib
 import math
@@ -9,7 +9,7 @@ import attrs
 
 from ..errors import InvalidArgumentError
 from ..models import Certificates
-from ..validation import is_number, must_be
+from ..settings import is_number, must_be
 
 __all__ = ["PORT", "LinkOptions", "checked", "need_aiomqtt"]
 

@@ -1,4 +1,4 @@
-"""What a device writes and reads over MQTT: JSON out, bare values in. Imports floors 0 and 1.
+"""What a device writes and reads over MQTT: JSON out, bare values in.
 
 Source: reference, section 10; the replies are bare values, as the vendor's agent takes them.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
-from .. import encoding
+from ..codec import encoding
 from ..errors import DecodeError, InvalidArgumentError
 from ..models import Statistic
 from ..models.metric import check_statistic

@@ -1,4 +1,4 @@
-"""The TLS of a device link: client certificate, trust and ALPN. Imports floor 0."""
+"""The TLS of a device link: client certificate, trust and ALPN."""
 
 import contextlib
 import os

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rawserver import GUARD, Request, Step, reply
-
 from ioto_async.bulk import Bulk, Outcome
+from tests.rawserver import GUARD, Request, Step, reply
 
 
 class Calls:

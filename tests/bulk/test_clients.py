@@ -6,18 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rawserver import GUARD, Request, Step, client_of, in_thread, reply, served
 
-from ioto_async import (
-    CallTimeoutError,
-    ClientStateError,
-    Limits,
-    OutcomeUnknownError,
-    RateLimitedError,
-    RetryPolicy,
-)
+from ioto_async import CallTimeoutError, ClientStateError, Limits, OutcomeUnknownError, RateLimitedError, RetryPolicy
 from ioto_async.bulk import Bulk, Outcome, Progress
 from ioto_async.operations import Kind
+from tests.rawserver import GUARD, Request, Step, client_of, in_thread, reply, served
 
 from .calls import Calls, Crowd, consume, device, no_task_is_left, outcomes, states, statuses, turns
 

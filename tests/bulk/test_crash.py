@@ -12,10 +12,10 @@ from pathlib import Path
 
 import attrs
 import pytest
-from rawserver import GUARD
 
 from ioto_async.emulator import EmulatorThread
-from ioto_async.emulator.app import Received
+from ioto_async.emulator.rest.app import Received
+from tests.rawserver import GUARD
 
 pytestmark = [
     pytest.mark.slow,

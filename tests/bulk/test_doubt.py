@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rawserver import GUARD, Request, Step, drop, reply, served, silent
 
 from ioto_async import CallError, IotoClient, Limits
 from ioto_async.operations import Kind
+from tests.rawserver import GUARD, Request, Step, drop, reply, served, silent
 
 from .calls import outcomes, states, statuses, turns
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rawserver import GUARD, RawServer, Request, Step, client_of, in_thread, reply, served
 
 from ioto_async import AuthenticationError, Limits, RetryPolicy, TokenProviderError
 from ioto_async.operations import Kind
+from tests.rawserver import GUARD, RawServer, Request, Step, client_of, in_thread, reply, served
 
 from .calls import outcomes, states, statuses, turns, until, written
 

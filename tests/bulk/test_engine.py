@@ -9,7 +9,6 @@ from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from rawserver import GUARD
 
 from ioto_async import (
     AuthenticationError,
@@ -21,6 +20,7 @@ from ioto_async import (
     OutcomeUnknownError,
 )
 from ioto_async.bulk import Bulk, Outcome, Progress
+from tests.rawserver import GUARD
 
 from .calls import Calls, Source, consume, echo, no_task_is_left, others, outcomes, statuses, turns, until
 

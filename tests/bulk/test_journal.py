@@ -15,16 +15,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rawserver import GUARD, TOKEN, Request, Step, reply, served
 
-from ioto_async import (
-    AuthenticationError,
-    BadRequestError,
-    InvalidArgumentError,
-    OutcomeUnknownError,
-)
+from ioto_async import AuthenticationError, BadRequestError, InvalidArgumentError, OutcomeUnknownError
 from ioto_async.bulk import Bulk, EarlierError, Journal
 from ioto_async.operations import Kind
+from tests.rawserver import GUARD, TOKEN, Request, Step, reply, served
 
 from .calls import (
     Calls,

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from ioto_async.emulator import EmulatorThread
-from ioto_async.emulator.metrics import MetricEngine
+from ioto_async.emulator.state.metrics import MetricEngine
 
 from .fleets import Result, ran
 

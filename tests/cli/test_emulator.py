@@ -15,10 +15,10 @@ from typing import Any
 
 import attrs
 import pytest
-from rawserver import GUARD
 
 from ioto_async import CognitoLogin, IotoClient, IotoError
 from ioto_async.cli import _run
+from tests.rawserver import GUARD
 
 KEYS = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),

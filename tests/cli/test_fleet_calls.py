@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 
 from ioto_async import IotoClient
-from ioto_async.cli.fleet.calls import calls
 from ioto_async.cli.fleet.jobs import (
     CHECK_UPDATE,
     CLAIM,
@@ -18,11 +17,11 @@ from ioto_async.cli.fleet.jobs import (
     cloud_client,
     cloud_endpoint,
 )
-from ioto_async.cli.fleet.options import RunOptions
 from ioto_async.cli.fleet.provisioning import PROVISION
-from ioto_async.cli.fleet.run import run
-from ioto_async.cli.running.reaching import Unreachable
-from ioto_async.cli.running.rows import Row, RowError
+from ioto_async.cli.fleet.run import calls, run
+from ioto_async.cli.options import RunOptions
+from ioto_async.cli.rows import Row, RowError
+from ioto_async.cli.run import Unreachable
 from ioto_async.emulator import EmulatorThread
 from ioto_async.errors import BadRequestError, ConnectionFailedError
 from ioto_async.operations import Kind

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from ioto_async.cli.fleet import commands
+from ioto_async.cli import fleet as fleet_commands
 from ioto_async.emulator import EmulatorThread, Fault
 
 from .fleets import Fleet
@@ -230,8 +230,8 @@ def test_help_tells_of_the_common_options(command: str, fleet: Fleet) -> None:
 
 def test_help_tells_of_every_fleet_command(fleet: Fleet) -> None:
     text = fleet.raw("fleet", "--help").stdout
-    for name in commands.__all__:
-        first = (inspect.getdoc(getattr(commands, name)) or "").splitlines()[0]
+    for name in set(fleet_commands.__all__) - {"fleet"}:
+        first = (inspect.getdoc(getattr(fleet_commands, name)) or "").splitlines()[0]
         assert name.replace("_", "-") in text
         assert first.split()[0] in text
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rawserver import GUARD
 
 from ioto_async.emulator import EmulatorThread
+from tests.rawserver import GUARD
 
 from .fleets import Fleet, start
 

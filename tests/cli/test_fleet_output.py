@@ -13,12 +13,12 @@ import sys
 import pytest
 from rich.console import Console
 
-from ioto_async.attempt import Attempt
 from ioto_async.bulk import Progress, Summary
-from ioto_async.cli.fleet.options import RunOptions
+from ioto_async.cli.options import RunOptions
 from ioto_async.cli.report import ProgressBar, Stopwatch
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.errors import InvalidArgumentError
+from ioto_async.transport.attempt import Attempt
 
 from .fleets import Fleet
 

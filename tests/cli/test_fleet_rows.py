@@ -7,8 +7,7 @@ import threading
 
 import pytest
 
-from ioto_async.cli.running.lines import BadRow
-from ioto_async.cli.running.rows import Row, RowError, count_rows, read_rows
+from ioto_async.cli.rows import BadRow, Row, RowError, count_rows, read_rows
 from ioto_async.emulator import EmulatorThread
 from ioto_async.errors import InvalidArgumentError
 

@@ -13,11 +13,11 @@ import orjson
 import polars
 import pyarrow.parquet
 import pytest
-from rawserver import GUARD
 
+from ioto_async.bulk.locks import try_lock
 from ioto_async.cli.metric import tables
 from ioto_async.emulator import EmulatorThread, Fault
-from ioto_async.locks import try_lock
+from tests.rawserver import GUARD
 
 from .fleets import start
 from .metrics import Metrics, lines, requests

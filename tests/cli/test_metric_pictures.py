@@ -12,10 +12,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from rawserver import GUARD
 
 from ioto_async.cli.metric.pictures import Series, draw, plot
 from ioto_async.models import Metric, Point
+from tests.rawserver import GUARD
 
 from .metrics import NOW, Metrics
 

@@ -7,7 +7,7 @@ import pytest
 
 from ioto_async.cli.metric import samples
 from ioto_async.cli.metric.samples import Order, SampleRow, count_samples, read_samples
-from ioto_async.cli.running.lines import BadRow
+from ioto_async.cli.rows import BadRow
 from ioto_async.errors import InvalidArgumentError
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)

@@ -12,9 +12,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from rawserver import GUARD
 
 from ioto_async.emulator import EmulatorThread, Fault
+from tests.rawserver import GUARD
 
 from .fleets import Fleet, Result, start
 from .metrics import NOW, Metrics, lines, requests
@@ -349,7 +349,7 @@ def test_what_breaks_while_a_sample_is_sent_leaves_it_in_doubt(
     async def send(way: object, samples: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("ioto_async.writing.automation.AutomationWay.send", send)
+    monkeypatch.setattr("ioto_async.metrics.automation.AutomationWay.send", send)
     result = write(metrics)
     assert (result.status, counts(result)) == (1, {"samples": 3, "unknown": 3})
     assert "line 2: temperature: may be written: broken" in result.stderr

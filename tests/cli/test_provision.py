@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from ioto_async.cli import files
 from ioto_async.emulator import EmulatorThread, Fault
+from tests.cli import fleets
 
-from . import fleets
 from .fleets import ran
 
 COUNTS = ("devices", "claimed", "already_claimed", "provisioned", "kept", "failed")
@@ -78,7 +78,7 @@ class Command:
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ioto_async.transport.random.random", lambda: 0.0)  # the jitter between attempts
+    monkeypatch.setattr("ioto_async.transport.transport.random.random", lambda: 0.0)  # the jitter between attempts
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 import attrs
-from documented import Row
 
 from ioto_async.emulator import Emulator
+from tests.documented import Row
 
 __all__ = [
     "ADMIN",

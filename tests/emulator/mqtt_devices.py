@@ -8,9 +8,9 @@ from typing import Any
 
 import aiomqtt
 import attrs
-from rawserver import GUARD
 
 from ioto_async.emulator import Emulator
+from tests.rawserver import GUARD
 
 from .conftest import Post
 

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from ioto_async.emulator.actions import Actions
 from ioto_async.emulator.request import Refused
-from ioto_async.emulator.storage import connect
+from ioto_async.emulator.state.actions import Actions
+from ioto_async.emulator.state.storage import connect
 
 NOW = 1_700_000_000_123
 SAMPLE = {"deviceId": "D", "metric": "temp", "value": 21.5}

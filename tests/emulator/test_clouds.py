@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from ioto_async.emulator import Emulator, EmulatorThread, Fault
-from ioto_async.emulator.cloud import Cloud
+from ioto_async.emulator.state.cloud import Cloud
 
 DEVICE = "DEV0000001"
 NOBODY = (403, "Authentication failed")

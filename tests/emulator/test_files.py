@@ -16,7 +16,7 @@ import pytest
 from yarl import URL
 
 from ioto_async.emulator import Emulator, Fault
-from ioto_async.emulator.contents import CHUNK
+from ioto_async.emulator.state.files import CHUNK
 
 from .conftest import Post, Reply, exchange
 

@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 import pytest
 
 from ioto_async.emulator import Emulator
-from ioto_async.emulator.tokens import Role
+from ioto_async.emulator.state.tokens import Role
 
 from .conftest import Post, Reply
 

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 
 import attrs
 import pytest
-from documented import ROWS, Row
 
 from ioto_async.operations import IOTO
+from tests.documented import ROWS, Row
 
 from .callers import ADMIN, MARKED, MODELS, OWN, OWNER, SAMPLE, USER, Caller, Reply, World, kept, opened, reopened
 

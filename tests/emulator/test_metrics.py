@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ioto_async.emulator.metrics import (
+from ioto_async.emulator.state.metrics import (
     Buffer,
     HeldSamples,
     MemoryStorage,

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ioto_async.emulator.models import Models
 from ioto_async.emulator.request import Refused
-from ioto_async.emulator.schema import device_schema
-from ioto_async.emulator.storage import connect
+from ioto_async.emulator.state.models import Models
+from ioto_async.emulator.state.schema import device_schema
+from ioto_async.emulator.state.storage import connect
 
 NOW = 1_700_000_000_123
 STAMP = "2023-11-14T22:13:20.123Z"

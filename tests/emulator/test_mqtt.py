@@ -15,9 +15,9 @@ from typing import Any
 import aiohttp
 import aiomqtt
 import pytest
-from rawserver import GUARD
 
 from ioto_async.emulator import Emulator, EmulatorThread, Fault
+from tests.rawserver import GUARD
 
 from .conftest import Post
 from .mqtt_devices import RULE, Device, Fleet, asked, received

@@ -12,8 +12,6 @@ from typing import Literal
 
 import attrs
 import pytest
-from bulk.calls import until
-from rawserver import GUARD
 
 from ioto_async.emulator.faults import Fault
 from ioto_async.emulator.mqtt.broker import Broker, Grant, Message
@@ -33,7 +31,9 @@ from ioto_async.emulator.mqtt.packets import (
     Unsubscribe,
     encode,
 )
-from ioto_async.emulator.pki import Authority
+from ioto_async.emulator.state.pki import Authority
+from tests.bulk.calls import until
+from tests.rawserver import GUARD
 
 
 @attrs.define

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ioto_async.emulator.builder import Builder
-from ioto_async.emulator.cloud import Cloud
 from ioto_async.emulator.faults import Faults
 from ioto_async.emulator.mqtt.broker import Message
 from ioto_async.emulator.mqtt.service import CloudService
-from ioto_async.emulator.storage import connect
+from ioto_async.emulator.state.builder import Builder
+from ioto_async.emulator.state.cloud import Cloud
+from ioto_async.emulator.state.storage import connect
 
 A, B = "DEV000000A", "DEV000000B"
 OPERATIONS = ["metric/set", "metric/get", "store/set", "store/get", "test/ping", "db/syncToDynamo", "db/syncDown"]

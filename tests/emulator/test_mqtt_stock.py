@@ -7,9 +7,9 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
 import pytest
-from rawserver import GUARD
 
 from ioto_async.emulator import Emulator
+from tests.rawserver import GUARD
 
 from .conftest import Post
 from .mqtt_devices import Device, Fleet

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from ioto_async.emulator.pki import Authority
+from ioto_async.emulator.state.pki import Authority
 
 
 @pytest.fixture(scope="module")

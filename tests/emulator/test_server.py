@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from ioto_async.emulator import Emulator, EmulatorThread, Fault
-from ioto_async.emulator.connection import cut
-from ioto_async.emulator.handlers import device
+from ioto_async.emulator.faults import cut
+from ioto_async.emulator.rest.handlers import device
 
 from .conftest import Post, exchange, request_bytes
 

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from documented import ROWS, Member, Row
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from rawserver import GUARD
 
 from ioto_async.emulator import EmulatorThread
+from tests.documented import ROWS, Member, Row
+from tests.rawserver import GUARD
 
 pytestmark = pytest.mark.slow
 

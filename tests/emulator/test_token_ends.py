@@ -3,7 +3,7 @@
 import pytest
 
 from ioto_async.emulator import Emulator
-from ioto_async.emulator.tokens import TokenKind
+from ioto_async.emulator.state.tokens import TokenKind
 
 from .conftest import Post, Reply
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from ioto_async.emulator import Emulator
-from ioto_async.emulator.policy import parse
+from ioto_async.emulator.state.policy import parse
 
 from .conftest import Post, Reply, exchange, request_bytes
 

@@ -12,12 +12,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rawserver import GUARD
-
-from ioto_async.emulator.pki import Authority
+from ioto_async.emulator.state.pki import Authority
 from ioto_async.models import Certificates
 from ioto_async.mqtt import DeviceLink
 from ioto_async.mqtt.tls import make_context
+from tests.rawserver import GUARD
 
 DEVICE = "DEV0000001"
 

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rawserver import GUARD
 
 from ioto_async.bulk import Bulk
-from ioto_async.emulator.pki import Authority
+from ioto_async.emulator.state.pki import Authority
 from ioto_async.errors import (
     AuthenticationError,
     CallTimeoutError,
@@ -31,9 +30,10 @@ from ioto_async.errors import (
     RateLimitedError,
 )
 from ioto_async.mqtt import DeviceLink, EventsLost, RawMessage, Throttle
-from ioto_async.mqtt.dialing import dial
+from ioto_async.mqtt.connection import dial
 from ioto_async.mqtt.tls import make_context
 from ioto_async.operations import Kind
+from tests.rawserver import GUARD
 
 from .fakebroker import (
     DEVICE,

@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rawserver import GUARD
 
 from ioto_async import IotoClient, UnwrittenError
-from ioto_async.errors import (
-    ClientStateError,
-    ConnectionFailedError,
-    InvalidArgumentError,
-)
+from ioto_async.errors import ClientStateError, ConnectionFailedError, InvalidArgumentError
 from ioto_async.mqtt import DeviceLink
 from ioto_async.mqtt.connection import Connection
+from tests.rawserver import GUARD
 
 from .fakebroker import FakeBroker, authority, certs_of, link_to, packet
 

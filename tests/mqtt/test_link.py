@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from rawserver import GUARD
 
 from ioto_async import IotoClient, MetricQuery
 from ioto_async.emulator import Emulator, Fault
 from ioto_async.errors import AuthenticationError, ConnectionFailedError
 from ioto_async.models import Certificates
 from ioto_async.mqtt import DeviceLink, ItemSynced, Release, SyncAcknowledged, SyncDown, Throttle
+from tests.rawserver import GUARD
 
 DEVICE = "DEV0000001"
 

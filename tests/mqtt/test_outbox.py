@@ -9,7 +9,7 @@ import pytest
 from ioto_async.errors import ClientStateError, ConnectionFailedError, OutcomeUnknownError
 from ioto_async.mqtt.outbox import Message, Outbox
 from ioto_async.operations import Kind
-from ioto_async.tally import TALLY, Tally
+from ioto_async.transport.effects import TALLY, Tally
 
 CLOSED = ClientStateError("the link is closed")
 

@@ -1,6 +1,6 @@
 """How a device slows down."""
 
-from ioto_async.mqtt.pacing import Pacer
+from ioto_async.mqtt.outbox import Pacer
 
 
 def test_an_unthrottled_device_never_waits() -> None:

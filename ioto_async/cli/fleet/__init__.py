@@ -1,11 +1,104 @@
-"""``ioto-async fleet``: one call for each device of a file, with a journal to go on from. Imports its commands."""
+"""``ioto-async fleet``: one call for each device of a file, with a journal to go on from."""
+
+from pathlib import Path
+from typing import Annotated
 
 from cyclopts import App
 
-from . import commands
+from ..options import DEFAULTS, File, RunOptions
+from ..report import FLAG
+from .jobs import CHECK_UPDATE, CLAIM, REGISTER, RELEASE, JobSettings
+from .provisioning import PROVISION
+from .run import run
 
-__all__ = ["fleet"]
+__all__ = ["check_update", "claim", "fleet", "provision", "register", "release"]
+
+
+async def register(file: File, /, *, product: str | None = None, options: RunOptions = DEFAULTS) -> int:
+    """Register every device of a fleet with the Builder.
+
+    The Builder is the one that IOTO_BUILDER names, or the vendor's. The product token comes from the column product;
+    the other columns are registered as properties of the device.
+
+    Args:
+        file: a CSV with a header, JSON objects (one a line), or one ID a line; - reads stdin.
+        product: product token, for rows that have none.
+        options: of every run.
+    """
+    return await run(REGISTER, file, JobSettings(product=product), options)
+
+
+async def claim(file: File, /, *, account: str | None = None, options: RunOptions = DEFAULTS) -> int:
+    """Claim every device of a fleet.
+
+    The cloud is the one that IOTO_API and IOTO_TOKEN name. A device that is the account's already counts as done.
+
+    Args:
+        file: a CSV with a header, JSON objects (one a line), or one ID a line; - reads stdin.
+        account: account to claim for; IOTO_ACCOUNT by default.
+        options: of every run.
+    """
+    return await run(CLAIM, file, JobSettings(account=account), options)
+
+
+async def provision(
+    file: File,
+    /,
+    *,
+    out: Path,
+    account: str | None = None,
+    product: str | None = None,
+    as_device: Annotated[bool, FLAG] = False,
+    overwrite: Annotated[bool, FLAG] = False,
+    options: RunOptions = DEFAULTS,
+) -> int:
+    """Claim every device of a fleet and fetch its certificates.
+
+    The cloud is the one that IOTO_API and IOTO_TOKEN name. For each device OUT/ID gets certificate.pem, key.pem and
+    provision.json; OUT/manifest.jsonl has a line for every row. Run again, devices that are done are left as they
+    are.
+
+    Args:
+        file: a CSV with a header (id, and what else is known: product, name, …), JSON objects (one a line), or one ID
+            a line; - reads stdin.
+        out: folder for the results.
+        account: account to claim for; IOTO_ACCOUNT by default.
+        product: product token, for rows that have none; only --as-device needs it.
+        as_device: fetch certificates as the device does, with the token that device/register returns.
+        overwrite: fetch again what is there, and replace keys that differ.
+        options: of every run.
+    """
+    settings = JobSettings(account=account, product=product, out=out, as_device=as_device, overwrite=overwrite)
+    return await run(PROVISION, file, settings, options)
+
+
+async def release(file: File, /, *, account: str | None = None, options: RunOptions = DEFAULTS) -> int:
+    """Hand every device of a fleet back to the Builder, so that it can be claimed again.
+
+    The cloud is the one that IOTO_API and IOTO_TOKEN name.
+
+    Args:
+        file: a CSV with a header, JSON objects (one a line), or one ID a line; - reads stdin.
+        account: account that owns the devices; IOTO_ACCOUNT by default.
+        options: of every run.
+    """
+    return await run(RELEASE, file, JobSettings(account=account), options)
+
+
+async def check_update(file: File, /, *, product: str | None = None, options: RunOptions = DEFAULTS) -> int:
+    """Tell which update each device of a fleet would get.
+
+    The cloud is the one that IOTO_API and IOTO_TOKEN name. The column version says what a device runs, the column
+    product which product it is; the other columns go to the policy of the update as they are. Nothing is installed.
+
+    Args:
+        file: a CSV with a header, or JSON objects (one a line); - reads stdin.
+        product: key of the product, for rows that have none.
+        options: of every run.
+    """
+    return await run(CHECK_UPDATE, file, JobSettings(product=product), options, output="table")
+
 
 fleet = App(name="fleet", help="Register, claim, provision or release the devices of a file, or check their updates.")
-for command in (commands.register, commands.claim, commands.provision, commands.release, commands.check_update):
+for command in (register, claim, provision, release, check_update):
     fleet.command(command)

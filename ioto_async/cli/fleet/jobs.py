@@ -1,4 +1,4 @@
-"""What the fleet commands do with one row each. Imports the clients, and running.
+"""What the fleet commands do with one row each.
 
 A job is plain data and functions of modules, so that it can be pickled and done elsewhere. It is called with a client,
 a row and its settings, and returns what was done or raises why not. Two sorts of errors concern all rows: a token or a
@@ -13,11 +13,11 @@ from typing import Final, Generic, TypeVar
 import attrs
 
 from ...client import BuilderClient, ClientOptions, IotoClient
-from ...config import BUILDER_URL, Settings
 from ...errors import AuthenticationError, BadRequestError, InvalidArgumentError, NotFoundError
 from ...models import JSON, Device, Registration
 from ...operations import Kind
-from ..running.rows import Row, RowError
+from ...settings import BUILDER_URL, Settings
+from ..rows import Row, RowError
 
 __all__ = [
     "CHECK_UPDATE",

@@ -1,4 +1,4 @@
-"""The job of ``fleet provision``: claim a device, fetch its certificate, write that down. Imports jobs and files."""
+"""The job of ``fleet provision``: claim a device, fetch its certificate, write that down."""
 
 import asyncio
 import itertools
@@ -12,18 +12,9 @@ from ...errors import ConnectionFailedError, IotoError
 from ...models import Certificates, Registration
 from ...operations import Kind
 from .. import files
-from ..running.reaching import REFUSED
-from ..running.rows import Row, RowError
-from .jobs import (
-    Done,
-    Job,
-    JobSettings,
-    check_registration,
-    claimed,
-    cloud_client,
-    cloud_endpoint,
-    registered,
-)
+from ..rows import Row, RowError
+from ..run import REFUSED
+from .jobs import Done, Job, JobSettings, check_registration, claimed, cloud_client, cloud_endpoint, registered
 
 __all__ = ["PROVISION"]
 

@@ -1,4 +1,4 @@
-"""What is told of rows: figures, the manifest, a line for each, failures on stderr. Imports jobs and bulk."""
+"""What is told of rows: figures, the manifest, a line for each, failures on stderr."""
 
 import csv
 import io
@@ -13,11 +13,10 @@ from ...bulk import EarlierError, Outcome, Status
 from ...errors import IotoError
 from ...models import JSON
 from ..files import Manifest
-from ..running.failures import Failures, Screen
-from ..running.lines import BadRow
-from ..running.rows import Row, RowError
+from ..options import Form
+from ..rows import BadRow, Row, RowError
+from ..run import Failures, Screen
 from .jobs import Client, Done, Job, JobSettings
-from .options import Form
 
 __all__ = ["Results", "printer"]
 

@@ -1,7 +1,7 @@
-"""A run of a fleet command, from the open file to the exit status. Imports what is beside it, and bulk."""
+"""A run of a fleet command, from the open file to the exit status."""
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, aclosing
 from functools import partial
 from pathlib import Path
@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING
 from ...bulk import Bulk, Progress
 from ...errors import InvalidArgumentError
 from ..files import Manifest
+from ..options import Form, RunOptions, check_journal, connections
 from ..report import ProgressBar, Stopwatch, print_report
-from ..running.interrupt import Interruption
-from ..running.lines import BadRow
-from ..running.options import check_journal, connections
-from ..running.reaching import REFUSED, Unreachable
-from ..running.rows import Row, count_rows, read_rows
-from ..running.source import Source, opened
-from .calls import calls
+from ..rows import BadRow, Row, Source, count_rows, opened, read_rows
+from ..run import REFUSED, Interruption, Reaching, Unreachable, patience_of
+from .dask import spread
+from .dry_run import rehearse
 from .jobs import Client, Done, Job, JobSettings
-from .ledger import distrust, journals_in, name_of, path_of
-from .machines import spread
-from .options import Form, RunOptions
-from .rehearsal import rehearse
+from .journal import distrust, journals_in, name_of, path_of
 from .results import Results, printer
 
 if TYPE_CHECKING:
@@ -30,7 +25,7 @@ if TYPE_CHECKING:
     from ...distributed import DistributedBulk
     from ...errors import CallError
 
-__all__ = ["run"]
+__all__ = ["calls", "run"]
 
 
 async def run(
@@ -159,3 +154,39 @@ async def _good_piped(
         async for row in rows:
             if (good := results.admits(row, job, settings)) is not None:
                 yield good
+
+
+def calls(
+    job: Job[Client],
+    client: Client,
+    rows: Iterable[Row] | AsyncIterable[Row],
+    settings: JobSettings,
+    options: RunOptions,
+    journal: Path | None,
+    observer: Callable[[Progress], None],
+) -> Bulk[Row, Done]:
+    """The bulk run that does *job* for *rows* on this machine; it ends with an error of `REFUSED`, or `Unreachable`."""
+
+    async def call(row: Row) -> Done:
+        return await job.call(client, row, settings)
+
+    async def look_up(row: Row) -> bool | None:
+        return None if job.reconcile is None else await job.reconcile(client, row, settings)
+
+    return client.bulk(
+        Reaching(call, patience_of(options.concurrency)),
+        rows,
+        concurrency=options.concurrency,
+        journal=journal,
+        name=None if journal is None else name_of(job, options),
+        key=_id_of,
+        kind=job.kind,
+        reconcile=None if job.reconcile is None else look_up,
+        retry_failed=options.retry_failed,
+        stop_on=(*REFUSED, Unreachable),
+        observer=observer,
+    )
+
+
+def _id_of(row: Row) -> str:
+    return row.id

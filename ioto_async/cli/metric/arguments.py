@@ -1,4 +1,4 @@
-"""What the metric commands are told in words: durations, dates, dimensions, statistics. Imports floor 0."""
+"""What the metric commands are told in words: durations, dates, dimensions, statistics."""
 
 import re
 from collections.abc import Iterable, Mapping

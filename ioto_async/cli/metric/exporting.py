@@ -1,4 +1,4 @@
-"""``metric export``: the series of a whole fleet, as a table. Imports the client, running, and what is beside it."""
+"""``metric export``: the series of a whole fleet, as a table."""
 
 import asyncio
 import sys
@@ -14,14 +14,10 @@ from ...client import IotoClient
 from ...errors import CallError, DecodeError, InBandError, InvalidArgumentError, IotoError
 from ...models import Metric
 from ...operations import Kind
+from ..options import Pace, connections
 from ..report import ProgressBar, Stopwatch, print_report
-from ..running.failures import Failures, Screen
-from ..running.interrupt import Interruption
-from ..running.lines import BadRow
-from ..running.options import Pace, connections
-from ..running.reaching import REFUSED, Reaching, Unreachable, patience_of
-from ..running.rows import Row, count_rows, read_rows
-from ..running.source import Source, opened
+from ..rows import BadRow, Row, Source, count_rows, opened, read_rows
+from ..run import REFUSED, Failures, Interruption, Reaching, Screen, Unreachable, patience_of
 from .arguments import Asked
 from .tables import Form, Table, failure_row, form_of, rows_of, written
 

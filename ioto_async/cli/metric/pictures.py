@@ -1,4 +1,4 @@
-"""A series as a picture: in the terminal by plotext, in a file by matplotlib. Imports errors, models, and arguments.
+"""A series as a picture: in the terminal by plotext, in a file by matplotlib.
 
 Points without samples are gaps. All times are UTC.
 """

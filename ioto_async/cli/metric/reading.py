@@ -1,4 +1,4 @@
-"""``metric get`` and ``metric list``. Imports the client, and what is beside it."""
+"""``metric get`` and ``metric list``."""
 
 import csv
 import os

@@ -1,4 +1,4 @@
-"""Files of samples, read one line at a time. Imports errors, models, arguments, and lines and rows of running."""
+"""Files of samples, read one line at a time."""
 
 import csv
 import hashlib
@@ -13,8 +13,7 @@ import orjson
 
 from ...errors import InvalidArgumentError
 from ...models import JSON
-from ..running.lines import BadRow, cells_of, header_of, numbered, object_of, printable
-from ..running.rows import Seen
+from ..rows import BadRow, Seen, cells_of, header_of, numbered, object_of, printable
 
 __all__ = ["Order", "SampleRow", "count_samples", "read_samples"]
 

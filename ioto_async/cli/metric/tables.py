@@ -1,4 +1,4 @@
-"""Points of metrics as rows of CSV, JSON lines or Parquet, written as they come. Imports models, errors and files."""
+"""Points of metrics as rows of CSV, JSON lines or Parquet, written as they come."""
 
 import contextlib
 import csv

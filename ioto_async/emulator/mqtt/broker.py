@@ -1,4 +1,4 @@
-"""The broker: connections, sessions and who may use which topic. Imports the MQTT parts below, and faults.
+"""The broker: connections, sessions and who may use which topic.
 
 It is the server side of MQTT 3.1.1 as AWS IoT Core speaks it: QoS 0 and 1, no retained messages, a client certificate
 for every connection, an end to the connection for a message to a topic that is not the client's. What clients publish
@@ -13,8 +13,7 @@ from typing import Final, NamedTuple, Protocol, cast
 
 import attrs
 
-from ..connection import cut
-from ..faults import Fault
+from ..faults import Fault, cut
 from .packets import (
     ACCEPTED,
     BAD_PROTOCOL,

@@ -1,4 +1,4 @@
-"""The packets of MQTT 3.1.1 as bytes and as values. Imports the standard library only, and touches no socket.
+"""The packets of MQTT 3.1.1 as bytes and as values.
 
 Sections in comments and errors are those of the OASIS standard. QoS 2 is not spoken, as AWS IoT Core does not.
 """

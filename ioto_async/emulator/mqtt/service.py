@@ -1,4 +1,4 @@
-"""What the cloud does with the messages of devices (reference, section 10). Imports the cloud's side and the broker.
+"""What the cloud does with the messages of devices (reference, section 10).
 
 A message to ``ioto/service/<id>/<controller>/<action>`` or, with the prefix of AWS's basic ingest, straight to the
 cloud's rule is one call; with a sequence number behind it, one that is replied to. One that cannot be carried out is
@@ -17,15 +17,14 @@ import attrs
 
 from ...operations import MQTT, Operation
 from .. import wire
-from ..cloud import Cloud
-from ..devices import Device
 from ..faults import Fault, Faults
-from ..handlers.generic import Account
-from ..link import throttle
-from ..models import Models
 from ..request import NO_ACCOUNT, Refused
-from ..samples import expand_dimensions
-from ..schema import milliseconds
+from ..rest.handlers.generic import Account
+from ..state.cloud import Cloud
+from ..state.devices import Device, throttle
+from ..state.models import Models
+from ..state.samples import expand_dimensions
+from ..state.schema import milliseconds
 from .broker import Grant, Message
 
 __all__ = ["CloudService"]

@@ -1,4 +1,4 @@
-"""What the broker remembers of a client: its subscriptions, and what it is still to get. Imports packets and topics."""
+"""What the broker remembers of a client: its subscriptions, and what it is still to get."""
 
 from collections import deque
 from itertools import chain

@@ -1,4 +1,4 @@
-"""Topic names and topic filters (MQTT 3.1.1, section 4.7). Imports the standard library only."""
+"""Topic names and topic filters (MQTT 3.1.1, section 4.7)."""
 
 from typing import Final
 

@@ -1,0 +1,401 @@
+"""The HTTP side of the embedded cloud: from a request to an operation and back."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Any, Final
+
+import attrs
+from aiohttp import hdrs, web
+
+from ...operations import BUILDER, IOTO, Field, Operation
+from .. import wire
+from ..faults import Fault, Faults, cut
+from ..request import AUTHENTICATION_FAILED, Call, Caller, Refused
+from ..state.builder import Builder
+from ..state.cloud import Cloud
+from ..state.cognito import CONTENT_TYPE, CognitoError, attempt
+from ..state.tokens import allows
+from . import cors
+from .handlers import (
+    account,
+    action,
+    alert,
+    builder,
+    dashboard,
+    device,
+    file,
+    generic,
+    manager,
+    metric,
+    provision,
+    test,
+    user,
+)
+
+__all__ = ["Door", "Received"]
+
+_LOG: Final = logging.getLogger(__name__)
+_MAX_BODY: Final = 8 * 2**20
+_MAX_MESSAGE: Final = 500
+_DOWNLOAD: Final = "/download/"
+_COGNITO: Final = "/cognito"
+_JSON: Final = "application/json"
+_TEXT: Final = "text/plain"
+_BYTES: Final = "application/octet-stream"
+_TAKEN_FOR_JSON: Final = (_JSON, _BYTES, _TEXT)
+_ANYBODY: Final = Caller("public", frozenset({"public"}))
+
+Handler = Callable[[Cloud, Call], object]
+
+
+@attrs.frozen
+class _Route:
+    operation: Operation
+    handler: Handler
+    kinds: frozenset[str]
+    """The kinds of token that are good on this path."""
+    caller: Callable[[Cloud, str], Caller | None]
+    """Returns who the holder of a token is, to the cloud or to the Builder."""
+
+
+def _routes() -> Mapping[str, _Route]:
+    handlers: dict[str, Handler] = {}
+    for module in (account, action, alert, dashboard, device, file, generic, manager, metric, provision, test, user):
+        handlers |= module.HANDLERS
+    routes = {}
+    for name, operation in IOTO.items():
+        # Tokens and logins have paths of their own (reference, section 2), so one is nothing on the other's.
+        for path, kinds in ((f"/tok/{name}", {"cloud", "device"}), (f"/{name}", {"login"})):
+            routes[path] = _Route(operation, handlers[name], _anybody(operation) | kinds, Cloud.caller)
+    for name, operation in BUILDER.items():
+        # Nobody signs in at the Builder here, so that a bare path is for anybody, or for a product.
+        anybody = _anybody(operation) if operation.tok else frozenset({"product"})
+        handler = _at_the_builder(builder.HANDLERS[name])
+        routes[f"/api/{name}"] = _Route(operation, handler, anybody, _caller_of_the_builder)
+        if operation.tok:
+            routes[f"/api/tok/{name}"] = _Route(operation, handler, anybody | {"builder"}, _caller_of_the_builder)
+    return MappingProxyType(routes)
+
+
+def _anybody(operation: Operation) -> frozenset[str]:
+    return frozenset({"public"} if operation.role == "public" else ())
+
+
+def _at_the_builder(handler: Callable[[Builder, Call], object]) -> Handler:
+    return lambda cloud, call: handler(cloud.builder, call)
+
+
+def _caller_of_the_builder(cloud: Cloud, token: str) -> Caller | None:
+    return cloud.builder.caller(token)
+
+
+_ROUTES: Final = _routes()
+
+
+@attrs.frozen
+class Received:
+    """A request that came in and the status of its answer; 0 if the connection was cut without one.
+
+    ``caller`` is the kind of its token, ``public`` if it was not authenticated. The token itself is not kept.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+    caller: str
+    status: int
+
+
+@attrs.define
+class _Answer:
+    """What goes back, and what it answers."""
+
+    status: int = 200
+    body: bytes = b""
+    type: str = _JSON
+    caller: str = "public"
+    request: bytes = b""
+
+    def refuse_as_aws(self, error: CognitoError) -> None:
+        self.status, self.body, self.type = 400, wire.dumps(error.body), CONTENT_TYPE
+
+    def refuse(self, status: int, message: str) -> None:
+        # Messages may show what was sent, line ends and all.
+        line = "".join(letter if letter.isprintable() else " " for letter in message[:_MAX_MESSAGE])
+        self.status, self.body, self.type = status, line.encode(), _TEXT
+
+
+class Door:
+    """Answers the requests to one cloud, one at a time.
+
+    Args:
+        cloud: the state.
+        faults: what is to go wrong.
+        requests: where what was received is noted.
+    """
+
+    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received]) -> None:
+        self._cloud = cloud
+        self._faults = faults
+        self._requests = requests
+
+    def application(self) -> web.Application:
+        """Return the application; its one route leads here."""
+        app = web.Application(client_max_size=_MAX_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        asked = cors.SIGN_IN if _is_cognito(path) else cors.OPERATIONS
+        preflight = cors.preflight(request.method, request.headers, self._cloud.origin, asked)
+        if preflight is not None:
+            self._note(request, path, _Answer(), 204)
+            return web.Response(status=204, headers=preflight)
+        route = _ROUTES.get(path)
+        fault = self._faults.take(_operation(path, route))
+        if fault is not None:
+            return await self._spoil(request, path, route, fault)
+        answer = await self._answer(request, path, route)
+        self._note(request, path, answer, answer.status)
+        return web.Response(status=answer.status, body=answer.body, headers=self._headers(request, answer))
+
+    def _headers(self, request: web.Request, answer: _Answer) -> dict[str, str]:
+        return {hdrs.CONTENT_TYPE: answer.type} | cors.allowed(request.headers, self._cloud.origin)
+
+    def _note(self, request: web.Request, path: str, answer: _Answer, status: int) -> None:
+        body = wire.dumps(attempt(answer.request)) if _is_cognito(path) else answer.request
+        self._requests.append(Received(request.method, path, _query(request), body, answer.caller, status))
+
+    async def _answer(self, request: web.Request, path: str, route: _Route | None) -> _Answer:
+        answer = _Answer()
+        try:
+            answer.request = await _read(request)
+            if _is_cognito(path):
+                self._sign_in(request, path, answer)
+            elif path.startswith(_DOWNLOAD) and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+                answer.body = self._image(path)
+                answer.type = _BYTES
+            else:
+                answer.body = self._dispatch(request, route, answer)
+        except CognitoError as error:
+            answer.refuse_as_aws(error)
+        except Refused as refused:
+            if _is_cognito(path):
+                answer.refuse_as_aws(CognitoError("SerializationException", refused.message))
+            else:
+                answer.refuse(refused.status, refused.message)
+        except Exception:  # noqa: BLE001 - a defect in one handler must not end the server
+            _LOG.exception("%s failed", path)
+            answer.refuse(500, "Service error")
+        return answer
+
+    def _sign_in(self, request: web.Request, path: str, answer: _Answer) -> None:
+        if request.method != hdrs.METH_POST:
+            raise CognitoError("UnknownOperationException", "The method must be POST.")
+        pool = path.removeprefix(_COGNITO).strip("/")
+        target = request.headers.get("X-Amz-Target", "")
+        with self._cloud.lock:
+            reply = self._cloud.identities.initiate_auth(pool, target, request.content_type, answer.request)
+        answer.body, answer.type = wire.dumps(reply), CONTENT_TYPE
+
+    def _image(self, path: str) -> bytes:
+        with self._cloud.lock:
+            image = self._cloud.updates.image(path.removeprefix(_DOWNLOAD))
+        if image is None:
+            # As a store with signed URLs answers; 404 is not among the documented statuses.
+            raise Refused("Cannot find image", 403)
+        return image
+
+    def _dispatch(self, request: web.Request, route: _Route | None, answer: _Answer) -> bytes:
+        if request.method != hdrs.METH_POST:
+            raise Refused("Method must be POST")
+        if route is None:
+            raise Refused("Unknown action")
+        cloud = self._cloud
+        with cloud.lock:
+            token = _token(request.headers)
+            # Whoever shows a token must show a good one, even where none is needed.
+            caller = route.caller(cloud, token) if token else _ANYBODY
+            if caller is None or caller.kind not in route.kinds or not _origin_fits(caller, request, cloud):
+                raise Refused(AUTHENTICATION_FAILED, 403)
+            answer.caller = caller.kind
+            operation = route.operation
+            if not allows(caller, operation.role, operation.name):
+                # Not the text above, which makes the device agent drop its provisioning.
+                raise Refused("Access denied", 403)
+            body = _body(request, answer.request)
+            query = _query(request)
+            _check_query(operation.query, query, caller)
+            _check_body(operation.body, body, caller)
+            # A product token speaks for its own product.
+            if caller.kind == "product" and body["product"] != token:
+                raise Refused("product must be that of the token", 403)
+            reply = route.handler(cloud, Call(caller, body, query))
+        if isinstance(reply, bytes):
+            answer.type = _TEXT
+            return reply
+        # What the cloud answers where no reply is documented is not known; an empty object suits every client.
+        return wire.dumps({} if reply is None else reply)
+
+    async def _spoil(self, request: web.Request, path: str, route: _Route | None, fault: Fault) -> web.StreamResponse:
+        await asyncio.sleep(fault.delay)
+        if fault.reset == "before" or fault.status is not None or fault.body is not None:
+            answer = _stated(fault)
+            answer.request = await request.read()
+        else:
+            answer = await self._answer(request, path, route)
+        self._note(request, path, answer, 0 if fault.reset else answer.status)
+        headers = self._headers(request, answer) | dict(fault.headers)
+        if fault.reset:
+            cut(request.transport)
+        elif fault.truncate:
+            return await _send_half(request, answer, headers)
+        return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+def _is_cognito(path: str) -> bool:
+    return path == _COGNITO or path.startswith(f"{_COGNITO}/")
+
+
+def _operation(path: str, route: _Route | None) -> str | None:
+    """Return what a fault may call the request."""
+    if route is not None:
+        return route.operation.name
+    if path.startswith(_DOWNLOAD):
+        return "download"
+    return "cognito" if _is_cognito(path) else None
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Refused("Body is too large") from error
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise Refused("Body cannot be read") from error
+
+
+def _token(headers: Mapping[str, str]) -> str:
+    text = headers.get(hdrs.AUTHORIZATION)
+    if text is None:
+        text = headers.get("X-Token", "")
+    scheme, _, token = text.strip().partition(" ")
+    text = token.strip() if scheme.lower() == "bearer" else text.strip()
+    # Bytes that are not ASCII are no token of ours, and no text for a database.
+    return text if text.isascii() else "?"
+
+
+def _origin_fits(caller: Caller, request: web.Request, cloud: Cloud) -> bool:
+    return caller.kind != "login" or cors.is_from(request.headers, cloud.origin)
+
+
+def _query(request: web.Request) -> dict[str, str]:
+    return dict(request.query) if request.query_string else {}
+
+
+def _body(request: web.Request, body: bytes) -> dict[str, Any]:
+    body = body.strip()
+    # No refusal is documented. What clients put on bytes by themselves is taken for JSON, a form or a page is not.
+    if body and request.content_type not in _TAKEN_FOR_JSON:
+        raise Refused(f"Content-Type must be {_JSON}")
+    try:
+        return wire.loads(body)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+def _check_body(fields: tuple[Field, ...], members: dict[str, Any], caller: Caller) -> None:
+    """Hold documented members against their rows; all others pass.
+
+    A null counts as absent, and so does an empty text where the member is required.
+    """
+    for field in fields:
+        value = members.get(field.name)
+        if value is None or (value == "" and field.required):
+            if field.required:
+                raise Refused(f"Missing {field.name}")
+            continue
+        _check_role(field, value, caller)
+        if field.type != "any" and not _IS[field.type](value):
+            read = _FROM_TEXT.get(field.name)
+            members[field.name] = converted = read(value) if read else None
+            if converted is None:
+                raise _wrong_type(field)
+
+
+def _check_query(fields: tuple[Field, ...], members: Mapping[str, str], caller: Caller) -> None:
+    """Hold documented options against their rows; all others pass, and those without a value."""
+    for field in fields:
+        value = members.get(field.name)
+        if value:
+            _check_role(field, value, caller)
+
+
+def _wrong_type(field: Field) -> Refused:
+    return Refused(f"{field.name} must be of type {field.type}")
+
+
+def _check_role(field: Field, value: object, caller: Caller) -> None:
+    # What happens to a member that the caller may not send is not documented. It is refused, unless it says what
+    # holds anyway: the caller's own account or cloud. Owners of an account do not reach into other accounts either.
+    if value == {"accountId": caller.account_id, "cloudId": caller.cloud_id}.get(field.name):
+        return
+    if field.role is not None and field.role not in caller.roles:
+        raise Refused(f"{field.name} needs the role {field.role}", 403)
+    if field.name == "accountId" and caller.kind in ("login", "device"):
+        raise Refused("accountId must be that of the caller", 403)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_IS: Final[Mapping[str, Callable[[object], bool]]] = {
+    "string": lambda value: isinstance(value, str),
+    "base64": lambda value: isinstance(value, str),
+    "number": _is_number,
+    "boolean": lambda value: isinstance(value, bool),
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+}
+
+
+def _number(value: object) -> int | None:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16 else None
+
+
+def _boolean(value: object) -> bool | None:
+    return _BOOLEANS.get(value) if isinstance(value, str) else None
+
+
+_BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "false": False}
+
+
+# What shipped clients send as text: the agent a size, the updater's shell form a success.
+_FROM_TEXT: Final[Mapping[str, Callable[[object], int | bool | None]]] = {
+    "size": _number,
+    "success": _boolean,
+}
+
+
+def _stated(fault: Fault) -> _Answer:
+    status = 200 if fault.status is None else fault.status
+    body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
+    return _Answer(status, body, _JSON if status == 200 else _TEXT)
+
+
+async def _send_half(request: web.Request, answer: _Answer, headers: Mapping[str, str]) -> web.StreamResponse:
+    length = {hdrs.CONTENT_LENGTH: str(len(answer.body))}
+    response = web.StreamResponse(status=answer.status, headers=dict(headers) | length)
+    response.force_close()
+    # Whom it is for may have gone.
+    with suppress(ConnectionError):
+        await response.prepare(request)
+        await response.write(answer.body[: len(answer.body) // 2])
+    return response

@@ -1,0 +1,238 @@
+"""The HTTP side of signed URLs, in the way of S3."""
+
+import asyncio
+import base64
+import logging
+from collections import deque
+from collections.abc import Mapping
+from email.utils import formatdate
+from typing import Final
+from urllib.parse import unquote
+from xml.sax.saxutils import escape
+
+import attrs
+from aiohttp import hdrs, web
+
+from ..faults import Fault, Faults, cut
+from ..request import Refused
+from ..state.cloud import Cloud
+from ..state.files import LARGEST, File, Reading, Upload
+from ..state.signing import Command, Denied, Grant
+from . import cors
+from .app import Received
+
+__all__ = ["Bucket"]
+
+_LOG: Final = logging.getLogger(__name__)
+_FAULT: Final = "files"
+_XML: Final = "application/xml"
+_COMMANDS: Final[Mapping[str, Command]] = {
+    hdrs.METH_GET: "get",
+    hdrs.METH_HEAD: "get",
+    hdrs.METH_PUT: "put",
+    hdrs.METH_DELETE: "delete",
+}
+
+
+class _Failed(Exception):
+    """Ends a request with an error of S3."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+@attrs.define
+class _Answer:
+    """What goes back; ``reading`` gives the body if it is a file's."""
+
+    status: int = 200
+    headers: dict[str, str] = attrs.field(factory=dict)
+    body: bytes = b""
+    reading: Reading | None = None
+
+
+class Bucket:
+    """Answers the requests with signed URLs for the files of one cloud.
+
+    Args:
+        cloud: the state; its lock is never held while waiting for the network.
+        faults: what is to go wrong, for the operation ``files``.
+        requests: where what was received is noted, without bodies.
+    """
+
+    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received]) -> None:
+        self._cloud = cloud
+        self._faults = faults
+        self._requests = requests
+
+    def application(self) -> web.Application:
+        """Return the application; its one route leads here."""
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        return app
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        preflight = cors.preflight(request.method, request.headers, self._cloud.origin, cors.FILES)
+        if preflight is not None:
+            self._note(request, 204)
+            return web.Response(status=204, headers=preflight)
+        fault = self._faults.take(_FAULT) or Fault(_FAULT)
+        await asyncio.sleep(fault.delay)
+        if fault.reset == "before" or fault.status is not None or fault.body is not None:
+            answer = _stated(fault)
+        else:
+            answer = await self._answer(request)
+        try:
+            # Whoever looks into the requests once he has an answer finds the one that it was for.
+            self._note(request, 0 if fault.reset else answer.status)
+            if fault.reset:
+                cut(request.transport)
+                return web.Response()
+            return await self._send(request, answer, fault)
+        finally:
+            if answer.reading:
+                with self._cloud.lock:
+                    answer.reading.close()
+
+    def _note(self, request: web.Request, status: int) -> None:
+        # The signature is a secret as long as it is good.
+        query = {name: value for name, value in request.query.items() if name != "signature"}
+        self._requests.append(Received(request.method, request.rel_url.raw_path, query, b"", "public", status))
+
+    async def _answer(self, request: web.Request) -> _Answer:
+        try:
+            owner, filename, grant = self._granted(request)
+            if request.method == hdrs.METH_PUT:
+                return await self._put(request, owner, filename, grant)
+            if request.method == hdrs.METH_DELETE:
+                with self._cloud.lock:
+                    self._cloud.files.remove(owner, filename)
+                return _Answer(204)
+            return self._get(owner, filename)
+        except _Failed as failed:
+            return _refusal(failed)
+        except Refused as refused:
+            return _refusal(_Failed(refused.status, "InvalidArgument", refused.message))
+        except (web.RequestPayloadError, ConnectionError):
+            return _refusal(_Failed(400, "IncompleteBody", "The body ended before its Content-Length"))
+        except Exception:  # noqa: BLE001 - a defect must not end the server
+            _LOG.exception("%s failed", request.method)
+            return _refusal(_Failed(500, "InternalError", "Service error"))
+
+    def _granted(self, request: web.Request) -> tuple[str, str, Grant]:
+        """Return the owner and the name of the file, and what the URL grants."""
+        command = _COMMANDS.get(request.method)
+        if command is None:
+            raise _Failed(405, "MethodNotAllowed", "The method is not one of GET, HEAD, PUT and DELETE")
+        if hdrs.AUTHORIZATION in request.headers or "X-Token" in request.headers:
+            raise _Failed(400, "InvalidArgument", "Only one auth mechanism is allowed: the URL is signed")
+        owner, _, filename = unquote(request.rel_url.raw_path).removeprefix("/").partition("/")
+        try:
+            with self._cloud.lock:
+                grant = self._cloud.files.signer.check(owner, filename, request.query.items())
+        except Denied as denied:
+            raise _Failed(403, denied.code, denied.message) from denied
+        if grant.command != command:
+            raise _mismatch("method")
+        return owner, filename, grant
+
+    def _get(self, owner: str, filename: str) -> _Answer:
+        with self._cloud.lock:
+            file = self._cloud.files.get(owner, filename)
+            if file is None:
+                raise _Failed(404, "NoSuchKey", "The file does not exist")
+            return _Answer(200, _headers(file), reading=self._cloud.files.read(file))
+
+    async def _put(self, request: web.Request, owner: str, filename: str, grant: Grant) -> _Answer:
+        length = request.content_length
+        if length is None:
+            raise _Failed(411, "MissingContentLength", "Content-Length is missing")
+        if length > LARGEST:
+            raise _Failed(400, "EntityTooLarge", f"The file must have up to {LARGEST} bytes")
+        if grant.size not in (None, length):
+            raise _mismatch("Content-Length")
+        mime_type = request.headers.get(hdrs.CONTENT_TYPE)
+        if grant.mime_type not in (None, mime_type):
+            raise _mismatch("Content-Type")
+        lock = self._cloud.lock
+        with lock:
+            upload = self._cloud.files.upload(owner, filename, mime_type)
+        try:
+            async for data in request.content.iter_any():
+                with lock:
+                    upload.write(data)
+            file = self._finish(owner, upload)
+        except LookupError as error:
+            raise _Failed(404, "NoSuchUpload", "The upload was dropped") from error
+        finally:
+            with lock:
+                upload.close()
+        return _Answer(200, {hdrs.ETAG: f'"{file.md5}"'})
+
+    def _finish(self, owner: str, upload: Upload) -> File:
+        with self._cloud.lock:
+            # An account that was closed since the URL was signed has no files any more.
+            if not self._cloud.has_files(owner):
+                raise LookupError("the account is closed")
+            return upload.finish()
+
+    async def _send(self, request: web.Request, answer: _Answer, fault: Fault) -> web.StreamResponse:
+        headers = answer.headers | cors.allowed(request.headers, self._cloud.origin) | dict(fault.headers)
+        size = answer.reading.file.size if answer.reading else len(answer.body)
+        if answer.status != 204:
+            headers |= {hdrs.CONTENT_LENGTH: str(size)}
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        left = size
+        if fault.truncate:
+            response.force_close()
+            left //= 2
+        try:
+            await response.prepare(request)
+            if request.method == hdrs.METH_HEAD:
+                return response
+            while left > 0 and (data := self._next(answer)):
+                await response.write(data[:left])
+                left -= len(data)
+        except ConnectionError:
+            # Whom it was for has gone.
+            return response
+        if left > 0:
+            # Its pieces are gone, as the cloud was reset: better no end than a false one.
+            cut(request.transport)
+        return response
+
+    def _next(self, answer: _Answer) -> bytes:
+        if answer.reading is None:
+            return answer.body
+        with self._cloud.lock:
+            return answer.reading.next()
+
+
+def _headers(file: File) -> dict[str, str]:
+    return {
+        hdrs.CONTENT_TYPE: file.mime_type,
+        hdrs.ETAG: f'"{file.md5}"',
+        hdrs.LAST_MODIFIED: formatdate(file.updated / 1000, usegmt=True),
+        "x-amz-checksum-sha256": base64.b64encode(bytes.fromhex(file.checksum)).decode(),
+    }
+
+
+def _mismatch(what: str) -> _Failed:
+    return _Failed(403, "SignatureDoesNotMatch", f"The {what} is not the one that was signed")
+
+
+def _refusal(failed: _Failed) -> _Answer:
+    text = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{failed.code}</Code>'
+        f"<Message>{escape(failed.message)}</Message></Error>"
+    )
+    return _Answer(failed.status, {hdrs.CONTENT_TYPE: _XML}, text.encode())
+
+
+def _stated(fault: Fault) -> _Answer:
+    status = 200 if fault.status is None else fault.status
+    body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
+    return _Answer(status, {hdrs.CONTENT_TYPE: _XML}, body)

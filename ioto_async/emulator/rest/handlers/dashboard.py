@@ -1,0 +1,51 @@
+"""The ``dashboard`` controller of a device cloud (reference, section 11)."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from ...request import Call, Refused
+from ...state.cloud import Cloud
+from .device import account_of
+from .generic import named_account
+
+__all__ = ["HANDLERS"]
+
+
+def create(cloud: Cloud, call: Call) -> object:
+    """Add a dashboard to an account: of the caller, else as named, else the cloud's own."""
+    return cloud.dashboards.create(named_account(cloud, call) or cloud.account_id, call.body)
+
+
+def find(cloud: Cloud, call: Call) -> object:
+    """List the dashboards, the oldest first, 100 a page unless ``limit`` says otherwise."""
+    return cloud.dashboards.find(account_of(call), call.query)
+
+
+def get(cloud: Cloud, call: Call) -> object:
+    """Return the dashboard with this ``id``, or else with this ``name``; an empty object if there is none."""
+    return cloud.dashboards.get(account_of(call), id=call.body.get("id"), name=call.body.get("name")) or {}
+
+
+def remove(cloud: Cloud, call: Call) -> object:
+    """Remove a dashboard; none there is fine."""
+    if not call.body.get("id"):
+        raise Refused("Missing id")
+    cloud.dashboards.remove(account_of(call), call.body["id"])
+    return None
+
+
+def update(cloud: Cloud, call: Call) -> object:
+    """Set members of a dashboard, or remove them with null; widgets and range are replaced as a whole."""
+    return cloud.dashboards.update(account_of(call), call.body["id"], call.body)
+
+
+HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
+    {
+        "dashboard/create": create,
+        "dashboard/find": find,
+        "dashboard/get": get,
+        "dashboard/remove": remove,
+        "dashboard/update": update,
+    }
+)

@@ -1,0 +1,120 @@
+"""The ``device`` controller of a device cloud (reference, section 11)."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+from ...request import CANNOT_FIND_DEVICE, Call, Refused
+from ...state.cloud import Cloud
+from ...state.devices import Device
+from ...wire import iso
+from .signed import signed_url
+
+__all__ = ["HANDLERS", "account_of", "get_creds", "own_device", "provision"]
+
+_CREDS_LIFE_MS: Final = 3_600_000
+
+
+def account_of(call: Call) -> str | None:
+    """Return the account whose devices the call may see; None for all, which a CloudAPI token may."""
+    if call.caller.account_id is not None:
+        return call.caller.account_id
+    account_id: str | None = call.body.get("accountId")
+    return account_id
+
+
+def own_device(cloud: Cloud, call: Call, id: str) -> Device:
+    """Return the claimed device *id*.
+
+    Raises:
+        Refused: 400 if the caller may not see such a device; a device token sees its own device alone.
+    """
+    if call.caller.device_id not in (None, id):
+        raise Refused(CANNOT_FIND_DEVICE)
+    return cloud.devices.claimed(id, account_of(call))
+
+
+def claim(cloud: Cloud, call: Call) -> object:
+    """Take a registered device into an account: of the caller, else as named, else the cloud's own."""
+    return cloud.claim_device(call.body["id"], account_of(call))
+
+
+def find(cloud: Cloud, call: Call) -> object:
+    """List claimed devices in the order of their claim IDs, 100 a page unless ``limit`` says otherwise."""
+    return cloud.devices.find(
+        call.query, id=call.body.get("id"), account_id=account_of(call), product_id=call.body.get("productId")
+    )
+
+
+def get(cloud: Cloud, call: Call) -> object:
+    """Return the record of a claimed device."""
+    return own_device(cloud, call, call.body["id"]).record()
+
+
+def get_creds(cloud: Cloud, call: Call) -> object:
+    """Make up temporary AWS keys; the real ones exist in dedicated clouds only."""
+    if cloud.type != "dedicated":
+        raise Refused("Credentials need a dedicated cloud")
+    return {
+        "accessKeyId": "ASIA" + secrets.token_hex(8).upper(),
+        "secretAccessKey": secrets.token_urlsafe(30),
+        "sessionToken": secrets.token_urlsafe(120),
+        "region": cloud.region,
+        "expires": iso(cloud.now() + _CREDS_LIFE_MS),
+    }
+
+
+def get_signed_url(cloud: Cloud, call: Call) -> object:
+    """Return a URL for a file of the device, which is its account's under the claim ID: ``<device id>/<filename>``."""
+    device_id = call.body.get("id") or call.caller.device_id
+    if not device_id:
+        raise Refused("Missing id")
+    device = own_device(cloud, call, device_id)
+    return signed_url(cloud, call, str(device.account_id), folder=device.id)
+
+
+def provision(cloud: Cloud, call: Call) -> object:
+    """Return certificate, key and MQTT address, the same ones as long as the claim lasts.
+
+    The members are at top level. A blocked device gets ``error`` and ``delay`` (seconds) instead, with status 200.
+    """
+    device = own_device(cloud, call, call.body["id"])
+    delay = device.blocked_until - cloud.now()
+    if delay > 0:
+        return {"error": "Device blocked due to excess traffic", "delay": -(-delay // 1000)}
+    certificate, key = device.certificate, device.key
+    if certificate is None or key is None:
+        certificate, key = cloud.authority.issue(device.id)
+        cloud.devices.certify(device.id, certificate, key)
+    return {
+        "accountId": device.account_id,
+        "certificate": certificate,
+        "endpoint": cloud.endpoint,
+        "id": device.id,
+        "key": key,
+        "port": cloud.mqtt_port,
+        "thing": device.id,
+        "cloudType": cloud.type,
+        "cloudName": cloud.name,
+        "cloudRegion": cloud.region,
+    }
+
+
+def release(cloud: Cloud, call: Call) -> object:
+    """Hand a device back to the Builder; its token and certificate end."""
+    return cloud.release_device(call.body["id"], account_of(call))
+
+
+HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
+    {
+        "device/claim": claim,
+        "device/find": find,
+        "device/get": get,
+        "device/getCreds": get_creds,
+        "device/getSignedUrl": get_signed_url,
+        "device/provision": provision,
+        "device/release": release,
+        "device/remove": release,
+    }
+)

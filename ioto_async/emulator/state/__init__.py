@@ -1,0 +1,1 @@
+"""What the embedded cloud knows and decides, whoever asks."""

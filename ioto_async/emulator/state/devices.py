@@ -1,0 +1,308 @@
+"""The devices, from registration to release, as the Builder and as a cloud see them."""
+
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import attrs
+import orjson
+
+from ..request import CANNOT_FIND_DEVICE, Refused
+from ..wire import dumps, iso
+from .models import cursor, paged
+
+__all__ = ["Device", "Devices", "Link", "NoLink", "Registry", "throttle"]
+
+
+# What fits a thing name of AWS IoT and the common name of a certificate (64 characters).
+_CLAIM_ID: Final = re.compile(r"[0-9A-Za-z:_-]{1,64}")
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS devices (
+    id TEXT PRIMARY KEY, product_id TEXT NOT NULL, properties BLOB NOT NULL, test INTEGER NOT NULL,
+    version TEXT, checked TEXT, accessed INTEGER NOT NULL, blocked_until INTEGER NOT NULL DEFAULT 0,
+    cloud_id TEXT, account_id TEXT, created INTEGER, certificate TEXT, key TEXT
+) WITHOUT ROWID
+"""
+_SELECT: Final = (
+    "SELECT d.id, d.product_id, p.name, p.account_id, d.properties, d.test, d.version, d.checked, d.accessed,"
+    " d.blocked_until, d.cloud_id, d.account_id, d.created, d.certificate, d.key"
+    " FROM devices d JOIN products p ON p.id = d.product_id"
+)
+_LOAD: Final = _SELECT + " WHERE d.id = ?"
+_FIND: Final = (
+    _SELECT + " WHERE (:cloud IS NULL OR d.cloud_id = :cloud) AND (:owner IS NULL OR p.account_id = :owner)"
+    " AND (:id IS NULL OR d.id = :id) AND (:account IS NULL OR d.account_id = :account)"
+    " AND (:product IS NULL OR d.product_id = :product)"
+)
+_FORWARD: Final = _FIND + " AND d.id > :position ORDER BY d.id"
+_BACK: Final = _FIND + " AND d.id < :position ORDER BY d.id DESC"
+
+
+@attrs.frozen
+class Device:
+    """A registered device; dates are epoch milliseconds.
+
+    ``owner`` is the account of the Builder that has the product. ``cloud_id``, ``account_id`` and ``created`` are None
+    until it is claimed, ``certificate`` and ``key`` until it is provisioned.
+    """
+
+    id: str
+    product_id: str
+    product: str
+    owner: str
+    properties: Mapping[str, Any] = attrs.field(converter=orjson.loads)
+    test: bool = attrs.field(converter=bool)
+    version: str | None
+    checked: str | None
+    accessed: int
+    blocked_until: int
+    cloud_id: str | None
+    account_id: str | None
+    created: int | None
+    certificate: str | None = attrs.field(repr=False)
+    key: str | None = attrs.field(repr=False)
+
+    def record(self) -> dict[str, Any]:
+        """Return what the replies of a cloud show of a claimed device (reference, section 7)."""
+        return _without_nulls(
+            accessed=iso(self.accessed),
+            accountId=self.account_id,
+            created=None if self.created is None else iso(self.created),
+            id=self.id,
+            product=self.product,
+            productId=self.product_id,
+            test=True if self.test else None,
+            version=self.version,
+            checked=self.checked,
+        )
+
+    def builder_record(self) -> dict[str, Any]:
+        """Return what the replies of the Builder show of a device; the manager's account is the app's that claimed."""
+        return _without_nulls(
+            accountId=self.owner,
+            cloudId=self.cloud_id,
+            id=self.id,
+            managerAccountId=self.account_id,
+            productId=self.product_id,
+            test=True if self.test else None,
+        )
+
+
+def _without_nulls(**members: Any) -> dict[str, Any]:
+    # The cloud stores no nulls (reference, section 6).
+    return {name: value for name, value in members.items() if value is not None}
+
+
+class Registry:
+    """All devices that were registered. A claim ID is taken once for all clouds, as device/claim names nothing else."""
+
+    def __init__(self, db: sqlite3.Connection, now: Callable[[], int]) -> None:
+        self._db = db
+        self._now = now
+        db.execute(_TABLE)
+
+    def register(self, id: str, product_id: str, properties: Mapping[str, Any]) -> None:
+        """Make a device known, or renew its *properties*.
+
+        Raises:
+            Refused: 400 for a claim ID that cannot be one or that belongs to another product.
+        """
+        if not _CLAIM_ID.fullmatch(id):
+            raise Refused("Bad claim ID")
+        device = self.load(id)
+        if device and device.product_id != product_id:
+            raise Refused("Claim ID is in use by another product")
+        version = properties.get("version")
+        self._db.execute(
+            "INSERT INTO devices (id, product_id, properties, test, version, accessed) VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET properties = excluded.properties, test = excluded.test,"
+            " version = coalesce(excluded.version, version), accessed = excluded.accessed",
+            (
+                id,
+                product_id,
+                dumps(properties),
+                properties.get("test") is True,
+                version if isinstance(version, str) else None,
+                self._now(),
+            ),
+        )
+
+    def load(self, id: str) -> Device | None:
+        """Return a registered device, claimed or not."""
+        row = self._db.execute(_LOAD, (id,)).fetchone()
+        return Device(*row) if row else None
+
+    def owned(self, id: str, owner: str | None) -> Device:
+        """Return a device of the Builder's account *owner*.
+
+        Raises:
+            Refused: 400 if there is none; another account's device looks the same as none.
+        """
+        device = self.load(id)
+        if device is None or device.owner != owner:
+            raise Refused(CANNOT_FIND_DEVICE)
+        return device
+
+    def find(
+        self,
+        query: Mapping[str, str],
+        *,
+        owner: str | None,
+        id: str | None,
+        cloud_id: str | None,
+        product_id: str | None,
+    ) -> dict[str, Any]:
+        """Answer one page of *owner*'s devices, claimed or not, by claim ID; None for the others narrows nothing."""
+        # Whoever has no account has no devices, and None would mean all of them.
+        wanted = {"owner": owner or "", "id": id, "cloud": cloud_id, "product": product_id, "account": None}
+        return _page(self._db, query, wanted, Device.builder_record)
+
+    def of_product(self, product_id: str) -> list[Device]:
+        """Return all devices of a product."""
+        return [Device(*row) for row in self._db.execute(_SELECT + " WHERE d.product_id = ?", (product_id,))]
+
+    def mark(self, id: str, *, test: bool) -> None:
+        """Note whether a device is for tests, and not billed."""
+        self._db.execute("UPDATE devices SET test = ? WHERE id = ?", (test, id))
+
+    def release(self, id: str) -> None:
+        """Take a device from its cloud and account; its certificate goes with the claim."""
+        self._db.execute(
+            "UPDATE devices SET cloud_id = NULL, account_id = NULL, created = NULL, checked = NULL, blocked_until = 0,"
+            " certificate = NULL, key = NULL WHERE id = ?",
+            (id,),
+        )
+
+    def remove(self, id: str) -> None:
+        """Forget a device."""
+        self._db.execute("DELETE FROM devices WHERE id = ?", (id,))
+
+
+class Devices:
+    """The devices that are claimed in one cloud; those of other clouds look the same as none."""
+
+    def __init__(self, db: sqlite3.Connection, now: Callable[[], int], cloud_id: str) -> None:
+        self._db = db
+        self._now = now
+        self._cloud_id = cloud_id
+        self._registry = Registry(db, now)
+
+    def claim(self, id: str, account_id: str) -> None:
+        """Give a registered device to an account of this cloud.
+
+        Raises:
+            Refused: 400 if it is not registered, or claimed already, by whomever.
+        """
+        device = self._registry.load(id)
+        if device is None:
+            raise Refused(CANNOT_FIND_DEVICE)
+        if device.cloud_id is not None:
+            raise Refused("Device is already claimed")
+        now = self._now()
+        self._db.execute(
+            "UPDATE devices SET cloud_id = ?, account_id = ?, created = ?, accessed = ? WHERE id = ?",
+            (self._cloud_id, account_id, now, now, id),
+        )
+
+    def release(self, id: str) -> None:
+        """Hand a claimed device back to the Builder; its certificate goes with the claim."""
+        self._registry.release(self.claimed(id, None).id)
+
+    def block(self, id: str, until: int) -> None:
+        """Refuse to provision a device, of this cloud or of none yet, before *until*, epoch milliseconds.
+
+        Raises:
+            Refused: 400 if there is no such device.
+        """
+        if not self._db.execute(
+            "UPDATE devices SET blocked_until = ? WHERE id = ? AND (cloud_id IS NULL OR cloud_id = ?)",
+            (until, id, self._cloud_id),
+        ).rowcount:
+            raise Refused(CANNOT_FIND_DEVICE)
+
+    def certify(self, id: str, certificate: str, key: str) -> None:
+        """Keep the certificate and the private key of a device, PEM texts, for as long as it is claimed."""
+        self._update(id, "certificate = ?, key = ?", certificate, key)
+
+    def check(self, id: str, version: str) -> None:
+        """Note the version that a device reports when it asks for an update."""
+        # What `checked` means is not spelled out; here it is this version, and `version` follows it.
+        self._update(id, "version = ?, checked = ?, accessed = ?", version, version, self._now())
+
+    def touch(self, id: str) -> bool:
+        """Note that a device made contact, and return whether it is claimed in this cloud."""
+        return self._update(id, "accessed = ?", self._now())
+
+    def _update(self, id: str, assignments: str, *values: object) -> bool:
+        statement = f"UPDATE devices SET {assignments} WHERE id = ? AND cloud_id = ?"  # noqa: S608 - from this class
+        return self._db.execute(statement, (*values, id, self._cloud_id)).rowcount > 0
+
+    def load(self, id: str) -> Device | None:
+        """Return a device that is claimed in this cloud, None if it is not."""
+        device = self._registry.load(id)
+        return device if device and device.cloud_id == self._cloud_id else None
+
+    def claimed(self, id: str, account_id: str | None) -> Device:
+        """Return a device claimed by *account_id*, by any account for None.
+
+        Raises:
+            Refused: 400 if there is none; another account's device looks the same as none.
+        """
+        device = self.load(id)
+        if device is None or account_id not in (None, device.account_id):
+            raise Refused(CANNOT_FIND_DEVICE)
+        return device
+
+    def find(
+        self, query: Mapping[str, str], *, id: str | None, account_id: str | None, product_id: str | None
+    ) -> dict[str, Any]:
+        """Answer one page of claimed devices in the order of their claim IDs; None narrows nothing."""
+        wanted = {"cloud": self._cloud_id, "id": id, "account": account_id, "product": product_id, "owner": None}
+        return _page(self._db, query, wanted, Device.record)
+
+    def of_account(self, account_id: str) -> list[str]:
+        """Return the claim IDs of an account's devices."""
+        rows = self._db.execute(
+            "SELECT id FROM devices WHERE cloud_id = ? AND account_id = ?", (self._cloud_id, account_id)
+        )
+        return [id_ for (id_,) in rows]
+
+
+def _page(
+    db: sqlite3.Connection,
+    query: Mapping[str, str],
+    wanted: Mapping[str, str | None],
+    record: Callable[[Device], dict[str, Any]],
+) -> dict[str, Any]:
+    position, back = cursor(query, "id")
+    rows = db.execute(_BACK if back else _FORWARD, {**wanted, "position": position[0] if position else ""})
+    return paged((({"id": row[0]}, record(Device(*row))) for row in rows), query)
+
+
+class Link(Protocol):
+    """The way to connected devices; for any thread."""
+
+    def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
+        """Publish a message to whoever has subscribed, to the device *client_id* alone unless None."""
+
+    def drop(self, client_id: str | None = None) -> None:
+        """End the connection and the session of a device, for None of all, after what was sent."""
+
+
+def throttle(device_id: str, *, close: bool) -> tuple[str, bytes]:
+    """Return the topic and the payload that tell a device to slow down, or with *close* to go."""
+    # A device drops what is older than 30 s by its own clock, so this is the real time.
+    return f"ioto/device/{device_id}/mqtt/throttle", dumps({"timestamp": int(time.time() * 1000), "close": close})
+
+
+class NoLink:
+    """Leads to no device."""
+
+    def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
+        """Send nothing."""
+
+    def drop(self, client_id: str | None = None) -> None:
+        """End nothing."""

@@ -1,0 +1,80 @@
+"""The items of requests for metrics (reference, section 9)."""
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from functools import lru_cache
+
+from ..codec import encoding
+from ..errors import InvalidArgumentError
+from ..models import DatabaseQuery, MetricQuery, Statistic
+from ..operations import IOTO, Operation
+
+__all__ = ["item_of", "items_of"]
+
+
+def items_of(operation: Operation, queries: Iterable[MetricQuery | DatabaseQuery]) -> list[dict[str, object]]:
+    """The items of a request for metrics, by wire name.
+
+    Raises:
+        InvalidArgumentError: something else than queries.
+    """
+    if not isinstance(queries, Iterable):
+        raise InvalidArgumentError(f"{operation.name}: items: expected queries, got {type(queries).__name__}")
+    return [_item(operation, query) for query in queries]
+
+
+def _item(operation: Operation, query: MetricQuery | DatabaseQuery) -> dict[str, object]:
+    if not isinstance(query, (MetricQuery, DatabaseQuery)):
+        raise InvalidArgumentError(f"{operation.name}: items: expected queries, got {type(query).__name__} in them")
+    item: dict[str, object] = {
+        "namespace": query.namespace,
+        "dimensions": dict(query.dimensions),
+        "statistic": query.statistic,
+        "limit": query.limit,
+        "cloudId": query.cloud_id,
+        "id": query.id,
+    }
+    if isinstance(query, DatabaseQuery):
+        item |= {"model": query.model, "field": query.field}
+    else:
+        item |= {"metric": query.metric, "period": query.period, "accumulate": query.accumulate or None}
+        item["start"] = encoding.timestamp(operation, "start", query.start)
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def item_of(
+    metric: str,
+    statistic: Statistic,
+    period: float | timedelta,
+    namespace: str,
+    cloud_id: str | None,
+    *,
+    accumulate: bool,
+) -> Mapping[str, object]:
+    """An item of ``metric/fetch`` without dimensions; do not change it, as the next caller may get the same.
+
+    Raises:
+        InvalidArgumentError: an argument does not fit.
+    """
+    try:
+        return _known(metric, statistic, period, namespace, cloud_id, accumulate)
+    except TypeError:  # what has no hash does not fit, which is said here
+        return _made(metric, statistic, period, namespace, cloud_id, accumulate)
+
+
+def _made(
+    metric: str,
+    statistic: Statistic,
+    period: float | timedelta,
+    namespace: str,
+    cloud_id: str | None,
+    accumulate: bool,
+) -> Mapping[str, object]:
+    query = MetricQuery(
+        metric, {}, statistic, period=period, namespace=namespace, cloud_id=cloud_id, accumulate=accumulate
+    )
+    return _item(IOTO["metric/fetch"], query)
+
+
+_known = lru_cache(maxsize=256, typed=True)(_made)
+"""Thousands of calls ask for the same of other devices."""

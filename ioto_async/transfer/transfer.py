@@ -1,0 +1,562 @@
+"""Files through signed URLs, streamed, without credentials.
+
+A signed URL is a secret of its own, for one file and a short time. Its host is not the API's, so that nothing which a
+client sends to the API goes there: no token, no header and no middleware of the user's, no cookie.
+"""
+
+import asyncio
+import logging
+import mimetypes
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Final, Protocol, TypeVar, cast
+
+import aiohttp
+import attrs
+
+from .._version import __version__
+from ..errors import CallError, ClientStateError, InvalidArgumentError, TransferError
+from ..operations import Kind
+from ..transport.attempt import Delivery, Failed, attempt, read_up_to
+from ..transport.deadlines import Deadline
+from ..transport.retry import Failure
+from ..transport.tasks import in_thread
+from ..transport.transport import CallOptions, Transport
+from .files import (
+    CHUNK,
+    Content,
+    NoBody,
+    Part,
+    Source,
+    Stopped,
+    UploadBody,
+    callers_own,
+    check_target,
+    content_of,
+    path_of,
+)
+from .signed import REPLY_LIMIT, SignedURL, refusal, told_sha256
+
+__all__ = [
+    "DownloadOptions",
+    "Progress",
+    "Source",
+    "Transfer",
+    "UploadOptions",
+    "check_download",
+    "download",
+    "fetch",
+    "upload",
+]
+
+logger = logging.getLogger("ioto_async")
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes so far, and how many they will be, if that is known; equal only at the end, once all is well
+and a downloaded file is in its place.
+
+It begins anew when a transfer is tried again. What it raises ends the transfer. It must not block.
+"""
+
+
+class UploadOptions(CallOptions, total=False):
+    """What every upload takes beside its own arguments.
+
+    ``timeout``: seconds without progress. ``retries``: how many times the file is sent again at most; an iterator that
+    has begun never is. ``headers``: further headers of the call that asks for the signed URL. ``mime_type``: content
+    type; by default as the ending of the file's name there says. ``size``: bytes; needed with an iterator.
+    ``progress``: see `Progress`.
+    """
+
+    mime_type: str | None
+    size: int | None
+    progress: Progress | None
+
+
+class DownloadOptions(CallOptions, total=False):
+    """What every download takes beside its own arguments.
+
+    ``timeout``: seconds without progress. ``retries``: how many times the file is asked for again at most.
+    ``headers``: further headers of the call that asks for the signed URL. ``checksum``: SHA-256 that the file must
+    have, in hex. ``max_size``: bytes that it may have. ``progress``: see `Progress`.
+    """
+
+    checksum: str | None
+    max_size: int | None
+    progress: Progress | None
+
+
+Sign = Callable[[], Awaitable[str]]
+
+_USER_AGENT: Final = f"ioto-async/{__version__}"
+_PATIENCE: Final = 1.0
+"""Seconds that a host has to say that the body of a request may come."""
+
+
+@attrs.frozen
+class Transfer:
+    """A file that was transferred whole."""
+
+    size: int
+    """Bytes."""
+    checksum: str
+    """SHA-256 of the bytes, in hex."""
+    mime_type: str
+    """Content type."""
+
+
+def _mime_type_of(filename: str) -> str:
+    """The content type that the ending of *filename* tells of."""
+    mime_type, encoding = mimetypes.guess_type(filename)
+    return mime_type if mime_type and not encoding else "application/octet-stream"
+
+
+def _check_filename(operation: str, filename: str) -> None:
+    if not isinstance(filename, str) or not filename:
+        raise InvalidArgumentError(f"{operation}: filename: expected a string that is not empty, got {filename!r}")
+
+
+def _check_sha256(operation: str, value: str) -> str:
+    """Return *value* in lower case if it is a SHA-256 checksum.
+
+    Raises:
+        InvalidArgumentError: it is not of 64 hex digits.
+    """
+    if not isinstance(value, str) or not re.fullmatch("[0-9A-Fa-f]{64}", value):
+        raise InvalidArgumentError(f"{operation}: checksum: expected the 64 hex digits of a SHA-256, got {value!r}")
+    return value.lower()
+
+
+def _call_options(
+    operation: str, options: UploadOptions | DownloadOptions, known: type[UploadOptions] | type[DownloadOptions]
+) -> CallOptions:
+    """Those of *options* that any call takes.
+
+    Raises:
+        InvalidArgumentError: there are some that are not *known*.
+    """
+    names = known.__annotations__.keys()
+    if unknown := options.keys() - names:
+        raise InvalidArgumentError(f"{operation}: unknown option {min(unknown)!r}: expected one of {', '.join(names)}")
+    return cast("CallOptions", {name: value for name, value in options.items() if name in CallOptions.__annotations__})
+
+
+async def upload(
+    transport: Transport,
+    operation: str,
+    sign: Callable[..., Awaitable[str]],
+    filename: str,
+    source: Source,
+    options: UploadOptions,
+) -> Transfer:
+    """Send a file to a signed URL.
+
+    An iterator can be read but once. It is begun when the host has said that the file may come, or has said nothing for
+    a second, and never read again; until then, a connection that has died or a URL that has expired costs nothing.
+
+    Args:
+        transport: whose session, retries, time-out and observer are used.
+        operation: what to call the transfer.
+        sign: called with ``filename``, ``mime_type``, ``size`` and the `CallOptions` among *options*; gives the URL.
+        filename: path of the file there.
+        source: path of the file here, bytes, or an async iterator of chunks.
+        options: see `UploadOptions`.
+
+    Raises:
+        InvalidArgumentError: an argument does not fit; nothing was sent.
+        CallError: the transfer failed.
+        OSError: the file cannot be read.
+    """
+    call = _call_options(operation, options, UploadOptions)
+    _check_filename(operation, filename)
+    mime_type, progress = options.get("mime_type"), options.get("progress")
+    mime_type = _mime_type_of(filename) if mime_type is None else mime_type
+    if not isinstance(mime_type, str) or not re.fullmatch("[!-~]+/[ -~]*[!-~]", mime_type):
+        raise InvalidArgumentError(f"{operation}: mime_type: expected one such as text/plain, got {mime_type!r}")
+    _check_progress(operation, progress)
+    content = await content_of(source, options.get("size"))
+    way = _Up(operation, _Meter(progress), content, mime_type)
+    sign = partial(sign, filename=filename, mime_type=mime_type, size=content.size, **call)
+    return await _transfer(transport, way, sign, call)
+
+
+async def download(
+    transport: Transport,
+    operation: str,
+    sign: Callable[..., Awaitable[str]],
+    filename: str,
+    path: str | PathLike[str],
+    options: DownloadOptions,
+) -> Transfer:
+    """Fetch a file from a signed URL; it is in its place when it is whole, and else what was there stays.
+
+    What is at *path* is replaced, not written to: of a symbolic link the link, not what it leads to.
+
+    Args:
+        transport: whose session, retries, time-out and observer are used.
+        operation: what to call the transfer.
+        sign: called with ``filename`` and the `CallOptions` among *options*; gives the URL.
+        filename: path of the file there.
+        path: where the file goes.
+        options: see `DownloadOptions`.
+
+    Raises:
+        InvalidArgumentError: an argument does not fit; nothing was sent.
+        CallError: the transfer failed.
+        OSError: the file cannot be written.
+    """
+    call = _call_options(operation, options, DownloadOptions)
+    _check_filename(operation, filename)
+    checksum = options.get("checksum")
+    expected = None if checksum is None else _check_sha256(operation, checksum)
+    way = await _way_down(operation, path, expected, options.get("max_size"), options.get("progress"))
+    return await _transfer(transport, way, partial(sign, filename=filename, **call), call)
+
+
+async def fetch(
+    transport: Transport,
+    operation: str,
+    url: str,
+    path: str | PathLike[str],
+    *,
+    checksum: str,
+    max_size: int,
+    progress: Progress | None,
+    options: CallOptions,
+) -> Transfer:
+    """As `download`, from a *url* that cannot be renewed, whose reply must say how long it is."""
+    way = await _way_down(operation, path, checksum, max_size, progress, needs_length=True)
+    return await _transfer(transport, way, url, options)
+
+
+async def _way_down(
+    operation: str,
+    path: str | PathLike[str],
+    checksum: str | None,
+    max_size: int | None,
+    progress: Progress | None,
+    *,
+    needs_length: bool = False,
+) -> "_Down":
+    target = await check_download(operation, path, max_size, progress)
+    return _Down(operation, _Meter(progress), target, checksum, max_size, needs_length)
+
+
+async def check_download(
+    operation: str, path: str | PathLike[str], max_size: int | None, progress: Progress | None
+) -> Path:
+    """Return where a download goes, if its arguments fit.
+
+    Raises:
+        InvalidArgumentError: they do not.
+    """
+    if max_size is not None and (type(max_size) is not int or max_size < 0):
+        raise InvalidArgumentError(f"{operation}: max_size: expected bytes from 0, got {max_size!r}")
+    _check_progress(operation, progress)
+    if not isinstance(path, (str, PathLike)):
+        raise InvalidArgumentError(f"{operation}: path: expected a path, got {type(path).__name__}")
+    name = f"{operation}: path"
+    target = path_of(name, path)
+    await in_thread(check_target, name, target)
+    return target
+
+
+def _check_progress(operation: str, progress: Progress | None) -> None:
+    if progress is not None and not callable(progress):
+        raise InvalidArgumentError(f"{operation}: progress: expected a callable, got {type(progress).__name__}")
+
+
+class _Meter:
+    """Tells how far a transfer is, and puts its deadline off.
+
+    Attributes:
+        deadline: that of the present attempt.
+        last: when something moved, as `time.monotonic` says.
+    """
+
+    deadline: Deadline
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.last = time.monotonic()
+
+    def moved(self, done: int, total: int | None) -> None:
+        self.last = time.monotonic()
+        self.deadline.put_off()
+        if self._progress is not None and done != total:
+            self._progress(done, total)
+
+    def ended(self, size: int) -> None:
+        if self._progress is not None:
+            self._progress(size, size)
+
+
+B = TypeVar("B", bound=Delivery)
+
+
+class _Way(Protocol[B]):
+    """What a transfer does, in either direction."""
+
+    @property
+    def operation(self) -> str: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def meter(self) -> _Meter: ...
+
+    def body(self) -> B:
+        """The body of one attempt."""
+
+    def may_go_again(self, body: B) -> bool:
+        """Whether another attempt is possible after the one with that *body*."""
+
+    def may_be_done(self, body: B) -> bool:
+        """Whether it may have worked, if no reply says."""
+
+    async def exchange(self, session: aiohttp.ClientSession, url: SignedURL, body: B) -> tuple[int, Transfer]:
+        """Send the request and read the reply."""
+
+
+async def _transfer(transport: Transport, way: _Way[B], sign: Sign | str, options: CallOptions) -> Transfer:
+    """Try until it works, or there is no hope; what is the caller's own comes out as it is."""
+    try:
+        return await _try(transport, way, sign, options)
+    except Stopped as stopped:
+        error = stopped.error
+    raise error  # where it does not seem to come from something else
+
+
+async def _try(transport: Transport, way: _Way[B], sign: Sign | str, options: CallOptions) -> Transfer:
+    timeout, retry, _ = transport.for_this_call(options)
+    renewable = not isinstance(sign, str)
+    signed: SignedURL | None = None
+    attempts = 0
+    maybe_done = False
+    while True:
+        if signed is None:
+            signed = SignedURL.of(way.operation, sign if isinstance(sign, str) else await sign(), transport.pool)
+        attempts += 1
+        body = way.body()
+        try:
+            return await _attempt(transport, way, signed, body, timeout, attempts)
+        except Failed as failed:
+            error, failure = failed.error, failed.failure
+        except ClientStateError as closed:
+            closed.outcome_unknown = closed.outcome_unknown or maybe_done  # by an earlier attempt
+            raise
+        except CallError as definite:
+            error, failure = definite, Failure.DEFINITE
+        maybe_done = maybe_done or (failure is Failure.UNKNOWN and way.may_be_done(body))
+        error.amend(operation=way.operation, attempts=attempts, message=error.message, outcome_unknown=maybe_done)
+        if not way.may_go_again(body):
+            raise error
+        if renewable and error.status == 403:
+            renewable, signed = False, None  # it may have expired
+            continue
+        wait = retry.wait(
+            failure,
+            way.kind,
+            attempts=attempts,
+            # Of a large file, the time in which it moved does not count.
+            elapsed=time.monotonic() - way.meter.last,
+            retry_after=error.retry_after,
+            random=random.random,
+        )
+        if wait is None:
+            raise error
+        logger.info("%s: retry in %.2f s after attempt %d: %s", way.operation, wait, attempts, error.message)
+        await asyncio.sleep(wait)
+
+
+async def _attempt(
+    transport: Transport,
+    way: _Way[B],
+    signed: SignedURL,
+    body: B,
+    timeout: float | None,  # noqa: ASYNC109  see attempt
+    number: int,
+) -> Transfer:
+    async def exchange(_: aiohttp.ClientSession, deadline: Deadline) -> tuple[int, Transfer]:
+        way.meter.deadline = deadline
+        async with transport.pool.bare() as session:
+            return await way.exchange(session, signed, body)
+
+    observer = transport.options.observer
+    _, done = await attempt(transport.pool, observer, way.operation, number, timeout, body, signed.mask, exchange)
+    return done
+
+
+async def _nothing_added(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Take out what aiohttp puts in: what the user's netrc has for the host, and the length of no body."""
+    request.headers.pop("Authorization", None)
+    if request.method == "GET":
+        request.headers.pop("Content-Length", None)
+    return await handler(request)
+
+
+async def _impatient(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send the body all the same where a host that was asked does not say that it may come, as not every host does."""
+    # aiohttp would wait for ever; it shows what for under no public name.
+    allowed: asyncio.Future[bool] | None = getattr(request, "_continue", None)
+    if allowed is None:
+        return await handler(request)
+
+    def allow() -> None:
+        if not allowed.done():
+            allowed.set_result(True)
+
+    timer = asyncio.get_running_loop().call_later(_PATIENCE, allow)
+    try:
+        return await handler(request)
+    finally:
+        timer.cancel()
+
+
+@attrs.frozen
+class _Up:
+    """Sends a file."""
+
+    operation: str
+    meter: _Meter
+    content: Content
+    mime_type: str
+    kind: Kind = Kind.REPLAYABLE
+
+    def body(self) -> UploadBody:
+        size = self.content.size
+        return UploadBody(self.operation, self.content, self.mime_type, lambda done: self.meter.moved(done, size))
+
+    def may_go_again(self, body: UploadBody) -> bool:
+        return body.may_be_read_again
+
+    def may_be_done(self, body: UploadBody) -> bool:
+        return body.given == self.content.size
+
+    async def exchange(self, session: aiohttp.ClientSession, url: SignedURL, body: UploadBody) -> tuple[int, Transfer]:
+        status = 0
+        try:
+            status = await self._send(session, url, body)
+        except (aiohttp.ClientError, OSError, Failed):
+            if body.failure is None:
+                raise
+        finally:
+            await body.settled()
+        if body.failure is not None:
+            raise body.failure
+        if body.taken < self.content.size:
+            raise TransferError(
+                f"success was told after {body.taken} of {self.content.size} bytes",
+                operation=self.operation,
+                expected=self.content.size,
+                actual=body.taken,
+                status=status,
+            )
+        with callers_own():
+            self.meter.ended(body.taken)
+        return status, Transfer(body.taken, body.checksum, self.mime_type)
+
+    async def _send(self, session: aiohttp.ClientSession, url: SignedURL, body: UploadBody) -> int:
+        response = await session.put(
+            url.url,
+            data=body,
+            headers={"Accept": "*/*", "Content-Type": self.mime_type, "User-Agent": _USER_AGENT},
+            allow_redirects=False,
+            # What can be read but once is not, before the host has seen the request: a kept connection may be dead.
+            expect100=self.content.once and self.content.size > 0,
+            middlewares=(_nothing_added, _impatient),
+        )
+        try:
+            if not 200 <= response.status < 300:
+                raise await refusal(self.operation, response, url)
+            await read_up_to(response, REPLY_LIMIT)
+        finally:
+            response.close()  # of one that was read to its end, the connection is kept all the same
+        return response.status
+
+
+@attrs.frozen
+class _Down:
+    """Fetches a file."""
+
+    operation: str
+    meter: _Meter
+    path: Path
+    checksum: str | None
+    max_size: int | None
+    needs_length: bool
+    kind: Kind = Kind.READ
+
+    def body(self) -> NoBody:
+        return NoBody()  # tells when the request goes out; its headers do not
+
+    def may_go_again(self, body: NoBody) -> bool:
+        return True
+
+    def may_be_done(self, body: NoBody) -> bool:
+        return False
+
+    async def exchange(self, session: aiohttp.ClientSession, url: SignedURL, body: NoBody) -> tuple[int, Transfer]:
+        response = await session.get(
+            url.url,
+            data=body,
+            headers={"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
+            allow_redirects=False,
+            auto_decompress=False,  # size and checksum are of the file as it is kept
+            middlewares=(_nothing_added,),
+            read_bufsize=CHUNK,
+            skip_auto_headers=("Content-Type",),
+        )
+        try:
+            if response.status != 200:
+                raise await refusal(self.operation, response, url)
+            return 200, await self._receive(response)
+        finally:
+            response.close()
+
+    async def _receive(self, response: aiohttp.ClientResponse) -> Transfer:
+        self._check_length(response)
+        part = Part(self.path)
+        try:
+            await self._on_disk(part.open)
+            while chunk := await response.content.read(CHUNK):
+                self._check_size(part.size + len(chunk))
+                await self._on_disk(part.write, chunk)
+                with callers_own():
+                    self.meter.moved(part.size, response.content_length)
+            self._check_sums(part, response)
+            await self._on_disk(part.commit)
+        except BaseException:
+            part.discard()
+            raise
+        with callers_own():
+            self.meter.ended(part.size)
+        return Transfer(part.size, part.checksum, response.content_type)
+
+    async def _on_disk(self, function: Callable[..., None], *args: object) -> None:
+        with callers_own(), self.meter.deadline.paused():
+            await in_thread(function, *args)
+
+    def _check_length(self, response: aiohttp.ClientResponse) -> None:
+        length = response.content_length
+        if length is not None:
+            self._check_size(length)
+        elif self.needs_length or "chunked" not in response.headers.get("Transfer-Encoding", "").lower():
+            # The end of such a reply may as well be a connection that broke.
+            raise self._error("the reply has no Content-Length", "a Content-Length", None)
+
+    def _check_size(self, size: int) -> None:
+        if self.max_size is not None and size > self.max_size:
+            raise self._error(f"{size} bytes or more, {self.max_size} are allowed", self.max_size, size)
+
+    def _check_sums(self, part: Part, response: aiohttp.ClientResponse) -> None:
+        for expected in (self.checksum, told_sha256(response)):
+            if expected is not None and expected != part.checksum:
+                raise self._error(f"expected SHA-256 {expected}, got {part.checksum}", expected, part.checksum)
+
+    def _error(self, message: str, expected: int | str, actual: int | str | None) -> TransferError:
+        return TransferError(message, operation=self.operation, expected=expected, actual=actual, status=200)

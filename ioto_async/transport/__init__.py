@@ -1,0 +1,1 @@
+"""One call: the pool, its limits, credentials, attempts, and what a failure means."""

@@ -1,0 +1,236 @@
+"""One attempt of a request: its deadline, its observer, and what a failure means."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, TypeVar
+
+import aiohttp
+import attrs
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+
+from ..errors import (
+    AuthenticationError,
+    BadRequestError,
+    CallError,
+    CallTimeoutError,
+    ClientStateError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    NotFoundError,
+    RateLimitedError,
+    ServiceError,
+    StatusError,
+    UnexpectedStatusError,
+    one_line,
+)
+from .deadlines import Deadline
+from .pool import SESSION_CLOSED, Pool
+from .retry import Failure
+
+__all__ = ["Attempt", "Delivery", "Failed", "RequestBody", "attempt", "error_class", "read_up_to", "text_of"]
+
+
+class RequestBody(Payload):
+    """JSON bytes, made once and sent by every attempt's middlewares as often as they like.
+
+    Attributes:
+        sent: whether it has begun to go out: the difference between *never* and *maybe*.
+        in_doubt: whether it has, and no reply says what became of it.
+    """
+
+    _autoclose = True  # there is nothing to close
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data, content_type="application/json")
+        self._size = len(data)
+        self.sent = False
+        self.in_doubt = False
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The body as text, for middlewares that look at it."""
+        return str(self._value, encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Send the body."""
+        self.sent = self.in_doubt = True
+        await writer.write(self._value)
+
+
+logger = logging.getLogger("ioto_async")
+
+T = TypeVar("T")
+
+_CLOSED: Final = "the client was closed meanwhile"
+
+Observer = Callable[["Attempt"], None]
+
+
+@attrs.frozen
+class Attempt:
+    """One attempt of a call, as an observer sees it when it is over."""
+
+    operation: str
+    """``controller/action``; of a transfer through a signed URL ``controller/upload`` or the like."""
+    number: int
+    """1 for the first attempt of a call."""
+    status: int | None
+    """HTTP status, or None where there was no complete reply."""
+    elapsed: float
+    """Seconds."""
+    failure: str | None
+    """What went wrong, or None for a 2xx."""
+
+
+class Delivery(Protocol):
+    """What is known of a request on its way; see `ioto_async.transport.attempt.RequestBody`."""
+
+    sent: bool
+    in_doubt: bool
+
+
+class Failed(Exception):
+    """An attempt that did not succeed: what to raise if it was the last, and what is known of it."""
+
+    def __init__(self, error: CallError, failure: Failure) -> None:
+        self.error = error
+        self.failure = failure
+
+
+async def attempt(
+    pool: Pool,
+    observer: Observer | None,
+    operation: str,
+    number: int,
+    timeout: float | None,  # noqa: ASYNC109  asyncio.timeout costs a sixth of a call; see pool
+    body: Delivery,
+    mask: Callable[[str], str],
+    exchange: Callable[[aiohttp.ClientSession, Deadline], Awaitable[tuple[int, T]]],
+) -> tuple[int, T]:
+    """Do *exchange* once, within *timeout*, and return the status and the result of it.
+
+    Args:
+        pool: where the session is from.
+        observer: is told how it went.
+        operation: what to call it.
+        number: 1 for the first attempt.
+        timeout: seconds until the deadline, which *exchange* may put off.
+        body: the request's.
+        mask: takes secrets out of a text.
+        exchange: sends the request and reads the reply.
+
+    Raises:
+        Failed: another attempt may do better, or may not.
+        CallError: none will.
+        ClientStateError: the client was closed meanwhile.
+    """
+    session = pool.session if pool.loop is asyncio.get_running_loop() else await pool.open()
+    deadlines = pool.deadlines
+    status = None
+    failure: str | None = "cancelled"
+    started = time.perf_counter()
+    deadline = deadlines.start(timeout)
+    try:
+        status, result = await exchange(session, deadline)
+        failure = None
+    except asyncio.CancelledError:
+        if deadline.uncancel():
+            if deadline.closed:
+                failure = _CLOSED
+                raise ClientStateError(_CLOSED, outcome_unknown=body.in_doubt) from None
+            failed = _timed_out(operation, f"timed out after {timeout:g} s", deadline, body)
+            failure = failed.error.message
+            raise failed from None
+        if session.closed and not deadline.is_cancelled():
+            # aiohttp cancels those who wait for a connection when a borrowed session is closed.
+            failure = SESSION_CLOSED
+            raise ClientStateError(SESSION_CLOSED, outcome_unknown=body.in_doubt) from None
+        raise
+    except (aiohttp.ClientError, OSError) as error:
+        failed = _broken(operation, error, body, mask)
+        failure = failed.error.message
+        raise failed from None
+    except Failed as failed:
+        status, failure = failed.error.status, failed.error.message
+        raise
+    except CallError as error:
+        status, failure = error.status, error.message
+        error.sent = body.sent
+        raise
+    except Exception as error:
+        failure = type(error.__cause__ or error).__name__
+        if session.closed and isinstance(error, RuntimeError):
+            raise ClientStateError(SESSION_CLOSED, outcome_unknown=body.in_doubt) from error
+        raise
+    finally:
+        deadlines.stop(deadline)
+        if observer is not None:
+            _observe(observer, Attempt(operation, number, status, time.perf_counter() - started, failure))
+    return status, result
+
+
+def _observe(observer: Observer, seen: Attempt) -> None:
+    try:
+        observer(seen)
+    except Exception:  # the result of a call that worked must not be lost to a broken observer
+        logger.exception("the observer raised on %s", seen)
+
+
+async def read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body; of one that is longer than *limit* its first bytes, more than that, and the connection is closed."""
+    data = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            data += chunk
+            if len(data) > limit:
+                response.close()
+                break
+    except BaseException:
+        response.close()
+        raise
+    return bytes(data)
+
+
+def error_class(status: int, message: str) -> type[StatusError]:
+    """What to raise for a reply with that *status* and *message*."""
+    if status == 400:
+        return NotFoundError if message.lower().startswith("cannot find ") else BadRequestError
+    if status in (401, 403):
+        return AuthenticationError
+    if status == 429:
+        return RateLimitedError
+    return ServiceError if status >= 500 else UnexpectedStatusError
+
+
+def text_of(cause: Exception) -> str:
+    """What aiohttp or the operating system says of a connection that failed; may be empty."""
+    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+        return f"cannot connect to {cause.host}:{cause.port}: {cause.certificate_error}"
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        return f"cannot connect to {cause.host}:{cause.port}: {cause.os_error.strerror or cause.os_error}"
+    return str(cause)
+
+
+def _timed_out(operation: str, message: str, deadline: Deadline, body: Delivery) -> Failed:
+    if body.in_doubt:
+        missing = "progress" if deadline.was_put_off else "a complete reply"
+        return Failed(CallTimeoutError(f"{message} without {missing}", operation=operation), Failure.UNKNOWN)
+    message += " before the request could be sent"
+    return Failed(ConnectionFailedError(message, operation=operation, sent=body.sent), Failure.NEVER_DELIVERED)
+
+
+def _broken(operation: str, cause: Exception, body: Delivery, mask: Callable[[str], str]) -> Failed:
+    text = one_line(mask(text_of(cause))) or type(cause).__name__
+    error: CallError
+    if body.in_doubt:
+        error, failure = ConnectionLostError(text, operation=operation), Failure.UNKNOWN
+    else:
+        error = ConnectionFailedError(text, operation=operation, sent=body.sent)
+        # Another try would meet the same certificate.
+        hopeless = isinstance(cause, aiohttp.ClientConnectorCertificateError)
+        failure = Failure.DEFINITE if hopeless else Failure.NEVER_DELIVERED
+    if mask(repr(cause)) == repr(cause):  # else it would show the token: the request's, or one that came back
+        error.__cause__ = cause
+    return Failed(error, failure)

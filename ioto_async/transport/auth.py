@@ -1,0 +1,336 @@
+"""Authentication as an aiohttp client middleware, pinned to one origin.
+
+Two methods (reference, section 4): a CloudAPI, device, product or Builder token, whose paths get ``/tok`` in front,
+and a login access token with an ``Origin`` header on the bare path.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import Final
+
+import attrs
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from yarl import URL
+
+from ..errors import InvalidArgumentError, TokenProviderError
+from ..settings import check_origin, check_token, is_number, must_be
+from .attempt import RequestBody
+from .effects import TALLY
+
+__all__ = ["ASKING", "AccessToken", "Auth", "LoginAuth", "NoAuth", "TokenAuth", "TokenProvider"]
+
+logger = logging.getLogger("ioto_async")
+
+
+@attrs.frozen
+class AccessToken:
+    """A login access token, and how long it is good for."""
+
+    value: str = attrs.field(repr=False)
+    """The token."""
+    lifetime: float | None = attrs.field(
+        default=None,
+        validator=must_be(
+            "seconds above 0, or None",
+            lambda value: value is None or (is_number(value) and 0 < value < math.inf),
+            of="AccessToken",
+        ),
+    )
+    """Seconds from the moment it was asked for; None if that is not known."""
+
+
+TokenProvider = Callable[[], Awaitable[str | AccessToken]]
+"""Gives a login access token that is valid now.
+
+It is asked again shortly before the token expires, while calls go on with the one they have, and when a token that is
+older than some seconds is refused.
+"""
+
+ASKING: Final[ContextVar[bool]] = ContextVar("ioto_async_asking", default=False)
+"""Whether the present task is a provider's, for whose answer other calls wait."""
+
+_REFUSED: Final = (401, 403)
+_PATIENCE: Final = 1.0
+"""Seconds that a provider has to end when its client is closed."""
+_SHORTEST: Final = 4
+"""Characters of a token that is looked for in texts."""
+_MARGIN: Final = 60.0
+"""Seconds before its end at which a token is renewed, or a tenth of its lifetime if that is less."""
+_YOUNG: Final = 10.0
+"""Seconds after an answer of the provider in which a refusal stands: it is of the caller's role, not of the token."""
+_DISCARD_LIMIT: Final = 1 << 16
+"""Bytes of a refused reply that are read to keep its connection; beyond that closing is cheaper."""
+
+
+class Auth:
+    """Credentials.
+
+    Attributes:
+        prefix: what the method puts in front of a path.
+        headers: the headers that carry the credentials; empty as long as none were asked for.
+        renewable: whether others can be asked for when these are refused.
+    """
+
+    __slots__ = ("headers", "renewable")
+
+    prefix = ""
+
+    def __init__(self, headers: Mapping[str, str], *, renewable: bool = False) -> None:
+        self.headers = headers
+        self.renewable = renewable
+
+    def pinned(self, base: URL) -> "Middleware":
+        """The middleware that sends these credentials to the origin of *base* and nowhere else."""
+        return Middleware(self, base)
+
+    async def current(self) -> Mapping[str, str]:
+        """``headers`` that are good now.
+
+        Raises:
+            TokenProviderError: there are none, and the provider failed.
+        """
+        return self.headers
+
+    async def renewed(self, refused: Mapping[str, str]) -> Mapping[str, str] | None:
+        """Other ``headers`` than the *refused* ones, or None where there are none and the refusal stands."""
+        return None
+
+    async def close(self) -> None:
+        """End what may still be under way to get credentials."""
+
+    def mask(self, text: str) -> str:
+        """*text* without the credentials, should the service repeat them."""
+        return text
+
+
+class NoAuth(Auth):
+    """No credentials: only public operations answer."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def __repr__(self) -> str:
+        return "NoAuth()"
+
+
+class TokenAuth(Auth):
+    """A CloudAPI, device, product or Builder token.
+
+    Args:
+        token: the token.
+        bearer: send ``bearer <token>`` instead of the token alone; both ship in the vendor's clients.
+
+    Raises:
+        InvalidArgumentError: the token is empty or cannot stand in a header.
+    """
+
+    __slots__ = ("_token",)
+
+    prefix = "/tok"
+
+    def __init__(self, token: str, *, bearer: bool = False) -> None:
+        self._token = check_token(token)
+        super().__init__({"Authorization": f"bearer {token}" if bearer else token})
+
+    def __repr__(self) -> str:
+        return "TokenAuth('***')"
+
+    def mask(self, text: str) -> str:
+        return _masked(text, self._token)
+
+
+class LoginAuth(Auth):
+    """Login access tokens of a user of a device app.
+
+    Args:
+        token: an access token, or an async callable that gives one; only the latter can follow an expiry.
+        origin: domain of the device app, such as ``app.ioto.me``.
+        clock: gives seconds, to know when a token is about to expire.
+
+    Raises:
+        InvalidArgumentError: the token or the origin cannot stand in a header.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_answered",
+        "_clock",
+        "_due",
+        "_expires",
+        "_origin",
+        "_provider",
+        "_question",
+        "_tokens",
+    )
+
+    def __init__(self, token: str | TokenProvider, *, origin: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._due = self._expires = math.inf
+        self._answered = -math.inf
+        self._origin = check_origin(origin)
+        self._provider = token
+        self._question: asyncio.Task[Mapping[str, str]] | None = None
+        # Older ones as well: a late reply may repeat one.
+        self._tokens: deque[str] = deque(maxlen=8)
+        if not isinstance(token, str) and not callable(token):
+            raise InvalidArgumentError(f"login: expected a token or an async callable, got {type(token).__name__}")
+        known = isinstance(token, str)
+        super().__init__(self._carry(token) if known else {}, renewable=not known)
+
+    def __repr__(self) -> str:
+        return f"LoginAuth('***', origin={self._origin!r})"
+
+    def _carry(self, token: object) -> Mapping[str, str]:
+        self._tokens.append(check_token(token, "login"))
+        return {"Authorization": self._tokens[-1], "Origin": self._origin}
+
+    async def current(self) -> Mapping[str, str]:
+        now = self._clock()
+        if not self.headers or now >= self._expires:
+            return await self._answer()
+        if now >= self._due:
+            self._due = self._expires  # once: what we have is good until then
+            self._ask()
+        return self.headers
+
+    async def renewed(self, refused: Mapping[str, str]) -> Mapping[str, str] | None:
+        if self.headers is not refused:  # another call was quicker, and its token is the one to try
+            return self.headers
+        now = self._clock()
+        if now < self._expires and now - self._answered < _YOUNG:
+            return None
+        try:
+            return await self._answer()
+        except TokenProviderError:  # the log has it; the caller gets the refusal
+            return None
+
+    def _ask(self) -> "asyncio.Task[Mapping[str, str]]":
+        """The question to the provider: one at a time, all callers that need a token wait for the same answer."""
+        task = self._question
+        if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
+            task = self._question = asyncio.create_task(self._fetch())
+            # What it raises counts as seen, as there may be nobody who waits for it.
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return task
+
+    async def _answer(self) -> Mapping[str, str]:
+        task = self._ask()
+        try:
+            # Shielded: a caller that is cancelled must not cancel the others.
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if not task.cancelled() or (caller is not None and caller.cancelling()):
+                raise
+            raise TokenProviderError("the provider of login tokens was cancelled", operation="", sent=False) from None
+        except Exception as error:
+            # Each caller gets an error of its own, as it tells of the caller's operation.
+            raise TokenProviderError(_reason(error), operation="", sent=False) from error
+
+    async def _fetch(self) -> Mapping[str, str]:
+        assert not isinstance(self._provider, str)  # else nothing is asked for
+        began = self._clock()
+        ASKING.set(True)
+        TALLY.set(None)  # what it sends is not for the item of a bulk run
+        try:
+            answer = await self._provider()
+            token, lifetime = (answer.value, answer.lifetime) if isinstance(answer, AccessToken) else (answer, None)
+            headers = self._carry(token)
+        except Exception as error:
+            if self.headers:  # calls go on with them, or get the refusal of them: no error tells of this
+                logger.warning("the renewal of a login token failed: %s", self.mask(_reason(error)))
+            raise
+        finally:
+            self._answered = self._clock()
+        self.headers = headers
+        if lifetime is None:
+            self._due = self._expires = math.inf
+        else:
+            self._expires = began + lifetime
+            self._due = self._expires - min(_MARGIN, lifetime / 10)
+        return headers
+
+    async def close(self) -> None:
+        task = self._question
+        if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
+            task.cancel()
+            await asyncio.wait((task,), timeout=_PATIENCE)
+
+    def mask(self, text: str) -> str:
+        for token in sorted(self._tokens, key=len, reverse=True):  # one may begin with another
+            text = _masked(text, token)
+        return text
+
+
+def _reason(error: Exception) -> str:
+    # Only our own text is shown: the provider's may hold the credentials that it works with.
+    if isinstance(error, TokenProviderError):
+        text = error.message
+    else:
+        text = str(error) if isinstance(error, InvalidArgumentError) else f"raised {type(error).__name__}"
+    return f"the provider of login tokens: {text}"
+
+
+def _masked(text: str, token: str) -> str:
+    # A token of a letter or two is none, and is in every text.
+    return text.replace(token, "***") if len(token) >= _SHORTEST else text
+
+
+class Middleware:
+    """The aiohttp client middleware: adds the credentials; where they are refused, renews them and replays once."""
+
+    __slots__ = ("_auth", "_authority", "_scheme")
+
+    def __init__(self, auth: Auth, base: URL) -> None:
+        self._auth = auth
+        self._scheme = base.scheme
+        self._authority = base.authority
+
+    def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> Awaitable[ClientResponse]:
+        if request.url.authority != self._authority or request.url.scheme != self._scheme:
+            # Whatever led the request elsewhere, the credentials do not follow.
+            return handler(request)
+        if self._auth.renewable:
+            return self._renewing(request, handler)
+        _add(request, self._auth.headers)
+        return handler(request)
+
+    async def _renewing(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        auth = self._auth
+        headers = await auth.current()
+        _add(request, headers)
+        response = await handler(request)
+        if response.status not in _REFUSED:
+            return response
+        if isinstance(request.body, RequestBody):
+            request.body.in_doubt = False
+        try:
+            renewed = await auth.renewed(headers)
+            if renewed is None:
+                return response
+            await _discard(response)
+        except BaseException:
+            response.close()
+            raise
+        _add(request, renewed)
+        return await handler(request)
+
+
+def _add(request: ClientRequest, headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        request.headers[name] = value
+
+
+async def _discard(response: ClientResponse) -> None:
+    """Read a reply that nobody wants to its end, so that its connection goes back to the pool."""
+    if response.content_length is not None and response.content_length <= _DISCARD_LIMIT:
+        await response.read()
+    else:
+        response.close()

@@ -1,0 +1,143 @@
+"""The aiohttp session of a client, bound to one loop; the deadlines of its calls."""
+
+import asyncio
+import math
+import ssl as ssl_module
+from typing import Final
+
+import aiohttp
+import attrs
+
+from ..errors import ClientStateError
+from ..settings import is_number, must_be
+from .deadlines import Deadlines
+from .limiter import Gate
+from .limits import Limits
+
+__all__ = ["NO_TIMEOUT", "SESSION_CLOSED", "Pool"]
+
+NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10)
+"""aiohttp's own timers cost a tenth of a call; `Deadlines` does their work. Connecting is rare enough."""
+SESSION_CLOSED: Final = "the session that the client was given is closed"
+_UNLIMITED: Final = 256
+"""Connections that are of use at once where a borrowed session allows any number."""
+
+
+@attrs.define(eq=False)
+class Pool:
+    """The aiohttp session that all calls of a client and its clones share; made on first use, or borrowed.
+
+    A pool belongs to the event loop of its first call. When that loop is closed, the next call makes a fresh one, so
+    that two ``asyncio.run`` in a row work.
+    """
+
+    borrowed: aiohttp.ClientSession | None = attrs.field(
+        default=None,
+        validator=must_be(
+            "an aiohttp.ClientSession",
+            lambda value: value is None or isinstance(value, aiohttp.ClientSession),
+            of="session",
+        ),
+    )
+    limit: int = attrs.field(
+        default=100, validator=must_be("connections above 0", lambda value: type(value) is int and value > 0)
+    )
+    keepalive: float = attrs.field(
+        default=15.0, validator=must_be("seconds from 0", lambda value: is_number(value) and 0 <= value < math.inf)
+    )
+    ssl: ssl_module.SSLContext | bool = attrs.field(
+        default=True,
+        validator=must_be("an ssl.SSLContext", lambda value: value is True or isinstance(value, ssl_module.SSLContext)),
+    )
+    allow_http: bool = False
+    """Whether signed URLs may be plain http beyond loopback."""
+    limits: Limits = attrs.field(factory=Limits, validator=must_be("Limits", lambda value: isinstance(value, Limits)))
+    gate: Gate = attrs.field(init=False, repr=False)
+    loop: asyncio.AbstractEventLoop | None = attrs.field(init=False, default=None)
+    """The loop of the open session, None where there is none."""
+    session: aiohttp.ClientSession = attrs.field(init=False, repr=False)
+    deadlines: Deadlines = attrs.field(init=False, repr=False)
+    _closed: bool = attrs.field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        limit = self.limit
+        if self.borrowed is not None and self.borrowed.connector is not None:
+            limit = self.borrowed.connector.limit or _UNLIMITED
+        self.gate = Gate(self.limits, limit)
+
+    @property
+    def middlewares(self) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+        """Those of a borrowed session, which the ones of a request would otherwise replace."""
+        # aiohttp shows them under no public name.
+        return getattr(self.borrowed, "_middlewares", ())
+
+    async def open(self) -> aiohttp.ClientSession:
+        """Make ``session`` fit for the running loop, and return it.
+
+        Raises:
+            ClientStateError: the client is closed, or its own loop is another one that still runs.
+        """
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise ClientStateError("the client is closed")
+        if self.loop is loop:
+            return self.session
+        if self.loop is not None:
+            if not self.loop.is_closed():
+                raise ClientStateError(
+                    "the client belongs to another event loop that is still running: make one client per loop"
+                )
+            self.gate.reset()
+            await self._end()
+            return await self.open()  # meanwhile another call may have opened it, or somebody has closed it
+        if self.borrowed is not None and getattr(self.borrowed, "_loop", loop) is not loop:
+            raise ClientStateError("the session that the client was given belongs to another event loop")
+        self.session = self._make() if self.borrowed is None else self.borrowed
+        self.deadlines = Deadlines(loop)
+        self.loop = loop
+        return self.session
+
+    def _make(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=self.limit, keepalive_timeout=self.keepalive, ttl_dns_cache=300, ssl=self.ssl
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=NO_TIMEOUT)
+
+    def bare(self) -> aiohttp.ClientSession:
+        """A further session over the same connections, which has of a borrowed one nothing but its way out.
+
+        Close it after use; the connections stay.
+
+        Raises:
+            ClientStateError: the borrowed session is closed.
+        """
+        session = self.session
+        if session.closed:
+            raise ClientStateError(SESSION_CLOSED)
+        return aiohttp.ClientSession(
+            connector=session.connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=NO_TIMEOUT,
+            trust_env=session.trust_env,
+            # aiohttp shows them under no public name.
+            proxy=getattr(session, "_default_proxy", None),
+            proxy_auth=getattr(session, "_default_proxy_auth", None),
+        )
+
+    def reopen(self) -> None:
+        """Allow calls again after `close`."""
+        self._closed = False
+
+    async def close(self) -> None:
+        """Close the connections, unless the session is borrowed; calls raise from now on, those under way as well."""
+        self._closed = True
+        self.gate.open()
+        if self.loop is not None:
+            await self._end()
+
+    async def _end(self) -> None:
+        self.loop = None
+        self.deadlines.close()
+        if self.borrowed is None:
+            await self.session.close()

@@ -1,0 +1,415 @@
+"""One call: its attempts, the reply of each, and what a failure means.
+
+Every call passes here, so what can be is made once (URLs, headers, middlewares), and what is rarely needed is looked at
+only then.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, TypedDict, TypeVar
+
+import aiohttp
+import attrs
+import orjson
+from multidict import CIMultiDict
+from yarl import URL
+
+from .._version import __version__
+from ..codec import encoding
+from ..codec.decoding import Decoder
+from ..errors import (
+    CallError,
+    CallTimeoutError,
+    ClientStateError,
+    ConnectionFailedError,
+    DecodeError,
+    InvalidArgumentError,
+    OutcomeUnknownError,
+    RateLimitedError,
+    one_line,
+)
+from ..operations import Kind, Operation
+from ..settings import check_headers, must_be
+from .attempt import Attempt, Failed, RequestBody, attempt, error_class, read_up_to
+from .auth import ASKING, Auth
+from .effects import TALLY, Tally, waiting
+from .limiter import PauseError
+from .limits import Verdict
+from .pool import NO_TIMEOUT, Pool
+from .retry import Failure, RetryPolicy, failure_of_status, parse_retry_after
+
+__all__ = ["CallOptions", "Transport", "TransportOptions", "with_retries"]
+
+logger = logging.getLogger("ioto_async")
+
+T = TypeVar("T")
+
+
+_LONGEST_PAUSE: Final = 900.0
+"""Seconds of a pause that a bulk run waits for."""
+
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "Content-Type": "application/json",
+    "User-Agent": f"ioto-async/{__version__}",
+}
+_MESSAGE_LIMIT: Final = 1 << 16
+"""Bytes of a failed reply that are read; a service message is one line."""
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+
+
+class CallOptions(TypedDict, total=False):
+    """What every method takes beside its own arguments.
+
+    ``timeout``: seconds for one attempt, waiting for a free connection included; None for no limit. ``retries``: how
+    many times a failed request is sent again at most. ``headers``: further headers of the request.
+    """
+
+    timeout: float | None
+    retries: int
+    headers: Mapping[str, str]
+
+
+def _check_timeout(value: float | None) -> float | None:
+    if value is None or (type(value) in (int, float) and 0 < value < float("inf")):
+        return value
+    raise InvalidArgumentError(f"timeout: expected seconds above 0, or None, got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class TransportOptions:
+    """How calls are sent; see `ioto_async.client.CallerOptions` for the meaning of each."""
+
+    retry: RetryPolicy = attrs.field(
+        factory=RetryPolicy, validator=must_be("a RetryPolicy", lambda value: isinstance(value, RetryPolicy))
+    )
+    timeout: float | None = attrs.field(default=30.0, converter=_check_timeout)
+    headers: dict[str, str] = attrs.field(factory=dict, converter=check_headers)
+    middlewares: Sequence[aiohttp.ClientMiddlewareType] = attrs.field(
+        default=(),
+        validator=must_be(
+            "aiohttp client middlewares", lambda value: isinstance(value, (list, tuple)) and all(map(callable, value))
+        ),
+    )
+    observer: Callable[[Attempt], None] | None = attrs.field(
+        default=None, validator=must_be("a callable", lambda value: value is None or callable(value))
+    )
+    max_reply: int = attrs.field(
+        default=16 << 20, validator=must_be("bytes above 0", lambda value: type(value) is int and value > 0)
+    )
+
+
+class Transport:
+    """Sends the operations of one endpoint with one set of credentials and options.
+
+    Args:
+        pool: the session, shared by all transports of a client.
+        base: validated base URL.
+        auth: the credentials.
+        options: retries, time-outs and the like.
+
+    Attributes:
+        pool: see above.
+        options: see above.
+    """
+
+    __slots__ = ("_auth", "_base", "_headers", "_middlewares", "_urls", "options", "pool")
+
+    def __init__(self, pool: Pool, base: URL, auth: Auth, options: TransportOptions) -> None:
+        self.pool = pool
+        self._base = base
+        self._auth = auth
+        self.options = options
+        # Of the type that aiohttp wants, which saves it a copy.
+        self._headers = CIMultiDict({**_HEADERS, **options.headers})
+        # Innermost, so that what other middlewares send again is authenticated as well.
+        self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (
+            *pool.middlewares,
+            *options.middlewares,
+            auth.pinned(base),
+        )
+        self._urls: dict[Operation, URL] = {}
+
+    def with_auth(self, auth: Auth) -> "Transport":
+        """The same way to the same endpoint with other credentials."""
+        return Transport(self.pool, self._base, auth, self.options)
+
+    async def call(
+        self,
+        operation: Operation,
+        decode: Decoder[T],
+        body: Mapping[str, object],
+        options: CallOptions,
+        query: Mapping[str, object] | None = None,
+    ) -> T:
+        """Do one call.
+
+        Args:
+            operation: what is called.
+            decode: turns the reply's body into the result.
+            body: the body's members by wire name; None leaves one out.
+            options: options of this call.
+            query: the query string's members; None leaves one out.
+
+        Raises:
+            InvalidArgumentError: an argument does not fit; nothing was sent.
+            CallError: the call failed; see `ioto_async.errors` for the kinds.
+        """
+        data = encoding.body(operation, body)
+        url = self._urls.get(operation) or self._url(operation)
+        if query:
+            url = url.with_query(encoding.query(operation, query))
+        timeout, retry, headers = self.options.timeout, self.options.retry, self._headers
+        if options:
+            timeout, retry, headers = self.for_this_call(options)
+        attempts = 0
+        maybe_done = False
+        tally = TALLY.get()
+        started = time.monotonic()
+        while True:
+            attempts += 1
+            status = None
+            try:
+                is_open = self.pool.loop is asyncio.get_running_loop()
+                entered = self.pool.gate.enter_now() if is_open else None
+                if entered is None:
+                    asked = time.monotonic()
+                    entered = await self._turn(operation, retry, tally)
+                    started += entered - asked  # waiting for a turn has nothing to do with the service
+                request = RequestBody(data)
+                try:
+                    status, reply = await self._attempt(operation, url, request, headers, timeout, attempts, tally)
+                except BaseException as ended:
+                    self._left(operation, request, entered, tally, ended)
+                    raise
+                self._left(operation, request, entered, tally, None)
+                return decode(operation, reply)
+            except Failed as failed:
+                error, failure = failed.error, failed.failure
+            except ClientStateError as closed:
+                closed.outcome_unknown = closed.outcome_unknown or maybe_done  # by an earlier attempt
+                raise
+            except CallError as definite:  # from the decoder or the provider of tokens
+                error, failure = definite, Failure.DEFINITE
+                error.status = error.status if status is None else status
+                # A reply that cannot be read may have told of success.
+                maybe_done = maybe_done or isinstance(error, DecodeError)
+            maybe_done = operation.kind is not Kind.READ and (maybe_done or failure is Failure.UNKNOWN)
+            if maybe_done and tally is not None:
+                tally.has_acted = tally.in_doubt = True
+            error.amend(
+                operation=operation.name,
+                attempts=attempts,
+                message=self._auth.mask(error.message),
+                outcome_unknown=maybe_done,
+            )
+            # All calls of a run wait at the gate for it, and nobody may fail for having come first.
+            is_shared = tally is not None and failure is Failure.REFUSED
+            wait = retry.wait(
+                failure,
+                operation.kind,
+                attempts=attempts,
+                elapsed=0.0 if is_shared else time.monotonic() - started,
+                retry_after=None if is_shared else error.retry_after,
+                random=random.random,
+            )
+            if wait is None:
+                raise _final(operation, error, failure)
+            logger.info("%s: retry in %.2f s after attempt %d: %s", operation.name, wait, attempts, error.message)
+            if tally is not None:
+                tally.again += 1
+            with waiting(tally):
+                await asyncio.sleep(wait)
+
+    def _url(self, operation: Operation) -> URL:
+        prefix = self._auth.prefix if operation.tok else ""
+        path = f"{self._base.raw_path.rstrip('/')}{prefix}/{operation.name}"
+        url = self._urls[operation] = self._base.with_path(path, encoded=True)
+        return url
+
+    def for_this_call(self, options: CallOptions) -> tuple[float | None, RetryPolicy, CIMultiDict[str]]:
+        """Time-out, retries and headers of a call with these *options*.
+
+        Raises:
+            InvalidArgumentError: an option is not known, or does not fit.
+        """
+        unknown = options.keys() - CallOptions.__annotations__.keys()
+        if unknown:
+            raise InvalidArgumentError(f"unknown option {min(unknown)!r}: expected timeout, retries or headers")
+        timeout, retry, headers = self.options.timeout, self.options.retry, self._headers
+        if "timeout" in options:
+            timeout = _check_timeout(options["timeout"])
+        if "retries" in options:
+            retry = with_retries(retry, options["retries"])
+        if "headers" in options:
+            headers = headers.copy()
+            headers.update(check_headers(options["headers"]))
+        return timeout, retry, headers
+
+    async def _turn(self, operation: Operation, retry: RetryPolicy, tally: Tally | None) -> float:
+        """Wait until the session is open and the limits allow a request, and return when that was.
+
+        Raises:
+            ClientStateError: the client is closed, or belongs to another loop.
+            RateLimitedError: the service has asked for a pause that is longer than the call may take.
+        """
+        if self.pool.loop is not asyncio.get_running_loop():
+            await self.pool.open()
+        if ASKING.get():
+            return self.pool.gate.enter_first()
+        patience = retry.elapsed if tally is None else max(retry.elapsed, _LONGEST_PAUSE)
+        try:
+            with waiting(tally):
+                return await self.pool.gate.enter(patience)
+        except PauseError as pause:
+            message = "the service has asked for a pause, in its reply to another call"
+            raise RateLimitedError(message, operation=operation.name, sent=False, retry_after=pause.left) from None
+
+    def _attempt(
+        self,
+        operation: Operation,
+        url: URL,
+        body: RequestBody,
+        headers: CIMultiDict[str],
+        timeout: float | None,
+        number: int,
+        tally: Tally | None,
+    ) -> Awaitable[tuple[int, bytes]]:
+        """Send the request once and return status and body of a 2xx, or raise `Failed`; `_left` has to follow."""
+        if tally is not None:
+            tally.is_used = True
+            tally.on_wire += 1
+        return attempt(
+            self.pool,
+            self.options.observer,
+            operation.name,
+            number,
+            timeout,
+            body,
+            self._auth.mask,
+            lambda session, _: self._exchange(session, operation, url, body, headers),
+        )
+
+    def _left(
+        self,
+        operation: Operation,
+        body: RequestBody,
+        entered: float,
+        tally: Tally | None,
+        error: BaseException | None,
+    ) -> None:
+        """Make room at the gate, and note what is known of a request that has come to its end, by *error* or well."""
+        verdict, retry_after = Verdict.SERVED, None
+        if isinstance(error, Failed):
+            verdict, retry_after = _verdict(error), error.error.retry_after
+        elif error is not None:
+            verdict = Verdict.SILENT
+        self.pool.gate.leave(verdict, entered, of=operation.name, retry_after=retry_after)
+        if tally is not None:
+            tally.left_wire()
+            if operation.kind is not Kind.READ:
+                is_known = error is None or (isinstance(error, Failed) and error.failure is not Failure.UNKNOWN)
+                in_doubt = body.in_doubt and not is_known
+                tally.in_doubt = tally.in_doubt or in_doubt
+                tally.has_acted = tally.has_acted or in_doubt or error is None
+
+    async def _exchange(
+        self,
+        session: aiohttp.ClientSession,
+        operation: Operation,
+        url: URL,
+        body: RequestBody,
+        headers: CIMultiDict[str],
+    ) -> tuple[int, bytes]:
+        response = await session.post(
+            url,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            middlewares=self._middlewares,
+            raise_for_status=False,
+            timeout=NO_TIMEOUT,
+        )
+        if not 200 <= response.status < 300:
+            raise await self._refused(operation, response)
+        length = response.content_length
+        if length is None or length > self.options.max_reply or "Content-Encoding" in response.headers:
+            return response.status, await self._read_bounded(operation, response)
+        return response.status, await response.read()
+
+    async def _read_bounded(self, operation: Operation, response: aiohttp.ClientResponse) -> bytes:
+        limit = self.options.max_reply
+        data = await read_up_to(response, limit)
+        if len(data) > limit:
+            raise DecodeError(f"the body has more than {limit} bytes", operation=operation.name, status=response.status)
+        return data
+
+    async def _refused(self, operation: Operation, response: aiohttp.ClientResponse) -> Failed:
+        """Read a reply that is no success and sort it."""
+        status = response.status
+        try:
+            data = await read_up_to(response, _MESSAGE_LIMIT)
+        except (aiohttp.ClientError, OSError):
+            data = b""  # the status has said it already
+        if status < 200:
+            response.close()  # another protocol is spoken there from now on
+        retry_after = parse_retry_after(response.headers.get("Retry-After"), lambda: datetime.now(UTC))
+        message = _message(data, response, self._auth)
+        error = error_class(status, message)(message, operation=operation.name, status=status, retry_after=retry_after)
+        return Failed(error, failure_of_status(status, retry_after))
+
+
+def _verdict(failed: Failed) -> Verdict:
+    error = failed.error
+    if error.status in (429, 503):
+        return Verdict.THROTTLED
+    late = isinstance(error, (CallTimeoutError, ConnectionFailedError)) and failed.failure is not Failure.DEFINITE
+    if late or error.status == 504:
+        return Verdict.OVERLOADED
+    return Verdict.SILENT if error.status is None else Verdict.SERVED
+
+
+def with_retries(retry: RetryPolicy, retries: int) -> RetryPolicy:
+    """*retry* with *retries* further attempts after the first.
+
+    Raises:
+        InvalidArgumentError: *retries* is no whole number from 0.
+    """
+    if type(retries) is not int or retries < 0:
+        raise InvalidArgumentError(f"retries: expected a whole number from 0, got {retries!r}")
+    return attrs.evolve(retry, attempts=retries + 1)
+
+
+def _message(data: bytes, response: aiohttp.ClientResponse, auth: Auth) -> str:
+    """The service's text in one printable line; API Gateway itself may answer JSON, a proxy HTML."""
+    text = data.decode("utf-8", "replace").strip()
+    if response.status in _REDIRECTS:
+        text = f"redirect to {response.headers.get('Location', 'nowhere')}: check the endpoint"
+    elif text.startswith("<"):
+        text = f"an HTML page ({response.reason})"
+    elif text.startswith("{"):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            text = orjson.loads(text).get("message") or ""
+    # Masked before it is cut, as a part of a token would not be found.
+    return one_line(auth.mask(str(text) or response.reason or "no text"))
+
+
+def _final(operation: Operation, error: CallError, failure: Failure) -> CallError:
+    """What to raise when there are no more attempts."""
+    if failure is not Failure.UNKNOWN or operation.kind is not Kind.ONCE:
+        return error
+    unknown = OutcomeUnknownError(
+        f"sent, but whether it worked is not known: {error.message}",
+        operation=operation.name,
+        status=error.status,
+        attempts=error.attempts,
+        outcome_unknown=True,
+        retry_after=error.retry_after,
+    )
+    unknown.__cause__ = error
+    return unknown

@@ -1,0 +1,183 @@
+"""Nothing gets lost or changed on the way to the wire and back: records, JSON values, dates."""
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ioto_async.codec.decoding import anything, paged, record
+from ioto_async.codec.encoding import body as encode
+from ioto_async.codec.records import converter, epoch_ms
+from ioto_async.models import Action, ActionResult, Alert, Dashboard, Device, File, Login, Metric, StoreItem, Widget
+from ioto_async.operations import IOTO
+from tests.records import RECORDS, exact, json_objects, json_values, records
+
+OPERATION = IOTO["device/get"]
+
+every_record = pytest.mark.parametrize("cls", RECORDS)
+
+
+def dumps(value: object) -> bytes:
+    """JSON, not by the library that the package uses."""
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+# Records ----------------------------------------------------------------------------------------------------------
+
+
+def _sent(value: object) -> Any:
+    """*value* as it arrives at a server, in a body."""
+    return json.loads(encode(IOTO["generic/create"], {"_type": "M", "value": value}))["value"]
+
+
+@every_record
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_any_record_survives_the_way_to_the_wire_and_back(cls: type[Any], data: st.DataObject) -> None:
+    original = data.draw(records(cls))
+    # Wrapped: a bare record of nothing but an error is a failure.
+    assert exact(record(cls)(OPERATION, dumps({"data": _sent(original)}))) == exact(original)
+
+
+@every_record
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_any_list_of_records_survives_as_a_page(cls: type[Any], data: st.DataObject) -> None:
+    originals = data.draw(st.lists(records(cls), max_size=3))
+    page = paged(cls)(OPERATION, dumps({"data": [converter.unstructure(original) for original in originals]}))
+    assert exact(page.items) == exact(originals)
+
+
+SAMPLES: dict[Any, object] = {
+    str | None: "x",
+    bool | None: False,
+    int | None: 0,
+    float | None: 0.5,
+    datetime | None: datetime(2024, 1, 23, tzinfo=UTC),
+    dict[str, Any] | None: {"a": [1]},
+    list[Any] | None: [None],
+}
+
+
+@every_record
+def test_every_member_of_a_record_travels_by_itself(cls: type[Any]) -> None:
+    for field in attrs.fields(attrs.resolve_types(cls)):
+        if field.type in SAMPLES:
+            original = cls(**{field.name: SAMPLES[field.type]})
+            assert len(_sent(original)) == 1, field.name
+            assert exact(record(cls)(OPERATION, dumps({"data": _sent(original)}))) == exact(original)
+
+
+# JSON values ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cls", "wire", "attribute"),
+    [
+        (ActionResult, "context", "context"),
+        (Action, "context", "context"),
+        (Action, "args", "args"),
+        (Alert, "context", "context"),
+        (Login, "roles", "roles"),
+        (Login, "schema", "schema"),
+        (Metric, "dimensions", "dimensions"),
+        (Widget, "options", "options"),
+    ],
+)
+@settings(max_examples=30, deadline=None)
+@given(value=json_objects)
+def test_any_object_is_kept_exactly(cls: type[Any], wire: str, attribute: str, value: dict[str, Any]) -> None:
+    found = record(cls)(OPERATION, dumps({wire: value}))
+    assert exact(getattr(found, attribute)) == exact(value)
+    assert exact(_sent(found)) == exact({wire: value})
+
+
+HARD = [2**64 - 1, -(2**63), 1.0, -0.0, 5e-324, {"": {"": [[], {}, [[]]]}}, "\x00é😀\u2028", [None], ""]
+
+
+@settings(max_examples=100, deadline=None)
+@given(json_values)
+@example(HARD)
+def test_any_value_of_a_store_item_is_kept_exactly(value: object) -> None:
+    found = record(StoreItem)(OPERATION, dumps({"value": value}))
+    assert exact(found.value) == exact(value)
+    assert exact(_sent(found)) == exact({} if value is None else {"value": value})
+
+
+@every_record
+@settings(max_examples=20, deadline=None)
+@given(value=json_values)
+@example(HARD)
+def test_any_value_of_an_unknown_member_is_kept_exactly(cls: type[Any], value: object) -> None:
+    found = record(cls)(OPERATION, dumps({"unknown": value}))
+    assert exact(found.extra) == exact({"unknown": value})
+    assert exact(_sent(found)) == exact({"unknown": value})
+
+
+@settings(max_examples=60, deadline=None)
+@given(value=json_values)
+@example(HARD)
+def test_any_value_inside_a_widget_is_kept_exactly(value: object) -> None:
+    wire = {"widgets": [{"options": {"v": value}, "actions": [{"conditions": [value], "mine": value}]}]}
+    found = record(Dashboard)(OPERATION, dumps(wire))
+    assert exact(_sent(found)) == exact(wire)
+
+
+@settings(max_examples=100, deadline=None)
+@given(json_values)
+@example(HARD)
+def test_any_value_is_decoded_as_it_came(value: object) -> None:
+    # In a list, as an object of nothing but an error is a failure.
+    assert exact(anything(OPERATION, dumps([value]))) == exact([value])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_content_of_a_file_is_decoded(content: bytes) -> None:
+    wire = {"data": base64.b64encode(content).decode()}
+    assert record(File)(OPERATION, dumps(wire)).content == content
+
+
+# Dates ------------------------------------------------------------------------------------------------------------
+
+# The documented forms, for times that numbers of seconds and of milliseconds tell apart.
+FORMS: dict[str, Callable[[datetime], object]] = {
+    "z": lambda date: date.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    "offset of zero": lambda date: date.isoformat(timespec="milliseconds"),
+    "offset": lambda date: date.astimezone(timezone(timedelta(hours=-9, minutes=-30))).isoformat(),
+    "none": lambda date: date.replace(tzinfo=None).isoformat(),
+    "seconds": lambda date: date.timestamp(),
+    "milliseconds": lambda date: round(date.timestamp() * 1000),
+}
+instants = (
+    st.datetimes(datetime(1974, 1, 1), datetime(2199, 1, 1)) | st.datetimes(datetime(1900, 1, 1), datetime(1966, 1, 1))
+).map(lambda date: date.replace(microsecond=date.microsecond // 1000 * 1000, tzinfo=UTC))
+
+
+def _created(wire: object) -> datetime:
+    created = record(Device)(OPERATION, dumps({"created": wire})).created
+    assert created is not None
+    return created
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=40, deadline=None)
+@given(date=instants)
+def test_any_documented_form_of_a_date_is_the_same_instant(form: str, date: datetime) -> None:
+    created = _created(FORMS[form](date))
+    assert (created, created.tzinfo) == (date, UTC)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=9)), timezone(timedelta(hours=-3))])))
+def test_a_time_in_milliseconds_is_read_back(date: datetime) -> None:
+    milliseconds = epoch_ms(date)
+    if abs(milliseconds) < 1e11 or not datetime(2, 1, 1, tzinfo=UTC) < date < datetime(9999, 1, 1, tzinfo=UTC):
+        return
+    assert timedelta(0) <= date - _created(milliseconds) < timedelta(milliseconds=1)
