@@ -44,9 +44,10 @@ from .transport.attempt import Attempt
 from .transport.auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
 from .transport.cognito import CognitoLogin
 from .transport.limits import Limits
+from .transport.options import CallOptions, TransportOptions, with_retries
 from .transport.pool import Pool
 from .transport.retry import RetryPolicy
-from .transport.transport import CallOptions, Transport, TransportOptions, with_retries
+from .transport.transport import Transport
 
 __all__ = ["BuilderClient", "CallerOptions", "ClientOptions", "IotoClient"]
 

@@ -5,7 +5,7 @@ from typing import Unpack
 from ..codec import decoding
 from ..models import Account, Cursor, NewAccount
 from ..operations import IOTO
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Controller, legacy, need_one
 from .paging import Paged
 

@@ -5,7 +5,7 @@ from typing import Unpack
 from ..codec import decoding
 from ..models import Alert, Cursor
 from ..operations import IOTO
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Controller, need_one
 from .paging import Paged
 

@@ -10,7 +10,8 @@ from ..codec.decoding import Decoder
 from ..errors import InvalidArgumentError, MqttOnlyError
 from ..models import Cursor, Page
 from ..operations import BUILDER, IOTO, OPERATION, Operation
-from ..transport.transport import CallOptions, Transport
+from ..transport.options import CallOptions
+from ..transport.transport import Transport
 from .paging import Paged
 
 __all__ = [

@@ -9,7 +9,8 @@ from ..models import BuilderDevice, BuilderProduct, Cursor, DatabaseQuery, Metri
 from ..operations import BUILDER
 from ..settings import check_token
 from ..transport.auth import TokenAuth
-from ..transport.transport import CallOptions, Transport
+from ..transport.options import CallOptions
+from ..transport.transport import Transport
 from .base import Controller, joined, legacy
 from .metric import METRICS
 from .paging import Paged

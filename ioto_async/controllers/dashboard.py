@@ -7,7 +7,7 @@ from ..codec import decoding
 from ..errors import InvalidArgumentError
 from ..models import Dashboard, Range, Widget
 from ..operations import IOTO, Operation
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Controller, need_one
 from .paging import Paged
 

@@ -8,7 +8,7 @@ from ..codec import decoding
 from ..models import Certificates, Credentials, Cursor, Device
 from ..operations import IOTO
 from ..transfer.transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Command, Controller, legacy
 from .paging import Paged
 

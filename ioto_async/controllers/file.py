@@ -11,7 +11,7 @@ from ..errors import InvalidArgumentError
 from ..models import File
 from ..operations import IOTO, Operation
 from ..transfer.transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Command, Controller, joined
 from .paging import Paged
 

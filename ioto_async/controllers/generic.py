@@ -7,7 +7,7 @@ from ..codec import decoding
 from ..codec.encoding import Exists, exists_query
 from ..models import Cursor, Item
 from ..operations import IOTO, Operation
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Controller, joined
 from .paging import Paged
 

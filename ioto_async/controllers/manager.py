@@ -9,7 +9,7 @@ from ..codec import decoding
 from ..models import Manager
 from ..operations import IOTO
 from ..transfer.transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Command, Controller, need_one
 
 __all__ = ["ManagerController"]

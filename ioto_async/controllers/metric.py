@@ -24,7 +24,8 @@ from ..models import (
 )
 from ..models.metric import is_of_nothing
 from ..operations import IOTO, MQTT
-from ..transport.transport import CallOptions, Transport
+from ..transport.options import CallOptions
+from ..transport.transport import Transport
 from .base import Controller, mqtt_only
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ..models import Certificates, Credentials, UpdateOffer
 from ..operations import IOTO
 from ..settings import check_signed_url
 from ..transfer.transfer import Progress, check_download, fetch
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Controller, joined, legacy
 
 __all__ = ["FetchedUpdate", "ProvisionController"]

@@ -11,7 +11,7 @@ from ..codec.encoding import exists_query
 from ..errors import InvalidArgumentError
 from ..models import Cursor, StoreItem
 from ..operations import IOTO, Operation
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Controller
 from .paging import Paged
 

@@ -4,7 +4,7 @@ from typing import Unpack
 
 from ..codec import decoding
 from ..operations import IOTO
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Controller
 
 __all__ = ["TestController"]

@@ -6,7 +6,7 @@ from typing import Any, Literal, Unpack
 from ..codec import decoding
 from ..models import Login, User
 from ..operations import IOTO
-from ..transport.transport import CallOptions
+from ..transport.options import CallOptions
 from .base import Controller, need_one
 from .paging import Paged
 

@@ -11,7 +11,8 @@ import orjson
 from ..codec import decoding, encoding
 from ..errors import CallError, DecodeError, InBandError, InvalidArgumentError, one_line
 from ..operations import IOTO, Operation
-from ..transport.transport import CallOptions, Transport
+from ..transport.options import CallOptions
+from ..transport.transport import Transport
 from .batcher import Joiner
 
 __all__ = ["Answer", "Item", "JoinedReads", "answers_of"]

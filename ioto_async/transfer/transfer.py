@@ -24,9 +24,10 @@ from ..errors import CallError, ClientStateError, InvalidArgumentError, Transfer
 from ..operations import Kind
 from ..transport.attempt import Delivery, Failed, attempt, read_up_to
 from ..transport.deadlines import Deadline
+from ..transport.options import CallOptions
 from ..transport.retry import Failure
 from ..transport.tasks import in_thread
-from ..transport.transport import CallOptions, Transport
+from ..transport.transport import Transport
 from .files import (
     CHUNK,
     Content,

@@ -9,12 +9,11 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
-from typing import Final, TypedDict, TypeVar
+from typing import Final, TypeVar
 
 import aiohttp
-import attrs
 import orjson
 from multidict import CIMultiDict
 from yarl import URL
@@ -34,16 +33,17 @@ from ..errors import (
     one_line,
 )
 from ..operations import Kind, Operation
-from ..settings import check_headers, must_be
-from .attempt import Attempt, Failed, RequestBody, attempt, error_class, read_up_to
+from ..settings import check_headers
+from .attempt import Failed, RequestBody, attempt, error_class, read_up_to
 from .auth import ASKING, Auth
 from .effects import TALLY, Tally, waiting
 from .limiter import PauseError
 from .limits import Verdict
+from .options import CallOptions, TransportOptions, check_timeout, with_retries
 from .pool import NO_TIMEOUT, Pool
 from .retry import Failure, RetryPolicy, failure_of_status, parse_retry_after
 
-__all__ = ["CallOptions", "Transport", "TransportOptions", "with_retries"]
+__all__ = ["Transport"]
 
 logger = logging.getLogger("ioto_async")
 
@@ -61,47 +61,6 @@ _HEADERS: Final = {
 _MESSAGE_LIMIT: Final = 1 << 16
 """Bytes of a failed reply that are read; a service message is one line."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
-
-
-class CallOptions(TypedDict, total=False):
-    """What every method takes beside its own arguments.
-
-    ``timeout``: seconds for one attempt, waiting for a free connection included; None for no limit. ``retries``: how
-    many times a failed request is sent again at most. ``headers``: further headers of the request.
-    """
-
-    timeout: float | None
-    retries: int
-    headers: Mapping[str, str]
-
-
-def _check_timeout(value: float | None) -> float | None:
-    if value is None or (type(value) in (int, float) and 0 < value < float("inf")):
-        return value
-    raise InvalidArgumentError(f"timeout: expected seconds above 0, or None, got {value!r}")
-
-
-@attrs.frozen(kw_only=True)
-class TransportOptions:
-    """How calls are sent; see `ioto_async.client.CallerOptions` for the meaning of each."""
-
-    retry: RetryPolicy = attrs.field(
-        factory=RetryPolicy, validator=must_be("a RetryPolicy", lambda value: isinstance(value, RetryPolicy))
-    )
-    timeout: float | None = attrs.field(default=30.0, converter=_check_timeout)
-    headers: dict[str, str] = attrs.field(factory=dict, converter=check_headers)
-    middlewares: Sequence[aiohttp.ClientMiddlewareType] = attrs.field(
-        default=(),
-        validator=must_be(
-            "aiohttp client middlewares", lambda value: isinstance(value, (list, tuple)) and all(map(callable, value))
-        ),
-    )
-    observer: Callable[[Attempt], None] | None = attrs.field(
-        default=None, validator=must_be("a callable", lambda value: value is None or callable(value))
-    )
-    max_reply: int = attrs.field(
-        default=16 << 20, validator=must_be("bytes above 0", lambda value: type(value) is int and value > 0)
-    )
 
 
 class Transport:
@@ -243,7 +202,7 @@ class Transport:
             raise InvalidArgumentError(f"unknown option {min(unknown)!r}: expected timeout, retries or headers")
         timeout, retry, headers = self.options.timeout, self.options.retry, self._headers
         if "timeout" in options:
-            timeout = _check_timeout(options["timeout"])
+            timeout = check_timeout(options["timeout"])
         if "retries" in options:
             retry = with_retries(retry, options["retries"])
         if "headers" in options:
@@ -372,17 +331,6 @@ def _verdict(failed: Failed) -> Verdict:
     if late or error.status == 504:
         return Verdict.OVERLOADED
     return Verdict.SILENT if error.status is None else Verdict.SERVED
-
-
-def with_retries(retry: RetryPolicy, retries: int) -> RetryPolicy:
-    """*retry* with *retries* further attempts after the first.
-
-    Raises:
-        InvalidArgumentError: *retries* is no whole number from 0.
-    """
-    if type(retries) is not int or retries < 0:
-        raise InvalidArgumentError(f"retries: expected a whole number from 0, got {retries!r}")
-    return attrs.evolve(retry, attempts=retries + 1)
 
 
 def _message(data: bytes, response: aiohttp.ClientResponse, auth: Auth) -> str:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ioto_async import InvalidArgumentError, RetryPolicy
 from ioto_async.operations import Kind
+from ioto_async.transport.options import with_retries
 from ioto_async.transport.retry import Failure, failure_of_status, parse_retry_after
-from ioto_async.transport.transport import with_retries
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
