@@ -43,6 +43,7 @@ from .settings import BUILDER_URL, Settings, check_account, check_token, parse_e
 from .transport.attempt import Attempt
 from .transport.auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
 from .transport.cognito import CognitoLogin
+from .transport.effects import reporting
 from .transport.limits import Limits
 from .transport.options import CallOptions, TransportOptions, with_retries
 from .transport.pool import Pool
@@ -154,6 +155,7 @@ class _Client:
             closing = self._logins if self._owner else [self._auth] if self._owns_auth else ()
             await asyncio.gather(*[auth.close() for auth in closing])
 
+    @reporting
     def call(
         self,
         name: str,

@@ -9,7 +9,7 @@ import attrs
 
 from ..errors import ClientStateError, RateLimitedError
 from ..operations import Kind
-from ..transport.effects import Tally
+from ..transport.effects import Effects
 from .outcome import Outcome
 
 __all__ = ["Caller", "Entry"]
@@ -38,6 +38,8 @@ class Caller(Generic[Item, Value]):
     call: Callable[[Item], Awaitable[Value]]
     reconcile: Callable[[Item], Awaitable[bool | None]] | None
     kind: Kind
+    reports: bool
+    """Whether all that *call* does is noted in its effects; what else it does nobody knows."""
     stop_on: type[Exception] | tuple[type[Exception], ...]
     abort: Callable[[Exception], None]
     """Told of an error that concerns all items."""
@@ -46,15 +48,19 @@ class Caller(Generic[Item, Value]):
     is_ending: bool = False
     """Whether they come from the run, which has ended."""
 
-    async def outcome_of(self, entry: Entry[Item], tally: Tally) -> Outcome[Item, Value] | None:
+    def did_nothing(self, effects: Effects) -> bool:
+        """Whether every step of the call until now is known to have changed nothing."""
+        return self.kind is Kind.READ or (self.reports and not effects.changed)
+
+    async def outcome_of(self, entry: Entry[Item], effects: Effects) -> Outcome[Item, Value] | None:
         """Call for an item; None if nothing was done for it, and the next run is to take it up.
 
         Args:
             entry: the item.
-            tally: where the transport notes what is sent for it.
+            effects: where what is done for it is noted.
         """
         outcome: Outcome[Item, Value] = Outcome(entry.item, entry.key, "unknown", error=entry.error)
-        tally.reset()
+        effects.reset()
         began = time.perf_counter()
         reconcile = self.reconcile
         is_to_call = entry.error is None
@@ -66,51 +72,63 @@ class Caller(Generic[Item, Value]):
                 try:
                     outcome.value = await self.call(outcome.item)
                 except Exception as error:  # noqa: BLE001  whatever it is, it is the outcome of this item
-                    is_done = self._has_failed(outcome, tally, error)
+                    is_done = self._has_failed(outcome, effects, error)
                 except asyncio.CancelledError:
                     if self.is_ending:
                         raise
-                    is_done = self._is_excused(outcome, tally)
+                    is_done = self._is_excused(outcome, effects)
                 else:
-                    is_done = self._has_returned(outcome, tally)
+                    is_done = self._has_returned(outcome, effects)
             if outcome.status != "unknown" or not is_done or reconcile is None or _is_to_end():
                 break
-            is_to_call = await self._is_undone(outcome, reconcile, tally)
+            is_to_call = await self._is_undone(outcome, reconcile, effects)
             if not is_to_call:
                 break
             reconcile = None
-        outcome.attempts += tally.again
+        outcome.attempts += effects.retries
         outcome.elapsed = time.perf_counter() - began
         return outcome if is_done else None
 
-    def _has_returned(self, outcome: Outcome[Item, Value], tally: Tally) -> bool:
+    def _has_returned(self, outcome: Outcome[Item, Value], effects: Effects) -> bool:
         """Say in *outcome* how it went; false if nothing was done for the item, for no fault of it."""
-        if tally.was_withdrawn:  # what returned is not all that was to be done
-            return self._is_excused(outcome, tally)
+        if effects.was_stopped:  # what returned is not all that was to be done
+            return self._is_excused(outcome, effects)
         outcome.status, outcome.error = "ok", None
         return True
 
-    def _has_failed(self, outcome: Outcome[Item, Value], tally: Tally, error: Exception) -> bool:
+    def _has_failed(self, outcome: Outcome[Item, Value], effects: Effects, error: Exception) -> bool:
         """As `_has_returned`."""
         outcome.error = error
-        if self.kind is Kind.READ or not _leaves_in_doubt(error, tally):
+        if self._leaves_in_doubt(error, effects):
+            effects.doubt()
+        else:
             outcome.status = "failed"
         if isinstance(error, self.stop_on) or _concerns_all(error):
             error.add_note(f"item {outcome.key}")
             self.abort(error)
-            return outcome.status == "unknown"
+            # The error says that the item can be taken up again; but what must not be done twice may be half done.
+            return outcome.status == "unknown" or (self.kind is Kind.ONCE and effects.changed)
         return True
 
-    def _is_excused(self, outcome: Outcome[Item, Value], tally: Tally) -> bool:
+    def _leaves_in_doubt(self, error: Exception, effects: Effects) -> bool:
+        """Whether what a call was to do may have been done, though it raised *error*."""
+        if self.kind is Kind.READ:
+            return False
+        if effects.in_doubt or getattr(error, "outcome_unknown", False):
+            return True
+        # It was given up; only what goes through a client is known not to have come to it.
+        return isinstance(error, TimeoutError) and not self.reports
+
+    def _is_excused(self, outcome: Outcome[Item, Value], effects: Effects) -> bool:
         """Make an outcome of a cancellation; false if nothing was done until then."""
         if self.is_stopping:
             outcome.error = ClientStateError("cancelled, as the run was stopped")
-            return not tally.did_nothing
+            return not self.did_nothing(effects)
         outcome.error = ClientStateError("the call was cancelled by itself")
-        return not (_is_to_end() and tally.did_nothing)  # else the loop ends, and the run with it
+        return not (_is_to_end() and self.did_nothing(effects))  # else the loop ends, and the run with it
 
     async def _is_undone(
-        self, outcome: Outcome[Item, Value], reconcile: Callable[[Item], Awaitable[bool | None]], tally: Tally
+        self, outcome: Outcome[Item, Value], reconcile: Callable[[Item], Awaitable[bool | None]], effects: Effects
     ) -> bool:
         """Ask what became of an item; true if it was not done, for sure, and is to be called for again."""
         try:
@@ -124,22 +142,14 @@ class Caller(Generic[Item, Value]):
         except asyncio.CancelledError:
             if self.is_ending:
                 raise
-            self._is_excused(outcome, tally)
+            self._is_excused(outcome, effects)
             return False
         if done:
             outcome.status, outcome.error = "ok", None
         if done or done is None:
             return False
-        tally.has_acted = tally.in_doubt = False
+        effects.changed = effects.in_doubt = False
         return True
-
-
-def _leaves_in_doubt(error: Exception, tally: Tally) -> bool:
-    """Whether what a call was to do may have been done, though it raised *error*."""
-    if tally.in_doubt or getattr(error, "outcome_unknown", False):
-        return True
-    # Nobody else could know of a call that went past the client and was given up.
-    return isinstance(error, TimeoutError) and not tally.is_used
 
 
 def _concerns_all(error: Exception) -> bool:

@@ -18,7 +18,7 @@ from typing import Final, TypeVar, Unpack
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
 from ..operations import Kind, operation_of
 from ..settings import is_number
-from ..transport.effects import TALLY, Tally
+from ..transport.effects import EFFECTS, Effects, reports_effects
 from ..transport.limiter import Gate
 from ..transport.tasks import in_thread
 from .calling import Caller, Entry
@@ -83,6 +83,7 @@ class Bulk(Run[Item, Value]):
             call,
             chosen.reconcile,
             chosen.kind or (Kind.ONCE if operation is None else operation.kind),
+            chosen.through_client or reports_effects(call),
             chosen.stop_on,
             self._abort,
         )
@@ -98,7 +99,7 @@ class Bulk(Run[Item, Value]):
         self._next = 0
         self._twins: dict[str, list[Entry[Item]]] = {}
         """With a journal: the keys of the items on their way, and those that came later with the same key."""
-        self._workers: dict[asyncio.Task[None], Tally] = {}
+        self._workers: dict[asyncio.Task[None], Effects] = {}
         self._starting: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._pulled = self._given = self._in_flight = self._failures = 0
@@ -250,7 +251,7 @@ class Bulk(Run[Item, Value]):
 
     def _spawn(self) -> None:
         worker = self._starting = asyncio.create_task(self._work())
-        self._workers[worker] = Tally(worker)
+        self._workers[worker] = Effects(worker)
         worker.add_done_callback(self._gone)
 
     def _gone(self, worker: asyncio.Task[None]) -> None:
@@ -290,8 +291,8 @@ class Bulk(Run[Item, Value]):
         """Take back what has not been sent, and do not wait for what cannot be sent now."""
         self._caller.is_stopping = True
         self._drop_ready()
-        for tally in self._workers.values():
-            tally.withdraw()
+        for effects in self._workers.values():
+            effects.stop_waiting()
 
     def _follow(self, gate: Gate) -> None:
         """Have more workers than requests may be in flight while they keep fewer of them there."""
@@ -304,8 +305,8 @@ class Bulk(Run[Item, Value]):
         self._starting = None
         worker = asyncio.current_task()
         assert worker is not None
-        tally = self._workers[worker]
-        TALLY.set(tally)
+        effects = self._workers[worker]
+        EFFECTS.set(effects)
         while len(self._workers) <= self._limit and not worker.cancelling():
             if self._ready:
                 entry = self._ready.popleft()
@@ -322,10 +323,10 @@ class Bulk(Run[Item, Value]):
                 self._spawn()
             self._in_flight += 1
             try:
-                outcome = await self._caller.outcome_of(entry, tally)
+                outcome = await self._caller.outcome_of(entry, effects)
                 self._end_of(entry, outcome)
             except asyncio.CancelledError:
-                if tally.did_nothing:
+                if self._caller.did_nothing(effects):
                     self._undo(entry)
                 raise
             finally:

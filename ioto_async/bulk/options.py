@@ -42,6 +42,10 @@ class BulkOptions(TypedDict, Generic[Item], total=False):
     ``kind``: what a second call for the same item would do. Known for the methods of a client; ``Kind.ONCE`` for
     anything else.
 
+    ``through_client``: whether *call* changes something only by calls and transfers of clients. A call that was ended
+    before it had changed anything then has no outcome, and the next run takes its item up. Known for the methods of a
+    client; whatever else was ended once it had begun is unknown.
+
     ``retry_failed``: call again for what the journal says has failed.
 
     ``stop_after``: failed and unknown outcomes after which no further item is begun.
@@ -62,6 +66,7 @@ class BulkOptions(TypedDict, Generic[Item], total=False):
     key: Callable[[Item], str] | None
     reconcile: Callable[[Item], Awaitable[bool | None]] | None
     kind: Kind | None
+    through_client: bool
     retry_failed: bool
     stop_after: int | None
     stop_on: type[Exception] | tuple[type[Exception], ...]
@@ -110,6 +115,7 @@ class Options(Generic[Item]):
     kind: Kind | None = attrs.field(
         default=None, validator=must_be("a Kind", _or_none(lambda value: isinstance(value, Kind)))
     )
+    through_client: bool = attrs.field(default=False, validator=_flag)
     retry_failed: bool = attrs.field(default=False, validator=_flag)
     stop_after: int | None = attrs.field(
         default=None, validator=must_be("a whole number from 1", _or_none(lambda value: _is_count(value, 1)))

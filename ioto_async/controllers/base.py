@@ -10,6 +10,7 @@ from ..codec.decoding import Decoder
 from ..errors import InvalidArgumentError, MqttOnlyError
 from ..models import Cursor, Page
 from ..operations import BUILDER, IOTO, OPERATION, Operation
+from ..transport.effects import reporting
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
 from .paging import Paged
@@ -46,12 +47,14 @@ class Controller:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if not cls.__module__.startswith(f"{__package__}."):
+            return  # what a method does that somebody else has written, only they know
         controller = cls.__name__.removeprefix("Builder").removesuffix("Controller").lower()
         for name, method in vars(cls).items():
             if not name.startswith("_") and isfunction(method):
                 first, *words = name.split("_")
                 action = first + "".join(map(str.capitalize, words))
-                setattr(method, OPERATION, cls._operations.get(f"{controller}/{action}"))
+                setattr(reporting(method), OPERATION, cls._operations.get(f"{controller}/{action}"))
 
     def __init__(self, transport: Transport, account_id: str | None) -> None:
         self._transport = transport

@@ -16,6 +16,7 @@ from ..models import Certificates, Credentials, UpdateOffer
 from ..operations import IOTO
 from ..settings import check_signed_url
 from ..transfer.transfer import Progress, check_download, fetch
+from ..transport.effects import EFFECTS
 from ..transport.options import CallOptions
 from .base import Controller, joined, legacy
 
@@ -160,6 +161,8 @@ class ProvisionController(Controller):
                 options=options,
             )
             if install is not None:
+                if (effects := EFFECTS.get()) is not None:
+                    effects.changed = True  # what it does, nobody else knows
                 done = install(target)
                 if inspect.isawaitable(done):
                     await done

@@ -71,6 +71,7 @@ def bulk(
     rate: float | None = None,
     shard: int = 1000,
     kind: Kind = Kind.ONCE,
+    through_client: bool = False,
     retry_failed: bool = False,
     reconcile: Callable[[Cloud, Item], Awaitable[bool | None]] | None = None,
     stop_on: type[Exception] | tuple[type[Exception], ...] = (),
@@ -113,6 +114,7 @@ def bulk(
         shard: how many items a worker gets at a time, at most. With a rate, fewer if they would take its share
             more than five seconds.
         kind: what a second call for the same item would do.
+        through_client: as for ``client.bulk``.
         retry_failed: as for ``client.bulk``.
         reconcile: as for ``client.bulk``, with a client as well; an async function of a module.
         stop_on: as for ``client.bulk``.
@@ -131,6 +133,7 @@ def bulk(
             "name": name,
             "key": key,
             "kind": kind,
+            "through_client": through_client,
             "retry_failed": retry_failed,
             "stop_on": stop_on,
             "total": len(items) if total is None and isinstance(items, Sized) else total,
@@ -149,7 +152,9 @@ def bulk(
         _check_function("reconcile", reconcile)
     if connect is not None and not callable(connect):
         raise InvalidArgumentError(f"connect: expected a callable, got {type(connect).__name__}")
-    job = Job(call, reconcile, connect or _from_env, options.concurrency, kind, retry_failed, name, stop_on)
+    job = Job(
+        call, reconcile, connect or _from_env, options.concurrency, kind, through_client, retry_failed, name, stop_on
+    )
     return DistributedBulk(cluster_client, job, items, options, rate, shard)
 
 

@@ -52,6 +52,7 @@ class Job:
     connect: Callable[[Limits], _Client]
     concurrency: int | Literal["auto"]
     kind: Kind
+    through_client: bool
     retry_failed: bool
     name: str | None
     stop_on: type[Exception] | tuple[type[Exception], ...]
@@ -165,6 +166,7 @@ class Session(WorkerPlugin):
             name=job.name,
             key=order.keys.__getitem__,
             kind=job.kind,
+            through_client=job.through_client,
             retry_failed=job.retry_failed,
             stop_on=job.stop_on,
             reconcile=reconcile if job.reconcile is not None else None,

@@ -24,6 +24,7 @@ class AutomationWay:
     """One ``action/invoke`` for each sample; see `MetricController.writer` for the arguments."""
 
     concurrency: ClassVar[int | None] = None
+    reports: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from ..errors import ClientStateError, IotoError
-from ..transport.effects import TALLY, waiting
+from ..transport.effects import EFFECTS, waiting
 
 __all__ = ["Ask", "Joiner"]
 
@@ -80,10 +80,10 @@ class Joiner(Generic[Q, A]):
         if len(batch.answers) >= self._most:
             self._send(key, batch)
         try:
-            if (tally := TALLY.get()) is None:
+            if (effects := EFFECTS.get()) is None:
                 result = await answer
             else:
-                with waiting(tally):
+                with waiting(effects):
                     result = await answer
         except asyncio.CancelledError:
             answer.cancel()
@@ -95,7 +95,7 @@ class Joiner(Generic[Q, A]):
 
     def _begin(self, key: Hashable, ask: Ask[Q, A], loop: asyncio.AbstractEventLoop) -> _Batch[Q, A]:
         context = copy_context()
-        context.run(TALLY.set, None)  # what is sent is not for the item of a bulk run alone
+        context.run(EFFECTS.set, None)  # what is sent is not for the item of a bulk run alone
         batch = self._open[key] = _Batch[Q, A](ask, loop, context)
         loop.call_soon(self._send, key, batch)
         return batch

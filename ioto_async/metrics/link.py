@@ -6,6 +6,7 @@ from typing import ClassVar, Final, Protocol
 from ..codec import encoding
 from ..errors import InvalidArgumentError
 from ..operations import MQTT
+from ..transport.effects import reports_effects
 from .sample import Sample, check_members
 
 __all__ = ["LinkWay", "MetricLink"]
@@ -43,6 +44,7 @@ class LinkWay:
         if not callable(getattr(link, "set_metric", None)):
             raise InvalidArgumentError(f"link: expected a DeviceLink, got {type(link).__name__}")
         self._link = link
+        self.reports = reports_effects(link.set_metric)
         self._buffer = None if buffer is None else check_members(_SET, "buffer", buffer)
         encoding.body(_SET, {"buffer": self._buffer})
 

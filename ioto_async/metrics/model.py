@@ -30,6 +30,7 @@ class ModelWay:
     """One ``generic/update`` or ``create`` for several fields; see `MetricController.writer` for the arguments."""
 
     concurrency: ClassVar[int | None] = None
+    reports: ClassVar[bool] = True
 
     def __init__(
         self,

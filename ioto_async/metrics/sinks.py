@@ -20,6 +20,10 @@ class Way(Protocol):
         """Whether what may be in the cloud is sent again."""
 
     @property
+    def reports(self) -> bool:
+        """Whether all that `send` does is noted in the effects of its task."""
+
+    @property
     def pool(self) -> Pool | None:
         """The pool of the client that the requests go through; None if they do not."""
 

@@ -37,7 +37,7 @@ from ..errors import (
 )
 from ..operations import Kind
 from ..settings import is_number, must_be
-from ..transport.effects import TALLY, Tally
+from ..transport.effects import EFFECTS, Effects
 from ..transport.retry import Failure, RetryPolicy, failure_of_status
 from .buffer import Room
 from .sample import Checker, Dimension, Sample, UnwrittenError
@@ -188,6 +188,7 @@ class Writer:
         chosen = self._options = Options.of(options)
         self.summary = Summary()
         self._way = way
+        self._sink_reports = way.reports
         self._gate = None if way.pool is None else way.pool.gate
         self._concurrency = chosen.concurrency
         if chosen.concurrency == "auto" and way.concurrency is not None:
@@ -209,7 +210,7 @@ class Writer:
         """A heap of requests that are made, and nobody sends."""
         self._lanes: dict[Hashable, _Lane] = {}
         """By their keys."""
-        self._workers: dict[asyncio.Task[None], Tally] = {}
+        self._workers: dict[asyncio.Task[None], Effects] = {}
         self._starting: asyncio.Task[None] | None = None
         self._turns = contextlib.ExitStack()
         """Holds the gate while there are workers."""
@@ -397,7 +398,7 @@ class Writer:
         assert self._context is not None
         # One at a time: it may turn out that one is enough.
         worker = self._starting = asyncio.create_task(self._work(), context=self._context.copy())
-        self._workers[worker] = Tally(worker)
+        self._workers[worker] = Effects(worker)
         worker.add_done_callback(self._gone)
 
     def _gone(self, worker: asyncio.Task[None]) -> None:
@@ -414,11 +415,11 @@ class Writer:
         self._starting = None
         worker = asyncio.current_task()
         assert worker is not None
-        tally = self._workers[worker]
-        TALLY.set(tally)
+        effects = self._workers[worker]
+        EFFECTS.set(effects)
         while len(self._workers) <= self._limit and (job := self._next()) is not None:
             self._spawn()
-            await self._do(job, tally)
+            await self._do(job, effects)
 
     def _next(self) -> _Job | None:
         """The next request that may be sent now, None if there is none."""
@@ -450,9 +451,9 @@ class Writer:
         lane.waiting.append(_Job(self._made, batch, samples, lane))
         return None
 
-    async def _do(self, job: _Job, tally: Tally) -> None:
+    async def _do(self, job: _Job, effects: Effects) -> None:
         """Send a request, and bring its samples to their outcomes, or put it back."""
-        tally.reset()
+        effects.reset()
         job.attempts += 1
         began = time.perf_counter()
         status: Status = "unknown"
@@ -460,12 +461,12 @@ class Writer:
         try:
             await self._way.send(job.samples)
         except asyncio.CancelledError:
-            status = "failed" if tally.did_nothing else "unknown"
+            status = "failed" if self._sink_reports and not effects.changed else "unknown"
             error = ClientStateError("cancelled on its way", outcome_unknown=status == "unknown")
             raise
         except IotoError as raised:
             error = raised
-            if not (tally.in_doubt or getattr(raised, "outcome_unknown", False)):
+            if not (effects.in_doubt or getattr(raised, "outcome_unknown", False)):
                 status = "failed"
             if isinstance(raised, ClientStateError):
                 self._stop(raised)
@@ -474,7 +475,7 @@ class Writer:
         else:
             status = "ok"
         finally:
-            job.attempts += tally.again
+            job.attempts += effects.retries
             job.elapsed += time.perf_counter() - began
             if isinstance(error, CallError) and self._will_pass(error, status) and not self._is_cut:
                 job.is_in_doubt = job.is_in_doubt or status == "unknown"

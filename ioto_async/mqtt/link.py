@@ -23,6 +23,7 @@ from ..errors import (
 )
 from ..models import Certificates, Statistic
 from ..operations import IOTO, MQTT, Kind, Operation
+from ..transport.effects import reporting
 from ..transport.retry import Failure, RetryPolicy
 from . import payloads
 from .events import EventBuffer, LinkEvent, Throttle, parse_event
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     import ssl
 
     from .connection import Broken, Connection
+
 
 __all__ = ["DeviceLink"]
 
@@ -214,6 +216,7 @@ class DeviceLink:
 
     # What a device says -----------------------------------------------------------------------------------------------
 
+    @reporting
     async def set_metric(
         self,
         metric: str,
@@ -240,6 +243,7 @@ class DeviceLink:
         """
         await self._ingest(MQTT["metric/set"], payloads.sample(metric, value, dimensions, buffer))
 
+    @reporting
     async def get_metric(
         self,
         metric: str,
@@ -270,6 +274,7 @@ class DeviceLink:
         body = payloads.value_query(metric, dimensions, period, statistic)
         return payloads.number(operation, await self._ask(operation, body))
 
+    @reporting
     async def set_store(
         self, key: str, value: StoreValue, *, type: StoreType | None = None, expires: datetime | None = None
     ) -> None:
@@ -288,6 +293,7 @@ class DeviceLink:
         """
         await self._ingest(MQTT["store/set"], payloads.stored(key, value, type, expires))
 
+    @reporting
     async def get_store(self, key: str) -> StoreValue | None:
         """Read a key of the device's store.
 
@@ -307,6 +313,7 @@ class DeviceLink:
         """
         return payloads.scalar(await self._ask(MQTT["store/get"], payloads.store_query(key)))
 
+    @reporting
     async def ping(self) -> None:
         """Send an empty message, and return when the broker has acknowledged it.
 
@@ -317,6 +324,7 @@ class DeviceLink:
         operation = IOTO["test/ping"]
         await self._send(operation.name, operation.kind, f"ioto/service/{self._id}/test/ping", b"")
 
+    @reporting
     async def sync_up(self, changes: Iterable[Mapping[str, object]]) -> int:
         """Send changes of the device's database, and return when the broker has acknowledged them.
 
@@ -335,6 +343,7 @@ class DeviceLink:
         await self._sync("db/syncToDynamo", payloads.changes(number, changes))
         return number
 
+    @reporting
     async def sync_down(self, since: datetime) -> None:
         """Ask for the items that have changed in the cloud: they come as `ItemSynced`, then there is a `SyncDown`.
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..errors import CallError, ClientStateError, ConnectionFailedError, ConnectionLostError, OutcomeUnknownError
 from ..operations import Kind
-from ..transport.effects import TALLY, waiting
+from ..transport.effects import EFFECTS, waiting
 
 __all__ = ["Message", "Outbox", "Pacer", "Sender"]
 
@@ -81,10 +81,10 @@ class Message:
         sent: whether it has been on a connection, and
         flown: when it was last.
         done: what its caller waits for.
-        tally: where it is noted.
+        effects: where it is noted.
     """
 
-    __slots__ = ("_is_flying", "done", "flown", "kind", "operation", "payload", "sent", "since", "tally", "topic")
+    __slots__ = ("_is_flying", "done", "effects", "flown", "kind", "operation", "payload", "sent", "since", "topic")
 
     def __init__(self, operation: str, kind: Kind, topic: str, payload: bytes) -> None:
         loop = asyncio.get_running_loop()
@@ -96,37 +96,38 @@ class Message:
         self.sent = False
         self.flown = 0.0
         self.done: asyncio.Future[None] = loop.create_future()
-        self.tally = TALLY.get()
+        self.effects = EFFECTS.get()
         self._is_flying = False
 
     def take_off(self, now: float) -> None:
         """It is on a connection."""
         self.sent, self.flown = True, now
         self._is_flying = True
-        if self.tally is not None:
-            self.tally.waiting -= 1
-            self.tally.on_wire += 1
-            self.tally.has_acted = self.tally.has_acted or self.kind is not Kind.READ
+        if self.effects is not None:
+            self.effects.waiting -= 1
+            self.effects.in_flight += 1
+            self.effects.changed = self.effects.changed or self.kind is not Kind.READ
 
     def fall_back(self) -> None:
         """It is not on a connection any more, and waits for the next."""
-        if self._is_flying and self.tally is not None:
-            self.tally.waiting += 1
-            self.tally.left_wire()
+        if self._is_flying and self.effects is not None:
+            self.effects.waiting += 1
+            self.effects.landed()
         self._is_flying = False
 
     def leave(self) -> None:
         """Its caller waits no more."""
-        if self.tally is None:
+        if self.effects is None:
             return
         # Whatever becomes of the caller's error on its way up, what is known of the message is known here.
         is_known = self.done.done() and not self.done.cancelled() and self.done.exception() is None
         in_doubt = self.sent and not is_known and self.kind is not Kind.READ
-        self.tally.in_doubt = self.tally.in_doubt or in_doubt
+        if in_doubt:
+            self.effects.doubt()
         if self._is_flying:
             self._is_flying = False
-            self.tally.left_wire()  # before it counts among those that wait, which a run that ends cancels
-            self.tally.waiting += 1  # `waiting` takes it away
+            self.effects.landed()  # before it counts among those that wait, which a run that ends cancels
+            self.effects.waiting += 1  # `waiting` takes it away
 
     def error(self, cause: CallError | ClientStateError) -> CallError | ClientStateError:
         """What its caller gets to see when *cause* ends the wait."""
@@ -192,7 +193,7 @@ class Outbox:
         """
         if self._ended is not None:
             raise message.error(self._ended)
-        with waiting(message.tally):
+        with waiting(message.effects):
             self._waiting[message] = None
             self._pump()
             if self._watch is None:

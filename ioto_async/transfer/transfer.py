@@ -5,12 +5,13 @@ client sends to the API goes there: no token, no header and no middleware of the
 """
 
 import asyncio
+import contextlib
 import logging
 import mimetypes
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..errors import CallError, ClientStateError, InvalidArgumentError, Transfer
 from ..operations import Kind
 from ..transport.attempt import Delivery, Failed, attempt, read_up_to
 from ..transport.deadlines import Deadline
+from ..transport.effects import EFFECTS, Effects, waiting
 from ..transport.options import CallOptions
 from ..transport.retry import Failure
 from ..transport.tasks import in_thread
@@ -338,13 +340,15 @@ async def _try(transport: Transport, way: _Way[B], sign: Sign | str, options: Ca
     signed: SignedURL | None = None
     attempts = 0
     maybe_done = False
+    effects = EFFECTS.get()
     while True:
         if signed is None:
             signed = SignedURL.of(way.operation, sign if isinstance(sign, str) else await sign(), transport.pool)
         attempts += 1
         body = way.body()
         try:
-            return await _attempt(transport, way, signed, body, timeout, attempts)
+            with _noted(way, body, effects):
+                return await _attempt(transport, way, signed, body, timeout, attempts)
         except Failed as failed:
             error, failure = failed.error, failed.failure
         except ClientStateError as closed:
@@ -371,7 +375,31 @@ async def _try(transport: Transport, way: _Way[B], sign: Sign | str, options: Ca
         if wait is None:
             raise error
         logger.info("%s: retry in %.2f s after attempt %d: %s", way.operation, wait, attempts, error.message)
-        await asyncio.sleep(wait)
+        if effects is not None:
+            effects.retries += 1
+        with waiting(effects):
+            await asyncio.sleep(wait)
+
+
+@contextlib.contextmanager
+def _noted(way: _Way[B], body: B, effects: Effects | None) -> Iterator[None]:
+    """Note in *effects* what becomes of an attempt."""
+    if effects is None:
+        yield
+        return
+    effects.in_flight += 1
+    try:
+        yield
+    except BaseException as error:
+        # A refusal is definite; anything else, its time-out and its end by others too, may have come too late.
+        is_known = isinstance(error, Failed) and error.failure is not Failure.UNKNOWN
+        if way.may_be_done(body) and not is_known:
+            effects.doubt()
+        raise
+    else:
+        effects.changed = True  # on a download, the file here
+    finally:
+        effects.landed()
 
 
 async def _attempt(
@@ -436,7 +464,7 @@ class _Up:
         return body.may_be_read_again
 
     def may_be_done(self, body: UploadBody) -> bool:
-        return body.given == self.content.size
+        return body.in_doubt and body.given == self.content.size
 
     async def exchange(self, session: aiohttp.ClientSession, url: SignedURL, body: UploadBody) -> tuple[int, Transfer]:
         status = 0

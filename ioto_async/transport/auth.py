@@ -20,7 +20,7 @@ from yarl import URL
 from ..errors import InvalidArgumentError, TokenProviderError
 from ..settings import check_origin, check_token, is_number, must_be
 from .attempt import RequestBody
-from .effects import TALLY
+from .effects import EFFECTS
 
 __all__ = ["ASKING", "AccessToken", "Auth", "LoginAuth", "NoAuth", "TokenAuth", "TokenProvider"]
 
@@ -238,7 +238,7 @@ class LoginAuth(Auth):
         assert not isinstance(self._provider, str)  # else nothing is asked for
         began = self._clock()
         ASKING.set(True)
-        TALLY.set(None)  # what it sends is not for the item of a bulk run
+        EFFECTS.set(None)  # what it sends is not for the item of a bulk run
         try:
             answer = await self._provider()
             token, lifetime = (answer.value, answer.lifetime) if isinstance(answer, AccessToken) else (answer, None)

@@ -1,92 +1,103 @@
-"""What the calls for one item of a bulk run have sent: noted by the transport, read by the engine."""
+"""What the calls for one item have done: noted where requests are sent, read by those who must not repeat them.
+
+The law: *nothing was done* holds only where every step is known to have done nothing. Steps that go through a client or
+a device link are noted here; what other code does, nobody knows.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, Final
+from functools import partial
+from types import MethodType
+from typing import Any, Final, TypeVar
 
-__all__ = ["TALLY", "Tally", "waiting"]
+__all__ = ["EFFECTS", "Effects", "reporting", "reports_effects", "waiting"]
+
+F = TypeVar("F", bound=Callable[..., object])
 
 
-class Tally:
-    """What the calls for one item have sent.
+class Effects:
+    """What the calls for one item have done.
 
     Args:
         task: whose calls they are.
 
     Attributes:
-        again: requests that were sent again.
-        is_used: whether there was a call at all.
-        has_acted: whether one has changed something, or may have.
-        in_doubt: whether one may have.
-        waiting: calls that are not on the wire: they wait for their turn, or before they are sent again.
-        on_wire: calls that are.
-        is_withdrawn: whether no call is to wait any more, as the run ends.
-        was_withdrawn: whether a call has ended for that.
+        retries: requests that were sent again.
+        changed: whether a call has changed something, or may have.
+        in_doubt: whether one may have, and nobody knows.
+        waiting: calls that wait for their turn, or before they are sent again.
+        in_flight: calls that wait for their reply.
+        is_stopping: whether no call is to wait any more, as the run ends.
+        was_stopped: whether a call has ended for that.
     """
 
-    __slots__ = (
-        "_task",
-        "again",
-        "has_acted",
-        "in_doubt",
-        "is_used",
-        "is_withdrawn",
-        "on_wire",
-        "waiting",
-        "was_withdrawn",
-    )
+    __slots__ = ("_task", "changed", "in_doubt", "in_flight", "is_stopping", "retries", "waiting", "was_stopped")
 
     def __init__(self, task: "asyncio.Task[Any]") -> None:
         self._task = task
-        self.is_withdrawn = False
+        self.is_stopping = False
         self.reset()
 
     def reset(self) -> None:
         """Begin with another item."""
-        self.again = self.waiting = self.on_wire = 0
-        self.is_used = self.has_acted = self.in_doubt = self.was_withdrawn = False
+        self.retries = self.waiting = self.in_flight = 0
+        self.changed = self.in_doubt = self.was_stopped = False
 
-    @property
-    def did_nothing(self) -> bool:
-        """Whether the calls until now have changed nothing, for sure."""
-        return self.is_used and not self.has_acted
+    def doubt(self) -> None:
+        """Note that something may have been changed."""
+        self.changed = self.in_doubt = True
 
-    def withdraw(self) -> None:
-        """Let no call wait any more; those on the wire come to their end first."""
-        self.is_withdrawn = True
-        if self.waiting and not self.on_wire and self._task is not asyncio.current_task():
-            self.was_withdrawn = True
+    def stop_waiting(self) -> None:
+        """Let no call wait any more; those in flight come to their end first."""
+        self.is_stopping = True
+        if self.waiting and not self.in_flight and self._task is not asyncio.current_task():
+            self.was_stopped = True
             self._task.cancel()
 
-    def left_wire(self) -> None:
-        """Note that a call has had its reply, or will have none."""
-        self.on_wire -= 1
-        if self.is_withdrawn:
-            self.withdraw()
+    def landed(self) -> None:
+        """Note that a call in flight has had its reply, or will have none."""
+        self.in_flight -= 1
+        if self.is_stopping:
+            self.stop_waiting()
 
 
-TALLY: Final[ContextVar[Tally | None]] = ContextVar("ioto_async_tally", default=None)
+EFFECTS: Final[ContextVar[Effects | None]] = ContextVar("ioto_async_effects", default=None)
 """Where the calls of the present task are noted, if they are part of a bulk run."""
 
 
 @contextlib.contextmanager
-def waiting(tally: Tally | None) -> Iterator[None]:
+def waiting(effects: Effects | None) -> Iterator[None]:
     """Note that a call waits while the body runs.
 
     Raises:
         asyncio.CancelledError: it is not to wait.
     """
-    if tally is None:
+    if effects is None:
         yield
         return
-    tally.is_used = True
-    if tally.is_withdrawn:
-        tally.was_withdrawn = True
+    if effects.is_stopping:
+        effects.was_stopped = True
         raise asyncio.CancelledError
-    tally.waiting += 1
+    effects.waiting += 1
     try:
         yield
     finally:
-        tally.waiting -= 1
+        effects.waiting -= 1
+
+
+_REPORTING: Final = "__reports_effects__"
+
+
+def reporting(method: F) -> F:
+    """Mark a *method* all of whose steps are noted in `EFFECTS`."""
+    setattr(method, _REPORTING, True)
+    return method
+
+
+def reports_effects(call: Callable[..., object]) -> bool:
+    """Whether *call* is the bound method of a client or a device link, `functools.partial` included."""
+    while isinstance(call, partial):
+        call = call.func
+    return isinstance(call, MethodType) and getattr(call, _REPORTING, False) is True

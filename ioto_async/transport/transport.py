@@ -36,7 +36,7 @@ from ..operations import Kind, Operation
 from ..settings import check_headers
 from .attempt import Failed, RequestBody, attempt, error_class, read_up_to
 from .auth import ASKING, Auth
-from .effects import TALLY, Tally, waiting
+from .effects import EFFECTS, Effects, waiting
 from .limiter import PauseError
 from .limits import Verdict
 from .options import CallOptions, TransportOptions, check_timeout, with_retries
@@ -128,7 +128,7 @@ class Transport:
             timeout, retry, headers = self.for_this_call(options)
         attempts = 0
         maybe_done = False
-        tally = TALLY.get()
+        effects = EFFECTS.get()
         started = time.monotonic()
         while True:
             attempts += 1
@@ -138,15 +138,15 @@ class Transport:
                 entered = self.pool.gate.enter_now() if is_open else None
                 if entered is None:
                     asked = time.monotonic()
-                    entered = await self._turn(operation, retry, tally)
+                    entered = await self._turn(operation, retry, effects)
                     started += entered - asked  # waiting for a turn has nothing to do with the service
                 request = RequestBody(data)
                 try:
-                    status, reply = await self._attempt(operation, url, request, headers, timeout, attempts, tally)
+                    status, reply = await self._attempt(operation, url, request, headers, timeout, attempts, effects)
                 except BaseException as ended:
-                    self._left(operation, request, entered, tally, ended)
+                    self._left(operation, request, entered, effects, ended)
                     raise
-                self._left(operation, request, entered, tally, None)
+                self._left(operation, request, entered, effects, None)
                 return decode(operation, reply)
             except Failed as failed:
                 error, failure = failed.error, failed.failure
@@ -159,8 +159,8 @@ class Transport:
                 # A reply that cannot be read may have told of success.
                 maybe_done = maybe_done or isinstance(error, DecodeError)
             maybe_done = operation.kind is not Kind.READ and (maybe_done or failure is Failure.UNKNOWN)
-            if maybe_done and tally is not None:
-                tally.has_acted = tally.in_doubt = True
+            if maybe_done and effects is not None:
+                effects.doubt()
             error.amend(
                 operation=operation.name,
                 attempts=attempts,
@@ -168,7 +168,7 @@ class Transport:
                 outcome_unknown=maybe_done,
             )
             # All calls of a run wait at the gate for it, and nobody may fail for having come first.
-            is_shared = tally is not None and failure is Failure.REFUSED
+            is_shared = effects is not None and failure is Failure.REFUSED
             wait = retry.wait(
                 failure,
                 operation.kind,
@@ -180,9 +180,9 @@ class Transport:
             if wait is None:
                 raise _final(operation, error, failure)
             logger.info("%s: retry in %.2f s after attempt %d: %s", operation.name, wait, attempts, error.message)
-            if tally is not None:
-                tally.again += 1
-            with waiting(tally):
+            if effects is not None:
+                effects.retries += 1
+            with waiting(effects):
                 await asyncio.sleep(wait)
 
     def _url(self, operation: Operation) -> URL:
@@ -210,7 +210,7 @@ class Transport:
             headers.update(check_headers(options["headers"]))
         return timeout, retry, headers
 
-    async def _turn(self, operation: Operation, retry: RetryPolicy, tally: Tally | None) -> float:
+    async def _turn(self, operation: Operation, retry: RetryPolicy, effects: Effects | None) -> float:
         """Wait until the session is open and the limits allow a request, and return when that was.
 
         Raises:
@@ -221,9 +221,9 @@ class Transport:
             await self.pool.open()
         if ASKING.get():
             return self.pool.gate.enter_first()
-        patience = retry.elapsed if tally is None else max(retry.elapsed, _LONGEST_PAUSE)
+        patience = retry.elapsed if effects is None else max(retry.elapsed, _LONGEST_PAUSE)
         try:
-            with waiting(tally):
+            with waiting(effects):
                 return await self.pool.gate.enter(patience)
         except PauseError as pause:
             message = "the service has asked for a pause, in its reply to another call"
@@ -237,12 +237,11 @@ class Transport:
         headers: CIMultiDict[str],
         timeout: float | None,
         number: int,
-        tally: Tally | None,
+        effects: Effects | None,
     ) -> Awaitable[tuple[int, bytes]]:
         """Send the request once and return status and body of a 2xx, or raise `Failed`; `_left` has to follow."""
-        if tally is not None:
-            tally.is_used = True
-            tally.on_wire += 1
+        if effects is not None:
+            effects.in_flight += 1
         return attempt(
             self.pool,
             self.options.observer,
@@ -259,7 +258,7 @@ class Transport:
         operation: Operation,
         body: RequestBody,
         entered: float,
-        tally: Tally | None,
+        effects: Effects | None,
         error: BaseException | None,
     ) -> None:
         """Make room at the gate, and note what is known of a request that has come to its end, by *error* or well."""
@@ -269,13 +268,13 @@ class Transport:
         elif error is not None:
             verdict = Verdict.SILENT
         self.pool.gate.leave(verdict, entered, of=operation.name, retry_after=retry_after)
-        if tally is not None:
-            tally.left_wire()
+        if effects is not None:
             if operation.kind is not Kind.READ:
-                is_known = error is None or (isinstance(error, Failed) and error.failure is not Failure.UNKNOWN)
-                in_doubt = body.in_doubt and not is_known
-                tally.in_doubt = tally.in_doubt or in_doubt
-                tally.has_acted = tally.has_acted or in_doubt or error is None
+                if error is None:
+                    effects.changed = True
+                elif body.in_doubt and not (isinstance(error, Failed) and error.failure is not Failure.UNKNOWN):
+                    effects.doubt()
+            effects.landed()
 
     async def _exchange(
         self,

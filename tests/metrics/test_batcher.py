@@ -9,7 +9,7 @@ import pytest
 
 from ioto_async import ClientStateError, DecodeError, InBandError, ServiceError
 from ioto_async.metrics.batcher import Joiner
-from ioto_async.transport.effects import TALLY, Tally
+from ioto_async.transport.effects import EFFECTS, Effects
 from tests.bulk.calls import Calls, no_task_is_left, turns, until
 from tests.rawserver import GUARD
 
@@ -328,17 +328,17 @@ def test_a_question_of_a_loop_that_has_ended_is_not_joined() -> None:
 
 
 async def test_the_request_has_the_context_of_its_first_caller() -> None:
-    seen: list[tuple[str, Tally | None]] = []
+    seen: list[tuple[str, Effects | None]] = []
 
     async def ask(questions: Sequence[str]) -> Sequence[str | Exception]:
-        seen.append((NAME.get(), TALLY.get()))
+        seen.append((NAME.get(), EFFECTS.get()))
         return questions
 
     async def caller(name: str) -> str:
         task = asyncio.current_task()
         assert task is not None
         NAME.set(name)
-        TALLY.set(Tally(task))
+        EFFECTS.set(Effects(task))
         return await joiner.get("key", name, ask)
 
     joiner = Joiner[str, str](10)
@@ -348,21 +348,21 @@ async def test_the_request_has_the_context_of_its_first_caller() -> None:
 
 async def test_a_caller_of_a_bulk_run_says_that_it_waits_and_can_be_taken_back() -> None:
     ask, joiner = Held(), Joiner[str, str](10)
-    tallies: list[Tally] = []
+    all_effects: list[Effects] = []
 
     async def caller() -> str:
         task = asyncio.current_task()
         assert task is not None
-        tallies.append(Tally(task))
-        TALLY.set(tallies[0])
+        all_effects.append(Effects(task))
+        EFFECTS.set(all_effects[0])
         return await joiner.get("key", "a", ask)
 
     tasks = {"a": asyncio.create_task(caller())}
     await until(lambda: ask.calls.open == ["a"])
-    assert (tallies[0].waiting, tallies[0].did_nothing) == (1, True)
-    tallies[0].withdraw()
+    assert (all_effects[0].waiting, all_effects[0].changed) == (1, False)
+    all_effects[0].stop_waiting()
     assert isinstance((await ends(tasks))["a"], asyncio.CancelledError)
-    assert (tallies[0].waiting, tallies[0].was_withdrawn) == (0, True)
+    assert (all_effects[0].waiting, all_effects[0].was_stopped) == (0, True)
     await until(lambda: ask.calls.cancelled == ["a"])
 
 
@@ -372,9 +372,9 @@ async def test_a_caller_of_a_bulk_run_that_has_ended_is_not_asked_for() -> None:
     async def caller() -> str:
         task = asyncio.current_task()
         assert task is not None
-        tally = Tally(task)
-        tally.withdraw()
-        TALLY.set(tally)
+        effects = Effects(task)
+        effects.stop_waiting()
+        EFFECTS.set(effects)
         return await joiner.get("key", "a", ask)
 
     ended = await ends({"a": asyncio.create_task(caller())} | all_of(joiner, "b", ask))

@@ -9,7 +9,7 @@ import pytest
 from ioto_async.errors import ClientStateError, ConnectionFailedError, OutcomeUnknownError
 from ioto_async.mqtt.outbox import Message, Outbox
 from ioto_async.operations import Kind
-from ioto_async.transport.effects import TALLY, Tally
+from ioto_async.transport.effects import EFFECTS, Effects
 
 CLOSED = ClientStateError("the link is closed")
 
@@ -96,8 +96,8 @@ class Item:
     async def _run(self, line: Line, kind: Kind) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self.tally = Tally(task)
-        TALLY.set(self.tally)
+        self.effects = Effects(task)
+        EFFECTS.set(self.effects)
         await asyncio.gather(line.send(b"1", kind))
 
 
@@ -231,22 +231,22 @@ async def test_an_item_whose_sample_is_acknowledged_while_the_run_stops_is_done(
     line.attach()
     item = Item(line)
     await turns()
-    item.tally.withdraw()
+    item.effects.stop_waiting()
     line.box.acknowledge(1)
     await item.task
-    assert not item.tally.was_withdrawn
-    assert not item.tally.in_doubt
+    assert not item.effects.was_stopped
+    assert not item.effects.in_doubt
 
 
 async def test_an_item_whose_sample_waits_again_while_the_run_stops_is_cancelled(line: Line) -> None:
     line.attach()
     item = Item(line)
     await turns()
-    item.tally.withdraw()
+    item.effects.stop_waiting()
     line.box.detach()
     await asyncio.wait({item.task})
     assert item.task.cancelled()
-    assert item.tally.in_doubt
+    assert item.effects.in_doubt
     line.attach()
     assert line.sent == [b"1"]
 
@@ -260,8 +260,8 @@ async def test_an_item_that_was_cancelled_is_in_doubt_if_it_has_sent_more_than_a
     await turns()
     item.task.cancel()
     await asyncio.wait({item.task})
-    assert item.tally.in_doubt is (kind is not Kind.READ)
-    assert item.tally.did_nothing is (kind is Kind.READ)
+    assert item.effects.in_doubt is (kind is not Kind.READ)
+    assert item.effects.changed is (kind is not Kind.READ)
 
 
 async def test_an_item_that_was_cancelled_while_it_waited_has_done_nothing(line: Line) -> None:
@@ -269,5 +269,5 @@ async def test_an_item_that_was_cancelled_while_it_waited_has_done_nothing(line:
     await turns()
     item.task.cancel()
     await asyncio.wait({item.task})
-    assert item.tally.did_nothing
-    assert not item.tally.in_doubt
+    assert not item.effects.changed
+    assert not item.effects.in_doubt

@@ -69,6 +69,7 @@ async def spread(
             concurrency=options.concurrency,
             rate=options.limits().rate,
             kind=job.kind,
+            through_client=True,
             retry_failed=options.retry_failed,
             reconcile=None if job.reconcile is None else partial(_look_up, job=job, settings=settings),
             stop_on=(*REFUSED, Unreachable),

@@ -181,6 +181,7 @@ def calls(
         name=None if journal is None else name_of(job, options),
         key=_id_of,
         kind=job.kind,
+        through_client=True,
         reconcile=None if job.reconcile is None else look_up,
         retry_failed=options.retry_failed,
         stop_on=(*REFUSED, Unreachable),
