@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 import attrs
@@ -29,6 +29,10 @@ class Entry(Generic[Item]):
     """Whether it was sent before, and what became of that is not known."""
     error: Exception | None = None
     """What is known of that, where somebody is to be asked before it is sent again."""
+    queues: tuple[Hashable, ...] = ()
+    """Keys that only one item may hold at a time."""
+    held: int = 0
+    """How many of them it holds, from the left."""
 
 
 @attrs.define

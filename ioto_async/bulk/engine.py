@@ -11,20 +11,31 @@ import contextlib
 import logging
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Hashable,
+    Iterable,
+    Iterator,
+    Sized,
+)
 from itertools import islice
 from typing import Final, TypeVar, Unpack
 
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
 from ..operations import Kind, operation_of
 from ..settings import is_number
-from ..transport.effects import EFFECTS, Effects, reports_effects
+from ..transport.effects import Effects, reports_effects
 from ..transport.limiter import Gate
 from ..transport.tasks import in_thread
 from .calling import Caller, Entry
 from .journal import EarlierError, Journal
 from .options import BulkOptions, Options, key_of
 from .outcome import Outcome, Progress, Run
+from .workers import WorkerPool
 
 __all__ = ["Bulk"]
 
@@ -74,6 +85,9 @@ class Bulk(Run[Item, Value]):
         chosen = self._options = Options[Item].of(options)
         self._concurrency = None if chosen.concurrency == "auto" else chosen.concurrency
         self._gate = gate
+        self._holding: contextlib.ExitStack | None = None
+        """Held while calls are in flight: those of others may then have to wait for them."""
+        self._idle_limit = 1
         self._extra = 0
         """Workers beyond the requests that may be in flight, as theirs spend time elsewhere."""
         if chosen.concurrency == "auto" and gate is None:
@@ -97,10 +111,9 @@ class Bulk(Run[Item, Value]):
         self._early: dict[int, Outcome[Item, Value] | None] = {}
         """Where the order matters: outcomes whose turn has not come, by position; None where there will be none."""
         self._next = 0
-        self._twins: dict[str, list[Entry[Item]]] = {}
-        """With a journal: the keys of the items on their way, and those that came later with the same key."""
-        self._workers: dict[asyncio.Task[None], Effects] = {}
-        self._starting: asyncio.Task[None] | None = None
+        self._queues: dict[Hashable, deque[Entry[Item]]] = {}
+        """By the keys of the items on their way, those that came later and have to wait for them."""
+        self._workers = WorkerPool(self._work, self._worker_ended)
         self._reader: asyncio.Task[None] | None = None
         self._pulled = self._given = self._in_flight = self._failures = 0
         self._is_idle = self._is_read = False
@@ -128,14 +141,13 @@ class Bulk(Run[Item, Value]):
         self._close_input(reason)
         self._withdraw()
         if grace is not None:
-            asyncio.get_running_loop().call_later(grace, self._cut)
+            asyncio.get_running_loop().call_later(grace, self._workers.cancel)
 
     @property
     def _limit(self) -> int:
         if self._concurrency is not None:
             return self._concurrency
-        assert self._gate is not None  # auto needs one
-        return int(self._gate.limit) + self._extra
+        return self._idle_limit if self._gate is None or self._holding is None else int(self._gate.limit) + self._extra
 
     # The iteration ------------------------------------------------------------------------------------------------
 
@@ -147,11 +159,11 @@ class Bulk(Run[Item, Value]):
                 if journal is not None:
                     stack.push_async_callback(journal.close)
                     await in_thread(journal.open)
-                if self._gate is not None:
-                    stack.enter_context(self._gate.running(adapting=self._concurrency is None))
+                self._enter_limiter()
+                stack.callback(self._leave_limiter)
                 stack.push_async_callback(self._end)
                 stack.enter_context(self._observed())
-                self._spawn()
+                self._workers.start()
                 while True:
                     if journal is not None and self._done:
                         journal.flush()  # nobody is told what is not noted
@@ -161,12 +173,12 @@ class Bulk(Run[Item, Value]):
                         self.summary.count(outcome)
                         if self._is_idle and self._may_begin():
                             self._is_idle = False
-                            self._spawn()
+                            self._workers.start()
                         yield outcome
                     if self._done:
                         continue
                     if self._may_begin():
-                        self._spawn()
+                        self._workers.start()
                     elif not self._workers:
                         break
                     self._wake = asyncio.get_running_loop().create_future()
@@ -180,23 +192,11 @@ class Bulk(Run[Item, Value]):
         """Leave no task behind."""
         self._caller.is_ending = self._is_read = True
         self._drop_ready()
-        for worker in self._workers:
-            worker.cancel()
-        cancelled: asyncio.CancelledError | None = None
-        while self._workers:
-            try:
-                await asyncio.wait(self._workers)
-            except asyncio.CancelledError as error:  # they have to end first
-                cancelled = error
-        if self._owns_source and isinstance(self._source, AsyncGenerator):
-            await self._source.aclose()
-        if cancelled is not None:
-            raise cancelled
-
-    def _cut(self) -> None:
-        """Cancel the calls in flight, whose outcomes are then unknown."""
-        for worker in self._workers:
-            worker.cancel()
+        try:
+            await self._workers.aclose()
+        finally:
+            if self._owns_source and isinstance(self._source, AsyncGenerator):
+                await self._source.aclose()
 
     @contextlib.contextmanager
     def _observed(self) -> Iterator[None]:
@@ -244,26 +244,18 @@ class Bulk(Run[Item, Value]):
     def _may_begin(self) -> bool:
         """Whether there is something to do for a further worker."""
         return (
-            self._starting is None  # one at a time: it may turn out that one is enough
+            not self._workers.is_starting
             and len(self._workers) < self._limit
             and (bool(self._ready) or (self._reader is None and self._may_read()))
         )
 
-    def _spawn(self) -> None:
-        worker = self._starting = asyncio.create_task(self._work())
-        self._workers[worker] = Effects(worker)
-        worker.add_done_callback(self._gone)
-
-    def _gone(self, worker: asyncio.Task[None]) -> None:
-        del self._workers[worker]
-        if self._starting is worker:  # cancelled before it began
-            self._starting = None
-        if not worker.cancelled() and (error := worker.exception()) is not None:
+    def _worker_ended(self, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, asyncio.CancelledError):
             self._break(error)
         if not self._workers:
-            self._tell()
+            self._wake_up()
 
-    def _tell(self) -> None:
+    def _wake_up(self) -> None:
         """Wake whoever iterates."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
@@ -291,8 +283,20 @@ class Bulk(Run[Item, Value]):
         """Take back what has not been sent, and do not wait for what cannot be sent now."""
         self._caller.is_stopping = True
         self._drop_ready()
-        for effects in self._workers.values():
+        for effects in self._workers.effects():
             effects.stop_waiting()
+
+    def _enter_limiter(self) -> None:
+        if self._gate is not None and self._holding is None:
+            self._holding = contextlib.ExitStack()
+            self._holding.enter_context(self._gate.running(adapting=self._concurrency is None))
+
+    def _leave_limiter(self) -> None:
+        """Let the calls of others pass as if there were no run, as it waits for items itself."""
+        if self._holding is not None:
+            self._idle_limit = self._limit
+            self._holding.close()
+            self._holding = None
 
     def _follow(self, gate: Gate) -> None:
         """Have more workers than requests may be in flight while they keep fewer of them there."""
@@ -301,12 +305,9 @@ class Bulk(Run[Item, Value]):
         elif len(self._workers) >= self._limit:
             self._extra = min(self._extra + 1, gate.ceiling)
 
-    async def _work(self) -> None:
-        self._starting = None
+    async def _work(self, effects: Effects) -> None:
         worker = asyncio.current_task()
         assert worker is not None
-        effects = self._workers[worker]
-        EFFECTS.set(effects)
         while len(self._workers) <= self._limit and not worker.cancelling():
             if self._ready:
                 entry = self._ready.popleft()
@@ -319,8 +320,10 @@ class Bulk(Run[Item, Value]):
             else:
                 self._read_some(self._source)
                 continue
+            if self._holding is None:
+                self._enter_limiter()
             if self._may_begin():
-                self._spawn()
+                self._workers.start()
             self._in_flight += 1
             try:
                 outcome = await self._caller.outcome_of(entry, effects)
@@ -331,8 +334,10 @@ class Bulk(Run[Item, Value]):
                 raise
             finally:
                 self._in_flight -= 1
-                if self._journal is not None:
-                    self._release(entry.key, self._journal)
+                if entry.queues:
+                    self._release(entry)
+                if not self._in_flight and self._reader is not None:
+                    self._leave_limiter()
             if self._gate is not None and self._concurrency is None:
                 self._follow(self._gate)
 
@@ -340,6 +345,8 @@ class Bulk(Run[Item, Value]):
 
     async def _read_one(self, source: AsyncIterator[Item]) -> None:
         self._reader = asyncio.current_task()
+        if not self._in_flight:
+            self._leave_limiter()
         try:
             item = await anext(source)
             if not self._is_read:
@@ -392,22 +399,60 @@ class Bulk(Run[Item, Value]):
         key = key_of(self._options.key, item, position, has_journal=self._journal is not None)
         self._pulled += 1
         entry = Entry(position, key, item)
-        if self._journal is None:
+        if self._journal is None and self._options.sequence_key is None:
             self._ready.append(entry)
-        elif key in self._twins:
-            self._twins[key].append(entry)
         else:
-            self._begin(entry, self._journal)
+            entry.queues = self._queues_of(entry)
+            if not self._advance(entry):
+                self._release(entry)
 
-    def _begin(self, entry: Entry[Item], journal: Journal) -> None:
-        """Make an item ready, unless the journal knows its outcome."""
-        outcome = self._earlier(entry, journal)
+    def _queues_of(self, entry: Entry[Item]) -> tuple[Hashable, ...]:
+        """The keys of an item that only one item may hold at a time."""
+        journal_key = () if self._journal is None else (entry.key,)
+        value = None if self._options.sequence_key is None else self._options.sequence_key(entry.item)
+        if value is None:
+            return journal_key
+        if not isinstance(value, Hashable):
+            raise InvalidArgumentError(
+                f"sequence_key: expected a hashable value for item {entry.position}, got {value!r}"
+            )
+        # A tuple is never equal to the key of a journal, which is text.
+        return (*journal_key, (value,))
+
+    def _advance(self, entry: Entry[Item]) -> bool:
+        """Bring an item to the next queue in which it has to wait, or make it ready; false if it has left."""
+        for queue in entry.queues[entry.held :]:
+            if queue in self._queues:
+                self._queues[queue].append(entry)
+                return True
+            self._queues[queue] = deque()
+            entry.held += 1
+        outcome = None if self._journal is None else self._earlier(entry, self._journal)
         if outcome is not None or self._caller.is_stopping or self._caller.is_ending:
             self._leave(entry.position, outcome)
-            return
-        journal.sent(entry.key)
-        self._twins[entry.key] = []
+            return False
+        if self._journal is not None:
+            self._journal.sent(entry.key)
         self._ready.append(entry)
+        return True
+
+    def _release(self, entry: Entry[Item]) -> None:
+        """Let the items have their turn that wait for an *entry* that has left, in their order."""
+        left = [entry]
+        followed = False
+        while left:
+            entry = left.pop()
+            for queue in entry.queues[: entry.held]:
+                waiting = self._queues.pop(queue)
+                if waiting:
+                    followed = True
+                    following = waiting.popleft()
+                    self._queues[queue] = waiting
+                    following.held += 1
+                    if not self._advance(following):
+                        left.append(following)
+        if followed:
+            self._flush()
 
     def _earlier(self, entry: Entry[Item], journal: Journal) -> Outcome[Item, Value] | None:
         """What the journal knows of an item; None if it is to be called."""
@@ -424,18 +469,6 @@ class Bulk(Run[Item, Value]):
                 elif self._caller.kind is Kind.ONCE:
                     return Outcome(item, key, "unknown", error=journal.error(key))
         return None
-
-    def _release(self, key: str, journal: Journal) -> None:
-        """Let the items have their turn that have the *key* of one that has ended."""
-        twins = self._twins.pop(key, None)
-        if not twins:
-            return
-        for twin in twins:
-            if key in self._twins:
-                self._twins[key].append(twin)
-            else:
-                self._begin(twin, journal)
-        self._flush()
 
     # The ends -----------------------------------------------------------------------------------------------------
 
@@ -476,8 +509,7 @@ class Bulk(Run[Item, Value]):
             entry = self._ready.popleft()
             self._undo(entry)
             self._leave(entry.position, None)
-            for twin in self._twins.pop(entry.key, ()):
-                self._leave(twin.position, None)
+            self._release(entry)
 
     def _leave(self, position: int, outcome: Outcome[Item, Value] | None) -> None:
         """Hand an outcome over, if there is one, when it is its turn."""
@@ -491,7 +523,7 @@ class Bulk(Run[Item, Value]):
         elif outcome is not None:
             self._done.append(outcome)
         if self._done:
-            self._tell()
+            self._wake_up()
 
 
 def _iterator(items: Iterable[Item] | AsyncIterable[Item]) -> Iterator[Item] | AsyncIterator[Item]:

@@ -1,7 +1,7 @@
 """How a bulk run goes about its items."""
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
 
@@ -36,6 +36,9 @@ class BulkOptions(TypedDict, Generic[Item], total=False):
     ``key``: tells an item from all others. By default a text or a whole number is its own key; any other item has its
     position, which is not enough for a journal.
 
+    ``sequence_key``: items for which it gives equal values are called for one after the other, in their order; the
+    others do not wait for them. None for an item that waits for no other.
+
     ``reconcile``: asked what became of an item whose outcome is unknown: true if it was done, false if it was not (it
     is then called, once more), None if that cannot be told.
 
@@ -64,6 +67,7 @@ class BulkOptions(TypedDict, Generic[Item], total=False):
     journal: str | os.PathLike[str] | None
     name: str | None
     key: Callable[[Item], str] | None
+    sequence_key: Callable[[Item], Hashable] | None
     reconcile: Callable[[Item], Awaitable[bool | None]] | None
     kind: Kind | None
     through_client: bool
@@ -111,6 +115,7 @@ class Options(Generic[Item]):
         default=None, validator=must_be("a text", _or_none(lambda value: isinstance(value, str)))
     )
     key: Callable[[Item], str] | None = attrs.field(default=None, validator=_callable)
+    sequence_key: Callable[[Item], Hashable] | None = attrs.field(default=None, validator=_callable)
     reconcile: Callable[[Item], Awaitable[bool | None]] | None = attrs.field(default=None, validator=_callable)
     kind: Kind | None = attrs.field(
         default=None, validator=must_be("a Kind", _or_none(lambda value: isinstance(value, Kind)))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from .limits import Adaptive, Limits, TokenBucket, Verdict
+from .tasks import Turns
 
 __all__ = ["Gate", "PauseError"]
 
@@ -61,8 +62,8 @@ class Gate:
         self._bucket = TokenBucket(rate, burst=_burst(rate))
         self._adaptive = Adaptive(self.ceiling)
         self._running = self._adapting = 0
-        self._waiting: dict[asyncio.Future[None], float] = {}
-        """Those who wait, in their order, and how long a pause each would bear."""
+        self._waiting = Turns[float](self._admit, self._give_back)
+        """Requests, and how long a pause each would bear."""
         self._timer: asyncio.TimerHandle | None = None
         self._since = -math.inf
         self.in_flight = 0
@@ -102,17 +103,7 @@ class Gate:
         left = self._bucket.pause_left(time.monotonic())
         if left > patience:
             raise PauseError(left)
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = patience
-        self._admit()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if self._waiting.pop(turn, None) is None and not turn.cancelled() and turn.exception() is None:
-                self.in_flight -= 1  # the turn had come at the same moment
-                self._bucket.give_back()
-            self._admit()
-            raise
+        await self._waiting.wait(patience)
         return time.monotonic()
 
     def leave(self, verdict: Verdict, entered: float, *, of: str, retry_after: float | None) -> None:
@@ -156,7 +147,7 @@ class Gate:
 
     def open(self) -> None:
         """Let everybody pass, as the client is closed, which they will notice."""
-        while self._drop_the_gone():
+        while self._waiting.first() is not None:
             self._pass()
 
     def reset(self) -> None:
@@ -170,10 +161,7 @@ class Gate:
         if seconds > self._bucket.pause_left(now):
             logger.info("the service asks for a pause of %g s: all calls wait", seconds)
         self._bucket.pause(now + seconds)
-        for turn in [turn for turn, patience in self._waiting.items() if patience < seconds]:
-            del self._waiting[turn]
-            if not turn.done():
-                turn.set_exception(PauseError(seconds))
+        self._waiting.refuse(lambda: PauseError(seconds), lambda patience: patience < seconds)
 
     def _follow(self, now: float) -> None:
         """Take over the limits that apply now."""
@@ -192,25 +180,21 @@ class Gate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._drop_the_gone() and self.in_flight < self.limit:
+        while self._waiting.first() is not None and self.in_flight < self.limit:
             delay = self._bucket.delay(time.monotonic())
             if delay:
-                self._timer = next(iter(self._waiting)).get_loop().call_later(delay, self._admit)
+                self._timer = asyncio.get_running_loop().call_later(delay, self._admit)
                 return
             self._bucket.take()
             self._pass()
 
-    def _drop_the_gone(self) -> bool:
-        """Drop those at the head whose tasks were cancelled just now; true if somebody still waits."""
-        while self._waiting and (turn := next(iter(self._waiting))).cancelled():
-            del self._waiting[turn]
-        return bool(self._waiting)
-
     def _pass(self) -> None:
-        turn = next(iter(self._waiting))
-        del self._waiting[turn]
-        turn.set_result(None)
+        self._waiting.grant()
         self.in_flight += 1
+
+    def _give_back(self, patience: float) -> None:
+        self.in_flight -= 1
+        self._bucket.give_back()
 
 
 def _burst(rate: float) -> float:

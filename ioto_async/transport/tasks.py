@@ -1,33 +1,116 @@
-"""Waiting for tasks and threads although the caller is cancelled."""
+"""Waiting although the caller is cancelled, and waiting for one's turn."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from typing import Any, Generic, TypeVar
 
-__all__ = ["in_thread", "settle"]
+__all__ = ["Turns", "ended", "in_thread", "settle"]
 
 T = TypeVar("T")
+Want = TypeVar("Want")
+
+
+async def ended(futures: "Collection[asyncio.Future[Any]]") -> None:
+    """Wait until all of *futures* have ended, although the caller is cancelled, which comes out at the end.
+
+    What is added to *futures* meanwhile is waited for as well.
+
+    Raises:
+        asyncio.CancelledError: the caller was cancelled.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while running := [future for future in futures if not future.done()]:
+        try:
+            await asyncio.wait(running)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def in_thread(function: Callable[..., T], *args: object) -> T:
     """As `asyncio.to_thread`, but a cancelled caller waits for the thread: the file it works on is about to close."""
     future = asyncio.get_running_loop().run_in_executor(None, function, *args)
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait((future,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is None:
-        return future.result()
-    if not future.cancelled():
-        future.exception()  # has been looked at
-    raise cancelled
+    try:
+        await ended((future,))
+    except asyncio.CancelledError:
+        if not future.cancelled():
+            future.exception()  # has been looked at
+        raise
+    return future.result()
 
 
 async def settle(task: "asyncio.Task[Any]") -> None:
     """End *task* if it still runs, so that neither it nor its error is left behind."""
     task.cancel()
-    await asyncio.wait((task,))
+    await ended((task,))
     if not task.cancelled():
         task.exception()
+
+
+class Turns(Generic[Want]):
+    """A queue of those who wait for their turn, each with what it wants.
+
+    Args:
+        admit: called when it may be somebody's turn: gives turns with `grant` to the `first`, as far as there is room.
+        give_back: called with what a caller wanted who was cancelled at the moment at which its turn had come.
+    """
+
+    __slots__ = ("_admit", "_give_back", "_waiting")
+
+    def __init__(self, admit: Callable[[], None], give_back: Callable[[Want], None]) -> None:
+        self._admit = admit
+        self._give_back = give_back
+        # Ordered by links: of a plain dict, the first is hard to find after many have gone.
+        self._waiting: OrderedDict[asyncio.Future[None], Want] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def wait(self, want: Want) -> None:
+        """Wait for a turn.
+
+        Raises:
+            Exception: the turn was refused.
+        """
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = want
+        self._admit()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn in self._waiting:
+                del self._waiting[turn]
+            elif not turn.cancelled() and turn.exception() is None:
+                self._give_back(want)  # the turn had come at the same moment
+            self._admit()  # whoever is behind may have room
+            raise
+
+    def first(self) -> Want | None:
+        """What the first in the queue wants; None if nobody waits."""
+        while self._waiting:
+            turn = next(iter(self._waiting))
+            if not turn.cancelled():
+                return self._waiting[turn]
+            del self._waiting[turn]
+        return None
+
+    def grant(self) -> None:
+        """Give the first in the queue its turn."""
+        turn, _ = self._waiting.popitem(last=False)
+        turn.set_result(None)
+
+    def refuse(self, error: Callable[[], Exception], wants: Callable[[Want], bool] = lambda _: True) -> None:
+        """Refuse all whose wish *wants* picks, each with an *error* of its own."""
+        for turn in [turn for turn, want in self._waiting.items() if wants(want)]:
+            del self._waiting[turn]
+            if not turn.done():
+                turn.set_exception(error())
+
+    def clear(self) -> None:
+        """Forget all, as their loop has ended."""
+        self._waiting.clear()
