@@ -13,14 +13,14 @@ from ..transport.pool import Pool
 from ..transport.transport import Transport
 from .sample import DIMENSIONS, Sample, check_flag, check_members, check_names, key_of
 
-__all__ = ["AutomationWay"]
+__all__ = ["AutomationSink"]
 
 _INVOKE: Final = IOTO["action/invoke"]
 _REPEATED: Final = attrs.evolve(_INVOKE, kind=Kind.REPLAYABLE)
 _RESULT: Final = decoding.result(ActionResult, may_be_empty=True)
 
 
-class AutomationWay:
+class AutomationSink:
     """One ``action/invoke`` for each sample; see `MetricController.writer` for the arguments."""
 
     concurrency: ClassVar[int | None] = None
@@ -74,7 +74,7 @@ class AutomationWay:
         """One for each."""
         return ((sample,) for sample in samples)
 
-    def lane(self, samples: Sequence[Sample]) -> Hashable:
+    def sequence_key(self, samples: Sequence[Sample]) -> Hashable:
         """Samples add up, in whatever order; but of those with a time the service drops what comes too late."""
         (sample,) = samples
         return None if sample.timestamp is None else (sample.metric, key_of(self._variables(sample)))

@@ -9,7 +9,7 @@ from ..operations import MQTT
 from ..transport.effects import reports_effects
 from .sample import Sample, check_members
 
-__all__ = ["LinkWay", "MetricLink"]
+__all__ = ["LinkSink", "MetricLink"]
 
 _SET: Final = MQTT["metric/set"]
 
@@ -32,7 +32,7 @@ class MetricLink(Protocol):
         """
 
 
-class LinkWay:
+class LinkSink:
     """One ``metric/set`` for each sample; see `MetricController.writer` for the arguments."""
 
     # As many as the service has unacknowledged on a connection.
@@ -60,7 +60,7 @@ class LinkWay:
         """One for each."""
         return ((sample,) for sample in samples)
 
-    def lane(self, samples: Sequence[Sample]) -> None:
+    def sequence_key(self, samples: Sequence[Sample]) -> None:
         """The connection keeps the order."""
 
     async def send(self, samples: Sequence[Sample]) -> None:

@@ -14,7 +14,7 @@ from ..transport.pool import Pool
 from ..transport.transport import Transport
 from .sample import DIMENSIONS, Sample, check_flag, check_members, check_names, key_of
 
-__all__ = ["ModelWay"]
+__all__ = ["ModelSink"]
 
 # What an update sets is the same after a second one, but each of them adds samples.
 _OPERATIONS: Final = {
@@ -26,7 +26,7 @@ _OPERATIONS: Final = {
 _ITEM: Final = decoding.record(Item)
 
 
-class ModelWay:
+class ModelSink:
     """One ``generic/update`` or ``create`` for several fields; see `MetricController.writer` for the arguments."""
 
     concurrency: ClassVar[int | None] = None
@@ -95,7 +95,7 @@ class ModelWay:
             fields[field] = sample
         return (tuple(fields.values()) for fields in made)
 
-    def lane(self, samples: Sequence[Sample]) -> Hashable:
+    def sequence_key(self, samples: Sequence[Sample]) -> Hashable:
         """An item is left with the values that were written last."""
         return key_of(self._members(samples[0])) if self._is_state else None
 

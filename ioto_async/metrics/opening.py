@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgumentError
 from ..transport.transport import Transport
-from .automation import AutomationWay
-from .link import LinkWay
-from .model import ModelWay
+from .automation import AutomationSink
+from .link import LinkSink
+from .model import ModelSink
 from .writer import Writer, WriterOptions
 
 if TYPE_CHECKING:
-    from .sinks import Way
+    from .sinks import Sink
 
 __all__ = ["writer_via"]
 
@@ -30,10 +30,10 @@ def writer_via(transport: Transport, account_id: str | None, via: str, arguments
     Raises:
         InvalidArgumentError: there is no such way, or an argument does not fit.
     """
-    ways: dict[str, Callable[..., Way]] = {
-        "automation": partial(AutomationWay, transport),
-        "model": partial(ModelWay, transport, account_id),
-        "mqtt": LinkWay,
+    ways: dict[str, Callable[..., Sink]] = {
+        "automation": partial(AutomationSink, transport),
+        "model": partial(ModelSink, transport, account_id),
+        "mqtt": LinkSink,
     }
     way = ways.get(via)
     if way is None:

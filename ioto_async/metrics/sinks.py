@@ -6,10 +6,10 @@ from typing import ClassVar, Protocol
 from ..transport.pool import Pool
 from .sample import Sample
 
-__all__ = ["Way"]
+__all__ = ["Sink"]
 
 
-class Way(Protocol):
+class Sink(Protocol):
     """A way for samples to the cloud."""
 
     concurrency: ClassVar[int | None]
@@ -37,7 +37,7 @@ class Way(Protocol):
     def requests(self, samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
         """The *samples* of each request, in the order in which they were written."""
 
-    def lane(self, samples: Sequence[Sample]) -> Hashable:
+    def sequence_key(self, samples: Sequence[Sample]) -> Hashable:
         """What a request must not overtake another with; None for any."""
 
     async def send(self, samples: Sequence[Sample]) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ioto_async import Sample, Writer
-from ioto_async.metrics.automation import AutomationWay
-from ioto_async.metrics.model import ModelWay
+from ioto_async.metrics.automation import AutomationSink
+from ioto_async.metrics.model import ModelSink
 from tests.rawserver import client_of
 
 from .links import Link, writer
@@ -48,14 +48,14 @@ async def test_a_hundred_thousand_samples_are_held_and_sent_within_64_mib(sort: 
     assert now <= 8 << 20, "it is not given back"
 
 
-class QuickAutomation(AutomationWay):
+class QuickAutomation(AutomationSink):
     """The same, over automations."""
 
     async def send(self, samples: Sequence[Sample]) -> None:
         await asyncio.sleep(0)
 
 
-class QuickModel(ModelWay):
+class QuickModel(ModelSink):
     """The same, over models."""
 
     async def send(self, samples: Sequence[Sample]) -> None:

@@ -21,7 +21,7 @@ from ioto_async import (
     Writer,
 )
 from ioto_async.emulator import Emulator
-from ioto_async.metrics import writer as writing
+from ioto_async.metrics import outage
 from tests.bulk.calls import Crowd, turns, until
 from tests.rawserver import GUARD, RawServer, Request, Step, client_of, drop, in_thread, reply, served
 
@@ -34,7 +34,7 @@ WHEN = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for nothing between two tries."""
-    monkeypatch.setattr(writing, "_WAITS", RetryPolicy(attempts=10**9, elapsed=math.inf, base=0))
+    monkeypatch.setattr(outage, "_WAITS", RetryPolicy(attempts=10**9, elapsed=math.inf, base=0))
 
 
 def fine(request: Request) -> Step:
@@ -277,7 +277,7 @@ async def test_samples_wait_for_a_server_that_is_not_there_yet() -> None:
     async with client_of(gone) as client, asyncio.timeout(GUARD), automation(client, on_outcome=told.append) as w:
         for number in range(20):
             await w.write("m", number)
-        await until(lambda: w._failures > 3)
+        await until(lambda: w._outage._failures > 3)
         assert told == []
         async with gone:
             await w.flush()
@@ -369,7 +369,7 @@ async def test_a_writer_that_is_to_find_out_what_the_service_can_do_begins_with_
             await w.write("m", number)
         await until(lambda: crowd.waiting == at_once)
         await turns()
-        assert crowd.waiting == len(w._workers) == at_once
+        assert crowd.waiting == len(w._run._workers) == at_once
         while w.pending:
             crowd.release(crowd.waiting)
             await turns(1)

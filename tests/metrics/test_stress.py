@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ioto_async import BadRequestError, BufferFullError, RetryPolicy, UnwrittenError, Writer
-from ioto_async.metrics import writer as writing
+from ioto_async.metrics import outage
 from tests.bulk.calls import others
 from tests.rawserver import GUARD
 
@@ -74,7 +74,7 @@ async def write_some(w: Writer, numbers: list[int], dice: random.Random, accepte
 
 @pytest.mark.parametrize("run", range(20))
 async def test_every_accepted_sample_has_one_outcome_which_is_true(run: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "_WAITS", RetryPolicy(attempts=10**9, elapsed=math.inf, base=0))
+    monkeypatch.setattr(outage, "_WAITS", RetryPolicy(attempts=10**9, elapsed=math.inf, base=0))
     seed = random.SystemRandom().randrange(2**32)
     sys.stdout.write(f"the run follows from seed {seed}\n")  # shown if the test fails
     dice = random.Random(seed)

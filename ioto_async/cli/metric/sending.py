@@ -20,7 +20,7 @@ from cyclopts import Parameter
 from ...bulk import Bulk, BulkOptions, EarlierError, Outcome, Progress
 from ...client import ClientOptions, IotoClient
 from ...errors import CallError, ClientStateError, ConnectionFailedError, InvalidArgumentError, IotoError, NotFoundError
-from ...metrics.link import LinkWay
+from ...metrics.link import LinkSink
 from ...metrics.sample import Sample, UnwrittenError
 from ...metrics.writer import Writer, WriterOptions
 from ...models import Certificates
@@ -145,7 +145,7 @@ def _over_mqtt(options: WayOptions, concurrency: int | Literal["auto"]) -> Desti
             link = DeviceLink(certificates, patience=patience)
         except ModuleNotFoundError as error:
             raise InvalidArgumentError(f"--via: {error}") from None
-        async with link, Writer(LinkWay(link=link), **chosen) as writer:
+        async with link, Writer(LinkSink(link=link), **chosen) as writer:
             yield writer
 
     return _named(f"mqtt at {certificates.endpoint}", certificates.id, concurrency, REFUSED, None, open_)
