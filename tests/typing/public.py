@@ -1,0 +1,135 @@
+"""What type checkers make of the public surface: checked by mypy and pyright, never run."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import assert_type
+
+import aiohttp
+
+from ioto_async import (
+    JSON,
+    AccessToken,
+    BuilderClient,
+    Bulk,
+    Certificates,
+    CognitoLogin,
+    DeviceLink,
+    FetchedUpdate,
+    IotoClient,
+    Limits,
+    Metric,
+    MetricQuery,
+    Metrics,
+    Outcome,
+    RetryPolicy,
+    Sample,
+    Summary,
+    Transfer,
+    Writer,
+)
+from ioto_async.controllers.paging import Paged
+from ioto_async.models import Account, Device, Item, MetricKey, Page, StoreItem, User
+
+
+async def clients(session: aiohttp.ClientSession) -> None:
+    """Make clients, and clones of them."""
+    client = IotoClient(
+        "https://cloud.example",
+        token="token",
+        account_id="account",
+        timeout=10.0,
+        retry=RetryPolicy(attempts=2),
+        limits=Limits(rate=100.0),
+        session=session,
+    )
+    async with client as entered:
+        assert_type(entered, IotoClient)
+    assert_type(client.with_options(timeout=None, retries=0), IotoClient)
+    assert_type(client.builder, BuilderClient)
+    assert_type(await client.aclose(), None)
+    assert_type(IotoClient.from_env({"IOTO_API": "https://cloud.example"}), IotoClient)
+    login = CognitoLogin("https://cognito.example", "id", "user", "password")
+    assert_type(await login(), AccessToken)
+
+
+async def calls(client: IotoClient) -> None:
+    """Call methods of controllers."""
+    assert_type(await client.device.claim("D1", timeout=5, retries=1, headers={"X-Trace": "7"}), Device)
+    assert_type(await client.device.get("D1"), Device)
+    assert_type(await client.account.get(), Account)
+    assert_type(await client.store.get("D1", "key"), StoreItem)
+    assert_type(await client.provision.get_certs("D1"), Certificates)
+    assert_type(await client.generic.get("Model", {"id": "1"}), Item)
+    assert_type(await client.call("device/get", {"id": "D1"}), JSON)
+
+
+async def finds(client: IotoClient) -> None:
+    """Await one page, or go through all."""
+    found = client.device.find(limit=10)
+    assert_type(found, Paged[Device])
+    page = await found
+    assert_type(page, Page[Device])
+    assert_type(page.items, list[Device])
+    async for device in client.device.find():
+        assert_type(device, Device)
+    async for pages in client.user.find().pages():
+        assert_type(pages, Page[User])
+
+
+async def metrics(client: IotoClient) -> None:
+    """Read metrics."""
+    assert_type(await client.metric.series("D1", "cpu", period=3600), Metric)
+    assert_type(await client.metric.value("D1", "cpu", period=3600), float | None)
+    assert_type(await client.metric.fetch("D1", [MetricQuery("cpu", {"Device": "D1"}, "avg")]), Metrics)
+    async for key in client.metric.walk("cloud"):
+        assert_type(key, MetricKey)
+
+
+async def writes(client: IotoClient, link: DeviceLink) -> None:
+    """Write samples."""
+    writer = client.metric.writer(via="automation", name="AddSample", count=100)
+    assert_type(writer, Writer)
+    async with writer as entered:
+        assert_type(entered, Writer)
+        assert_type(await writer.write("cpu", 1.5, timestamp=datetime.now(UTC)), None)
+    assert_type(client.metric.writer(via="mqtt", link=link), Writer)
+    assert_type(await link.get_metric("cpu"), float | None)
+
+
+async def bulk_runs(client: IotoClient) -> None:
+    """Make many calls at once."""
+    run = client.bulk(client.device.claim, ["D1", "D2"], journal=Path("journal"), concurrency=8)
+    assert_type(run, Bulk[str, Device])
+    async for outcome in run:
+        assert_type(outcome, Outcome[str, Device])
+        assert_type(outcome.item, str)
+        assert_type(outcome.value, Device | None)
+    assert_type(run.summary, Summary)
+
+
+async def numbers() -> AsyncIterator[int]:
+    """Items that come later."""
+    yield 1
+
+
+async def own_callables(client: IotoClient) -> None:
+    """Pass callables of one's own, with items that come later."""
+
+    async def call(number: int) -> str:
+        return str(number)
+
+    assert_type(client.bulk(call, numbers(), concurrency=1, through_client=True), Bulk[int, str])
+
+
+async def transfers(client: IotoClient) -> None:
+    """Send and fetch files."""
+    assert_type(await client.file.upload("a.txt", b"data"), Transfer)
+    assert_type(await client.file.download("a.txt", "a.txt", checksum=None), Transfer)
+    assert_type(await client.provision.fetch_update("D1", "P1", "1.0.0", "image"), FetchedUpdate | None)
+
+
+def outcomes_of_samples(outcome: Outcome[Sample, None]) -> None:
+    """Be told what became of a sample."""
+    assert_type(outcome.item.value, float)
+    assert_type(outcome.error, Exception | None)
