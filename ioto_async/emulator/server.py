@@ -15,7 +15,7 @@ from aiohttp import web
 from .faults import Faults
 from .mqtt.broker import Broker, Message
 from .mqtt.service import CloudService
-from .rest.app import Door, Received
+from .rest.app import Received, RestApp
 from .rest.bucket import Bucket
 from .state.builder import Builder
 from .state.cloud import Cloud
@@ -116,8 +116,8 @@ class _Server:
             ca.write_text("".join(cloud.authority.certificate for cloud in clouds))
             for number, cloud in enumerate(clouds):
                 context = _context(cloud.authority, directory, self._host) if self._tls else None
-                door = Door(cloud, self.faults, self.requests).application()
-                cloud.api = await self._listen(stack, door, 0 if number else self._port, context)
+                app = RestApp(cloud, self.faults, self.requests).application()
+                cloud.api = await self._listen(stack, app, 0 if number else self._port, context)
                 bucket = Bucket(cloud, self.faults, self.requests).application()
                 cloud.files.url = await self._listen(stack, bucket, 0, context)
                 if self._mqtt:

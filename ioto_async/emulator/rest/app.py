@@ -13,30 +13,17 @@ from aiohttp import hdrs, web
 
 from ...operations import BUILDER, IOTO, Field, Operation
 from .. import wire
+from ..dispatch import find_handlers
 from ..faults import Fault, Faults, cut
 from ..request import AUTHENTICATION_FAILED, Call, Caller, Refused
 from ..state.builder import Builder
 from ..state.cloud import Cloud
 from ..state.cognito import CONTENT_TYPE, CognitoError, attempt
 from ..state.tokens import allows
-from . import cors
-from .handlers import (
-    account,
-    action,
-    alert,
-    builder,
-    dashboard,
-    device,
-    file,
-    generic,
-    manager,
-    metric,
-    provision,
-    test,
-    user,
-)
+from . import cors, handlers
+from .handlers import builder
 
-__all__ = ["Door", "Received"]
+__all__ = ["Received", "RestApp"]
 
 _LOG: Final = logging.getLogger(__name__)
 _MAX_BODY: Final = 8 * 2**20
@@ -47,7 +34,7 @@ _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
 _BYTES: Final = "application/octet-stream"
 _TAKEN_FOR_JSON: Final = (_JSON, _BYTES, _TEXT)
-_ANYBODY: Final = Caller("public", frozenset({"public"}))
+_ANONYMOUS: Final = Caller("public", frozenset({"public"}))
 
 Handler = Callable[[Cloud, Call], object]
 
@@ -63,33 +50,32 @@ class _Route:
 
 
 def _routes() -> Mapping[str, _Route]:
-    handlers: dict[str, Handler] = {}
-    for module in (account, action, alert, dashboard, device, file, generic, manager, metric, provision, test, user):
-        handlers |= module.HANDLERS
     routes = {}
-    for name, operation in IOTO.items():
-        # Tokens and logins have paths of their own (reference, section 2), so one is nothing on the other's.
+    for name, handler in find_handlers(handlers, IOTO).items():
+        operation = IOTO[name]
+        # Tokens and logins have paths of their own (reference, section 2); neither is valid on the other's.
         for path, kinds in ((f"/tok/{name}", {"cloud", "device"}), (f"/{name}", {"login"})):
-            routes[path] = _Route(operation, handlers[name], _anybody(operation) | kinds, Cloud.caller)
-    for name, operation in BUILDER.items():
-        # Nobody signs in at the Builder here, so that a bare path is for anybody, or for a product.
-        anybody = _anybody(operation) if operation.tok else frozenset({"product"})
-        handler = _at_the_builder(builder.HANDLERS[name])
-        routes[f"/api/{name}"] = _Route(operation, handler, anybody, _caller_of_the_builder)
+            routes[path] = _Route(operation, handler, _public(operation) | kinds, Cloud.caller)
+    for name, handler in find_handlers(builder, BUILDER).items():
+        operation = BUILDER[name]
+        at_builder = _at_builder(handler)
+        # There is no sign-in at the Builder here: a bare path takes requests without a token, or with a product's.
+        bare = _public(operation) if operation.tok else frozenset({"product"})
+        routes[f"/api/{name}"] = _Route(operation, at_builder, bare, _builder_caller)
         if operation.tok:
-            routes[f"/api/tok/{name}"] = _Route(operation, handler, anybody | {"builder"}, _caller_of_the_builder)
+            routes[f"/api/tok/{name}"] = _Route(operation, at_builder, bare | {"builder"}, _builder_caller)
     return MappingProxyType(routes)
 
 
-def _anybody(operation: Operation) -> frozenset[str]:
+def _public(operation: Operation) -> frozenset[str]:
     return frozenset({"public"} if operation.role == "public" else ())
 
 
-def _at_the_builder(handler: Callable[[Builder, Call], object]) -> Handler:
+def _at_builder(handler: Callable[[Builder, Call], object]) -> Handler:
     return lambda cloud, call: handler(cloud.builder, call)
 
 
-def _caller_of_the_builder(cloud: Cloud, token: str) -> Caller | None:
+def _builder_caller(cloud: Cloud, token: str) -> Caller | None:
     return cloud.builder.caller(token)
 
 
@@ -130,7 +116,7 @@ class _Answer:
         self.status, self.body, self.type = status, line.encode(), _TEXT
 
 
-class Door:
+class RestApp:
     """Answers the requests to one cloud, one at a time.
 
     Args:
@@ -221,7 +207,7 @@ class Door:
         with cloud.lock:
             token = _token(request.headers)
             # Whoever shows a token must show a good one, even where none is needed.
-            caller = route.caller(cloud, token) if token else _ANYBODY
+            caller = route.caller(cloud, token) if token else _ANONYMOUS
             if caller is None or caller.kind not in route.kinds or not _origin_fits(caller, request, cloud):
                 raise Refused(AUTHENTICATION_FAILED, 403)
             answer.caller = caller.kind

@@ -4,16 +4,12 @@ Whoever signed in knows the users of his own account alone; another one looks th
 over a user whose role is above his own, and nobody gives such a role.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from ...request import AUTHENTICATION_FAILED, CANNOT_FIND_USER, Call, Refused
 from ...state.cloud import Cloud
 from ...state.users import User, check_role
-from .generic import named_account
-
-__all__ = ["HANDLERS"]
+from ..scope import named_account
 
 # What only the account that has the app may know of it; `manager/get` needs an admin of that account, too.
 _NOT_FOR_ALL: Final = ("accountId", "owner", "users", "certArn", "cloudFront", "distributionId", "error")
@@ -142,17 +138,3 @@ def update_role(cloud: Cloud, call: Call) -> object:
         _check_rank(call, role)
         cloud.users.set_role(user.id, role)
     return _invited(cloud, call, user.id)
-
-
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {
-        "user/create": create,
-        "user/find": find,
-        "user/get": get,
-        "user/getRoles": get_roles,
-        "user/login": login,
-        "user/remove": remove,
-        "user/update": update,
-        "user/updateRole": update_role,
-    }
-)
