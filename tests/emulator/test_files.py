@@ -89,11 +89,11 @@ def content_of(emu: Emulator, filename: str = "a.txt", owner: str | None = None)
         file = emu.cloud.files.get(owner or emu.account_id, filename)
         if file is None:
             return None
-        reading = emu.cloud.files.read(file)
+        download = emu.cloud.files.read(file)
         try:
-            return b"".join(iter(reading.next, b""))
+            return b"".join(iter(download.next, b""))
         finally:
-            reading.close()
+            download.close()
 
 
 def pieces(emu: Emulator) -> int:

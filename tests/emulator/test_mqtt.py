@@ -653,7 +653,7 @@ async def test_a_sync_down_of_a_model_that_is_keyed_by_account_brings_nothing_of
     fields = {name: {"type": "string"} for name in ("accountId", "deviceId", "id")}
     emu.cloud.models.add_model("Task", keys | fields, {"sync": "down"})
     for id_, device_id in (("1", device.id), ("2", other.id), ("3", None)):
-        emu.cloud.models.synced().create("Task", {"accountId": emu.account_id, "deviceId": device_id, "id": id_})
+        emu.cloud.models.for_devices().create("Task", {"accountId": emu.account_id, "deviceId": device_id, "id": id_})
     await client.publish(device.rule("db/syncDown"), '{"timestamp":"1970-01-01T00:00:00.000Z"}', qos=1)
     items = [json.loads((await received(client))[1]) for _ in range(3)]
     assert [item.get("id") for item in items] == ["1", "3", None]
@@ -664,7 +664,7 @@ async def test_a_sync_down_of_more_than_may_be_unacknowledged_brings_all(
 ) -> None:
     for number in range(1500):
         members = {"accountId": emu.account_id, "deviceId": device.id, "key": str(number), "value": 1, "type": "number"}
-        emu.cloud.models.synced().create("Broadcast", members)
+        emu.cloud.models.for_devices().create("Broadcast", members)
     await client.publish(device.rule("db/syncDown"), '{"timestamp":"1970-01-01T00:00:00.000Z"}', qos=1)
     topics = [(await received(client))[0] for _ in range(1501)]
     assert topics == [f"ioto/device/{device.id}/sync/UPSERT"] * 1500 + [f"ioto/device/{device.id}/sync/SYNCDOWN"]

@@ -45,7 +45,7 @@ class EchoService:
     broken: bool = False
     faults: list[Fault] = attrs.Factory(list)
 
-    def admit(self, client_id: str, certificate: bytes) -> Grant | None:
+    def authorize(self, client_id: str, certificate: bytes) -> Grant | None:
         return Grant(("up/",), ("down/",))
 
     def fault(self, topic: str | None) -> Fault | None:
@@ -198,11 +198,11 @@ async def test_a_silent_client_is_disconnected_after_half_as_much_again_as_it_sa
 ) -> None:
     client = await server.connect(keep_alive=said)
     server.clock.now += given
-    server.broker.sweep()
+    server.broker.expire()
     client.send(Pingreq())
     assert await client.get() == Pingresp()
     server.clock.now += given + 1
-    server.broker.sweep()
+    server.broker.expire()
     assert await client.get() is None
 
 
@@ -304,7 +304,7 @@ async def test_a_session_is_kept_for_an_hour(server: Server, away: int, present:
     client.send(Disconnect())
     assert await client.get() is None
     server.clock.now += away
-    server.broker.sweep()
+    server.broker.expire()
     await server.connect(clean=False)
     assert server.connack == Connack(0, session_present=present)
 
@@ -381,7 +381,7 @@ async def test_a_silent_client_that_does_not_read_is_disconnected_all_the_same(s
         server.broker.publish("down/x", b"x" * 100_000, "a")
         await asyncio.sleep(0)
     server.clock.now += 1000
-    server.broker.sweep()
+    server.broker.expire()
     await until(lambda: not server.broker._connections)
 
 

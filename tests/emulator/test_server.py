@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from ioto_async.emulator import Emulator, EmulatorThread, Fault
-from ioto_async.emulator.faults import cut
+from ioto_async.emulator.faults import reset
 from ioto_async.emulator.rest.handlers import device
 
 from .conftest import Post, exchange, request_bytes
@@ -318,7 +318,7 @@ def test_a_connection_that_has_lost_its_socket_can_be_cut_too() -> None:
             self.aborted = True
 
     transport = Gone()
-    cut(transport)
+    reset(transport)
     assert transport.aborted
 
 

@@ -1,8 +1,8 @@
-"""What the cloud does with the messages of devices (reference, section 10).
+"""Carries out the messages that devices publish (reference, section 10).
 
 A message to ``ioto/service/<id>/<controller>/<action>`` or, with the prefix of AWS's basic ingest, straight to the
 cloud's rule is one call; with a sequence number behind it, one that is replied to. One that cannot be carried out is
-logged and acknowledged all the same: AWS IoT Core acknowledges before anybody has read it.
+logged and acknowledged all the same: AWS IoT Core acknowledges before a rule has run.
 """
 
 import logging
@@ -22,7 +22,7 @@ from ..faults import Fault, Faults
 from ..request import NO_ACCOUNT, Refused
 from ..state.account_writer import AccountWriter
 from ..state.cloud import Cloud
-from ..state.devices import throttle
+from ..state.publisher import throttle
 from . import handlers
 from .broker import Grant, Message
 from .call import BadMessage, DeviceCall
@@ -33,8 +33,10 @@ _LOG: Final = logging.getLogger(__name__)
 _RULE: Final = "$aws/rules/IotoDevice/"
 _PING: Final = "test/ping"
 # What the device agent sends beyond the operations of the table.
-_OF_THE_AGENT: Final = (_PING, "db/syncDown", "db/syncToDynamo")
-_HANDLERS: Final[Mapping[str, Callable[[DeviceCall], list[Message]]]] = find_handlers(handlers, (*MQTT, *_OF_THE_AGENT))
+_AGENT_MESSAGES: Final = (_PING, "db/syncDown", "db/syncToDynamo")
+_HANDLERS: Final[Mapping[str, Callable[[DeviceCall], list[Message]]]] = find_handlers(
+    handlers, (*MQTT, *_AGENT_MESSAGES)
+)
 
 
 class CloudService:
@@ -42,8 +44,8 @@ class CloudService:
 
     Args:
         cloud: the state.
-        faults: what is to go wrong.
-        messages: where what was received is noted.
+        faults: the faults to inject.
+        messages: where received messages are recorded.
     """
 
     def __init__(self, cloud: Cloud, faults: Faults, messages: deque[Message]) -> None:
@@ -51,8 +53,8 @@ class CloudService:
         self._faults = faults
         self._messages = messages
 
-    def admit(self, client_id: str, certificate: bytes) -> Grant | None:
-        """Let a claimed device in that shows the certificate of its claim, to topics of its own and its account."""
+    def authorize(self, client_id: str, certificate: bytes) -> Grant | None:
+        """Grant a claimed device that shows the certificate of its claim its own topics and those of its account."""
         with self._cloud.lock:
             device = self._cloud.devices.load(client_id)
             if device is None or device.certificate is None:
@@ -67,7 +69,7 @@ class CloudService:
         )
 
     def fault(self, topic: str | None) -> Fault | None:
-        """Return what is to go wrong with a message to *topic*, or for None with a CONNECT."""
+        """Return the fault for a message to *topic*, or for None that for a CONNECT."""
         return self._faults.take("mqtt/connect" if topic is None else f"mqtt/{_parts(topic)[0]}")
 
     def receive(self, messages: Sequence[Message]) -> list[Message]:
@@ -90,7 +92,7 @@ class CloudService:
         return replies
 
     def throttle(self, client_id: str, *, close: bool) -> Message:
-        """Return the message that tells a device to slow down, or with *close* to go."""
+        """Return the message that tells a device to slow down, or with *close* to disconnect."""
         return Message(client_id, *throttle(client_id, close=close))
 
     def _call_of(self, device_id: str) -> DeviceCall | None:
@@ -100,7 +102,7 @@ class CloudService:
             return None
         self._cloud.devices.touch(device_id)
         account = AccountWriter(self._cloud, device.account_id or NO_ACCOUNT)
-        return DeviceCall(self._cloud, device, self._cloud.models.synced(), account, {}, None)
+        return DeviceCall(self._cloud, device, self._cloud.models.for_devices(), account, {}, None)
 
 
 def _parts(topic: str) -> tuple[str, str | None]:

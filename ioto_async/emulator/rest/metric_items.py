@@ -51,7 +51,7 @@ def checked(item: Mapping[str, Any], cloud_ids: Container[str]) -> dict[str, Any
 
 
 def echoed(item: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """Return what each answer to *item* has beside the metric."""
+    """Return the members that each answer to *item* has besides the metric."""
     return {"owner": owner} | ({"id": item["id"]} if "id" in item else {})
 
 

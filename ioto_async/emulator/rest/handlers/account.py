@@ -1,7 +1,7 @@
 """The ``account`` controller of a device cloud (reference, section 11).
 
-Whoever signed in knows his own account alone; another one looks the same as none. A CloudAPI token knows all accounts
-of its cloud, closed ones as well.
+A login sees its own account alone; others are not found. A CloudAPI token sees all accounts of its cloud, closed ones
+as well.
 """
 
 from typing import Any

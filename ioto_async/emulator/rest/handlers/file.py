@@ -23,11 +23,11 @@ def get(cloud: Cloud, call: Call) -> object:
         return {}
     if file.size > _LARGEST_REPLY:
         raise Refused(f"filename has {file.size} bytes, too many for a reply; download it from a signed URL")
-    reading = cloud.files.read(file)
+    download = cloud.files.read(file)
     try:
-        content = b"".join(iter(reading.next, b""))
+        content = b"".join(iter(download.next, b""))
     finally:
-        reading.close()
+        download.close()
     return {**file.record(), "data": base64.b64encode(content).decode()}
 
 

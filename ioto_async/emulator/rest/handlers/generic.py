@@ -29,7 +29,7 @@ def _exists(call: Call, default: bool | None) -> bool | None:
 
 
 def _models(cloud: Cloud, call: Call) -> Models:
-    return cloud.models.seen_by(call.caller.roles)
+    return cloud.models.for_roles(call.caller.roles)
 
 
 def _asked(cloud: Cloud, call: Call) -> tuple[str, dict[str, Any]]:

@@ -31,7 +31,7 @@ def _answer(cloud: Cloud, call: Call, members: Mapping[str, Any], item: object) 
         request = checked(item, (cloud.id,))
         request["dimensions"] = expand_dimensions(request["dimensions"], members["deviceId"])
         if "model" in request:
-            return {**_from_database(cloud.models.seen_by(call.caller.roles), members, request), **echo}
+            return {**_from_database(cloud.models.for_roles(call.caller.roles), members, request), **echo}
         return {**_from_metrics(cloud, members, request), **echo}
     except (Refused, ValueError) as error:
         return {**failed(item, error), **echo}

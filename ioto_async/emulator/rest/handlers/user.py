@@ -1,7 +1,7 @@
 """The ``user`` controller of a device cloud (reference, section 11).
 
-Whoever signed in knows the users of his own account alone; another one looks the same as none. An admin has no say
-over a user whose role is above his own, and nobody gives such a role.
+A login sees the users of its own account alone; others are not found. An admin cannot change a user of a higher role,
+and no caller can assign a role above its own.
 """
 
 from typing import Any, Final
@@ -38,7 +38,7 @@ def _check_rank(call: Call, role: str) -> None:
 
 
 def create(cloud: Cloud, call: Call) -> object:
-    """Add a user, whom the first login with this address makes somebody who can sign in."""
+    """Add a user; the first sign-in with this address binds an identity to it."""
     account_id = named_account(cloud, call) or cloud.account_id
     _check_rank(call, check_role(call.body["role"]))
     user_id = cloud.add_user(call.body["email"], role=check_role(call.body["role"]), account_id=account_id)
