@@ -1,12 +1,15 @@
 """Who may call a cloud, and a cloud where two accounts have something of everything."""
 
+import asyncio
 import base64
 import json
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import attrs
@@ -71,12 +74,39 @@ class Reply:
         return self.status, self.text
 
 
+class Connections:
+    """Sends requests on one connection to each server, at less cost than a client session."""
+
+    def __init__(self) -> None:
+        self._streams: dict[str, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
+
+    async def post(self, url: str, data: bytes, headers: Mapping[str, str]) -> Reply:
+        """Send *data*, and return the reply, which must have a Content-Length."""
+        parts = urlsplit(url)
+        if parts.netloc not in self._streams:
+            self._streams[parts.netloc] = await asyncio.open_connection(parts.hostname, parts.port)
+        reader, writer = self._streams[parts.netloc]
+        sent = {"Host": parts.netloc, "Content-Length": str(len(data)), **headers}
+        lines = [f"POST {urlunsplit(('', '', *parts[2:]))} HTTP/1.1", *(f"{name}: {sent[name]}" for name in sent)]
+        writer.write("\r\n".join([*lines, "\r\n"]).encode() + data)
+        status, *fields = (await reader.readuntil(b"\r\n\r\n")).decode().rstrip().split("\r\n")
+        received = dict(field.split(": ", 1) for field in fields)
+        body = await reader.readexactly(int(received["Content-Length"]))
+        return Reply(int(status.split(" ", 2)[1]), body.decode(), received["Content-Type"])
+
+    async def close(self) -> None:
+        for _, writer in self._streams.values():
+            writer.close()
+            await writer.wait_closed()
+
+
 @attrs.define
 class World:
     """Two clouds; on the first, the accounts A and B, each with something of everything; A's bears marks."""
 
     emulator: Emulator
     session: aiohttp.ClientSession
+    connections: Connections
     a: str = ""
     b: str = ""
     marks: dict[str, str] = attrs.Factory(dict)
@@ -89,13 +119,25 @@ class World:
     """The key of an update that A's device was offered."""
     before: dict[str, Any] = attrs.Factory(dict)
     """What A had when everything was in place."""
+    databases: tuple[Path, ...] = ()
+    """What the clouds were reopened from."""
+
+    def restore(self) -> None:
+        """Return the clouds to what they were reopened from."""
+        emulator = self.emulator
+        with emulator.cloud.lock:
+            for cloud, path in zip(emulator.clouds, self.databases, strict=True):
+                with closing(sqlite3.connect(path)) as kept:
+                    kept.backup(cloud._db)
+            emulator.cloud.builder.metrics.forget()
+            for cloud in emulator.clouds:
+                cloud.assemble()
 
     async def send(self, caller: Caller, name: str, body: object = None, query: str = "", base: str = "") -> Reply:
         url = f"{base or self.emulator.cloud.api}{'/tok' if caller.tok else ''}/{name}{query}"
         data = json.dumps({} if body is None else body).encode()
         headers = {"Content-Type": "application/json"} | dict(caller.headers)
-        async with self.session.post(url, data=data, headers=headers) as reply:
-            return Reply(reply.status, await reply.text(), reply.headers.get("Content-Type", ""))
+        return await self.connections.post(url, data, headers)
 
     async def ok(self, caller: Caller, name: str, body: object, query: str = "") -> Any:
         """Send what must succeed, and return the JSON value."""
@@ -318,8 +360,12 @@ def _points(value: Any) -> Iterator[dict[str, Any]]:
 @asynccontextmanager
 async def opened(db: Path | None = None) -> AsyncIterator[World]:
     """Start two clouds with nothing in them, or with what *db* has."""
+    connections = Connections()
     async with Emulator(db=db, clouds=2, mqtt=False) as emulator, aiohttp.ClientSession() as session:
-        yield World(emulator, session)
+        try:
+            yield World(emulator, session, connections)
+        finally:
+            await connections.close()
 
 
 async def kept(directory: Path) -> World:
@@ -333,5 +379,8 @@ async def kept(directory: Path) -> World:
 async def reopened(directory: Path, kept: World, copy: Path) -> AsyncIterator[World]:
     """Start the clouds that were *kept* in *directory* again, from a copy of their databases."""
     shutil.copytree(directory, copy)
+    databases = directory / "cloud.db", directory / "cloud-2.db"
     async with opened(copy / "cloud.db") as world:
-        yield attrs.evolve(kept, emulator=world.emulator, session=world.session)
+        yield attrs.evolve(
+            kept, emulator=world.emulator, session=world.session, connections=world.connections, databases=databases
+        )

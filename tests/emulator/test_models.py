@@ -11,6 +11,8 @@ from ioto_async.emulator.state.models import Models
 from ioto_async.emulator.state.schema import device_schema
 from ioto_async.emulator.state.storage import connect
 
+from .tables import table
+
 NOW = 1_700_000_000_123
 STAMP = "2023-11-14T22:13:20.123Z"
 OWNER = {"accountId": "A", "deviceId": "D"}
@@ -191,7 +193,7 @@ def test_a_value_beyond_the_choices_is_refused(models: Models) -> None:
     assert message == 'Validation error in "Device" for "connection": not one of online, offline'
 
 
-@pytest.mark.parametrize("date", ["yesterday", 1e15, 1e20, -1e17])
+@table("date", ["yesterday", 1e15, 1e20, -1e17])
 def test_a_date_that_is_none_is_refused(models: Models, date: object) -> None:
     message = refusal(models.create, "Store", {**ITEM, "expires": date})
     assert message == 'Validation error in "Store" for "expires": not a date'
@@ -379,12 +381,12 @@ def test_paging_there_and_back_visits_every_item_once_in_order(count: int, limit
     assert back == keys
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "many", "1.5"])
+@table("limit", ["0", "-1", "many", "1.5"])
 def test_a_limit_that_is_none_is_refused(models: Models, limit: str) -> None:
     assert refusal(models.find, "Store", OWNER, {"limit": limit}).startswith('Bad value for "limit"')
 
 
-@pytest.mark.parametrize("cursor", ["x", "{}", "[]", "5", '{"pk":"s#A#D","sk":5}'])
+@table("cursor", ["x", "{}", "[]", "5", '{"pk":"s#A#D","sk":5}'])
 def test_a_cursor_that_is_none_is_refused(models: Models, cursor: str) -> None:
     assert refusal(models.find, "Store", OWNER, {"next": cursor}).startswith('Bad value for "next"')
 

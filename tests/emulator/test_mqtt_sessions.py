@@ -3,13 +3,19 @@ import pytest
 from ioto_async.emulator.mqtt.packets import Publish
 from ioto_async.emulator.mqtt.sessions import Session
 
+from .tables import table
 
-@pytest.fixture
-def session() -> Session:
+
+def made() -> Session:
     session = Session(clean=False)
     session.subscribe("a/#", 1)
     session.subscribe("b", 0)
     return session
+
+
+@pytest.fixture
+def session() -> Session:
+    return made()
 
 
 def test_a_message_is_sent_with_the_qos_of_its_subscription(session: Session) -> None:
@@ -66,8 +72,9 @@ def test_all_items_of_a_device_can_wait_while_it_is_connected_but_not_more_and_m
     assert kept == [True] * 100_100 + [False]
 
 
-@pytest.mark.parametrize("expires", [None, 60.0], ids=["connected", "away"])
-def test_of_what_waits_there_are_at_most_64_mib(session: Session, expires: float | None) -> None:
+@table("expires", [None, 60.0])
+def test_of_what_waits_there_are_at_most_64_mib(expires: float | None) -> None:
+    session = made()
     for _ in range(100):
         session.enqueue("a", b"")
     session.expires = expires

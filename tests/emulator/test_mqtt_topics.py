@@ -1,16 +1,17 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from ioto_async.emulator.mqtt.topics import MAX_TOPIC, is_filter, is_topic, matches
 
+from .tables import table
+
 levels = st.sampled_from(["", "a", "b", "$x", "ab"])
 topics = st.lists(levels, min_size=1, max_size=5).map("/".join).filter(is_topic)
 filters = st.lists(levels | st.sampled_from(["+", "#"]), min_size=1, max_size=5).map("/".join).filter(is_filter)
 
 
-@pytest.mark.parametrize(
+@table(
     ("filter", "topic"),
     [
         ("a/b", "a/b"),
@@ -30,7 +31,7 @@ def test_a_filter_matches(filter: str, topic: str) -> None:
     assert matches(filter, topic)
 
 
-@pytest.mark.parametrize(
+@table(
     ("filter", "topic"),
     [
         ("a/b", "a/b/c"),
@@ -53,17 +54,17 @@ def test_filters_match_as_paho_says(filter: str, topic: str) -> None:
     assert matches(filter, topic) == topic_matches_sub(filter, topic)
 
 
-@pytest.mark.parametrize("filter", ["#", "+", "a/#", "a/+/b", "+/+/#", "/", "a b", "x" * MAX_TOPIC])
+@table("filter", ["#", "+", "a/#", "a/+/b", "+/+/#", "/", "a b", "x" * MAX_TOPIC])
 def test_a_filter_is_one(filter: str) -> None:
     assert is_filter(filter)
 
 
-@pytest.mark.parametrize("filter", ["", "a#", "#/a", "a/#/b", "a+", "+a/b", "a/b+", "a/b#", "##", "é" * 129])
+@table("filter", ["", "a#", "#/a", "a/#/b", "a+", "+a/b", "a/b+", "a/b#", "##", "é" * 129])
 def test_a_filter_is_none(filter: str) -> None:
     assert not is_filter(filter)
 
 
-@pytest.mark.parametrize(("topic", "is_one"), [("a", True), ("/", True), ("", False), ("a/+", False), ("#", False)])
+@table(("topic", "is_one"), [("a", True), ("/", True), ("", False), ("a/+", False), ("#", False)])
 def test_a_topic_has_no_wildcards(topic: str, is_one: bool) -> None:
     assert is_topic(topic) == is_one
 

@@ -17,6 +17,7 @@ from ioto_async.emulator.faults import reset
 from ioto_async.emulator.rest.handlers import device
 
 from .conftest import Post, exchange, request_bytes
+from .tables import table
 
 INFO = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
@@ -70,15 +71,13 @@ async def test_a_refusal_is_one_line_of_plain_text(post: Post) -> None:
     assert reply.headers["Content-Length"] == "18"
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@table("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
 async def test_only_post_is_spoken(post: Post, method: str) -> None:
     reply = await post("/tok/device/get", method=method)
     assert (reply.status, reply.text) == (400, "Method must be POST")
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/tok", "/tok/device", "/tok/device/nothing", "/device/register", "//device/get"]
-)
+@table("path", ["/", "/tok", "/tok/device", "/tok/device/nothing", "/device/register", "//device/get"])
 async def test_an_unknown_action_is_refused(post: Post, path: str) -> None:
     reply = await post(path, {})
     assert (reply.status, reply.text) == (400, "Unknown action")
@@ -99,13 +98,13 @@ async def test_a_missing_member_is_named(post: Post) -> None:
     assert (reply.status, reply.text) == (400, "Missing id")
 
 
-@pytest.mark.parametrize("value", [None, ""])
+@table("value", [None, ""])
 async def test_a_null_or_empty_member_counts_as_missing(post: Post, value: object) -> None:
     reply = await post("/tok/device/get", {"id": value})
     assert (reply.status, reply.text) == (400, "Missing id")
 
 
-@pytest.mark.parametrize("value", [1, True, ["A"], {"A": 1}])
+@table("value", [1, True, ["A"], {"A": 1}])
 async def test_a_member_of_the_wrong_type_is_named_with_its_type(post: Post, value: object) -> None:
     reply = await post("/tok/device/get", {"id": value})
     assert (reply.status, reply.text) == (400, "id must be of type string")
@@ -121,7 +120,7 @@ async def test_query_flags_without_a_value_are_accepted(post: Post) -> None:
     assert (await post("/tok/device/find?exists&limit=", {})).status == 200
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "x", "1.5", "9" * 5000, "%00"])
+@table("limit", ["0", "-1", "x", "1.5", "9" * 5000, "%00"])
 async def test_a_limit_that_is_no_positive_number_is_refused(post: Post, limit: str) -> None:
     reply = await post(f"/tok/device/find?limit={limit}", {})
     assert reply.status == 400
@@ -282,7 +281,7 @@ async def test_the_first_matching_fault_wins(emu: Emulator, post: Post) -> None:
     assert (await post("/tok/device/find", {})).status == 200
 
 
-@pytest.mark.parametrize(("reset", "claimed"), [("before", False), ("after", True)])
+@table(("reset", "claimed"), [("before", False), ("after", True)])
 async def test_a_reset_cuts_the_connection_before_or_after_the_work(
     emu: Emulator, post: Post, reset: str, claimed: bool
 ) -> None:

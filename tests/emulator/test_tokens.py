@@ -5,11 +5,12 @@ from ioto_async.emulator import Emulator
 from ioto_async.operations import IOTO
 
 from .conftest import Post, exchange, request_bytes
+from .tables import table
 
 REFUSED = (403, "Authentication failed")
 
 
-@pytest.mark.parametrize("scheme", ["", "bearer ", "Bearer ", "BEARER ", "bearer   "])
+@table("scheme", ["", "bearer ", "Bearer ", "BEARER ", "bearer   "])
 async def test_authorization_is_raw_or_bearer_in_any_case(emu: Emulator, post: Post, scheme: str) -> None:
     assert (await post("/tok/device/find", {}, token=scheme + emu.token)).status == 200
 
@@ -24,7 +25,7 @@ async def test_no_space_is_needed_after_the_colon(emu: Emulator) -> None:
     assert (await exchange(emu.api, request)).startswith(b"HTTP/1.1 200 ")
 
 
-@pytest.mark.parametrize("token", ["", "bearer", "nobody", "Basic QTpC", "' OR 1=1 --"])
+@table("token", ["", "bearer", "nobody", "Basic QTpC", "' OR 1=1 --"])
 async def test_a_missing_or_unknown_token_is_refused(post: Post, token: str) -> None:
     reply = await post("/tok/device/find", {}, token=token)
     assert (reply.status, reply.text) == REFUSED
@@ -78,13 +79,13 @@ async def test_a_cloud_token_registers_nothing(emu: Emulator, post: Post) -> Non
     assert (reply.status, reply.text) == REFUSED
 
 
-@pytest.mark.parametrize("origin", ["app.ioto.test", "https://app.ioto.test", "http://App.Ioto.Test"])
+@table("origin", ["app.ioto.test", "https://app.ioto.test", "http://App.Ioto.Test"])
 async def test_a_login_names_its_origin_with_or_without_scheme(emu: Emulator, post: Post, origin: str) -> None:
     reply = await post("/device/find", {}, token=emu.login_token, headers={"Origin": origin})
     assert reply.status == 200
 
 
-@pytest.mark.parametrize("headers", [{}, {"Origin": ""}, {"Origin": "https://evil.test"}, {"Origin": "null"}])
+@table("headers", [{}, {"Origin": ""}, {"Origin": "https://evil.test"}, {"Origin": "null"}])
 async def test_a_login_with_another_origin_is_refused(emu: Emulator, post: Post, headers: dict[str, str]) -> None:
     reply = await post("/device/find", {}, token=emu.login_token, headers=headers)
     assert (reply.status, reply.text) == REFUSED
@@ -126,7 +127,7 @@ async def test_anybody_may_ask_for_a_sign_of_life(emu: Emulator) -> None:
                 assert (reply.status, await reply.text(), reply.content_type) == (200, "pinged\n", "text/plain")
 
 
-@pytest.mark.parametrize(
+@table(
     ("role", "path", "allowed"),
     [
         ("user", "device/get", True),
@@ -215,7 +216,7 @@ async def use(post: Post, kind: str, token: str) -> tuple[int, str]:
     return reply.status, reply.text
 
 
-@pytest.mark.parametrize("kind", ["cloud", "device", "login"])
+@table("kind", ["cloud", "device", "login"])
 async def test_a_suspended_token_is_refused_until_it_is_resumed(emu: Emulator, post: Post, kind: str) -> None:
     token = bearer_of(emu, kind)
     emu.cloud.suspend_token(token)
@@ -255,7 +256,7 @@ async def test_a_token_is_replaced_by_another_and_a_revocation(emu: Emulator, po
     assert (await post("/tok/device/find", {}, token=new)).status == 200
 
 
-@pytest.mark.parametrize("path", ["/tok/test/ping", "/test/ping", "/api/tok/test/success", "/api/test/success"])
+@table("path", ["/tok/test/ping", "/test/ping", "/api/tok/test/success", "/api/test/success"])
 async def test_a_token_that_is_not_good_is_refused_even_where_none_is_needed(post: Post, path: str) -> None:
     assert (await post(path, {}, token="")).status == 200
     reply = await post(path, {}, token="nobody")

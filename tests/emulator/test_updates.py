@@ -7,6 +7,7 @@ from ioto_async.emulator import Emulator
 from ioto_async.emulator.state.policy import parse
 
 from .conftest import Post, Reply, exchange, request_bytes
+from .tables import table
 
 
 class Check:
@@ -27,11 +28,15 @@ class Check:
         return reply.json.get("version") if "url" in reply.json else None
 
 
-@pytest.fixture
-def check(emu: Emulator, post: Post) -> Check:
+def claim(emu: Emulator) -> None:
     for number in range(1, 101):
         claim_id = emu.cloud.register_device(f"DEV{number:07}", model="Demo-01")
         emu.cloud.claim_device(claim_id)
+
+
+@pytest.fixture
+def check(emu: Emulator, post: Post) -> Check:
+    claim(emu)
     return Check(emu, post)
 
 
@@ -71,7 +76,7 @@ async def test_a_head_request_tells_the_length_of_the_image(emu: Emulator, check
     assert reply.endswith(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("path", ["/download/", "/download/x", "/download/../tok/device/get", "/download/%00%ff"])
+@table("path", ["/download/", "/download/x", "/download/../tok/device/get", "/download/%00%ff"])
 async def test_no_image_is_found_by_guessing(emu: Emulator, post: Post, path: str) -> None:
     emu.cloud.add_update("2.0.0", b"firmware")
     assert (await post(path, method="GET", token="")).status in (400, 403)
@@ -101,9 +106,10 @@ async def test_an_image_that_is_published_is_known_by_its_version_and_product(em
         assert published("2.0.0", b"firmware", "another product") is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("running", "offered"),
     [("0.0.1", "2.0.0"), ("2.0.0-rc.1", "2.0.0"), ("2.0.0", None), ("2.0.0+build", None), ("999.999.999", None)],
+    before=claim,
 )
 async def test_an_update_without_a_policy_suits_lower_versions(
     emu: Emulator, check: Check, running: str, offered: str | None
@@ -112,9 +118,7 @@ async def test_an_update_without_a_policy_suits_lower_versions(
     assert await check(version=running) == offered
 
 
-@pytest.mark.parametrize(
-    "version", ["1", "1.0", "x", "1.0.0.0", "01.0.0", "v1.2.3", "1.0.0\n", "9" * 5000 + ".0.0", "\0"]
-)
+@table("version", ["1", "1.0", "x", "1.0.0.0", "01.0.0", "v1.2.3", "1.0.0\n", "9" * 5000 + ".0.0", "\0"], before=claim)
 async def test_a_malformed_version_is_refused(check: Check, version: str) -> None:
     reply = await check.reply(version=version)
     assert (reply.status, reply.text) == (400, "version must be a semantic version")
@@ -198,7 +202,7 @@ async def test_the_version_reported_shows_in_the_record(emu: Emulator, check: Ch
     assert (record["version"], record["checked"]) == ("1.2.3", "1.2.3")
 
 
-@pytest.mark.parametrize(("success", "kept"), [(True, True), (False, False), ("true", True), ("false", False)])
+@table(("success", "kept"), [(True, True), (False, False), ("true", True), ("false", False)], before=claim)
 async def test_a_report_is_kept_and_may_come_as_text(
     emu: Emulator, post: Post, check: Check, success: object, kept: bool
 ) -> None:
@@ -211,7 +215,7 @@ async def test_a_report_is_kept_and_may_come_as_text(
     assert emu.cloud.update_reports(update) == {"DEV0000001": kept}
 
 
-@pytest.mark.parametrize("success", ["yes", "", 1, "True"])
+@table("success", ["yes", "", 1, "True"], before=claim)
 async def test_a_report_of_another_kind_is_refused(post: Post, check: Check, success: object) -> None:
     body = {"success": success, "id": "DEV0000001", "update": "x"}
     reply = await post("/tok/provision/updateReport", body)
@@ -234,7 +238,7 @@ async def test_the_updaters_bytes_are_served(emu: Emulator, check: Check) -> Non
     assert b'"url":"http' in reply
 
 
-@pytest.mark.parametrize("version", ["", "1", "v1.0.0", "latest"])
+@table("version", ["", "1", "v1.0.0", "latest"])
 async def test_an_update_needs_a_semantic_version(emu: Emulator, version: str) -> None:
     with pytest.raises(ValueError, match="SemVer"):
         emu.cloud.add_update(version, b"x")
@@ -243,7 +247,7 @@ async def test_an_update_needs_a_semantic_version(emu: Emulator, version: str) -
 NAMES = {"version": "9.2.0", "model": "A", "n": 2, "zero": 0, "text": "", "list": [], "on": True, "five": "5"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("policy", "value"),
     [
         ("true", True),
@@ -281,7 +285,7 @@ def test_a_policy_means_what_it_means_in_javascript(policy: str, value: bool) ->
     assert parse(policy)(NAMES) is value
 
 
-@pytest.mark.parametrize(
+@table(
     "policy",
     [
         *("", "(", ")", "a b", "a &&", "a & b", "a = 1", "'open", "f()", "a.b", "a[0]", "1 + 1", "a; b", "`a`"),
