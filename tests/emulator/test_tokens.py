@@ -1,3 +1,5 @@
+from typing import Any
+
 import aiohttp
 import pytest
 
@@ -25,10 +27,31 @@ async def test_no_space_is_needed_after_the_colon(emu: Emulator) -> None:
     assert (await exchange(emu.api, request)).startswith(b"HTTP/1.1 200 ")
 
 
-@table("token", ["", "bearer", "nobody", "Basic QTpC", "' OR 1=1 --"])
-async def test_a_missing_or_unknown_token_is_refused(post: Post, token: str) -> None:
-    reply = await post("/tok/device/find", {}, token=token)
+@table(
+    ("path", "token", "origin"),
+    [
+        *(("/tok/device/find", token, None) for token in ("", "bearer", "nobody", "Basic QTpC", "' OR 1=1 --")),
+        ("/device/find", "token", None),
+        ("/tok/device/find", "login_token", "https://app.ioto.test"),
+        ("/tok/device/find", "product_token", "app.ioto.test"),
+        ("/device/find", "product_token", "app.ioto.test"),
+        ("/api/device/register", "token", None),
+        *(("/device/find", "login_token", origin) for origin in (None, "", "https://evil.test", "null")),
+    ],
+)
+async def test_a_token_that_is_not_for_the_path_and_the_origin_is_refused(
+    emu: Emulator, post: Post, path: str, token: str, origin: str | None
+) -> None:
+    body = {"id": "DEV0000001", "product": emu.product_token} if path.startswith("/api/") else {}
+    headers = {} if origin is None else {"Origin": origin}
+    reply = await post(path, body, token=getattr(emu, token, token) if token else "", headers=headers)
     assert (reply.status, reply.text) == REFUSED
+
+
+@table("origin", ["app.ioto.test", "https://app.ioto.test", "http://App.Ioto.Test"])
+async def test_a_login_names_its_origin_with_or_without_scheme(emu: Emulator, post: Post, origin: str) -> None:
+    reply = await post("/device/find", {}, token=emu.login_token, headers={"Origin": origin})
+    assert reply.status == 200
 
 
 async def test_a_token_of_other_bytes_is_refused(emu: Emulator) -> None:
@@ -55,39 +78,6 @@ async def test_a_token_is_refused_from_its_expiry_on(emu: Emulator, post: Post) 
     assert (await post("/tok/device/find", {}, token=token)).status == 200
     emu.cloud.clock = lambda: 1060.0
     reply = await post("/tok/device/find", {}, token=token)
-    assert (reply.status, reply.text) == REFUSED
-
-
-async def test_a_cloud_token_is_nothing_on_a_bare_path(post: Post) -> None:
-    reply = await post("/device/find", {})
-    assert (reply.status, reply.text) == REFUSED
-
-
-async def test_a_login_token_is_nothing_behind_tok(post: Post) -> None:
-    reply = await post.login("/tok/device/find", {})
-    assert (reply.status, reply.text) == REFUSED
-
-
-async def test_a_product_token_is_nothing_on_the_device_cloud(emu: Emulator, post: Post) -> None:
-    for path in ("/tok/device/find", "/device/find"):
-        reply = await post(path, {}, token=emu.product_token, headers={"Origin": emu.origin})
-        assert (reply.status, reply.text) == REFUSED
-
-
-async def test_a_cloud_token_registers_nothing(emu: Emulator, post: Post) -> None:
-    reply = await post("/api/device/register", {"id": "DEV0000001", "product": emu.product_token})
-    assert (reply.status, reply.text) == REFUSED
-
-
-@table("origin", ["app.ioto.test", "https://app.ioto.test", "http://App.Ioto.Test"])
-async def test_a_login_names_its_origin_with_or_without_scheme(emu: Emulator, post: Post, origin: str) -> None:
-    reply = await post("/device/find", {}, token=emu.login_token, headers={"Origin": origin})
-    assert reply.status == 200
-
-
-@table("headers", [{}, {"Origin": ""}, {"Origin": "https://evil.test"}, {"Origin": "null"}])
-async def test_a_login_with_another_origin_is_refused(emu: Emulator, post: Post, headers: dict[str, str]) -> None:
-    reply = await post("/device/find", {}, token=emu.login_token, headers=headers)
     assert (reply.status, reply.text) == REFUSED
 
 
@@ -151,34 +141,27 @@ async def test_a_login_has_the_roles_of_its_user(
     assert reply.text != "Authentication failed"
 
 
-async def test_a_member_for_owners_is_refused_from_others_by_name(emu: Emulator, post: Post) -> None:
-    token = emu.cloud.create_token("login", role="user")
-    other = emu.cloud.add_account("Other", "other@ioto.test")
-    reply = await post.login("/device/find", {"accountId": other}, token=token)
-    assert (reply.status, reply.text) == (403, "accountId needs the role owner")
-
-
-async def test_anyone_may_name_the_own_account(emu: Emulator, post: Post) -> None:
-    token = emu.cloud.create_token("login", role="user")
-    reply = await post.login("/device/find", {"accountId": emu.account_id}, token=token)
-    assert reply.status == 200
-
-
-async def test_anyone_may_name_the_own_cloud(emu: Emulator, post: Post) -> None:
-    token = emu.cloud.create_token("login", role="user")
-    assert (await post.login("/metric/getMetricList", {"cloudId": emu.cloud_id}, token=token)).status == 200
-    assert (await post.login("/metric/getMetricList", {"cloudId": "other"}, token=token)).status == 403
-
-
-async def test_an_owner_does_not_reach_into_another_account(emu: Emulator, post: Post) -> None:
-    other = emu.cloud.add_account("Other", "other@ioto.test")
-    assert (await post.login("/device/find", {"accountId": other})).status == 403
-
-
-async def test_an_option_for_owners_is_refused_from_others(emu: Emulator, post: Post) -> None:
-    token = emu.cloud.create_token("login", role="user")
-    reply = await post.login("/device/find?index=gs1", {}, token=token)
-    assert (reply.status, reply.text) == (403, "index needs the role owner")
+@table(
+    ("role", "path", "body", "answer"),
+    [
+        ("user", "/device/find", {"accountId": "OTHER"}, (403, "accountId needs the role owner")),
+        ("user", "/device/find", {"accountId": "OWN"}, (200, None)),
+        ("user", "/metric/getMetricList", {"cloudId": "CLOUD"}, (200, None)),
+        ("user", "/metric/getMetricList", {"cloudId": "other"}, (403, None)),
+        ("user", "/device/find?index=gs1", {}, (403, "index needs the role owner")),
+        ("owner", "/device/find", {"accountId": "OTHER"}, (403, None)),
+    ],
+)
+async def test_a_login_names_its_own_account_and_cloud_and_no_other(
+    emu: Emulator, post: Post, role: Any, path: str, body: dict[str, str], answer: tuple[int, str | None]
+) -> None:
+    keys = {"OTHER": emu.cloud.add_account("Other", "other@ioto.test"), "OWN": emu.account_id, "CLOUD": emu.cloud_id}
+    body = {name: keys.get(value, value) for name, value in body.items()}
+    token = emu.login_token if role == "owner" else emu.cloud.create_token("login", role=role)
+    reply = await post.login(path, body, token=token)
+    status, text = answer
+    assert reply.status == status
+    assert text in (None, reply.text)
 
 
 async def test_a_product_token_registers_for_its_own_product_alone(emu: Emulator, post: Post) -> None:
