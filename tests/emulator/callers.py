@@ -19,6 +19,7 @@ from tests.documented import Row
 
 __all__ = [
     "ADMIN",
+    "DEVICE",
     "MARKED",
     "MODELS",
     "OWN",
@@ -224,7 +225,7 @@ class World:
             # Every login is shown the cloud's own app, but not how it is served.
             "app's certificate": app["certArn"],
         }
-        self.before = await self.state()
+        self.before = self.state()
 
     async def _furnish(self, account: str, device: str, mark: str, sample: float) -> dict[str, str]:
         """Give *account* something of everything, and return its texts and keys."""
@@ -302,41 +303,49 @@ class World:
         async with self.session.request(method, url, data=data, headers=headers) as answer:
             return Reply(answer.status, await answer.text(), answer.headers.get("Content-Type", ""))
 
-    async def state(self) -> dict[str, Any]:
-        """All that A has, as the cloud's owner sees it, and what nobody has alone."""
-        owner, named = self.cloud_api(), {"accountId": self.a}
-        item = named | {"deviceId": MARKED}
-        metric: dict[str, Any] = {
-            "namespace": "Embedthis/Device",
-            "metric": self.marks["metric"],
-            "statistic": "sum",
-            "accumulate": True,
-            "dimensions": {"Device": MARKED},
-        }
-        asked: dict[str, tuple[str, dict[str, Any]]] = {
-            "account": ("account/get", {"id": self.a}),
-            "devices": ("device/find", named),
-            "users": ("user/find", named),
-            "dashboards": ("dashboard/find", named),
-            "alerts": ("alert/find", named),
-            "files": ("file/list", named),
-            "file": ("file/get", named | {"filename": self.marks["file"]}),
-            **{model: ("generic/find", item | {"_type": model}) for model in MODELS},
-            "certificates": ("device/provision", {"id": MARKED}),
-            "manager": ("manager/get", {"id": self.marks["manager"]}),
-            "own manager": ("manager/get", {"id": self.manager}),
-            "actions": ("action/find", {"cloudId": self.emulator.cloud_id}),
-            "roles": ("user/getRoles", {}),
-        }
-        found = {what: await self.ok(owner, name, body) for what, (name, body) in asked.items()}
-        found["sum"] = next(_points(await self.ok(owner, "metric/fetch", item | {"items": [metric]})))["value"]
-        log = {"id": MARKED, "command": "get", "filename": self.marks["log"]}
-        found["log"] = (await self.transfer("GET", await self.ok(owner, "device/getSignedUrl", log))).text
-        page = {"id": self.marks["manager"], "command": "get", "filename": self.marks["page"]}
-        found["page"] = (await self.transfer("GET", await self.ok(owner, "manager/getSignedUrl", page))).text
-        found["invitation"] = self.emulator.cloud.invitations().get(self.marks["user email"])
-        found["reports"] = self.emulator.cloud.update_reports(self.update)[MARKED]
-        return found
+    def state(self) -> dict[str, Any]:
+        """All that A has, from the cloud's own tables, and what nobody has alone."""
+        cloud, a = self.emulator.cloud, self.a
+        item = {"accountId": a, "deviceId": MARKED}
+        metric = ("Embedthis/Device", self.marks["metric"], {"Device": MARKED}, 300, "sum")
+        files = {"file": (a, "file"), "log": (a, "log"), "page": (self.marks["manager"], "page")}
+        names = {"log": f"{MARKED}/{self.marks['log']}"}
+        with cloud.lock:
+            device = cloud.devices.claimed(MARKED, a)
+            total = cloud.metrics.engine(a).query(*metric, accumulate=True, timestamp=cloud.now())
+            return {
+                "account": cloud.accounts.load(a),
+                "devices": cloud.devices.find({}, id=None, account_id=a, product_id=None),
+                "users": cloud.users.find({}, account_id=a),
+                "dashboards": cloud.dashboards.find(a, {}),
+                "alerts": cloud.alerts.find(a, {}),
+                "files": cloud.files.find(a, {}, {}),
+                **{what: self._file(owner, names.get(what, self.marks[mark])) for what, (owner, mark) in files.items()},
+                **{model: cloud.models.find(model, item | self._id(model), {}) for model in MODELS},
+                "certificates": (device.certificate, device.key),
+                "manager": cloud.managers.get(self.marks["manager"]),
+                "own manager": cloud.managers.get(self.manager),
+                "actions": cloud.actions.find({}),
+                "roles": {role: list(cloud.roles[role]) for role in cloud.roles},
+                "sum": total["points"][0]["value"],
+                "invitation": cloud.invitations().get(self.marks["user email"]),
+                "reports": cloud.update_reports(self.update)[MARKED],
+            }
+
+    def _file(self, owner: str, name: str) -> tuple[object, bytes]:
+        """A file and its content."""
+        files = self.emulator.cloud.files
+        file = files.get(owner, name)
+        assert file is not None, name
+        download = files.read(file)
+        try:
+            return file, b"".join(iter(download.next, b""))
+        finally:
+            download.close()
+
+    @staticmethod
+    def _id(model: str) -> dict[str, str]:
+        return {"id": MARKED} if model == "Device" else {}
 
 
 TEXTS = (
@@ -347,14 +356,6 @@ TEXTS = (
 
 MODELS = ("Store", "Log", "Command", "Device", "Broadcast", "Pin", "Settings")
 """The models whose items belong to an account."""
-
-
-def _points(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, list):
-        for each in value:
-            yield from _points(each)
-    elif isinstance(value, dict):
-        yield from value["points"] if "points" in value else _points(value.get("data", []))
 
 
 @asynccontextmanager

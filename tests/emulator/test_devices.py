@@ -16,6 +16,11 @@ RECORD = {"accessed", "accountId", "created", "id", "product", "productId", "tes
 
 
 @pytest.fixture
+def mqtt() -> bool:
+    return True
+
+
+@pytest.fixture
 def other(emu: Emulator) -> str:
     return emu.cloud.add_account("Other", "other@ioto.test")
 

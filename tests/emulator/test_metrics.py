@@ -241,36 +241,49 @@ def test_sums_are_rounded_to_sixteen_digits(engine: MetricEngine) -> None:
     assert result["points"][0]["value"] == 1
 
 
-@table("value", [None, "1", True, [], math.nan, math.inf, -math.inf, 10**400, 1e300])
-def test_a_value_that_is_no_number_is_refused_by_name(engine: MetricEngine, value: Any) -> None:
+NO_NUMBERS: list[Any] = [None, "1", True, [], math.nan, math.inf, -math.inf, 10**400, 1e300]
+
+
+@table(
+    ("arguments", "why"),
+    [
+        *(((SPACE, "temp", value), repr(value)) for value in NO_NUMBERS),
+        ((SPACE, "temp", 1, [{}, "Device"]), "'Device' are not a map"),
+        *(
+            ((*names, 1), "empty or has a '#'")
+            for names in (("", "temp"), (SPACE, ""), ("a#b", "temp"), (SPACE, "a#b"))
+        ),
+    ],
+)
+def test_a_sample_that_cannot_be_is_refused_by_name_and_not_stored(
+    engine: MetricEngine, arguments: tuple[Any, ...], why: str
+) -> None:
     with pytest.raises(ValueError) as caught:
-        engine.emit(SPACE, "temp", value, timestamp=NOW)
-    assert repr(value) in str(caught.value)
-
-
-def test_a_refused_emit_stores_nothing(engine: MetricEngine) -> None:
-    dimensions: Any = [{}, "Device"]
-    with pytest.raises(ValueError, match="'Device' are not a map"):
-        engine.emit(SPACE, "temp", 1, dimensions, timestamp=NOW)
+        engine.emit(*arguments, timestamp=NOW)
+    assert why in str(caught.value)
     assert engine.metric_list() == {"namespaces": []}
 
 
-@table(("namespace", "metric"), [("", "temp"), (SPACE, ""), ("a#b", "temp"), (SPACE, "a#b")])
-def test_a_name_that_cannot_be_a_key_is_refused(engine: MetricEngine, namespace: str, metric: str) -> None:
-    with pytest.raises(ValueError, match="empty or has a '#'"):
-        engine.emit(namespace, metric, 1, timestamp=NOW)
+def test_a_buffer_limit_that_is_no_number_is_refused(engine: MetricEngine) -> None:
+    buffer: Any = {"elapsed": "60"}
+    with pytest.raises(ValueError, match="limit that is not a number"):
+        engine.emit(SPACE, "temp", 1, timestamp=NOW, buffer=buffer)
 
 
-@table("period", [0, -1, math.nan, "300", None, True])
-def test_a_period_that_is_no_time_is_refused(engine: MetricEngine, period: Any) -> None:
-    with pytest.raises(ValueError, match="period"):
-        engine.query(SPACE, "temp", {}, period, "avg", timestamp=NOW)
-
-
-@table("statistic", ["", "mean", "AVG", "p", "p9x"])
-def test_an_unknown_statistic_is_refused(engine: MetricEngine, statistic: str) -> None:
-    with pytest.raises(ValueError, match="statistic"):
-        engine.query_all(SPACE, "temp", 300, statistic, timestamp=NOW)
+@table(
+    ("period", "statistic", "why"),
+    [
+        *((period, "avg", "period") for period in (0, -1, math.nan, "300", None, True)),
+        *((300, statistic, "statistic") for statistic in ("", "mean", "AVG", "p", "p9x")),
+    ],
+)
+def test_a_period_that_is_no_time_and_an_unknown_statistic_are_refused(
+    engine: MetricEngine, period: Any, statistic: str, why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        engine.query(SPACE, "temp", {}, period, statistic, timestamp=NOW)
+    with pytest.raises(ValueError, match=why):
+        engine.query_all(SPACE, "temp", period, statistic, timestamp=NOW)
 
 
 def test_no_dimensions_is_the_empty_map(engine: MetricEngine) -> None:
@@ -331,12 +344,6 @@ def test_a_flush_stores_what_is_buffered(engine: MetricEngine) -> None:
     engine.emit(SPACE, "temp", 1, timestamp=NOW, buffer={"count": 100})
     engine.flush(timestamp=NOW)
     assert engine.query_all(SPACE, "temp", 300, "sum", timestamp=NOW)[0]["points"][0]["count"] == 1
-
-
-def test_a_buffer_limit_that_is_no_number_is_refused(engine: MetricEngine) -> None:
-    buffer: Any = {"elapsed": "60"}
-    with pytest.raises(ValueError, match="limit that is not a number"):
-        engine.emit(SPACE, "temp", 1, timestamp=NOW, buffer=buffer)
 
 
 @given(gaps, st.sampled_from(SPANS))

@@ -28,6 +28,11 @@ DIMENSIONS = [{"Device": "${deviceId}"}]
 
 
 @pytest.fixture
+def mqtt() -> bool:
+    return True
+
+
+@pytest.fixture
 def fleet(emu: Emulator, post: Post, tmp_path: Path) -> Fleet:
     return Fleet(emu, post, tmp_path)
 

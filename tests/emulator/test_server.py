@@ -25,6 +25,11 @@ INFO = [
 ]
 
 
+@pytest.fixture
+def mqtt() -> bool:
+    return True
+
+
 async def test_info_has_what_a_client_needs_in_order(emu: Emulator) -> None:
     info = emu.info()
     assert list(info) == INFO
