@@ -144,7 +144,7 @@ class Broker:
             connection.abort()
         # Nothing of it was acknowledged.
         self._inbox.clear()
-        # Not for the server to be closed: that waits for whoever is still in the middle of a TLS handshake.
+        # Not wait_closed(), which would wait for the TLS handshakes that are under way.
         await asyncio.sleep(0)
 
     def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
