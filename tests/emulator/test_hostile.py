@@ -213,7 +213,7 @@ def caller_of(emu: Emulator | EmulatorThread, path: str) -> str:
     return emu.cloud.builder.token if path.startswith("/api/") else emu.token
 
 
-@settings(max_examples=50, deadline=None, database=None)
+@settings(max_examples=25, deadline=None, database=None)
 @given(body=BODIES)
 def test_any_object_is_answered_by_every_operation(thread: EmulatorThread, body: dict[str, object]) -> None:
     with closing(connection_to(thread)) as connection:
