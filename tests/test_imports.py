@@ -208,6 +208,22 @@ def test_the_client_side_and_the_embedded_cloud_share_the_table_of_operations_al
     ] == []
 
 
+def test_the_sides_of_the_embedded_cloud_do_not_import_each_other_nor_does_its_state_import_them() -> None:
+    forbidden = {"state": {"rest", "mqtt"}, "rest": {"mqtt"}, "mqtt": {"rest"}}
+    assert {
+        module: wrong
+        for module in MODULES
+        if (parts := module.split("."))[0] == "emulator"
+        and (
+            wrong := sorted(
+                name
+                for name in _imported(module)
+                if name.startswith("emulator.") and name.split(".")[1] in forbidden.get("".join(parts[1:2]), ())
+            )
+        )
+    } == {}
+
+
 def _pure_modules() -> list[str]:
     return [module for module in MODULES if module in PURE or _room(module) in PURE]
 

@@ -1,4 +1,4 @@
-"""Failures that the embedded cloud is told to show, as data."""
+"""Fault injection: failures of the embedded cloud, described as data."""
 
 import asyncio
 import socket
@@ -9,15 +9,15 @@ from typing import Literal
 
 import attrs
 
-__all__ = ["Fault", "Faults", "cut"]
+__all__ = ["Fault", "Faults", "reset"]
 
 
 @attrs.frozen
 class Fault:
-    """What goes wrong with a request, instead of or around its processing.
+    """A failure of a request, instead of or around its processing.
 
     A fault with ``status`` or ``body`` answers by itself: the request is not even authenticated. One without them
-    lets the request be processed and spoils the reply.
+    lets the request be processed and alters the reply.
 
     Attributes:
         operation: such as ``device/get``, ``download`` for update images, ``files`` for signed URLs, or ``cognito``
@@ -31,7 +31,7 @@ class Fault:
             no acknowledgement.
         truncate: announce the whole body, send half of it and close the connection.
         throttle: send the device ``mqtt/throttle`` after its message, to slow down or to ``close`` its connection.
-        times: how many requests it spoils; None for all that follow.
+        times: how many requests it affects; None for all that follow.
     """
 
     operation: str | None = None
@@ -46,14 +46,14 @@ class Fault:
 
 
 class Faults:
-    """The faults to come; may be used from any thread."""
+    """The faults that are still to be injected; may be used from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Let *fault* happen to matching requests, once the faults added before it are used up."""
+        """Inject *fault* into matching requests, once the faults added before it are used up."""
         with self._lock:
             self._faults.append(fault)
 
@@ -63,7 +63,7 @@ class Faults:
             self._faults.clear()
 
     def take(self, operation: str | None) -> Fault | None:
-        """Return the first fault that matches a request, counting it down; None if all goes well."""
+        """Return the first fault that matches a request and count it down; None if there is none."""
         if not self._faults:
             return None
         wanted = (operation,) if operation is not None and operation.startswith("mqtt/") else (None, operation)
@@ -77,13 +77,13 @@ class Faults:
         return None
 
 
-def cut(transport: asyncio.Transport | None) -> None:
-    """End a connection so that the peer sees a reset; one that has ended is left alone."""
+def reset(transport: asyncio.Transport | None) -> None:
+    """Reset a connection; one that has ended is left alone."""
     if transport is None:
         return
     connection = transport.get_extra_info("socket")
-    # TLS has none any more once its peer has gone.
+    # TLS has none any more once the peer has closed.
     if connection is not None:
-        # Without lingering the peer sees a reset instead of an orderly end.
+        # With a linger time of 0 the kernel sends RST instead of FIN.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()

@@ -22,7 +22,7 @@ CANNOT_FIND_DEVICE = "Cannot find device"
 CANNOT_FIND_USER = "Cannot find user"
 
 NO_ACCOUNT: Final = "none"
-"""The account of somebody who signed in and is no user yet: a key that no account has."""
+"""The account of an identity that signed in and is no user yet: a key that no account has."""
 
 
 @attrs.frozen
@@ -31,7 +31,7 @@ class Caller:
 
     ``account_id`` is None for a CloudAPI token, which may name any account of its cloud in the body, and the account
     of the Builder for a BuilderAPI token. ``device_id`` is set for a device token alone, ``identity_id`` (who signed
-    in) for a login, and ``user_id`` for a login of somebody who is a user.
+    in) for a login, and ``user_id`` for the login of a user.
     """
 
     kind: Literal["public", "product", "builder", "device", "login", "cloud"]

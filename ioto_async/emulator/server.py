@@ -15,7 +15,7 @@ from aiohttp import web
 from .faults import Faults
 from .mqtt.broker import Broker, Message
 from .mqtt.service import CloudService
-from .rest.app import Door, Received
+from .rest.app import Received, RestApp
 from .rest.bucket import Bucket
 from .state.builder import Builder
 from .state.cloud import Cloud
@@ -28,7 +28,7 @@ _KEPT_REQUESTS: Final = 1000
 _SERVER_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 # Where clients on this machine say localhost; the last two mean every address.
 _LOOPBACK: Final = (*_SERVER_HOSTS, "0.0.0.0", "::")  # noqa: S104
-# How long to wait at the end, seconds, for answers under way; a fault may hold one back for hours.
+# Seconds to wait at the end for answers under way; a fault may delay one for hours.
 _SHUTDOWN_TIMEOUT: Final = 0.1
 # What clients of AWS IoT Core at port 443 ask for (reference, section 10); one that asks for nothing is served too.
 _ALPN: Final = ("x-amzn-mqtt-ca", "mqtt")
@@ -81,7 +81,7 @@ class _Server:
 
         Args:
             db: the file that keeps its state and identity; None for one in memory that is new each time. Further
-                clouds have files beside it: ``cloud-2.db`` for the second beside ``cloud.db``.
+                clouds have files of their own in its folder: ``cloud-2.db`` for the second, if this is ``cloud.db``.
             host: the name or address to listen at.
             port: the port of the first cloud; 0 for a free one, as the further ones have.
             tls: whether to serve HTTPS, with certificates issued by the CAs in the file ``ca``.
@@ -116,8 +116,8 @@ class _Server:
             ca.write_text("".join(cloud.authority.certificate for cloud in clouds))
             for number, cloud in enumerate(clouds):
                 context = _context(cloud.authority, directory, self._host) if self._tls else None
-                door = Door(cloud, self.faults, self.requests).application()
-                cloud.api = await self._listen(stack, door, 0 if number else self._port, context)
+                app = RestApp(cloud, self.faults, self.requests).application()
+                cloud.api = await self._listen(stack, app, 0 if number else self._port, context)
                 bucket = Bucket(cloud, self.faults, self.requests).application()
                 cloud.files.url = await self._listen(stack, bucket, 0, context)
                 if self._mqtt:
@@ -151,7 +151,7 @@ class _Server:
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         await web.TCPSite(runner, self._host, port, ssl_context=context).start()
-        # Where it listens at every address, clients are told the one that leads here.
+        # A wildcard address is not one that clients can connect to.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if context else 'http'}://{host}:{runner.addresses[0][1]}"
@@ -166,7 +166,7 @@ class _Server:
         cloud.mqtt_port = await broker.start(self._host, port, context)
         # Not every TLS library finds an address in a certificate, so devices are given the name where there is one.
         cloud.endpoint = "localhost" if self._host in _LOOPBACK else self._host
-        cloud.link = broker
+        cloud.publisher = broker
 
     async def _stop(self) -> None:
         self._clouds, self._ca = [], None
@@ -354,7 +354,7 @@ class EmulatorThread(_Server):
         try:
             wait(either, return_when=FIRST_COMPLETED)
         except BaseException:
-            # An impatient Ctrl-C: nobody will leave this block, so the server ends as soon as it runs.
+            # Ctrl-C during the start: __exit__ will not be called, so the server ends as soon as it runs.
             ready.add_done_callback(_finish)
             self._executor.shutdown()
             raise

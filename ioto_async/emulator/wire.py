@@ -1,4 +1,4 @@
-"""What travels: JSON, dates, keys and claim IDs of the embedded cloud."""
+"""The formats of the embedded cloud: JSON, dates, keys and claim IDs."""
 
 import json
 import secrets
@@ -33,7 +33,7 @@ def loads(body: bytes) -> dict[str, Any]:
     """
     if not body:
         return {}
-    # The real cloud's answer to a member given twice is not known; guessing which one was meant helps nobody.
+    # The real cloud's answer to a member given twice is not known; a refusal shows the mistake.
     # orjson is the strict one (UTF-8, lone surrogates, NaN, infinite numbers), json the one that shows duplicates.
     try:
         value = orjson.loads(body)

@@ -69,8 +69,14 @@ class Post:
 
 
 @pytest.fixture
-async def emu() -> AsyncIterator[Emulator]:
-    async with Emulator() as emulator:
+def mqtt() -> bool:
+    """Whether ``emu`` serves MQTT, which costs each test some milliseconds; modules that need it say True."""
+    return False
+
+
+@pytest.fixture
+async def emu(mqtt: bool) -> AsyncIterator[Emulator]:
+    async with Emulator(mqtt=mqtt) as emulator:
         yield emulator
 
 

@@ -7,6 +7,8 @@ from ioto_async.emulator.request import Refused
 from ioto_async.emulator.state.actions import Actions
 from ioto_async.emulator.state.storage import connect
 
+from .tables import table
+
 NOW = 1_700_000_000_123
 SAMPLE = {"deviceId": "D", "metric": "temp", "value": 21.5}
 
@@ -92,7 +94,7 @@ def test_a_number_may_be_sent_as_text(actions: Actions, effects: Recorder) -> No
     assert effects.samples[0][2] == 21.5
 
 
-@pytest.mark.parametrize("value", ["warm", True, [1], {}])
+@table("value", ["warm", True, [1], {}])
 def test_a_value_that_is_no_number_is_an_error_in_the_reply(actions: Actions, effects: Recorder, value: object) -> None:
     context = {**SAMPLE, "value": value}
     reply = actions.invoke(effects, context, name="MetricSample")
@@ -100,7 +102,7 @@ def test_a_value_that_is_no_number_is_an_error_in_the_reply(actions: Actions, ef
     assert effects.samples == []
 
 
-@pytest.mark.parametrize("timestamp", ["now", True, -1, 1e300])
+@table("timestamp", ["now", True, -1, 1e300])
 def test_a_timestamp_that_is_no_date_is_an_error_in_the_reply(
     actions: Actions, effects: Recorder, timestamp: object
 ) -> None:
@@ -127,7 +129,7 @@ def test_what_the_cloud_refuses_is_an_error_in_the_reply(actions: Actions, effec
     assert actions.invoke(effects, {**SAMPLE, "metric": "forbidden"}, name="MetricSample")["error"]
 
 
-@pytest.mark.parametrize("named", [{"name": "None"}, {"id": "None"}])
+@table("named", [{"name": "None"}, {"id": "None"}])
 def test_an_unknown_automation_is_refused(actions: Actions, effects: Recorder, named: dict[str, str]) -> None:
     with pytest.raises(Refused, match="Cannot find action"):
         actions.invoke(effects, {}, **named)
@@ -166,11 +168,12 @@ def test_variables_are_replaced_at_every_depth(actions: Actions, effects: Record
     assert (run["message"], run["destination"]) == ("1!", "http://x/1")
 
 
-@pytest.mark.parametrize(
+@table(
     "type",
     ["http", "email", "lambda", "mqtt", "sms", "eventbridge", "delay", "builder-alert", "builder-metric"],
 )
 def test_what_reaches_outside_is_written_down(actions: Actions, effects: Recorder, type: str) -> None:
+    actions.invocations.clear()
     action_id = actions.add({"name": "Out", "type": type})["id"]
     actions.invoke(effects, {"a": 1}, id=action_id)
     expected = {"id": action_id, "name": "Out", "type": type, "args": {}, "context": {"a": 1}, "timestamp": NOW}
@@ -196,7 +199,7 @@ def test_an_alert_may_be_a_number(actions: Actions, effects: Recorder) -> None:
     assert [alert["message"] for alert in effects.alerts] == ["42"]
 
 
-@pytest.mark.parametrize("record", [{"type": "metric"}, {"name": "X"}, {"name": "X", "type": "magic"}])
+@table("record", [{"type": "metric"}, {"name": "X"}, {"name": "X", "type": "magic"}])
 def test_an_automation_needs_a_name_and_a_known_type(actions: Actions, record: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="name and one of the types"):
         actions.add(record)

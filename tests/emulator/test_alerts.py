@@ -1,11 +1,10 @@
 from itertools import count
 from typing import Any
 
-import pytest
-
 from ioto_async.emulator import Emulator
 
 from .conftest import Post
+from .tables import table
 
 FIELDS = {
     *("accountId", "cloudId", "context", "count", "id", "message", "name", "seq", "severity", "subject"),
@@ -78,7 +77,7 @@ async def test_an_alert_is_had_by_its_id(emu: Emulator, post: Post) -> None:
     assert (await post("/tok/alert/get", {"id": "X"})).json == {}
 
 
-@pytest.mark.parametrize("path", ["get", "remove", "update"])
+@table("path", ["get", "remove", "update"])
 async def test_without_an_id_no_alert_is_meant(post: Post, path: str) -> None:
     reply = await post(f"/tok/alert/{path}", {})
     assert (reply.status, reply.text) == (400, "Missing id")

@@ -12,6 +12,8 @@ import pytest
 from ioto_async.emulator import Emulator, EmulatorThread, Fault
 from ioto_async.emulator.state.cloud import Cloud
 
+from .tables import table
+
 DEVICE = "DEV0000001"
 NOBODY = (403, "Authentication failed")
 
@@ -64,7 +66,7 @@ async def test_info_lists_the_further_clouds(world: World) -> None:
         assert "clouds" not in alone.info()
 
 
-@pytest.mark.parametrize("count", [0, -1])
+@table("count", [0, -1])
 def test_there_is_one_cloud_at_least(count: int) -> None:
     with pytest.raises(ValueError, match="clouds"):
         Emulator(clouds=count)

@@ -9,6 +9,7 @@ import pytest
 from ioto_async.emulator import Emulator, Fault
 
 from .conftest import Post, Reply
+from .tables import table
 
 TARGET = "AWSCognitoIdentityProviderService.InitiateAuth"
 EMAIL, PASSWORD = "ada@ioto.test", "Secret-123"
@@ -87,7 +88,7 @@ async def test_a_user_signs_in_with_his_address_in_any_case(emu: Emulator, sign_
     assert (await sign_in(**as_user(EMAIL.upper()))).status == 200
 
 
-@pytest.mark.parametrize(("email", "password"), [(EMAIL, "secret-123"), ("nobody@ioto.test", PASSWORD), ("x", "y")])
+@table(("email", "password"), [(EMAIL, "secret-123"), ("nobody@ioto.test", PASSWORD), ("x", "y")])
 async def test_a_wrong_password_and_an_unknown_user_look_the_same(
     emu: Emulator, sign_in: SignIn, email: str, password: str
 ) -> None:
@@ -96,7 +97,7 @@ async def test_a_wrong_password_and_an_unknown_user_look_the_same(
     assert (reply.status, reply.json) == (400, WRONG)
 
 
-@pytest.mark.parametrize(
+@table(
     ("replaced", "type"),
     [
         ({"ClientId": "other"}, "ResourceNotFoundException"),

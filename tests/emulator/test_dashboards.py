@@ -1,11 +1,10 @@
 from itertools import count
 from typing import Any
 
-import pytest
-
 from ioto_async.emulator import Emulator
 
 from .conftest import Post
+from .tables import table
 
 RANGE = {"anchor": "relative", "period": 2_419_200, "refresh": 60, "override": False, "timezone": "local"}
 WIDGET: dict[str, Any] = {"anchor": {}, "css": [], "dimensions": {}, "range": {}}
@@ -80,7 +79,7 @@ async def test_the_range_of_a_widget_has_the_defaults_once_it_says_something(pos
     assert widget["range"] == RANGE | {"period": 60}
 
 
-@pytest.mark.parametrize(
+@table(
     ("members", "message"),
     [
         ({"refresh": "often"}, "refresh must be of type number"),
@@ -122,7 +121,7 @@ async def test_a_dashboard_is_found_by_id_or_by_name(post: Post) -> None:
     assert (await post("/tok/dashboard/get", {"id": one["id"], "name": "Other"})).json == one
 
 
-@pytest.mark.parametrize("body", [{"id": "X"}, {"name": "X"}])
+@table("body", [{"id": "X"}, {"name": "X"}])
 async def test_a_dashboard_that_is_not_there_is_an_empty_object(post: Post, body: dict[str, str]) -> None:
     assert (await post("/tok/dashboard/get", body)).json == {}
 
@@ -149,7 +148,7 @@ async def test_an_update_sets_and_removes_members(post: Post) -> None:
     assert (await post("/tok/dashboard/get", {"name": "Board"})).json == {}
 
 
-@pytest.mark.parametrize("name", ["", None])
+@table("name", ["", None])
 async def test_an_update_cannot_take_the_name_away(post: Post, name: object) -> None:
     record = await create(post)
     reply = await post("/tok/dashboard/update", {"id": record["id"], "name": name})

@@ -9,9 +9,15 @@ from ioto_async.emulator import Emulator
 from ioto_async.emulator.wire import ALPHABET
 
 from .conftest import Post, Reply
+from .tables import table
 
 UNKNOWN = (400, "Cannot find device")
 RECORD = {"accessed", "accountId", "created", "id", "product", "productId", "test", "version", "checked"}
+
+
+@pytest.fixture
+def mqtt() -> bool:
+    return True
 
 
 @pytest.fixture
@@ -71,14 +77,14 @@ async def test_account_and_cloud_in_the_registration_claim_the_device(emu: Emula
     assert "token" in (await post.register(**body)).json
 
 
-@pytest.mark.parametrize("wrong", ["account", "cloud"])
+@table("wrong", ["account", "cloud"])
 async def test_a_claim_by_registration_needs_a_known_account_and_cloud(emu: Emulator, post: Post, wrong: str) -> None:
     body = {"account": emu.account_id, "cloud": emu.cloud_id} | {wrong: "nobody"}
     reply = await post.register(id="DEV0000001", **body)
     assert (reply.status, reply.text) == (400, f"Cannot find {wrong}")
 
 
-@pytest.mark.parametrize("id", ["A B", "A/B", "A\n", "Ä", "\0", "A" * 65, "${x}"])
+@table("id", ["A B", "A/B", "A\n", "Ä", "\0", "A" * 65, "${x}"])
 async def test_a_claim_id_that_cannot_name_a_thing_is_refused(post: Post, id: str) -> None:
     reply = await post.register(id=id)
     assert (reply.status, reply.text) == (400, "Bad claim ID")
@@ -221,7 +227,7 @@ def fleet(emu: Emulator) -> list[str]:
     return ids
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 6, 7, 8, 1000])
+@table("limit", [1, 2, 3, 6, 7, 8, 1000], reset=False)
 async def test_pages_cover_the_list_once_and_end_without_next(post: Post, fleet: list[str], limit: int) -> None:
     found = await pages(post, "next", limit)
     assert [claim_id for page in found for claim_id in page] == fleet
@@ -254,7 +260,7 @@ async def test_a_list_without_limit_has_a_hundred_items(emu: Emulator, post: Pos
     assert len((await post("/tok/device/find", {})).json["data"]) == 100
 
 
-@pytest.mark.parametrize("cursor", ["x", "{}", "[]", "null", '{"id":1}', '"DEV"', "%00", "%ff", "{" * 3000, "[" * 3000])
+@table("cursor", ["x", "{}", "[]", "null", '{"id":1}', '"DEV"', "%00", "%ff", "{" * 3000, "[" * 3000], reset=False)
 async def test_a_bad_cursor_is_refused(post: Post, fleet: list[str], cursor: str) -> None:
     for option in ("next", "prev"):
         reply = await post(f"/tok/device/find?{option}={cursor}", {})
@@ -341,7 +347,7 @@ async def test_a_signed_url_is_a_json_string_and_takes_the_size_as_text(post: Po
     assert reply.text.endswith('"')
 
 
-@pytest.mark.parametrize("size", ["1.5", "-1", "", "x", "9" * 400, [], True])
+@table("size", ["1.5", "-1", "", "x", "9" * 400, [], True])
 async def test_a_size_that_is_no_number_is_refused(post: Post, size: object) -> None:
     token = await post.device_token()
     reply = await post("/tok/device/getSignedUrl", {"id": "DEV0000001", "size": size}, token=token)

@@ -7,6 +7,7 @@ from ioto_async.emulator import Emulator
 from ioto_async.emulator.state.tokens import Role
 
 from .conftest import Post, Reply
+from .tables import table
 
 DEVICE = "DEV0000001"
 NOW = 1_700_000_000
@@ -26,17 +27,24 @@ class Generic:
         return await self("create", {"_type": "Store", "key": key, "value": value, "type": "number"})
 
 
-@pytest.fixture
-def generic(emu: Emulator, post: Post) -> Generic:
+SPEED = {"_type": "Store", "key": "speed", "value": 5, "type": "number"}
+
+
+def claim(emu: Emulator) -> None:
     emu.cloud.clock = lambda: NOW
     emu.cloud.register_device(DEVICE)
     emu.cloud.claim_device(DEVICE)
+
+
+@pytest.fixture
+def generic(emu: Emulator, post: Post) -> Generic:
+    claim(emu)
     return Generic(emu, post)
 
 
 @pytest.fixture
 def item(generic: Generic) -> dict[str, Any]:
-    return {**generic.owner, "_type": "Store", "key": "speed", "value": 5, "type": "number"}
+    return {**generic.owner, **SPEED}
 
 
 def refused(reply: Reply) -> str:
@@ -94,11 +102,7 @@ async def test_update_changes_the_item(generic: Generic) -> None:
     assert reply.json["value"] == 6
 
 
-async def test_update_refuses_what_is_not_there(generic: Generic, item: dict[str, Any]) -> None:
-    assert refused(await generic("update", item)) == 'Cannot update "Store": the item does not exist'
-
-
-@pytest.mark.parametrize("query", ["?exists", "?exists=", "?exists=null"])
+@table("query", ["?exists", "?exists=", "?exists=null"], before=claim)
 async def test_update_makes_the_item_if_exists_is_null(generic: Generic, item: dict[str, Any], query: str) -> None:
     assert (await generic("update", item, query)).status == 200
     assert (await generic("update", {**item, "value": 6}, query)).json["value"] == 6
@@ -108,10 +112,6 @@ async def test_exists_may_be_turned_round(generic: Generic, item: dict[str, Any]
     assert refused(await generic("create", item, "?exists=true")).endswith("does not exist")
     await generic("create", item)
     assert refused(await generic("update", item, "?exists=false")).endswith("exists")
-
-
-async def test_another_word_for_exists_is_refused(generic: Generic, item: dict[str, Any]) -> None:
-    assert refused(await generic("create", item, "?exists=maybe")) == 'Bad value for "exists": maybe'
 
 
 async def test_remove_takes_the_item_away(generic: Generic) -> None:
@@ -124,29 +124,37 @@ async def test_remove_of_nothing_is_fine(generic: Generic) -> None:
     assert (await generic("remove", {"_type": "Store", "key": "speed"})).status == 200
 
 
-async def test_remove_with_exists_needs_the_item(generic: Generic) -> None:
-    reply = await generic("remove", {"_type": "Store", "key": "speed"}, "?exists=true")
-    assert refused(reply) == 'Cannot remove "Store": the item does not exist'
-
-
-@pytest.mark.parametrize("value", [2**63 - 1, -(2**63), "ß→😀\0", [[], {}, None, {"": []}], 0.1, False])
+@table("value", [2**63 - 1, -(2**63), "ß→😀\0", [[], {}, None, {"": []}], 0.1, False], before=claim)
 async def test_a_value_travels_exactly(generic: Generic, value: object) -> None:
     await generic.store("speed", value)
     assert (await generic("get", {"_type": "Store", "key": "speed"})).json["value"] == value
 
 
-async def test_an_unknown_model_is_refused(generic: Generic) -> None:
-    assert refused(await generic("find", {"_type": "Stores"})) == 'Cannot find model "Stores"'
-
-
-@pytest.mark.parametrize("action", ["create", "update", "remove"])
-async def test_metrics_are_not_written_by_callers(generic: Generic, action: str) -> None:
-    assert refused(await generic(action, {"_type": "Metric"})).startswith('Model "Metric"')
-
-
-async def test_a_device_must_be_claimed(generic: Generic) -> None:
-    reply = await generic("find", {"_type": "Store", "deviceId": "DEV0000002"})
-    assert refused(reply) == "Cannot find device"
+@table(
+    ("action", "body", "query", "text"),
+    [
+        ("update", SPEED, "", 'Cannot update "Store": the item does not exist'),
+        ("create", SPEED, "?exists=true", 'Cannot create "Store": the item does not exist'),
+        ("create", SPEED, "?exists=maybe", 'Bad value for "exists": maybe'),
+        (
+            "remove",
+            {"_type": "Store", "key": "speed"},
+            "?exists=true",
+            'Cannot remove "Store": the item does not exist',
+        ),
+        ("find", {"_type": "Stores"}, "", 'Cannot find model "Stores"'),
+        *(
+            (action, {"_type": "Metric"}, "", 'Model "Metric" is written by the cloud alone')
+            for action in ("create", "update", "remove")
+        ),
+        ("find", {"_type": "Store", "deviceId": "DEV0000002"}, "", "Cannot find device"),
+    ],
+    before=claim,
+)
+async def test_what_cannot_be_is_refused_with_the_reason(
+    generic: Generic, action: str, body: dict[str, Any], query: str, text: str
+) -> None:
+    assert refused(await generic(action, body, query)) == text
 
 
 async def test_a_device_of_another_account_is_not_found(emu: Emulator, generic: Generic) -> None:
@@ -186,10 +194,14 @@ async def test_a_login_sees_nothing_of_another_account(emu: Emulator, generic: G
 SECRET = {"key": "secret", "value": 42, "type": "number", "role": "admin"}
 
 
-@pytest.fixture
-async def secret(emu: Emulator, generic: Generic) -> dict[str, Any]:
-    """A Store for admins, written by the cloud's owner."""
+async def keep_secret(generic: Generic) -> dict[str, Any]:
+    """Write a Store for admins as the cloud's owner, and return it."""
     return dict((await generic("create", {"_type": "Store", **SECRET})).json)
+
+
+@pytest.fixture
+async def secret(generic: Generic) -> dict[str, Any]:
+    return await keep_secret(generic)
 
 
 async def as_role(emu: Emulator, post: Post, who: Any, action: str, query: str = "", **body: object) -> Reply:
@@ -197,10 +209,11 @@ async def as_role(emu: Emulator, post: Post, who: Any, action: str, query: str =
     return await post.login(f"/generic/{action}{query}", {"_type": "Store", "deviceId": DEVICE} | body, token=token)
 
 
-@pytest.mark.parametrize(("role", "read"), [("user", False), ("admin", True), ("owner", True)])
+@table(("role", "read"), [("user", False), ("admin", True), ("owner", True)], before=claim)
 async def test_a_store_is_read_by_its_role_alone(
-    emu: Emulator, generic: Generic, post: Post, secret: dict[str, Any], role: str, read: bool
+    emu: Emulator, generic: Generic, post: Post, role: str, read: bool
 ) -> None:
+    secret = await keep_secret(generic)
     await generic.store("speed")
     assert (await as_role(emu, post, role, "get", key="secret")).json == (secret if read else {})
     for query in ("", "?limit=1", "?filter=e"):
@@ -222,12 +235,13 @@ async def test_a_page_is_full_of_what_may_be_read(emu: Emulator, generic: Generi
     assert [record["key"] for record in rest["data"]] == ["e2", "f2"]
 
 
-@pytest.mark.parametrize(
-    ("action", "query"), [("update", ""), ("update", "?exists"), ("create", "?exists"), ("remove", "")]
+@table(
+    ("action", "query"), [("update", ""), ("update", "?exists"), ("create", "?exists"), ("remove", "")], before=claim
 )
 async def test_a_store_that_may_not_be_read_is_not_written_either(
-    emu: Emulator, generic: Generic, post: Post, secret: dict[str, Any], action: str, query: str
+    emu: Emulator, generic: Generic, post: Post, action: str, query: str
 ) -> None:
+    secret = await keep_secret(generic)
     body = {"key": "secret"} | ({"value": 1, "type": "number", "role": None} if action != "remove" else {})
     reply = await as_role(emu, post, "user", action, query, **body)
     assert (reply.status, reply.text) == (403, f'Cannot {action} "Store": the item needs the role admin')

@@ -1,11 +1,11 @@
 from typing import Any
 
 import aiohttp
-import pytest
 
 from ioto_async.emulator import Emulator
 
 from .conftest import Post
+from .tables import table
 
 FIELDS = {
     *("accountId", "certArn", "cloudFront", "cloudId", "custom", "distributionId", "domain", "error", "id", "name"),
@@ -101,7 +101,7 @@ async def test_the_display_is_replaced(emu: Emulator, post: Post) -> None:
     assert reply.json == before | {"display": "{pages: []}"}
 
 
-@pytest.mark.parametrize("path", ["update", "updateDisplay"])
+@table("path", ["update", "updateDisplay"])
 async def test_the_app_of_another_cloud_is_not_changed(post: Post, path: str) -> None:
     reply = await post(f"/tok/manager/{path}", {"cloudId": "another", "title": "x", "display": "x"})
     assert (reply.status, reply.text) == (400, "Cannot find cloud")

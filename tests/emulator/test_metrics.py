@@ -20,6 +20,8 @@ from ioto_async.emulator.state.metrics import (
     MetricStorage,
 )
 
+from .tables import table
+
 DATA = Path(__file__).parent.parent / "data"
 SPACE = "Embedthis/Device"
 NOW = 1_700_000_000_000
@@ -33,7 +35,7 @@ gaps = st.lists(st.tuples(st.integers(0, 20_000), values), min_size=1, max_size=
 
 def recorded(name: str) -> list[Any]:
     cases = json.loads((DATA / name).read_text())
-    return [pytest.param(case, id=f"{Path(name).stem}-{index}") for index, case in enumerate(cases)]
+    return [(f"{Path(name).stem}-{index}", case) for index, case in enumerate(cases)]
 
 
 def replay(engine: MetricEngine, events: list[dict[str, Any]]) -> None:
@@ -100,15 +102,16 @@ def engine() -> MetricEngine:
     return MetricEngine()
 
 
-@pytest.mark.parametrize("case", recorded("metric-vectors.json") + recorded("metric-vectors-more.json"))
-def test_every_recorded_reply_is_reproduced(engine: MetricEngine, case: dict[str, Any]) -> None:
+@table(("name", "case"), recorded("metric-vectors.json") + recorded("metric-vectors-more.json"))
+def test_every_recorded_reply_is_reproduced(name: str, case: dict[str, Any]) -> None:
+    engine = MetricEngine()
     replay(engine, case["events"])
     for query in case["queries"]:
         assert ask(engine, query) == nearly(query["result"])
 
 
-@pytest.mark.parametrize("case", recorded("metric-vectors.json")[::4])
-def test_a_store_of_json_texts_gives_the_same_replies(case: dict[str, Any]) -> None:
+@table(("name", "case"), recorded("metric-vectors.json")[::4])
+def test_a_store_of_json_texts_gives_the_same_replies(name: str, case: dict[str, Any]) -> None:
     engine = MetricEngine(JsonStorage())
     replay(engine, case["events"])
     for query in case["queries"]:
@@ -123,7 +126,7 @@ def test_a_new_engine_goes_on_with_what_the_store_has() -> None:
     assert result["points"][0]["value"] == 3
 
 
-@pytest.mark.parametrize("kind", [MemoryStorage, JsonStorage])
+@table("kind", [MemoryStorage, JsonStorage])
 def test_a_new_engine_goes_on_with_what_a_buffer_held(kind: Callable[[], MetricStorage]) -> None:
     storage = kind()
     for owner in ("a", "b"):
@@ -164,8 +167,9 @@ def test_a_period_beyond_a_year_is_cut_to_a_year(engine: MetricEngine) -> None:
     assert engine.query(SPACE, "temp", {}, 1e9, "avg", timestamp=NOW)["period"] == 31_536_000
 
 
-@pytest.mark.parametrize(("statistic", "value"), [("min", None), ("max", None), ("sum", 0), ("avg", 0), ("count", 0)])
-def test_accumulating_a_range_without_intervals(engine: MetricEngine, statistic: str, value: int | None) -> None:
+@table(("statistic", "value"), [("min", None), ("max", None), ("sum", 0), ("avg", 0), ("count", 0)])
+def test_accumulating_a_range_without_intervals(statistic: str, value: int | None) -> None:
+    engine = MetricEngine()
     engine.emit(SPACE, "temp", 5, timestamp=NOW)
     result = engine.query(SPACE, "temp", {}, 1, statistic, accumulate=True, timestamp=NOW)
     assert (result["points"][0]["value"], result["points"][0]["count"]) == (value, 0)
@@ -237,36 +241,49 @@ def test_sums_are_rounded_to_sixteen_digits(engine: MetricEngine) -> None:
     assert result["points"][0]["value"] == 1
 
 
-@pytest.mark.parametrize("value", [None, "1", True, [], math.nan, math.inf, -math.inf, 10**400, 1e300])
-def test_a_value_that_is_no_number_is_refused_by_name(engine: MetricEngine, value: Any) -> None:
+NO_NUMBERS: list[Any] = [None, "1", True, [], math.nan, math.inf, -math.inf, 10**400, 1e300]
+
+
+@table(
+    ("arguments", "why"),
+    [
+        *(((SPACE, "temp", value), repr(value)) for value in NO_NUMBERS),
+        ((SPACE, "temp", 1, [{}, "Device"]), "'Device' are not a map"),
+        *(
+            ((*names, 1), "empty or has a '#'")
+            for names in (("", "temp"), (SPACE, ""), ("a#b", "temp"), (SPACE, "a#b"))
+        ),
+    ],
+)
+def test_a_sample_that_cannot_be_is_refused_by_name_and_not_stored(
+    engine: MetricEngine, arguments: tuple[Any, ...], why: str
+) -> None:
     with pytest.raises(ValueError) as caught:
-        engine.emit(SPACE, "temp", value, timestamp=NOW)
-    assert repr(value) in str(caught.value)
-
-
-def test_a_refused_emit_stores_nothing(engine: MetricEngine) -> None:
-    dimensions: Any = [{}, "Device"]
-    with pytest.raises(ValueError, match="'Device' are not a map"):
-        engine.emit(SPACE, "temp", 1, dimensions, timestamp=NOW)
+        engine.emit(*arguments, timestamp=NOW)
+    assert why in str(caught.value)
     assert engine.metric_list() == {"namespaces": []}
 
 
-@pytest.mark.parametrize(("namespace", "metric"), [("", "temp"), (SPACE, ""), ("a#b", "temp"), (SPACE, "a#b")])
-def test_a_name_that_cannot_be_a_key_is_refused(engine: MetricEngine, namespace: str, metric: str) -> None:
-    with pytest.raises(ValueError, match="empty or has a '#'"):
-        engine.emit(namespace, metric, 1, timestamp=NOW)
+def test_a_buffer_limit_that_is_no_number_is_refused(engine: MetricEngine) -> None:
+    buffer: Any = {"elapsed": "60"}
+    with pytest.raises(ValueError, match="limit that is not a number"):
+        engine.emit(SPACE, "temp", 1, timestamp=NOW, buffer=buffer)
 
 
-@pytest.mark.parametrize("period", [0, -1, math.nan, "300", None, True])
-def test_a_period_that_is_no_time_is_refused(engine: MetricEngine, period: Any) -> None:
-    with pytest.raises(ValueError, match="period"):
-        engine.query(SPACE, "temp", {}, period, "avg", timestamp=NOW)
-
-
-@pytest.mark.parametrize("statistic", ["", "mean", "AVG", "p", "p9x"])
-def test_an_unknown_statistic_is_refused(engine: MetricEngine, statistic: str) -> None:
-    with pytest.raises(ValueError, match="statistic"):
-        engine.query_all(SPACE, "temp", 300, statistic, timestamp=NOW)
+@table(
+    ("period", "statistic", "why"),
+    [
+        *((period, "avg", "period") for period in (0, -1, math.nan, "300", None, True)),
+        *((300, statistic, "statistic") for statistic in ("", "mean", "AVG", "p", "p9x")),
+    ],
+)
+def test_a_period_that_is_no_time_and_an_unknown_statistic_are_refused(
+    engine: MetricEngine, period: Any, statistic: str, why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        engine.query(SPACE, "temp", {}, period, statistic, timestamp=NOW)
+    with pytest.raises(ValueError, match=why):
+        engine.query_all(SPACE, "temp", period, statistic, timestamp=NOW)
 
 
 def test_no_dimensions_is_the_empty_map(engine: MetricEngine) -> None:
@@ -308,8 +325,9 @@ def test_buffered_samples_count_once_the_metric_is_queried(engine: MetricEngine)
     assert (result["points"][0]["value"], result["points"][0]["count"]) == (3, 2)
 
 
-@pytest.mark.parametrize("buffer", [{"sum": 5}, {"count": 2}, {"elapsed": 1}, {"force": True}])
-def test_each_limit_of_a_buffer_stores_what_came_before(engine: MetricEngine, buffer: Buffer) -> None:
+@table("buffer", [{"sum": 5}, {"count": 2}, {"elapsed": 1}, {"force": True}])
+def test_each_limit_of_a_buffer_stores_what_came_before(buffer: Buffer) -> None:
+    engine = MetricEngine()
     engine.emit(SPACE, "temp", 1, timestamp=NOW, buffer=buffer)
     engine.emit(SPACE, "temp", 4, timestamp=NOW + 2000, buffer=buffer)
     # What a limit stores is dated when the time limit would have stored it.
@@ -326,12 +344,6 @@ def test_a_flush_stores_what_is_buffered(engine: MetricEngine) -> None:
     engine.emit(SPACE, "temp", 1, timestamp=NOW, buffer={"count": 100})
     engine.flush(timestamp=NOW)
     assert engine.query_all(SPACE, "temp", 300, "sum", timestamp=NOW)[0]["points"][0]["count"] == 1
-
-
-def test_a_buffer_limit_that_is_no_number_is_refused(engine: MetricEngine) -> None:
-    buffer: Any = {"elapsed": "60"}
-    with pytest.raises(ValueError, match="limit that is not a number"):
-        engine.emit(SPACE, "temp", 1, timestamp=NOW, buffer=buffer)
 
 
 @given(gaps, st.sampled_from(SPANS))

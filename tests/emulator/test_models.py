@@ -11,6 +11,8 @@ from ioto_async.emulator.state.models import Models
 from ioto_async.emulator.state.schema import device_schema
 from ioto_async.emulator.state.storage import connect
 
+from .tables import table
+
 NOW = 1_700_000_000_123
 STAMP = "2023-11-14T22:13:20.123Z"
 OWNER = {"accountId": "A", "deviceId": "D"}
@@ -78,22 +80,9 @@ def test_create_returns_the_record(models: Models) -> None:
     assert models.create("Store", ITEM) == models.get("Store", ITEM)
 
 
-def test_create_refuses_an_item_that_is_there(models: Models) -> None:
-    models.create("Store", ITEM)
-    assert refusal(models.create, "Store", ITEM) == 'Cannot create "Store": the item exists'
-
-
 def test_create_with_exists_null_replaces_the_whole_item(models: Models) -> None:
     models.create("Store", {**ITEM, "role": "user"})
     assert "role" not in models.create("Store", {**ITEM, "value": 6}, None)
-
-
-def test_create_with_exists_true_needs_the_item(models: Models) -> None:
-    assert refusal(models.create, "Store", ITEM, True) == 'Cannot create "Store": the item does not exist'
-
-
-def test_create_does_not_stamp_created(models: Models) -> None:
-    assert "created" not in models.create("Store", ITEM)
 
 
 def test_update_changes_what_is_named_and_keeps_the_rest(models: Models) -> None:
@@ -102,20 +91,11 @@ def test_update_changes_what_is_named_and_keeps_the_rest(models: Models) -> None
     assert (record["value"], record["role"]) == (6, "user")
 
 
-def test_update_refuses_an_item_that_is_not_there(models: Models) -> None:
-    assert refusal(models.update, "Store", ITEM) == 'Cannot update "Store": the item does not exist'
-
-
 def test_update_with_exists_null_makes_the_item_and_stamps_created(models: Models, clock: Clock) -> None:
     models.update("Store", ITEM, None)
     clock.ms += 1000
     record = models.update("Store", {**ITEM, "value": 6}, None)
     assert (record["created"], record["updated"]) == (STAMP, "2023-11-14T22:13:21.123Z")
-
-
-def test_update_with_exists_false_refuses_an_item_that_is_there(models: Models) -> None:
-    models.create("Store", ITEM)
-    assert refusal(models.update, "Store", ITEM, False) == 'Cannot update "Store": the item exists'
 
 
 def test_update_removes_a_member_set_to_null(models: Models) -> None:
@@ -141,84 +121,142 @@ def test_remove_takes_the_item_away(models: Models) -> None:
     assert models.get("Store", {**OWNER, "key": "speed"}) is None
 
 
-def test_remove_of_nothing_is_fine(models: Models) -> None:
-    models.remove("Store", {**OWNER, "key": "speed"})
-
-
-def test_remove_with_exists_true_needs_the_item(models: Models) -> None:
-    assert refusal(models.remove, "Store", ITEM, True) == 'Cannot remove "Store": the item does not exist'
-
-
-def test_remove_needs_the_whole_sort_key(models: Models) -> None:
-    assert refusal(models.remove, "Store", OWNER) == 'Missing "key" for the key of "Store"'
-
-
 def test_a_missing_id_is_a_new_ulid(models: Models) -> None:
     first, second = (models.create("Log", {**OWNER, "message": "hello"})["id"] for _ in range(2))
     assert len(first) == len(second) == 26
     assert first != second
 
 
+KEY = {**OWNER, "key": "speed"}
+NO_VALUE = {name: value for name, value in ITEM.items() if name != "value"}
+
+
+@table(
+    ("call", "model", "arguments", "message"),
+    [
+        ("create", "Store", (ITEM, True), 'Cannot create "Store": the item does not exist'),
+        ("update", "Store", (ITEM,), 'Cannot update "Store": the item does not exist'),
+        ("remove", "Store", (ITEM, True), 'Cannot remove "Store": the item does not exist'),
+        ("remove", "Store", (OWNER,), 'Missing "key" for the key of "Store"'),
+        ("find", "Stores", (OWNER, {}), 'Cannot find model "Stores"'),
+        ("find", "Store", (OWNER, {"index": "gs2"}), 'Cannot find index "gs2"'),
+        ("find", "Store", (OWNER, {"index": "gs1"}), 'Missing "gs1pk" for the key of "Store"'),
+        ("get", "Store", ({"accountId": "A"},), 'Missing "deviceId" for the key of "Store"'),
+        ("create", "Store", (NO_VALUE,), 'Validation error in "Store" for "value": required'),
+        (
+            "create",
+            "Settings",
+            ({**OWNER, "volume": "loud"},),
+            'Validation error in "Settings" for "volume": not of type number',
+        ),
+        (
+            "create",
+            "Settings",
+            ({**OWNER, "volume": True},),
+            'Validation error in "Settings" for "volume": not of type number',
+        ),
+        (
+            "create",
+            "Device",
+            ({"accountId": "A", "id": "D", "connection": "away"},),
+            'Validation error in "Device" for "connection": not one of online, offline',
+        ),
+        *(
+            ("create", "Store", ({**ITEM, "expires": date},), 'Validation error in "Store" for "expires": not a date')
+            for date in ("yesterday", 1e15, 1e20, -1e17)
+        ),
+        (
+            "create",
+            "Store",
+            ({**ITEM, "created": STAMP},),
+            'Validation error in "Store" for "created": read-only',
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(
+    models: Models, call: str, model: str, arguments: tuple[Any, ...], message: str
+) -> None:
+    assert refusal(getattr(models, call), model, *arguments) == message
+    assert models.find("Store", OWNER, {})["data"] == []
+
+
+@table(
+    ("call", "arguments", "message"),
+    [
+        ("create", (ITEM,), 'Cannot create "Store": the item exists'),
+        ("update", (ITEM, False), 'Cannot update "Store": the item exists'),
+        ("update", ({**KEY, "value": None},), 'Validation error in "Store" for "value": required'),
+        (
+            "update",
+            ({**ITEM, "created": "2020-01-01T00:00:00.000Z"},),
+            'Validation error in "Store" for "created": read-only',
+        ),
+    ],
+)
+def test_what_an_item_that_is_there_does_not_take_is_refused_by_name(
+    models: Models, call: str, arguments: tuple[Any, ...], message: str
+) -> None:
+    before = models.update("Store", ITEM, None)
+    assert refusal(getattr(models, call), "Store", *arguments) == message
+    assert models.get("Store", KEY) == before
+
+
+@table(
+    ("option", "value"),
+    [
+        *(("limit", limit) for limit in ("0", "-1", "many", "1.5")),
+        *(("next", cursor) for cursor in ("x", "{}", "[]", "5", '{"pk":"s#A#D","sk":5}')),
+    ],
+)
+def test_a_limit_or_a_cursor_that_is_none_is_refused(models: Models, option: str, value: str) -> None:
+    assert refusal(models.find, "Store", OWNER, {option: value}).startswith(f'Bad value for "{option}"')
+
+
+@table(
+    ("expires", "shown"),
+    [
+        # Rounded up to seconds.
+        (NOW + 1, "2023-11-14T22:13:21.000Z"),
+        ("2030-01-01T00:00:00.000Z", "2030-01-01T00:00:00.000Z"),
+    ],
+)
+def test_an_expiry_in_milliseconds_or_as_a_date_comes_back_as_a_date(
+    models: Models, expires: object, shown: str
+) -> None:
+    assert models.create("Store", {**ITEM, "expires": expires}, None)["expires"] == shown
+
+
+@table(
+    ("model", "item", "wanted"),
+    [
+        ("Store", ITEM, {**OWNER, "accountId": "B"}),
+        ("Store", {**ITEM, "value": True}, {**OWNER, "value": 1}),
+        ("Command", {"accountId": "A", "deviceId": "DE", "command": "ls"}, OWNER),
+    ],
+)
+def test_find_does_not_take_what_is_like_it_for_what_is_wanted(
+    models: Models, model: str, item: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    models.create(model, item, None)
+    assert models.find(model, wanted, {})["data"] == []
+
+
+def test_nothing_is_got_and_may_be_removed(models: Models) -> None:
+    models.remove("Store", KEY)
+    assert models.get("Store", KEY) is None
+
+
+def test_a_new_item_has_no_members_beyond_the_schema_no_source_and_no_date_of_creation(models: Models) -> None:
+    record = models.create("Store", {**ITEM, "colour": "red", "_source": "device"})
+    assert {"colour", "_source", "created"}.isdisjoint(record)
+
+
 # Members
-
-
-def test_an_unknown_model_is_named(models: Models) -> None:
-    assert refusal(models.find, "Stores", OWNER, {}) == 'Cannot find model "Stores"'
-
-
-def test_a_missing_required_member_is_named(models: Models) -> None:
-    item = {name: value for name, value in ITEM.items() if name != "value"}
-    assert refusal(models.create, "Store", item) == 'Validation error in "Store" for "value": required'
-
-
-def test_a_required_member_cannot_be_set_to_null(models: Models) -> None:
-    models.create("Store", ITEM)
-    message = refusal(models.update, "Store", {**OWNER, "key": "speed", "value": None})
-    assert message == 'Validation error in "Store" for "value": required'
-
-
-def test_a_value_of_another_type_is_refused(models: Models) -> None:
-    message = refusal(models.create, "Settings", {**OWNER, "volume": "loud"})
-    assert message == 'Validation error in "Settings" for "volume": not of type number'
-
-
-def test_a_truth_value_is_not_a_number(models: Models) -> None:
-    assert "not of type number" in refusal(models.create, "Settings", {**OWNER, "volume": True})
-
-
-def test_a_value_beyond_the_choices_is_refused(models: Models) -> None:
-    message = refusal(models.create, "Device", {"accountId": "A", "id": "D", "connection": "away"})
-    assert message == 'Validation error in "Device" for "connection": not one of online, offline'
-
-
-@pytest.mark.parametrize("date", ["yesterday", 1e15, 1e20, -1e17])
-def test_a_date_that_is_none_is_refused(models: Models, date: object) -> None:
-    message = refusal(models.create, "Store", {**ITEM, "expires": date})
-    assert message == 'Validation error in "Store" for "expires": not a date'
-
-
-def test_a_read_only_member_cannot_be_made_up(models: Models) -> None:
-    message = refusal(models.create, "Store", {**ITEM, "created": STAMP})
-    assert message == 'Validation error in "Store" for "created": read-only'
-
-
-def test_a_read_only_member_cannot_be_changed(models: Models) -> None:
-    models.update("Store", ITEM, None)
-    message = refusal(models.update, "Store", {**ITEM, "created": "2020-01-01T00:00:00.000Z"})
-    assert message == 'Validation error in "Store" for "created": read-only'
-
-
-def test_members_beyond_the_schema_are_dropped(models: Models) -> None:
-    assert "colour" not in models.create("Store", {**ITEM, "colour": "red"})
 
 
 def test_a_caller_cannot_set_the_keys_of_the_database(models: Models) -> None:
     models.create("Store", {**ITEM, "pk": "s#B#D", "sk": "s#other"})
     assert models.get("Store", {**OWNER, "key": "speed"}) is not None
-
-
-def test_the_source_of_an_item_is_hidden(models: Models) -> None:
-    assert "_source" not in models.create("Store", {**ITEM, "_source": "device"})
 
 
 def test_a_default_stands_for_a_member_that_was_not_given(models: Models) -> None:
@@ -241,15 +279,6 @@ def test_any_json_value_of_a_store_comes_back_exactly(value: object) -> None:
 # Expiry
 
 
-def test_an_expiry_in_milliseconds_comes_back_as_a_date_rounded_up_to_seconds(models: Models) -> None:
-    assert models.create("Store", {**ITEM, "expires": NOW + 1})["expires"] == "2023-11-14T22:13:21.000Z"
-
-
-def test_an_expiry_may_be_a_date(models: Models) -> None:
-    record = models.create("Store", {**ITEM, "expires": "2030-01-01T00:00:00.000Z"})
-    assert record["expires"] == "2030-01-01T00:00:00.000Z"
-
-
 def test_an_expired_item_is_gone(models: Models, clock: Clock) -> None:
     models.create("Store", {**ITEM, "expires": NOW + 1000})
     clock.ms += 2000
@@ -266,28 +295,12 @@ def test_an_expired_item_can_be_created_again(models: Models, clock: Clock) -> N
 # Get and find
 
 
-def test_get_of_nothing_is_none(models: Models) -> None:
-    assert models.get("Store", {**OWNER, "key": "speed"}) is None
-
-
-def test_get_by_a_part_of_the_key_finds_the_only_item(models: Models) -> None:
+def test_get_by_a_part_of_the_key_finds_the_only_item_and_refuses_a_choice(models: Models) -> None:
     record = models.create("Store", ITEM)
     assert models.get("Store", OWNER) == record
-
-
-def test_get_by_a_part_of_the_key_refuses_a_choice(models: Models) -> None:
-    fill(models, 2)
+    fill(models, 1)
     message = refusal(models.get, "Store", OWNER)
     assert message == 'Get of "Store" without a whole key finds more than one item'
-
-
-def test_get_names_a_missing_member_of_the_partition_key(models: Models) -> None:
-    assert refusal(models.get, "Store", {"accountId": "A"}) == 'Missing "deviceId" for the key of "Store"'
-
-
-def test_find_keeps_accounts_apart(models: Models) -> None:
-    models.create("Store", ITEM)
-    assert models.find("Store", {**OWNER, "accountId": "B"}, {})["data"] == []
 
 
 def test_find_selects_by_a_part_of_the_sort_key(models: Models) -> None:
@@ -295,11 +308,6 @@ def test_find_selects_by_a_part_of_the_sort_key(models: Models) -> None:
         models.create("Command", {"accountId": "A", "deviceId": device, "command": "ls"})
     page = models.find("Command", {"accountId": "A", "deviceId": "E"}, {})
     assert [record["deviceId"] for record in page["data"]] == ["E"]
-
-
-def test_find_does_not_take_a_longer_id_for_its_own(models: Models) -> None:
-    models.create("Command", {"accountId": "A", "deviceId": "DE", "command": "ls"})
-    assert models.find("Command", OWNER, {})["data"] == []
 
 
 def test_find_by_the_whole_key_does_not_find_longer_keys(models: Models) -> None:
@@ -312,11 +320,6 @@ def test_find_compares_the_other_members(models: Models) -> None:
     for number in range(3):
         models.create("Store", {**ITEM, "key": f"k{number}", "value": number})
     assert keys_of(models.find("Store", {**OWNER, "value": 1}, {})) == ["k1"]
-
-
-def test_find_does_not_take_true_for_one(models: Models) -> None:
-    models.create("Store", {**ITEM, "value": True})
-    assert models.find("Store", {**OWNER, "value": 1}, {})["data"] == []
 
 
 def test_find_without_a_limit_returns_100(models: Models) -> None:
@@ -379,16 +382,6 @@ def test_paging_there_and_back_visits_every_item_once_in_order(count: int, limit
     assert back == keys
 
 
-@pytest.mark.parametrize("limit", ["0", "-1", "many", "1.5"])
-def test_a_limit_that_is_none_is_refused(models: Models, limit: str) -> None:
-    assert refusal(models.find, "Store", OWNER, {"limit": limit}).startswith('Bad value for "limit"')
-
-
-@pytest.mark.parametrize("cursor", ["x", "{}", "[]", "5", '{"pk":"s#A#D","sk":5}'])
-def test_a_cursor_that_is_none_is_refused(models: Models, cursor: str) -> None:
-    assert refusal(models.find, "Store", OWNER, {"next": cursor}).startswith('Bad value for "next"')
-
-
 def test_a_cursor_of_another_account_is_refused(models: Models) -> None:
     fill(models, 2)
     cursor = models.find("Store", OWNER, {"limit": "1"})["next"]
@@ -414,10 +407,6 @@ def test_a_filter_drops_the_limit(models: Models) -> None:
     assert len(models.find("Store", OWNER, {"filter": "k", "limit": "2"})["data"]) == 5
 
 
-def test_an_unknown_index_is_refused(models: Models) -> None:
-    assert refusal(models.find, "Store", OWNER, {"index": "gs2"}) == 'Cannot find index "gs2"'
-
-
 # Models of one's own
 
 FAULT: dict[str, dict[str, Any]] = {
@@ -438,14 +427,15 @@ def test_an_added_model_can_be_used(models: Models) -> None:
     assert "Fault" in models.schema["models"]
 
 
-def test_an_added_model_needs_templates_for_its_keys(models: Models) -> None:
-    with pytest.raises(ValueError, match="templates"):
-        models.add_model("Fault", {"pk": FAULT["pk"]})
-
-
-def test_an_added_model_needs_known_types(models: Models) -> None:
-    with pytest.raises(ValueError, match="level"):
-        models.add_model("Fault", {**FAULT, "level": {"type": "letters"}})
+@table(
+    ("definition", "named"),
+    [({"pk": FAULT["pk"]}, "templates"), ({**FAULT, "level": {"type": "letters"}}, "level")],
+)
+def test_an_added_model_needs_templates_for_its_keys_and_known_types(
+    models: Models, definition: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        models.add_model("Fault", definition)
 
 
 def test_the_second_index_selects_by_its_own_key(models: Models) -> None:
@@ -456,11 +446,6 @@ def test_the_second_index_selects_by_its_own_key(models: Models) -> None:
     page = models.find("Fault", wanted, {"index": "gs1", "limit": "1"})
     rest = models.find("Fault", wanted, {"index": "gs1", "next": page["next"]})
     assert [record["id"] for record in page["data"] + rest["data"]] == ["1", "3"]
-
-
-def test_the_second_index_needs_a_model_that_has_one(models: Models) -> None:
-    message = refusal(models.find, "Store", OWNER, {"index": "gs1"})
-    assert message == 'Missing "gs1pk" for the key of "Store"'
 
 
 def test_the_schema_is_plain_json_and_a_copy() -> None:

@@ -7,7 +7,7 @@ import sqlite3
 import ssl
 import time
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,19 @@ import aiomqtt
 import pytest
 
 from ioto_async.emulator import Emulator, EmulatorThread, Fault
+from ioto_async.emulator.mqtt.packets import Connect, encode
 from tests.rawserver import GUARD
 
 from .conftest import Post
 from .mqtt_devices import RULE, Device, Fleet, asked, received
+from .tables import table
 
 DIMENSIONS = [{"Device": "${deviceId}"}]
+
+
+@pytest.fixture
+def mqtt() -> bool:
+    return True
 
 
 @pytest.fixture
@@ -41,6 +48,15 @@ async def client(device: Device) -> AsyncIterator[aiomqtt.Client]:
     async with device.client() as client:
         await client.subscribe(device.mine, qos=1)
         yield client
+
+
+@asynccontextmanager
+async def connected(fleet: Fleet) -> AsyncIterator[tuple[Device, aiomqtt.Client]]:
+    """The same for a row of a table, whose emulator is reset before."""
+    device = await fleet()
+    async with device.client() as client:
+        await client.subscribe(device.mine, qos=1)
+        yield device, client
 
 
 async def point(
@@ -80,6 +96,22 @@ async def ended(client: aiomqtt.Client) -> bool:
     return False
 
 
+async def is_refused(device: Device, port: int, context: ssl.SSLContext) -> bool:
+    """Say whether a broker ends a TLS connection without an answer to CONNECT."""
+    try:
+        reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
+    except ssl.SSLError:
+        return True
+    try:
+        writer.write(encode(Connect(device.id)))
+        async with asyncio.timeout(GUARD):
+            return await reader.read(1) == b""
+    except (ssl.SSLError, ConnectionError):
+        return True
+    finally:
+        writer.transport.abort()
+
+
 # Metrics and the store -----------------------------------------------------------------------------------------------
 
 
@@ -91,7 +123,7 @@ async def test_a_sample_set_by_mqtt_is_read_back_by_rest(
     assert await point(emu, post, "RANDOM", {"Device": device.id}) == 4.2
 
 
-@pytest.mark.parametrize(
+@table(
     ("dimensions", "read"),
     [
         ([{"Device": "${deviceId}"}], {"Device": "DEV0000001"}),
@@ -105,10 +137,11 @@ async def test_a_sample_set_by_mqtt_is_read_back_by_rest(
     ],
 )
 async def test_dimensions_are_filled_in(
-    emu: Emulator, post: Post, device: Device, client: aiomqtt.Client, dimensions: object, read: dict[str, str]
+    emu: Emulator, post: Post, fleet: Fleet, dimensions: object, read: dict[str, str]
 ) -> None:
     sample = {"metric": "/city/Rome/temp", "value": 7, "dimensions": dimensions}
-    await client.publish(device.rule("metric/set"), json.dumps(sample), qos=1)
+    async with connected(fleet) as (device, client):
+        await client.publish(device.rule("metric/set"), json.dumps(sample), qos=1)
     assert await point(emu, post, "/city/Rome/temp", read) == 7
 
 
@@ -150,7 +183,7 @@ async def test_a_metric_without_samples_has_no_value(device: Device, client: aio
     assert await asked(client, device, "metric/get/100", {"metric": "none"}) == b""
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "type", "bare"),
     [
         (3.0, "number", b"3.0"),
@@ -165,11 +198,11 @@ async def test_a_metric_without_samples_has_no_value(device: Device, client: aio
         ({"a": [1]}, "object", b'{"a":[1]}'),
     ],
 )
-async def test_a_store_is_set_and_got_as_a_bare_value(
-    device: Device, client: aiomqtt.Client, value: object, type: str, bare: bytes
-) -> None:
-    await client.publish(device.rule("store/set"), json.dumps({"key": "counter", "value": value, "type": type}), qos=1)
-    assert await asked(client, device, "store/get/101", {"key": "counter"}) == bare
+async def test_a_store_is_set_and_got_as_a_bare_value(fleet: Fleet, value: object, type: str, bare: bytes) -> None:
+    item = {"key": "counter", "value": value, "type": type}
+    async with connected(fleet) as (device, client):
+        await client.publish(device.rule("store/set"), json.dumps(item), qos=1)
+        assert await asked(client, device, "store/get/101", {"key": "counter"}) == bare
 
 
 async def test_a_store_set_by_mqtt_is_read_by_rest(
@@ -219,7 +252,7 @@ async def test_messages_are_noted(emu: Emulator, device: Device, client: aiomqtt
     assert list(emu.messages) == [(device.id, device.rule("store/set"), b"{}")]
 
 
-@pytest.mark.parametrize(
+@table(
     ("operation", "payload", "why"),
     [
         ("metric/set", b"no JSON", "Body is not valid JSON"),
@@ -246,6 +279,7 @@ async def test_messages_are_noted(emu: Emulator, device: Device, client: aiomqtt
         ("no/such", b"{}", "no such operation"),
         ("nothing", b"{}", "no such operation"),
     ],
+    reset=False,
 )
 async def test_what_cannot_be_carried_out_is_logged_and_acknowledged(
     device: Device, client: aiomqtt.Client, caplog: pytest.LogCaptureFixture, operation: str, payload: bytes, why: str
@@ -267,8 +301,10 @@ async def test_the_address_of_the_broker_is_in_the_reply_of_provision_and_in_inf
     assert (device.host, device.port) == (emu.mqtt_host, emu.mqtt_port) == ("localhost", emu.info()["mqtt_port"])
 
 
-@pytest.mark.parametrize(
-    ("offered", "chosen"), [(["x-amzn-mqtt-ca"], "x-amzn-mqtt-ca"), (["mqtt"], "mqtt"), ([], None), (["h2"], None)]
+@table(
+    ("offered", "chosen"),
+    [(["x-amzn-mqtt-ca"], "x-amzn-mqtt-ca"), (["mqtt"], "mqtt"), ([], None), (["h2"], None)],
+    reset=False,
 )
 async def test_alpn_is_that_of_aws_and_no_duty(device: Device, offered: list[str], chosen: str | None) -> None:
     _, writer = await asyncio.open_connection(device.host, device.port, ssl=device.context(*offered))
@@ -277,10 +313,8 @@ async def test_alpn_is_that_of_aws_and_no_duty(device: Device, offered: list[str
 
 
 async def test_no_certificate_no_connection(emu: Emulator, device: Device) -> None:
-    context = ssl.create_default_context(cafile=emu.ca)
-    with pytest.raises(aiomqtt.MqttError):
-        async with device.client(tls_context=context, timeout=5):
-            pass
+    assert await is_refused(device, device.port, ssl.create_default_context(cafile=emu.ca))
+    assert not await is_refused(device, device.port, device.context())
 
 
 async def test_a_certificate_of_another_authority_is_refused(
@@ -290,16 +324,12 @@ async def test_a_certificate_of_another_authority_is_refused(
         theirs = await Fleet(other, Post(other, session), tmp_path)("DEV0000002")
     context = ssl.create_default_context(cafile=emu.ca)
     context.load_cert_chain(theirs.pem)
-    with pytest.raises(aiomqtt.MqttError):
-        async with device.client(tls_context=context, timeout=5):
-            pass
+    assert await is_refused(device, device.port, context)
 
 
-@pytest.mark.parametrize("identifier", ["DEV0000002", "DEV0000009", "Ω"])
-async def test_a_client_id_that_is_not_that_of_the_certificate_is_refused(
-    fleet: Fleet, device: Device, identifier: str
-) -> None:
-    await fleet("DEV0000002")
+@table("identifier", ["DEV0000002", "DEV0000009", "Ω"])
+async def test_a_client_id_that_is_not_that_of_the_certificate_is_refused(fleet: Fleet, identifier: str) -> None:
+    device, _ = await fleet(), await fleet("DEV0000002")
     with pytest.raises(aiomqtt.MqttError, match="Not authorized"):
         async with device.client(identifier=identifier):
             pass
@@ -325,7 +355,7 @@ async def test_a_device_is_let_in_again_with_the_certificate_of_its_new_claim_al
         pass
 
 
-@pytest.mark.parametrize(
+@table(
     "topic",
     [
         "ioto/service/DEV0000002/metric/set",
@@ -338,12 +368,11 @@ async def test_a_device_is_let_in_again_with_the_certificate_of_its_new_claim_al
         "x",
     ],
 )
-async def test_a_message_to_a_topic_of_another_ends_the_connection(
-    emu: Emulator, fleet: Fleet, client: aiomqtt.Client, topic: str
-) -> None:
+async def test_a_message_to_a_topic_of_another_ends_the_connection(emu: Emulator, fleet: Fleet, topic: str) -> None:
     await fleet("DEV0000002")
-    await client.publish(topic, json.dumps({"metric": "T", "value": 1}), qos=0)
-    assert await ended(client)
+    async with connected(fleet) as (_, client):
+        await client.publish(topic, json.dumps({"metric": "T", "value": 1}), qos=0)
+        assert await ended(client)
     assert not emu.messages
 
 
@@ -370,8 +399,10 @@ async def test_a_message_that_is_to_be_retained_ends_the_connection(
     assert not emu.messages
 
 
-@pytest.mark.parametrize(
-    "filter", ["#", "ioto/#", "ioto/device/+/#", "ioto/device/DEV0000002/#", "ioto/account/other/#", "$aws/rules/#"]
+@table(
+    "filter",
+    ["#", "ioto/#", "ioto/device/+/#", "ioto/device/DEV0000002/#", "ioto/account/other/#", "$aws/rules/#"],
+    reset=False,
 )
 async def test_a_filter_of_another_is_refused_and_the_connection_stays(
     device: Device, client: aiomqtt.Client, filter: str
@@ -446,13 +477,14 @@ async def test_the_will_of_a_client_that_says_farewell_is_dropped(emu: Emulator,
         assert await asked(client, device, "store/get/1", {"key": "state"}) == b""
 
 
-@pytest.mark.parametrize(
+@table(
     "will",
     [
         aiomqtt.Will("ioto/service/DEV0000002/test/ping", b"", qos=1),
         aiomqtt.Will("ioto/service/DEV0000001/test/ping", b"", qos=2),
         aiomqtt.Will("ioto/service/DEV0000001/test/ping", b"", qos=1, retain=True),
     ],
+    reset=False,
 )
 async def test_a_will_that_may_not_be_is_refused(device: Device, will: aiomqtt.Will) -> None:
     with pytest.raises(aiomqtt.MqttError, match="Not authorized"):
@@ -489,7 +521,7 @@ async def test_a_reset_ends_all_connections(emu: Emulator, client: aiomqtt.Clien
     assert not emu.messages
 
 
-@pytest.mark.parametrize("close", [True, False])
+@table("close", [True, False], reset=False)
 async def test_a_device_is_told_to_slow_down_or_to_go(emu: Emulator, client: aiomqtt.Client, close: bool) -> None:
     before = int(time.time() * 1000)
     emu.cloud.throttle_device("DEV0000001", close=close)
@@ -562,7 +594,7 @@ async def test_a_change_that_is_older_than_the_cloud_has_is_dropped_and_the_newe
     assert (item["sk"], item["value"], item["_type"]) == ("s#counter", 9, "Store")
 
 
-@pytest.mark.parametrize(
+@table(
     "change",
     [
         {"cmd": "update", "key": "q#counter", "item": COUNTER},
@@ -578,10 +610,11 @@ async def test_a_change_that_is_older_than_the_cloud_has_is_dropped_and_the_newe
     ],
 )
 async def test_a_change_that_cannot_be_applied_is_not_acknowledged_and_the_others_are(
-    device: Device, client: aiomqtt.Client, caplog: pytest.LogCaptureFixture, change: Any
+    fleet: Fleet, caplog: pytest.LogCaptureFixture, change: Any
 ) -> None:
-    with caplog.at_level(logging.WARNING, "ioto_async.emulator"):
-        ack, _ = await sync_up(client, device, change, {"cmd": "update", "key": "s#counter", "item": COUNTER})
+    async with connected(fleet) as (device, client):
+        with caplog.at_level(logging.WARNING, "ioto_async.emulator"):
+            ack, _ = await sync_up(client, device, change, {"cmd": "update", "key": "s#counter", "item": COUNTER})
     assert ack["keys"] == ["s#counter"]
     assert "a change is not applied" in caplog.text
 
@@ -653,7 +686,7 @@ async def test_a_sync_down_of_a_model_that_is_keyed_by_account_brings_nothing_of
     fields = {name: {"type": "string"} for name in ("accountId", "deviceId", "id")}
     emu.cloud.models.add_model("Task", keys | fields, {"sync": "down"})
     for id_, device_id in (("1", device.id), ("2", other.id), ("3", None)):
-        emu.cloud.models.synced().create("Task", {"accountId": emu.account_id, "deviceId": device_id, "id": id_})
+        emu.cloud.models.for_devices().create("Task", {"accountId": emu.account_id, "deviceId": device_id, "id": id_})
     await client.publish(device.rule("db/syncDown"), '{"timestamp":"1970-01-01T00:00:00.000Z"}', qos=1)
     items = [json.loads((await received(client))[1]) for _ in range(3)]
     assert [item.get("id") for item in items] == ["1", "3", None]
@@ -664,7 +697,7 @@ async def test_a_sync_down_of_more_than_may_be_unacknowledged_brings_all(
 ) -> None:
     for number in range(1500):
         members = {"accountId": emu.account_id, "deviceId": device.id, "key": str(number), "value": 1, "type": "number"}
-        emu.cloud.models.synced().create("Broadcast", members)
+        emu.cloud.models.for_devices().create("Broadcast", members)
     await client.publish(device.rule("db/syncDown"), '{"timestamp":"1970-01-01T00:00:00.000Z"}', qos=1)
     topics = [(await received(client))[0] for _ in range(1501)]
     assert topics == [f"ioto/device/{device.id}/sync/UPSERT"] * 1500 + [f"ioto/device/{device.id}/sync/SYNCDOWN"]
@@ -693,13 +726,14 @@ async def test_a_sync_down_brings_what_changed_since_and_then_says_so(
 # Faults and ends ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("reset", "stored"), [("before", None), ("after", 1)])
+@table(("reset", "stored"), [("before", None), ("after", 1)])
 async def test_a_fault_cuts_the_connection_before_or_after_the_message_is_stored(
-    emu: Emulator, post: Post, device: Device, client: aiomqtt.Client, reset: Any, stored: int | None
+    emu: Emulator, post: Post, fleet: Fleet, reset: Any, stored: int | None
 ) -> None:
-    emu.faults.add(Fault("mqtt/metric/set", reset=reset))
-    await client.publish(device.rule("metric/set"), '{"metric":"T","value":1}', qos=0)
-    assert await ended(client)
+    async with connected(fleet) as (device, client):
+        emu.faults.add(Fault("mqtt/metric/set", reset=reset))
+        await client.publish(device.rule("metric/set"), '{"metric":"T","value":1}', qos=0)
+        assert await ended(client)
     assert await point(emu, post, "T", {}, "sum") == stored
 
 
@@ -711,7 +745,7 @@ async def test_a_fault_holds_a_message_back_and_all_behind_it(
     assert await asked(client, device, "store/get/1", {"key": "a"}) == b"1"
 
 
-@pytest.mark.parametrize("throttle", ["slow", "close"])
+@table("throttle", ["slow", "close"], reset=False)
 async def test_a_fault_throttles_a_device_after_its_message(
     emu: Emulator, device: Device, client: aiomqtt.Client, throttle: Any
 ) -> None:
@@ -786,11 +820,7 @@ async def test_each_cloud_has_a_broker_and_an_authority_of_its_own(tmp_path: Pat
         device = await Fleet(emu, Post(emu, session), tmp_path)()
         second = emu.clouds[1]
         assert second.mqtt_port != emu.mqtt_port
-        with pytest.raises(aiomqtt.MqttError):
-            async with aiomqtt.Client(
-                "localhost", second.mqtt_port, identifier=device.id, tls_context=device.context()
-            ):
-                pass
+        assert await is_refused(device, second.mqtt_port, device.context())
 
 
 async def test_without_mqtt_a_device_is_told_an_address_that_leads_nowhere(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ from ioto_async.emulator.state.pki import Authority
 from tests.bulk.calls import until
 from tests.rawserver import GUARD
 
+from .tables import table
+
 
 @attrs.define
 class EchoService:
@@ -45,7 +47,7 @@ class EchoService:
     broken: bool = False
     faults: list[Fault] = attrs.Factory(list)
 
-    def admit(self, client_id: str, certificate: bytes) -> Grant | None:
+    def authorize(self, client_id: str, certificate: bytes) -> Grant | None:
         return Grant(("up/",), ("down/",))
 
     def fault(self, topic: str | None) -> Fault | None:
@@ -192,17 +194,17 @@ async def test_a_message_that_cannot_be_stored_is_not_acknowledged_and_ends_the_
     assert await other.get() == Pingresp()
 
 
-@pytest.mark.parametrize(("said", "given"), [(60, 90), (10, 45), (0, 1800), (65535, 1800)])
+@table(("said", "given"), [(60, 90), (10, 45), (0, 1800), (65535, 1800)])
 async def test_a_silent_client_is_disconnected_after_half_as_much_again_as_it_said(
     server: Server, said: int, given: int
 ) -> None:
     client = await server.connect(keep_alive=said)
     server.clock.now += given
-    server.broker.sweep()
+    server.broker.expire()
     client.send(Pingreq())
     assert await client.get() == Pingresp()
     server.clock.now += given + 1
-    server.broker.sweep()
+    server.broker.expire()
     assert await client.get() is None
 
 
@@ -214,7 +216,7 @@ async def test_a_client_that_never_says_connect_is_disconnected(server: Server) 
     assert await client.get() is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("first", "answers"),
     [
         ([Publish("up/x", b"")], []),
@@ -242,7 +244,7 @@ async def test_what_breaks_the_protocol_ends_the_connection(
     assert server.service.received == []
 
 
-@pytest.mark.parametrize(
+@table(
     ("wire", "answers"),
     [
         ("10 0e 0004 4d515454 05 02 003c 00 0001 61", [Connack(1)]),
@@ -250,7 +252,6 @@ async def test_what_breaks_the_protocol_ends_the_connection(
         (b"GET / HTTP/1.1\r\nHost: cloud.example\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n\r\n".hex(), []),
         ("10 0d 0004 4d515454 04 02 003c 0001 61 34 08 0004 75702f78 0001", [Connack(0)]),
     ],
-    ids=["MQTT 5", "TLS", "HTTP", "QoS 2"],
 )
 async def test_what_is_not_mqtt_3_1_1_ends_the_connection(server: Server, wire: str, answers: list[Packet]) -> None:
     client = await server.open()
@@ -298,13 +299,13 @@ async def test_a_message_that_was_not_acknowledged_comes_again_with_the_next_con
     assert await client.get() is None
 
 
-@pytest.mark.parametrize(("away", "present"), [(3600, True), (3601, False)])
+@table(("away", "present"), [(3600, True), (3601, False)])
 async def test_a_session_is_kept_for_an_hour(server: Server, away: int, present: bool) -> None:
     client = await server.subscribed(clean=False)
     client.send(Disconnect())
     assert await client.get() is None
     server.clock.now += away
-    server.broker.sweep()
+    server.broker.expire()
     await server.connect(clean=False)
     assert server.connack == Connack(0, session_present=present)
 
@@ -381,7 +382,7 @@ async def test_a_silent_client_that_does_not_read_is_disconnected_all_the_same(s
         server.broker.publish("down/x", b"x" * 100_000, "a")
         await asyncio.sleep(0)
     server.clock.now += 1000
-    server.broker.sweep()
+    server.broker.expire()
     await until(lambda: not server.broker._connections)
 
 
@@ -397,7 +398,7 @@ async def test_a_message_that_is_held_back_is_not_stored_if_its_connection_ends_
     assert server.service.received == [Message("b", "up/x", b"2")]
 
 
-@pytest.mark.parametrize("reset", ["before", "after"])
+@table("reset", ["before", "after"])
 async def test_a_connection_can_be_cut_before_or_after_its_connect(
     server: Server, reset: Literal["before", "after"]
 ) -> None:

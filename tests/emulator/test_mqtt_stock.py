@@ -21,6 +21,11 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
+def mqtt() -> bool:
+    return True
+
+
+@pytest.fixture
 async def device(emu: Emulator, post: Post, tmp_path: Path) -> Device:
     return await Fleet(emu, post, tmp_path)()
 

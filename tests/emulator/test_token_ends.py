@@ -6,18 +6,24 @@ from ioto_async.emulator import Emulator
 from ioto_async.emulator.state.tokens import TokenKind
 
 from .conftest import Post, Reply
+from .tables import table
 
 DEVICE = "DEV0000001"
 REFUSED = (403, "Authentication failed")
 
-every_kind = pytest.mark.parametrize("kind", ["cloud", "device", "login", "product", "builder"])
+
+def claim(emu: Emulator) -> None:
+    emu.cloud.clock = lambda: 1000.0
+    emu.cloud.register_device(DEVICE)
+    emu.cloud.claim_device(DEVICE)
 
 
 @pytest.fixture
 def claimed(emu: Emulator) -> None:
-    emu.cloud.clock = lambda: 1000.0
-    emu.cloud.register_device(DEVICE)
-    emu.cloud.claim_device(DEVICE)
+    claim(emu)
+
+
+every_kind = table("kind", ["cloud", "device", "login", "product", "builder"], before=claim)
 
 
 def create(emu: Emulator, kind: TokenKind, lifetime: float | None = None) -> str:

@@ -7,6 +7,7 @@ from ioto_async.emulator import Emulator
 from ioto_async.emulator.state.policy import parse
 
 from .conftest import Post, Reply, exchange, request_bytes
+from .tables import table
 
 
 class Check:
@@ -27,11 +28,15 @@ class Check:
         return reply.json.get("version") if "url" in reply.json else None
 
 
-@pytest.fixture
-def check(emu: Emulator, post: Post) -> Check:
+def claim(emu: Emulator) -> None:
     for number in range(1, 101):
         claim_id = emu.cloud.register_device(f"DEV{number:07}", model="Demo-01")
         emu.cloud.claim_device(claim_id)
+
+
+@pytest.fixture
+def check(emu: Emulator, post: Post) -> Check:
+    claim(emu)
     return Check(emu, post)
 
 
@@ -71,16 +76,68 @@ async def test_a_head_request_tells_the_length_of_the_image(emu: Emulator, check
     assert reply.endswith(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("path", ["/download/", "/download/x", "/download/../tok/device/get", "/download/%00%ff"])
+@table("path", ["/download/", "/download/x", "/download/../tok/device/get", "/download/%00%ff"])
 async def test_no_image_is_found_by_guessing(emu: Emulator, post: Post, path: str) -> None:
     emu.cloud.add_update("2.0.0", b"firmware")
     assert (await post(path, method="GET", token="")).status in (400, 403)
 
 
-async def test_the_newest_suitable_update_is_offered_by_semantic_order(emu: Emulator, check: Check) -> None:
-    for version in ("9.0.0", "10.0.0", "10.0.0-rc.1", "1.0.0"):
-        emu.cloud.add_update(version, b"x")
-    assert await check() == "10.0.0"
+SENT = "model == 'Demo-01' && pro === 'true'"
+BACK = "version > newVersion && major == 2 && minor == 1 && patch == 3"
+
+
+@table(
+    ("published", "asked", "offered"),
+    [
+        # By semantic order.
+        ([("9.0.0", {}), ("10.0.0", {}), ("10.0.0-rc.1", {}), ("1.0.0", {})], {}, "10.0.0"),
+        # Without a policy an update suits lower versions.
+        ([("2.0.0", {})], {"version": "0.0.1"}, "2.0.0"),
+        ([("2.0.0", {})], {"version": "2.0.0-rc.1"}, "2.0.0"),
+        ([("2.0.0", {})], {"version": "2.0.0"}, None),
+        ([("2.0.0", {})], {"version": "2.0.0+build"}, None),
+        ([("2.0.0", {})], {"version": "999.999.999"}, None),
+        ([("2.0.0", {"enabled": False})], {}, None),
+        # The cloud knows the product from the device.
+        ([("2.0.0", {})], {"product": "wrong"}, "2.0.0"),
+        # A policy sees registered and sent properties, and replaces the rule of the lower version.
+        ([("2.0.0", {"policy": SENT})], {}, None),
+        ([("2.0.0", {"policy": SENT})], {"pro": "true"}, "2.0.0"),
+        ([("2.0.0", {"policy": SENT})], {"pro": "true", "model": "Demo-02"}, None),
+        ([("1.5.0", {"policy": BACK})], {"version": "2.1.3"}, "1.5.0"),
+        ([("1.5.0", {"policy": BACK})], {"version": "1.0.0"}, None),
+        # What runs is never offered.
+        ([("2.0.0", {"policy": "true"})], {"version": "2.0.0"}, None),
+        # An older one, where the newest does not suit.
+        ([("3.0.0", {"policy": "beta"}), ("2.0.0", {})], {}, "2.0.0"),
+        ([("3.0.0", {"policy": "beta"}), ("2.0.0", {})], {"beta": True}, "3.0.0"),
+    ],
+    before=claim,
+)
+async def test_the_newest_update_that_suits_is_offered(
+    emu: Emulator, check: Check, published: list[tuple[str, Any]], asked: dict[str, Any], offered: str | None
+) -> None:
+    for version, options in published:
+        emu.cloud.add_update(version, b"x", **options)
+    assert await check(**asked) == offered
+
+
+@table(
+    ("id", "version", "text"),
+    [
+        ("NOBODY", "1.0.0", "Cannot find device"),
+        *(
+            ("DEV0000001", version, "version must be a semantic version")
+            for version in ("1", "1.0", "x", "1.0.0.0", "01.0.0", "v1.2.3", "1.0.0\n", "9" * 5000 + ".0.0", "\0")
+        ),
+    ],
+    before=claim,
+)
+async def test_a_check_needs_a_known_device_and_a_semantic_version(
+    check: Check, id: str, version: str, text: str
+) -> None:
+    reply = await check.reply(id, version)
+    assert (reply.status, reply.text) == (400, text)
 
 
 async def test_of_one_version_the_image_that_was_published_last_is_offered(emu: Emulator, check: Check) -> None:
@@ -101,68 +158,9 @@ async def test_an_image_that_is_published_is_known_by_its_version_and_product(em
         assert published("2.0.0", b"firmware", "another product") is None
 
 
-@pytest.mark.parametrize(
-    ("running", "offered"),
-    [("0.0.1", "2.0.0"), ("2.0.0-rc.1", "2.0.0"), ("2.0.0", None), ("2.0.0+build", None), ("999.999.999", None)],
-)
-async def test_an_update_without_a_policy_suits_lower_versions(
-    emu: Emulator, check: Check, running: str, offered: str | None
-) -> None:
-    emu.cloud.add_update("2.0.0", b"x")
-    assert await check(version=running) == offered
-
-
-@pytest.mark.parametrize(
-    "version", ["1", "1.0", "x", "1.0.0.0", "01.0.0", "v1.2.3", "1.0.0\n", "9" * 5000 + ".0.0", "\0"]
-)
-async def test_a_malformed_version_is_refused(check: Check, version: str) -> None:
-    reply = await check.reply(version=version)
-    assert (reply.status, reply.text) == (400, "version must be a semantic version")
-
-
-async def test_a_disabled_update_is_not_offered(emu: Emulator, check: Check) -> None:
-    emu.cloud.add_update("2.0.0", b"x", enabled=False)
-    assert await check() is None
-
-
 async def test_an_update_of_another_product_is_not_offered(emu: Emulator, check: Check) -> None:
     emu.cloud.add_update("2.0.0", b"x", product=emu.cloud.create_token("product"))
     assert await check() is None
-
-
-async def test_a_known_device_may_name_a_wrong_product(emu: Emulator, check: Check) -> None:
-    emu.cloud.add_update("2.0.0", b"x")
-    assert await check(product="wrong") == "2.0.0"
-
-
-async def test_an_unknown_device_is_refused(check: Check) -> None:
-    reply = await check.reply(id="NOBODY")
-    assert (reply.status, reply.text) == (400, "Cannot find device")
-
-
-async def test_a_policy_sees_registered_and_sent_properties(emu: Emulator, check: Check) -> None:
-    emu.cloud.add_update("2.0.0", b"x", policy="model == 'Demo-01' && pro === 'true'")
-    assert await check() is None
-    assert await check(pro="true") == "2.0.0"
-    assert await check(pro="true", model="Demo-02") is None
-
-
-async def test_a_policy_replaces_the_rule_of_the_lower_version(emu: Emulator, check: Check) -> None:
-    emu.cloud.add_update("1.5.0", b"x", policy="version > newVersion && major == 2 && minor == 1 && patch == 3")
-    assert await check(version="2.1.3") == "1.5.0"
-    assert await check(version="1.0.0") is None
-
-
-async def test_the_running_version_is_never_offered(emu: Emulator, check: Check) -> None:
-    emu.cloud.add_update("2.0.0", b"x", policy="true")
-    assert await check(version="2.0.0") is None
-
-
-async def test_an_older_update_is_offered_where_the_newest_does_not_suit(emu: Emulator, check: Check) -> None:
-    emu.cloud.add_update("3.0.0", b"x", policy="beta")
-    emu.cloud.add_update("2.0.0", b"x")
-    assert await check() == "2.0.0"
-    assert await check(beta=True) == "3.0.0"
 
 
 async def test_no_more_devices_than_the_limit_are_offered_an_update(emu: Emulator, check: Check) -> None:
@@ -198,7 +196,7 @@ async def test_the_version_reported_shows_in_the_record(emu: Emulator, check: Ch
     assert (record["version"], record["checked"]) == ("1.2.3", "1.2.3")
 
 
-@pytest.mark.parametrize(("success", "kept"), [(True, True), (False, False), ("true", True), ("false", False)])
+@table(("success", "kept"), [(True, True), (False, False), ("true", True), ("false", False)], before=claim)
 async def test_a_report_is_kept_and_may_come_as_text(
     emu: Emulator, post: Post, check: Check, success: object, kept: bool
 ) -> None:
@@ -211,17 +209,18 @@ async def test_a_report_is_kept_and_may_come_as_text(
     assert emu.cloud.update_reports(update) == {"DEV0000001": kept}
 
 
-@pytest.mark.parametrize("success", ["yes", "", 1, "True"])
-async def test_a_report_of_another_kind_is_refused(post: Post, check: Check, success: object) -> None:
+@table(
+    ("success", "why"),
+    [*((success, "success") for success in ("yes", "", 1, "True")), (True, "Cannot find update")],
+    before=claim,
+)
+async def test_a_report_of_another_kind_or_on_what_was_not_offered_is_refused(
+    post: Post, check: Check, success: object, why: str
+) -> None:
     body = {"success": success, "id": "DEV0000001", "update": "x"}
     reply = await post("/tok/provision/updateReport", body)
     assert reply.status == 400
-    assert "success" in reply.text
-
-
-async def test_a_report_on_an_update_that_was_not_offered_is_refused(post: Post, check: Check) -> None:
-    reply = await post("/tok/provision/updateReport", {"success": True, "id": "DEV0000001", "update": "x"})
-    assert (reply.status, reply.text) == (400, "Cannot find update")
+    assert why in reply.text
 
 
 async def test_the_updaters_bytes_are_served(emu: Emulator, check: Check) -> None:
@@ -234,16 +233,30 @@ async def test_the_updaters_bytes_are_served(emu: Emulator, check: Check) -> Non
     assert b'"url":"http' in reply
 
 
-@pytest.mark.parametrize("version", ["", "1", "v1.0.0", "latest"])
-async def test_an_update_needs_a_semantic_version(emu: Emulator, version: str) -> None:
-    with pytest.raises(ValueError, match="SemVer"):
-        emu.cloud.add_update(version, b"x")
+BAD_POLICIES = [
+    *("", "(", ")", "a b", "a &&", "a & b", "a = 1", "'open", "f()", "a.b", "a[0]", "1 + 1", "a; b", "`a`"),
+    *("__import__('os')", "(" * 500 + "a" + ")" * 499, "!" * 900 + "a", "a||" * 400 + "a"),
+]
+
+
+@table(
+    ("version", "policy", "why"),
+    [
+        *((version, "", "SemVer") for version in ("", "1", "v1.0.0", "latest")),
+        *(("2.0.0", policy, "Bad policy") for policy in BAD_POLICIES if policy),
+    ],
+)
+async def test_an_update_needs_a_semantic_version_and_a_policy_of_the_language(
+    emu: Emulator, version: str, policy: str, why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        emu.cloud.add_update(version, b"x", policy=policy)
 
 
 NAMES = {"version": "9.2.0", "model": "A", "n": 2, "zero": 0, "text": "", "list": [], "on": True, "five": "5"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("policy", "value"),
     [
         ("true", True),
@@ -281,19 +294,10 @@ def test_a_policy_means_what_it_means_in_javascript(policy: str, value: bool) ->
     assert parse(policy)(NAMES) is value
 
 
-@pytest.mark.parametrize(
-    "policy",
-    [
-        *("", "(", ")", "a b", "a &&", "a & b", "a = 1", "'open", "f()", "a.b", "a[0]", "1 + 1", "a; b", "`a`"),
-        *("__import__('os')", "(" * 500 + "a" + ")" * 499, "!" * 900 + "a", "a||" * 400 + "a"),
-    ],
-)
-async def test_a_policy_beyond_the_language_is_refused_when_published(emu: Emulator, policy: str) -> None:
+@table("policy", BAD_POLICIES)
+def test_a_policy_beyond_the_language_is_no_policy(policy: str) -> None:
     with pytest.raises(ValueError, match="Bad policy"):
         parse(policy)
-    if policy:
-        with pytest.raises(ValueError, match="Bad policy"):
-            emu.cloud.add_update("2.0.0", b"x", policy=policy)
 
 
 def test_a_long_chain_is_evaluated() -> None:

@@ -1,1 +1,1 @@
-"""The MQTT side of the embedded cloud, in the way of AWS IoT Core: a broker, and what the cloud does with messages."""
+"""MQTT as AWS IoT Core serves it: the broker, and the handlers of the messages of devices."""

@@ -1,8 +1,8 @@
-"""The broker: connections, sessions and who may use which topic.
+"""The MQTT broker: connections, sessions and topic permissions.
 
-It is the server side of MQTT 3.1.1 as AWS IoT Core speaks it: QoS 0 and 1, no retained messages, a client certificate
-for every connection, an end to the connection for a message to a topic that is not the client's. What clients publish
-goes to the cloud alone, in batches, and is acknowledged when the cloud has stored it.
+It is the server side of MQTT 3.1.1 as AWS IoT Core speaks it: QoS 0 and 1, no retained messages, and a client
+certificate for every connection. A message to a topic that the client may not publish to ends the connection. What
+clients publish goes to the cloud alone, in batches, and is acknowledged when the cloud has stored it.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol, cast
 
 import attrs
 
-from ..faults import Fault, cut
+from ..faults import Fault, reset
 from .packets import (
     ACCEPTED,
     BAD_PROTOCOL,
@@ -48,9 +48,9 @@ _LOG: Final = logging.getLogger(__name__)
 _MAX_PACKET: Final = 128 * 1024
 _KEEP_ALIVES: Final = (30, 1200)
 _SESSION_LIFE: Final = 3600
-# How long a client may take to send CONNECT; the others are in seconds too.
-_PATIENCE: Final = 30
-_SWEEP: Final = 1.0
+# How long a client may take to send CONNECT, seconds, like the others here.
+_CONNECT_TIMEOUT: Final = 30
+_EXPIRY_INTERVAL: Final = 1.0
 # A fleet that comes back connects all at once.
 _BACKLOG: Final = 1024
 # How much may wait in memory for a client that does not read, in bytes.
@@ -74,23 +74,23 @@ class Grant:
 
 
 class Service(Protocol):
-    """What the broker asks of the cloud, in its own loop."""
+    """What the broker needs of the cloud; called in the loop of the broker."""
 
-    def admit(self, client_id: str, certificate: bytes) -> Grant | None:
+    def authorize(self, client_id: str, certificate: bytes) -> Grant | None:
         """Return what the client with this *certificate* (DER) may do; None to refuse it."""
 
     def fault(self, topic: str | None) -> Fault | None:
-        """Return what is to go wrong with a message to *topic*, or for None with a CONNECT."""
+        """Return the fault for a message to *topic*, or for None that for a CONNECT."""
 
     def receive(self, messages: Sequence[Message]) -> list[Message]:
-        """Act on *messages* and store what comes of them, all or nothing; return the replies.
+        """Carry out *messages* in one transaction and return the replies.
 
         Raises:
             Exception: they cannot be stored; the clients are to send them again.
         """
 
     def throttle(self, client_id: str, *, close: bool) -> Message:
-        """Return the message that tells a client to slow down, or with *close* to go."""
+        """Return the message that tells a client to slow down, or with *close* to disconnect."""
 
 
 class _Received(NamedTuple):
@@ -115,7 +115,7 @@ class Broker:
         self.clock: Final = clock
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
-        self._sweeping: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
         self._connections: set[_Connection] = set()
         self._clients: dict[str, _Connection] = {}
         self._sessions: dict[str, Session] = {}
@@ -130,13 +130,13 @@ class Broker:
         self._server = await self._loop.create_server(
             lambda: _Connection(self), host, port, ssl=context, backlog=_BACKLOG
         )
-        self._sweep()
+        self._expire()
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """End all connections and listen no more."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
+        if self._expiry is not None:
+            self._expiry.cancel()
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -144,15 +144,15 @@ class Broker:
             connection.abort()
         # Nothing of it was acknowledged.
         self._inbox.clear()
-        # Not for the server to be closed: that waits for whoever is still in the middle of a TLS handshake.
+        # Not wait_closed(), which would wait for the TLS handshakes that are under way.
         await asyncio.sleep(0)
 
     def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
-        """Publish a message to whoever has subscribed, to *client_id* alone unless None; for any thread."""
+        """Publish a message to all subscribers, or to *client_id* alone; may be called from any thread."""
         self._loop.call_soon_threadsafe(self.publish, topic, payload, client_id)
 
     def drop(self, client_id: str | None = None) -> None:
-        """End the connection and the session of a client, for None of all, after what was sent; for any thread."""
+        """End the connection and the session of a client, of all for None, after what was sent; from any thread."""
         self._loop.call_soon_threadsafe(self._drop, client_id)
 
     def _drop(self, client_id: str | None) -> None:
@@ -160,7 +160,7 @@ class Broker:
             self._sessions.pop(each, None)
             connection = self._clients.get(each)
             if connection is not None:
-                connection.close("its device is not the cloud's any more")
+                connection.close("its device is not claimed any more")
 
     def publish(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
         """Publish a message, as `send` does."""
@@ -168,43 +168,43 @@ class Broker:
             session = self._sessions.get(each)
             if session is None:
                 continue
-            packets, kept = session.offer(topic, payload)
+            packets, kept = session.enqueue(topic, payload)
             if not kept:
                 _LOG.warning("%s is behind; a message to %s is dropped", each, topic)
             if packets:
                 self._clients[each].send(*packets)
 
-    def sweep(self) -> None:
-        """End the connections that have been silent for too long, and the sessions that nobody came back to."""
+    def expire(self) -> None:
+        """End the connections that have been silent for too long, and the sessions that have expired."""
         now = self.clock()
         for connection in list(self._connections):
-            if now > connection.due:
+            if now > connection.deadline:
                 connection.close("it has been silent for too long")
-                # Nobody may be there to end it with.
-                connection.cut()
+                # The peer may be gone, and never agree to a close.
+                connection.reset()
         for client_id, session in list(self._sessions.items()):
             if session.expires is not None and now > session.expires:
                 del self._sessions[client_id]
 
-    def _sweep(self) -> None:
-        self.sweep()
-        self._sweeping = self._loop.call_later(_SWEEP, self._sweep)
+    def _expire(self) -> None:
+        self.expire()
+        self._expiry = self._loop.call_later(_EXPIRY_INTERVAL, self._expire)
 
     # For connections ----------------------------------------------------------------------------------------------
 
-    def made(self, connection: "_Connection") -> None:
-        """Note a new connection; one whose handshake took until after the end goes at once."""
+    def connection_made(self, connection: "_Connection") -> None:
+        """Note a new connection; one whose handshake ended after the broker did is aborted."""
         self._connections.add(connection)
         if self._server is None:
             connection.abort()
 
-    def lost(self, connection: "_Connection") -> None:
+    def connection_lost(self, connection: "_Connection") -> None:
         """Note that a connection is gone."""
-        self.left(connection)
+        self.disconnect(connection)
         self._connections.discard(connection)
 
-    def left(self, connection: "_Connection") -> None:
-        """Note that a client leaves, however often it is said, and take its will if it has one."""
+    def disconnect(self, connection: "_Connection") -> None:
+        """Note that a client is disconnected, however often it is called, and publish its will if it has one."""
         client_id, will = connection.client_id, connection.will
         if will is not None:
             connection.will = None
@@ -217,8 +217,8 @@ class Broker:
             elif session is not None:
                 session.expires = self.clock() + _SESSION_LIFE
 
-    def enter(self, connection: "_Connection", clean: bool) -> tuple[Session, bool]:
-        """Give a connection its session and say whether that was there; another with its client ID is closed."""
+    def connect(self, connection: "_Connection", clean: bool) -> tuple[Session, bool]:
+        """Return the session of a connection and whether it was present; another with its client ID is closed."""
         client_id = connection.client_id
         other = self._clients.get(client_id)
         if other is not None:
@@ -231,7 +231,7 @@ class Broker:
         return session, present
 
     def receive(self, connection: "_Connection | None", message: Message, packet_id: int, fault: Fault | None) -> None:
-        """Take a message that a client published; all that come in one turn of the loop are stored together."""
+        """Take a message that a client published; all of one iteration of the loop are stored together."""
         self._inbox.append(_Received(connection, message, packet_id, fault))
         if len(self._inbox) == 1:
             self._loop.call_soon(self._process)
@@ -242,7 +242,7 @@ class Broker:
             return
         try:
             replies = self.service.receive([each.message for each in inbox])
-        except Exception:  # noqa: BLE001 - whatever it is, nothing was stored, and the clients are to know
+        except Exception:  # noqa: BLE001 - whatever it is, nothing was stored, and the clients must not believe so
             _LOG.exception("%s messages cannot be stored", len(inbox))
             for each in inbox:
                 if each.connection is not None:
@@ -255,7 +255,7 @@ class Broker:
             if connection is None:
                 continue
             if fault is not None and fault.reset:
-                connection.cut()
+                connection.reset()
             elif packet_id:
                 acknowledged.setdefault(connection, []).append(Puback(packet_id))
         for connection, packets in acknowledged.items():
@@ -270,7 +270,7 @@ class _Connection(asyncio.Protocol):
     Attributes:
         client_id: empty until the client was admitted.
         will: what to publish if the connection is lost.
-        due: when the client has been silent for too long, in seconds of the broker's clock.
+        deadline: when the connection ends unless the client sends something, in seconds of the broker's clock.
     """
 
     def __init__(self, broker: Broker) -> None:
@@ -280,12 +280,12 @@ class _Connection(asyncio.Protocol):
         self._grant: Grant | None = None
         self._session: Session
         self._certificate = b""
-        self._silence: float = _PATIENCE
-        # What came behind a packet that a fault holds back; None if nothing is held.
-        self._held: list[Packet] | None = None
+        self._keep_alive: float = _CONNECT_TIMEOUT
+        # The packets behind one that a fault delays; None if none is delayed.
+        self._delayed: list[Packet] | None = None
         self.client_id = ""
         self.will: Will | None = None
-        self.due = broker.clock() + _PATIENCE
+        self.deadline = broker.clock() + _CONNECT_TIMEOUT
 
     # From the loop ------------------------------------------------------------------------------------------------
 
@@ -293,16 +293,16 @@ class _Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
         self._certificate = tls.getpeercert(binary_form=True) or b""
-        self._broker.made(self)
+        self._broker.connection_made(self)
 
     def data_received(self, data: bytes) -> None:
-        # Bytes alone do not buy time for CONNECT.
+        # Bytes that are no CONNECT do not extend the time for it.
         if self._grant is not None:
-            self.due = self._broker.clock() + self._silence
+            self.deadline = self._broker.clock() + self._keep_alive
         self._take(self._reader.feed(data))
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._broker.lost(self)
+        self._broker.connection_lost(self)
 
     # To the client ------------------------------------------------------------------------------------------------
 
@@ -311,23 +311,23 @@ class _Connection(asyncio.Protocol):
         if packets and not self._transport.is_closing():
             self._transport.write(b"".join(map(encode, packets)))
             if self._transport.get_write_buffer_size() > _MAX_UNREAD:
-                self.close("it does not read what it gets")
+                self.close("it does not read what it is sent")
                 self._transport.abort()
 
     def close(self, why: str) -> None:
         """End the connection after what was sent."""
         if not self._transport.is_closing():
             _LOG.info("The connection of %s is closed: %s", self.client_id or "a client", why)
-            self._leave()
+            self._disconnect()
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         self._transport.close()
-        # The client may take its time to agree.
-        self._broker.left(self)
+        # The close may take long to complete.
+        self._broker.disconnect(self)
 
-    def cut(self) -> None:
+    def reset(self) -> None:
         """Reset the connection."""
-        cut(self._transport)
+        reset(self._transport)
 
     def abort(self) -> None:
         """End the connection at once, as a server does that stops."""
@@ -341,10 +341,10 @@ class _Connection(asyncio.Protocol):
             for packet in packets:
                 if self._transport.is_closing():
                     return
-                if self._held is None:
+                if self._delayed is None:
                     self._handle(packet)
                 else:
-                    self._held.append(packet)
+                    self._delayed.append(packet)
         except BadProtocol as error:
             self.send(Connack(BAD_PROTOCOL))
             self.close(str(error))
@@ -353,7 +353,7 @@ class _Connection(asyncio.Protocol):
 
     def _handle(self, packet: Packet) -> None:
         if isinstance(packet, Publish | Connect):
-            self._hold_or_act(packet)
+            self._delay_or_act(packet)
         elif self._grant is None:
             raise BadPacket("the first packet is not a CONNECT (3.1)")
         elif isinstance(packet, Puback):
@@ -369,29 +369,29 @@ class _Connection(asyncio.Protocol):
             self.send(Pingresp())
         elif isinstance(packet, Disconnect):
             self.will = None
-            self._leave()
+            self._disconnect()
         else:
             raise BadPacket("a packet that clients do not send")
 
-    def _hold_or_act(self, packet: Publish | Connect) -> None:
+    def _delay_or_act(self, packet: Publish | Connect) -> None:
         if isinstance(packet, Publish) is (self._grant is None):
             raise BadPacket("a first packet that is not a CONNECT, or a second CONNECT (3.1)")
         fault = self._broker.service.fault(packet.topic if isinstance(packet, Publish) else None)
         if fault is not None and fault.delay:
-            self._held = []
-            asyncio.get_running_loop().call_later(fault.delay, self._go_on, packet, fault)
+            self._delayed = []
+            asyncio.get_running_loop().call_later(fault.delay, self._resume, packet, fault)
         else:
             self._act(packet, fault)
 
-    def _go_on(self, packet: Publish | Connect, fault: Fault) -> None:
-        held, self._held = self._held or [], None
+    def _resume(self, packet: Publish | Connect, fault: Fault) -> None:
+        delayed, self._delayed = self._delayed or [], None
         if not self._transport.is_closing():
             self._act(packet, fault)
-            self._take(held)
+            self._take(delayed)
 
     def _act(self, packet: Publish | Connect, fault: Fault | None) -> None:
         if fault is not None and (fault.reset == "before" or (fault.reset and isinstance(packet, Connect))):
-            self.cut()
+            self.reset()
         elif isinstance(packet, Publish):
             self._publish(packet, fault)
         elif fault is not None and fault.status is not None:
@@ -403,18 +403,18 @@ class _Connection(asyncio.Protocol):
         if not packet.client_id:
             self._refuse(IDENTIFIER_REJECTED)
             return
-        grant = self._broker.service.admit(packet.client_id, self._certificate)
+        grant = self._broker.service.authorize(packet.client_id, self._certificate)
         will = packet.will
-        # AWS IoT Core closes the connection without a word; the return code tells the user why.
+        # AWS IoT Core closes the connection without a CONNACK; the return code tells the user why.
         if grant is None or (will is not None and not _may_publish(grant, will)):
             self._refuse(NOT_AUTHORIZED)
             return
         self._grant, self.client_id, self.will = grant, packet.client_id, will
         least, most = _KEEP_ALIVES
-        # A client is given half as much again as it says (3.1.2.10).
-        self._silence = 1.5 * max(least, min(packet.keep_alive or most, most))
-        self.due = self._broker.clock() + self._silence
-        self._session, present = self._broker.enter(self, packet.clean_session)
+        # One and a half times what the client says (3.1.2.10).
+        self._keep_alive = 1.5 * max(least, min(packet.keep_alive or most, most))
+        self.deadline = self._broker.clock() + self._keep_alive
+        self._session, present = self._broker.connect(self, packet.clean_session)
         self.send(Connack(ACCEPTED, present), *self._session.resume())
 
     def _refuse(self, code: int) -> None:
@@ -430,7 +430,7 @@ class _Connection(asyncio.Protocol):
 
     def _subscribe(self, grant: Grant, filter: str, qos: int) -> int:
         if not is_filter(filter):
-            raise BadPacket("a topic filter that is none (4.7)")
+            raise BadPacket("an invalid topic filter (4.7)")
         granted = min(qos, 1)
         if not filter.startswith(grant.subscribe) or not self._session.subscribe(filter, granted):
             # As at AWS IoT Core, the connection stays.

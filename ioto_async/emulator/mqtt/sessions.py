@@ -1,4 +1,4 @@
-"""What the broker remembers of a client: its subscriptions, and what it is still to get."""
+"""The session of a client: its subscriptions, and the messages that it has not acknowledged."""
 
 from collections import deque
 from itertools import chain
@@ -10,13 +10,13 @@ from .topics import matches
 __all__ = ["Session"]
 
 # As at AWS IoT Core.
-_MOST_UNACKNOWLEDGED: Final = 100
-_MOST_WAITING: Final = 1000
-_MOST_SUBSCRIPTIONS: Final = 50
+_MAX_UNACKNOWLEDGED: Final = 100
+_MAX_QUEUED_OFFLINE: Final = 1000
+_MAX_SUBSCRIPTIONS: Final = 50
 # Not of AWS, which says nothing of clients that are connected: more than any device has items to be synchronised.
-_MOST_TO_COME: Final = 100_000
+_MAX_QUEUED_ONLINE: Final = 100_000
 # Of topics and payloads, whether the client is connected or not: a message may have 128 KiB.
-_MOST_BYTES: Final = 64 * 2**20
+_MAX_QUEUED_BYTES: Final = 64 * 2**20
 _LAST_PACKET_ID: Final = 0xFFFF
 
 
@@ -32,14 +32,14 @@ class Session:
         self.clean: Final = clean
         self.expires: float | None = None
         self._filters: dict[str, int] = {}
-        self._waiting: deque[tuple[str, bytes]] = deque()
-        self._waiting_bytes = 0
+        self._queue: deque[tuple[str, bytes]] = deque()
+        self._queued_bytes = 0
         self._unacknowledged: dict[int, Publish] = {}
         self._packet_id = 0
 
     def subscribe(self, filter: str, qos: int) -> bool:
         """Add a subscription, or change its QoS; return False if there are too many."""
-        if filter not in self._filters and len(self._filters) >= _MOST_SUBSCRIPTIONS:
+        if filter not in self._filters and len(self._filters) >= _MAX_SUBSCRIPTIONS:
             return False
         self._filters[filter] = qos
         return True
@@ -48,8 +48,8 @@ class Session:
         """Remove a subscription, if there is such."""
         self._filters.pop(filter, None)
 
-    def offer(self, topic: str, payload: bytes) -> tuple[list[Publish], bool]:
-        """Take a message, if a subscription is for it: what is to be sent now, and False if it had to be dropped."""
+    def enqueue(self, topic: str, payload: bytes) -> tuple[list[Publish], bool]:
+        """Queue a message that a subscription matches; return what is to be sent now, and False if it was dropped."""
         qos = max((qos for filter, qos in self._filters.items() if matches(filter, topic)), default=None)
         if qos is None:
             return [], True
@@ -57,31 +57,31 @@ class Session:
             # Nothing of QoS 0 is kept for a client that is away.
             return ([Publish(topic, payload)] if self.expires is None else []), True
         size = len(topic) + len(payload)
-        most = _MOST_TO_COME if self.expires is None else _MOST_WAITING
-        if len(self._waiting) >= most or self._waiting_bytes + size > _MOST_BYTES:
+        limit = _MAX_QUEUED_ONLINE if self.expires is None else _MAX_QUEUED_OFFLINE
+        if len(self._queue) >= limit or self._queued_bytes + size > _MAX_QUEUED_BYTES:
             return [], False
-        self._waiting.append((topic, payload))
-        self._waiting_bytes += size
-        return self._due(), True
+        self._queue.append((topic, payload))
+        self._queued_bytes += size
+        return self._sendable(), True
 
     def acknowledge(self, packet_id: int) -> list[Publish]:
         """Note that the client has a message, and return those that may follow."""
         self._unacknowledged.pop(packet_id, None)
-        return self._due()
+        return self._sendable()
 
     def resume(self) -> list[Publish]:
-        """Note that the client is connected, and return what it has missed or not acknowledged."""
+        """Note that the client is connected, and return what is queued or not acknowledged."""
         self.expires = None
         again = [packet._replace(dup=True) for packet in self._unacknowledged.values()]
-        return list(chain(again, self._due()))
+        return list(chain(again, self._sendable()))
 
-    def _due(self) -> list[Publish]:
+    def _sendable(self) -> list[Publish]:
         due: list[Publish] = []
         if self.expires is not None:
             return due
-        while self._waiting and len(self._unacknowledged) < _MOST_UNACKNOWLEDGED:
-            topic, payload = self._waiting.popleft()
-            self._waiting_bytes -= len(topic) + len(payload)
+        while self._queue and len(self._unacknowledged) < _MAX_UNACKNOWLEDGED:
+            topic, payload = self._queue.popleft()
+            self._queued_bytes -= len(topic) + len(payload)
             packet = Publish(topic, payload, 1, self._next_id())
             self._unacknowledged[packet.packet_id] = packet
             due.append(packet)

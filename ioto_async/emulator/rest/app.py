@@ -1,4 +1,4 @@
-"""The HTTP side of the embedded cloud: from a request to an operation and back."""
+"""The HTTP application: routes requests to operations, authenticates, validates and answers them."""
 
 import asyncio
 import logging
@@ -13,30 +13,17 @@ from aiohttp import hdrs, web
 
 from ...operations import BUILDER, IOTO, Field, Operation
 from .. import wire
-from ..faults import Fault, Faults, cut
+from ..dispatch import find_handlers
+from ..faults import Fault, Faults, reset
 from ..request import AUTHENTICATION_FAILED, Call, Caller, Refused
 from ..state.builder import Builder
 from ..state.cloud import Cloud
-from ..state.cognito import CONTENT_TYPE, CognitoError, attempt
+from ..state.cognito import CONTENT_TYPE, CognitoError, redacted
 from ..state.tokens import allows
-from . import cors
-from .handlers import (
-    account,
-    action,
-    alert,
-    builder,
-    dashboard,
-    device,
-    file,
-    generic,
-    manager,
-    metric,
-    provision,
-    test,
-    user,
-)
+from . import cors, handlers
+from .handlers import builder
 
-__all__ = ["Door", "Received"]
+__all__ = ["Received", "RestApp"]
 
 _LOG: Final = logging.getLogger(__name__)
 _MAX_BODY: Final = 8 * 2**20
@@ -47,7 +34,7 @@ _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
 _BYTES: Final = "application/octet-stream"
 _TAKEN_FOR_JSON: Final = (_JSON, _BYTES, _TEXT)
-_ANYBODY: Final = Caller("public", frozenset({"public"}))
+_ANONYMOUS: Final = Caller("public", frozenset({"public"}))
 
 Handler = Callable[[Cloud, Call], object]
 
@@ -57,39 +44,38 @@ class _Route:
     operation: Operation
     handler: Handler
     kinds: frozenset[str]
-    """The kinds of token that are good on this path."""
+    """The kinds of token that are valid on this path."""
     caller: Callable[[Cloud, str], Caller | None]
     """Returns who the holder of a token is, to the cloud or to the Builder."""
 
 
 def _routes() -> Mapping[str, _Route]:
-    handlers: dict[str, Handler] = {}
-    for module in (account, action, alert, dashboard, device, file, generic, manager, metric, provision, test, user):
-        handlers |= module.HANDLERS
     routes = {}
-    for name, operation in IOTO.items():
-        # Tokens and logins have paths of their own (reference, section 2), so one is nothing on the other's.
+    for name, handler in find_handlers(handlers, IOTO).items():
+        operation = IOTO[name]
+        # Tokens and logins have paths of their own (reference, section 2); neither is valid on the other's.
         for path, kinds in ((f"/tok/{name}", {"cloud", "device"}), (f"/{name}", {"login"})):
-            routes[path] = _Route(operation, handlers[name], _anybody(operation) | kinds, Cloud.caller)
-    for name, operation in BUILDER.items():
-        # Nobody signs in at the Builder here, so that a bare path is for anybody, or for a product.
-        anybody = _anybody(operation) if operation.tok else frozenset({"product"})
-        handler = _at_the_builder(builder.HANDLERS[name])
-        routes[f"/api/{name}"] = _Route(operation, handler, anybody, _caller_of_the_builder)
+            routes[path] = _Route(operation, handler, _public(operation) | kinds, Cloud.caller)
+    for name, handler in find_handlers(builder, BUILDER).items():
+        operation = BUILDER[name]
+        at_builder = _at_builder(handler)
+        # There is no sign-in at the Builder here: a bare path takes requests without a token, or with a product's.
+        bare = _public(operation) if operation.tok else frozenset({"product"})
+        routes[f"/api/{name}"] = _Route(operation, at_builder, bare, _builder_caller)
         if operation.tok:
-            routes[f"/api/tok/{name}"] = _Route(operation, handler, anybody | {"builder"}, _caller_of_the_builder)
+            routes[f"/api/tok/{name}"] = _Route(operation, at_builder, bare | {"builder"}, _builder_caller)
     return MappingProxyType(routes)
 
 
-def _anybody(operation: Operation) -> frozenset[str]:
+def _public(operation: Operation) -> frozenset[str]:
     return frozenset({"public"} if operation.role == "public" else ())
 
 
-def _at_the_builder(handler: Callable[[Builder, Call], object]) -> Handler:
+def _at_builder(handler: Callable[[Builder, Call], object]) -> Handler:
     return lambda cloud, call: handler(cloud.builder, call)
 
 
-def _caller_of_the_builder(cloud: Cloud, token: str) -> Caller | None:
+def _builder_caller(cloud: Cloud, token: str) -> Caller | None:
     return cloud.builder.caller(token)
 
 
@@ -113,7 +99,7 @@ class Received:
 
 @attrs.define
 class _Answer:
-    """What goes back, and what it answers."""
+    """A reply, and the request that it answers."""
 
     status: int = 200
     body: bytes = b""
@@ -130,13 +116,13 @@ class _Answer:
         self.status, self.body, self.type = status, line.encode(), _TEXT
 
 
-class Door:
+class RestApp:
     """Answers the requests to one cloud, one at a time.
 
     Args:
         cloud: the state.
-        faults: what is to go wrong.
-        requests: where what was received is noted.
+        faults: the faults to inject.
+        requests: where received requests are recorded.
     """
 
     def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received]) -> None:
@@ -152,24 +138,24 @@ class Door:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        asked = cors.SIGN_IN if _is_cognito(path) else cors.OPERATIONS
-        preflight = cors.preflight(request.method, request.headers, self._cloud.origin, asked)
+        policy = cors.SIGN_IN if _is_cognito(path) else cors.OPERATIONS
+        preflight = cors.preflight_headers(request.method, request.headers, self._cloud.origin, policy)
         if preflight is not None:
-            self._note(request, path, _Answer(), 204)
+            self._record(request, path, _Answer(), 204)
             return web.Response(status=204, headers=preflight)
         route = _ROUTES.get(path)
         fault = self._faults.take(_operation(path, route))
         if fault is not None:
-            return await self._spoil(request, path, route, fault)
+            return await self._inject(request, path, route, fault)
         answer = await self._answer(request, path, route)
-        self._note(request, path, answer, answer.status)
+        self._record(request, path, answer, answer.status)
         return web.Response(status=answer.status, body=answer.body, headers=self._headers(request, answer))
 
     def _headers(self, request: web.Request, answer: _Answer) -> dict[str, str]:
-        return {hdrs.CONTENT_TYPE: answer.type} | cors.allowed(request.headers, self._cloud.origin)
+        return {hdrs.CONTENT_TYPE: answer.type} | cors.response_headers(request.headers, self._cloud.origin)
 
-    def _note(self, request: web.Request, path: str, answer: _Answer, status: int) -> None:
-        body = wire.dumps(attempt(answer.request)) if _is_cognito(path) else answer.request
+    def _record(self, request: web.Request, path: str, answer: _Answer, status: int) -> None:
+        body = wire.dumps(redacted(answer.request)) if _is_cognito(path) else answer.request
         self._requests.append(Received(request.method, path, _query(request), body, answer.caller, status))
 
     async def _answer(self, request: web.Request, path: str, route: _Route | None) -> _Answer:
@@ -220,8 +206,8 @@ class Door:
         cloud = self._cloud
         with cloud.lock:
             token = _token(request.headers)
-            # Whoever shows a token must show a good one, even where none is needed.
-            caller = route.caller(cloud, token) if token else _ANYBODY
+            # An invalid token is refused even where none is needed.
+            caller = route.caller(cloud, token) if token else _ANONYMOUS
             if caller is None or caller.kind not in route.kinds or not _origin_fits(caller, request, cloud):
                 raise Refused(AUTHENTICATION_FAILED, 403)
             answer.caller = caller.kind
@@ -233,7 +219,7 @@ class Door:
             query = _query(request)
             _check_query(operation.query, query, caller)
             _check_body(operation.body, body, caller)
-            # A product token speaks for its own product.
+            # A product token is for its own product alone.
             if caller.kind == "product" and body["product"] != token:
                 raise Refused("product must be that of the token", 403)
             reply = route.handler(cloud, Call(caller, body, query))
@@ -243,19 +229,19 @@ class Door:
         # What the cloud answers where no reply is documented is not known; an empty object suits every client.
         return wire.dumps({} if reply is None else reply)
 
-    async def _spoil(self, request: web.Request, path: str, route: _Route | None, fault: Fault) -> web.StreamResponse:
+    async def _inject(self, request: web.Request, path: str, route: _Route | None, fault: Fault) -> web.StreamResponse:
         await asyncio.sleep(fault.delay)
         if fault.reset == "before" or fault.status is not None or fault.body is not None:
-            answer = _stated(fault)
+            answer = _fault_answer(fault)
             answer.request = await request.read()
         else:
             answer = await self._answer(request, path, route)
-        self._note(request, path, answer, 0 if fault.reset else answer.status)
+        self._record(request, path, answer, 0 if fault.reset else answer.status)
         headers = self._headers(request, answer) | dict(fault.headers)
         if fault.reset:
-            cut(request.transport)
+            reset(request.transport)
         elif fault.truncate:
-            return await _send_half(request, answer, headers)
+            return await _send_truncated(request, answer, headers)
         return web.Response(status=answer.status, body=answer.body, headers=headers)
 
 
@@ -264,7 +250,7 @@ def _is_cognito(path: str) -> bool:
 
 
 def _operation(path: str, route: _Route | None) -> str | None:
-    """Return what a fault may call the request."""
+    """Return the name by which a fault selects the request."""
     if route is not None:
         return route.operation.name
     if path.startswith(_DOWNLOAD):
@@ -287,12 +273,12 @@ def _token(headers: Mapping[str, str]) -> str:
         text = headers.get("X-Token", "")
     scheme, _, token = text.strip().partition(" ")
     text = token.strip() if scheme.lower() == "bearer" else text.strip()
-    # Bytes that are not ASCII are no token of ours, and no text for a database.
+    # No token has other than ASCII characters, and the database takes no lone surrogates.
     return text if text.isascii() else "?"
 
 
 def _origin_fits(caller: Caller, request: web.Request, cloud: Cloud) -> bool:
-    return caller.kind != "login" or cors.is_from(request.headers, cloud.origin)
+    return caller.kind != "login" or cors.origin_matches(request.headers, cloud.origin)
 
 
 def _query(request: web.Request) -> dict[str, str]:
@@ -311,7 +297,7 @@ def _body(request: web.Request, body: bytes) -> dict[str, Any]:
 
 
 def _check_body(fields: tuple[Field, ...], members: dict[str, Any], caller: Caller) -> None:
-    """Hold documented members against their rows; all others pass.
+    """Validate the documented members; all others pass.
 
     A null counts as absent, and so does an empty text where the member is required.
     """
@@ -322,7 +308,7 @@ def _check_body(fields: tuple[Field, ...], members: dict[str, Any], caller: Call
                 raise Refused(f"Missing {field.name}")
             continue
         _check_role(field, value, caller)
-        if field.type != "any" and not _IS[field.type](value):
+        if field.type != "any" and not _TYPE_CHECKS[field.type](value):
             read = _FROM_TEXT.get(field.name)
             members[field.name] = converted = read(value) if read else None
             if converted is None:
@@ -330,7 +316,7 @@ def _check_body(fields: tuple[Field, ...], members: dict[str, Any], caller: Call
 
 
 def _check_query(fields: tuple[Field, ...], members: Mapping[str, str], caller: Caller) -> None:
-    """Hold documented options against their rows; all others pass, and those without a value."""
+    """Validate the documented options; all others pass, and those without a value."""
     for field in fields:
         value = members.get(field.name)
         if value:
@@ -356,7 +342,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-_IS: Final[Mapping[str, Callable[[object], bool]]] = {
+_TYPE_CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     "string": lambda value: isinstance(value, str),
     "base64": lambda value: isinstance(value, str),
     "number": _is_number,
@@ -384,17 +370,17 @@ _FROM_TEXT: Final[Mapping[str, Callable[[object], int | bool | None]]] = {
 }
 
 
-def _stated(fault: Fault) -> _Answer:
+def _fault_answer(fault: Fault) -> _Answer:
     status = 200 if fault.status is None else fault.status
     body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
     return _Answer(status, body, _JSON if status == 200 else _TEXT)
 
 
-async def _send_half(request: web.Request, answer: _Answer, headers: Mapping[str, str]) -> web.StreamResponse:
+async def _send_truncated(request: web.Request, answer: _Answer, headers: Mapping[str, str]) -> web.StreamResponse:
     length = {hdrs.CONTENT_LENGTH: str(len(answer.body))}
     response = web.StreamResponse(status=answer.status, headers=dict(headers) | length)
     response.force_close()
-    # Whom it is for may have gone.
+    # The client may have disconnected.
     with suppress(ConnectionError):
         await response.prepare(request)
         await response.write(answer.body[: len(answer.body) // 2])

@@ -1,4 +1,4 @@
-"""The HTTP side of signed URLs, in the way of S3."""
+"""The HTTP application for signed URLs, which answers as S3 does."""
 
 import asyncio
 import base64
@@ -13,10 +13,10 @@ from xml.sax.saxutils import escape
 import attrs
 from aiohttp import hdrs, web
 
-from ..faults import Fault, Faults, cut
+from ..faults import Fault, Faults, reset
 from ..request import Refused
 from ..state.cloud import Cloud
-from ..state.files import LARGEST, File, Reading, Upload
+from ..state.files import LARGEST, Download, File, Upload
 from ..state.signing import Command, Denied, Grant
 from . import cors
 from .app import Received
@@ -46,12 +46,12 @@ class _Failed(Exception):
 
 @attrs.define
 class _Answer:
-    """What goes back; ``reading`` gives the body if it is a file's."""
+    """A reply; ``download`` gives the body if it is that of a file."""
 
     status: int = 200
     headers: dict[str, str] = attrs.field(factory=dict)
     body: bytes = b""
-    reading: Reading | None = None
+    download: Download | None = None
 
 
 class Bucket:
@@ -59,8 +59,8 @@ class Bucket:
 
     Args:
         cloud: the state; its lock is never held while waiting for the network.
-        faults: what is to go wrong, for the operation ``files``.
-        requests: where what was received is noted, without bodies.
+        faults: the faults to inject, those for ``files``.
+        requests: where received requests are recorded, without bodies.
     """
 
     def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received]) -> None:
@@ -75,30 +75,30 @@ class Bucket:
         return app
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        preflight = cors.preflight(request.method, request.headers, self._cloud.origin, cors.FILES)
+        preflight = cors.preflight_headers(request.method, request.headers, self._cloud.origin, cors.FILES)
         if preflight is not None:
-            self._note(request, 204)
+            self._record(request, 204)
             return web.Response(status=204, headers=preflight)
         fault = self._faults.take(_FAULT) or Fault(_FAULT)
         await asyncio.sleep(fault.delay)
         if fault.reset == "before" or fault.status is not None or fault.body is not None:
-            answer = _stated(fault)
+            answer = _fault_answer(fault)
         else:
             answer = await self._answer(request)
         try:
-            # Whoever looks into the requests once he has an answer finds the one that it was for.
-            self._note(request, 0 if fault.reset else answer.status)
+            # Before the answer is sent: a client that has it finds its request recorded.
+            self._record(request, 0 if fault.reset else answer.status)
             if fault.reset:
-                cut(request.transport)
+                reset(request.transport)
                 return web.Response()
             return await self._send(request, answer, fault)
         finally:
-            if answer.reading:
+            if answer.download:
                 with self._cloud.lock:
-                    answer.reading.close()
+                    answer.download.close()
 
-    def _note(self, request: web.Request, status: int) -> None:
-        # The signature is a secret as long as it is good.
+    def _record(self, request: web.Request, status: int) -> None:
+        # The signature is a secret as long as it is valid.
         query = {name: value for name, value in request.query.items() if name != "signature"}
         self._requests.append(Received(request.method, request.rel_url.raw_path, query, b"", "public", status))
 
@@ -144,7 +144,7 @@ class Bucket:
             file = self._cloud.files.get(owner, filename)
             if file is None:
                 raise _Failed(404, "NoSuchKey", "The file does not exist")
-            return _Answer(200, _headers(file), reading=self._cloud.files.read(file))
+            return _Answer(200, _headers(file), download=self._cloud.files.read(file))
 
     async def _put(self, request: web.Request, owner: str, filename: str, grant: Grant) -> _Answer:
         length = request.content_length
@@ -180,8 +180,8 @@ class Bucket:
             return upload.finish()
 
     async def _send(self, request: web.Request, answer: _Answer, fault: Fault) -> web.StreamResponse:
-        headers = answer.headers | cors.allowed(request.headers, self._cloud.origin) | dict(fault.headers)
-        size = answer.reading.file.size if answer.reading else len(answer.body)
+        headers = answer.headers | cors.response_headers(request.headers, self._cloud.origin) | dict(fault.headers)
+        size = answer.download.file.size if answer.download else len(answer.body)
         if answer.status != 204:
             headers |= {hdrs.CONTENT_LENGTH: str(size)}
         response = web.StreamResponse(status=answer.status, headers=headers)
@@ -197,18 +197,18 @@ class Bucket:
                 await response.write(data[:left])
                 left -= len(data)
         except ConnectionError:
-            # Whom it was for has gone.
+            # The client has disconnected.
             return response
         if left > 0:
-            # Its pieces are gone, as the cloud was reset: better no end than a false one.
-            cut(request.transport)
+            # Its chunks are gone, as the cloud was reset: a broken reply is better than a truncated one.
+            reset(request.transport)
         return response
 
     def _next(self, answer: _Answer) -> bytes:
-        if answer.reading is None:
+        if answer.download is None:
             return answer.body
         with self._cloud.lock:
-            return answer.reading.next()
+            return answer.download.next()
 
 
 def _headers(file: File) -> dict[str, str]:
@@ -232,7 +232,7 @@ def _refusal(failed: _Failed) -> _Answer:
     return _Answer(failed.status, {hdrs.CONTENT_TYPE: _XML}, text.encode())
 
 
-def _stated(fault: Fault) -> _Answer:
+def _fault_answer(fault: Fault) -> _Answer:
     status = 200 if fault.status is None else fault.status
     body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
     return _Answer(status, {hdrs.CONTENT_TYPE: _XML}, body)

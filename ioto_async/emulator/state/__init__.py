@@ -1,1 +1,1 @@
-"""What the embedded cloud knows and decides, whoever asks."""
+"""The state of the embedded clouds and of the Builder in SQLite, and its rules; independent of HTTP and MQTT."""

@@ -96,7 +96,7 @@ class _FailedError(Exception):
 
 
 class Actions:
-    """The automations, and what those did that reach outside of the cloud.
+    """The automations, and a record of the runs with an effect outside the cloud.
 
     Args:
         db: the cloud's database; the automations have a table of their own in it.
@@ -245,7 +245,7 @@ def _action(row: tuple[bytes]) -> dict[str, Any]:
 
 
 def _number(value: object) -> float:
-    # Python reads digits in groups, 1_000; nobody else does.
+    # Python reads digits in groups, 1_000; JavaScript does not.
     if isinstance(value, bool) or not isinstance(value, int | float | str) or "_" in str(value):
         raise _FailedError(f"The value {value!r} is not a number")
     try:

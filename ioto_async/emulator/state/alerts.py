@@ -48,7 +48,7 @@ class Alerts:
         An alert of the same kind that is not resolved counts one more instead, and takes the new message and context.
         """
         # Of what the fingerprint is made is not documented. The message is not in it, as it may hold a measured value;
-        # the device is, since it is what somebody has to look after.
+        # the device is, since it is what needs attention.
         kind = (account_id, name, severity, subject, context.get("deviceId"))
         seq = hashlib.sha256(dumps(kind)).hexdigest()[:16]
         row = self._db.execute("SELECT data FROM alerts WHERE seq = ? AND NOT resolved", (seq,)).fetchone()

@@ -13,7 +13,7 @@ from ..request import CANNOT_FIND_DEVICE, Caller, Refused
 from ..wire import new_claim_id, new_ulid
 from .devices import Device, Registry
 from .samples import Samples
-from .storage import emptied, keep_settings, load_settings
+from .storage import emptied, load_settings, save_settings
 from .tokens import RANKS, Role, Tokens
 from .updates import Updates
 
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS products (
 """
 _PRODUCT: Final = "SELECT id, account_id, name, description, plan_id, url FROM products WHERE id = ?"
 
-_LADDER: Final[Mapping[Role | None, frozenset[str]]] = MappingProxyType(
+_CAPABILITIES: Final[Mapping[Role | None, frozenset[str]]] = MappingProxyType(
     {role: frozenset({"public", *RANKS[: rank + 1]}) for rank, role in enumerate(RANKS)}
 )
 
@@ -45,10 +45,10 @@ class DeviceCloud(Protocol):
         """Return the tables to the state after the first start."""
 
     def assemble(self) -> None:
-        """Make new parts, for what they hold outside their tables."""
+        """Make the parts anew, to drop what they hold outside their tables."""
 
     def caller(self, token: str) -> Caller | None:
-        """Return the holder of *token*, None if it is nothing here."""
+        """Return the holder of *token*, None if it is not valid here."""
 
     def claim_device(self, id: str, account_id: str | None = None) -> dict[str, Any]:
         """Give a registered device to an account and return its record."""
@@ -84,7 +84,7 @@ class Builder:
         product_token: the product token, which is the key of the product too.
         clouds: the clouds by their keys, in the order in which they were made.
         clock: gives the time in epoch seconds to all clouds; may be set, to let time pass in a test.
-        lock: held by whoever reads or changes any state, of the Builder or of a cloud.
+        lock: for reading and changing any state, of the Builder or of a cloud.
         tokens, registry, updates, metrics: the parts; to be used under the lock.
     """
 
@@ -107,7 +107,7 @@ class Builder:
         if new:
             db.execute("BEGIN")
             with db:
-                keep_settings(db, _PART, settings)
+                save_settings(db, _PART, settings)
                 self._seed()
 
     def _assemble(self) -> None:
@@ -151,7 +151,7 @@ class Builder:
                 return None
             if held.kind == "product":
                 return Caller("product", frozenset({"public"}))
-            return Caller("builder", _LADDER[held.role], account_id=held.account_id)
+            return Caller("builder", _CAPABILITIES[held.role], account_id=held.account_id)
 
     def create_token(
         self, role: Role = "admin", account_id: str | None = None, *, lifetime: float | None = None
@@ -206,7 +206,7 @@ class Builder:
         """Return a product of *account_id*, of any account for None.
 
         Raises:
-            Refused: there is none; another account's product looks the same as none.
+            Refused: there is none; another account's product is not found either.
         """
         with self.lock:
             row = self.db.execute(_PRODUCT, (id,)).fetchone()

@@ -20,13 +20,14 @@ from .alerts import Alerts
 from .builder import Builder
 from .cognito import Cognito
 from .dashboards import Dashboards
-from .devices import Device, Devices, Link, NoLink, throttle
+from .devices import Device, Devices
 from .files import Files
 from .managers import Managers
 from .models import Models
 from .pki import Authority
+from .publisher import NullPublisher, Publisher, throttle
 from .samples import Samples
-from .storage import emptied, keep_settings, load_settings
+from .storage import emptied, load_settings, save_settings
 from .tokens import ROLES, Role, TokenKind, Tokens
 from .users import User, Users
 
@@ -34,7 +35,7 @@ __all__ = ["Cloud"]
 
 _PART: Final = "cloud"
 _KEYS: Final = ("id", "account_id", "token", "login_token", "client_id")
-_FIRST: Final = "demo@ioto.test"
+_USERNAME: Final = "demo@ioto.test"
 _MQTT_PORT: Final = 443
 
 
@@ -42,7 +43,7 @@ class Cloud:
     """One device cloud: its accounts, users and tokens, and what its claimed devices do.
 
     A new database gets a cloud, an account with an owner who can sign in, and a token of each kind; one that has them
-    keeps them. Nothing of one cloud is anything in another; what they share is in ``builder``.
+    keeps them. The keys and tokens of one cloud are unknown in another; what the clouds share is in ``builder``.
 
     Attributes:
         builder: what all clouds share.
@@ -54,8 +55,8 @@ class Cloud:
         client_id, user_pool: the keys of Cognito for this cloud.
         origin: the host of the device app, which login tokens must name in ``Origin``.
         name, region: the cloud's name and its AWS region.
-        endpoint, mqtt_port: where MQTT is served; set by the server, and else names that lead nowhere.
-        link: the way to connected devices; set by the server.
+        endpoint, mqtt_port: where MQTT is served; set by the server, else a host that does not exist.
+        publisher: publishes to connected devices; set by the server.
         type: eval, hosted or dedicated; may be set.
         roles: the capabilities of ``user``, ``admin``, ``owner``, ``device`` and ``cloud`` (CloudAPI tokens); may be
             changed.
@@ -74,7 +75,7 @@ class Cloud:
         self.origin: Final = f"app{suffix}.ioto.test"
         self.endpoint = f"mqtt{suffix}.ioto.test"
         self.mqtt_port = _MQTT_PORT
-        self.link: Link = NoLink()
+        self.publisher: Publisher = NullPublisher()
         self.api = ""
         self._db = db
         self.files: Final = Files(db, self.now)
@@ -95,14 +96,14 @@ class Cloud:
         if new:
             db.execute("BEGIN")
             with db:
-                keep_settings(db, _PART, settings)
+                save_settings(db, _PART, settings)
                 self._seed()
         builder.clouds[self.id] = self
 
     def _settings(self) -> dict[str, str]:
         authority = Authority.create()
         return {key: new_ulid(self.now()) for key in _KEYS} | {
-            "username": _FIRST,
+            "username": _USERNAME,
             "password": secrets.token_urlsafe(12),
             "user_pool": f"{self.region}_{secrets.token_hex(5)}",
             "ca_certificate": authority.certificate,
@@ -110,7 +111,7 @@ class Cloud:
         }
 
     def assemble(self) -> None:
-        """Make new parts, for what they hold outside their tables."""
+        """Make the parts anew, to drop what they hold outside their tables."""
         self.type: Literal["eval", "hosted", "dedicated"] = "dedicated"
         self.roles = {name: list(capabilities) for name, capabilities in ROLES.items()}
         self.tokens = Tokens(self._db, self.now, self.id)
@@ -133,9 +134,9 @@ class Cloud:
             domain=self.origin,
             region=self.region,
         )
-        # Not new, for what the server told it.
+        # Not made anew: the server has set its URL.
         self.files.renew()
-        self.link.drop()
+        self.publisher.drop()
 
     def seed(self) -> None:
         """Return the tables to the state after the first start; the Builder has emptied the database it shares."""
@@ -143,7 +144,7 @@ class Cloud:
             self._seed()
 
     def _seed(self) -> None:
-        self.accounts.add("Demo", _FIRST, id=self.account_id)
+        self.accounts.add("Demo", _USERNAME, id=self.account_id)
         owner = self.users.add(self.username, self.account_id, "owner", password=self.password)
         self.tokens.create("cloud", token=self.token)
         # The token that a sign-in gives ends after an hour; this one stays.
@@ -169,7 +170,7 @@ class Cloud:
 
     @property
     def lock(self) -> threading.RLock:
-        """Held by whoever reads or changes the state; one for all clouds."""
+        """The lock for reading and changing the state; one for all clouds."""
         return self.builder.lock
 
     @property
@@ -196,7 +197,7 @@ class Cloud:
         return self.builder.now()
 
     def caller(self, token: str) -> Caller | None:
-        """Return the holder of *token*, None if it is nothing here; a call is noted as a contact or an activity."""
+        """Return the holder of *token* and note the contact or activity; None if the token is not valid here."""
         with self.lock:
             held = self.tokens.load(token)
             if held is None:
@@ -279,9 +280,9 @@ class Cloud:
             device = self.devices.claimed(id, account_id)
             self.tokens.revoke_device(id)
             self.devices.release(id)
-            # The device's own clock decides whether this is news, so it is the real time whatever `clock` says.
-            self.link.send(f"ioto/device/{id}/provision/release", str(int(time.time() * 1000)).encode(), id)
-            self.link.drop(id)
+            # The device compares this with its own clock, so it is the real time, whatever `clock` returns.
+            self.publisher.send(f"ioto/device/{id}/provision/release", str(int(time.time() * 1000)).encode(), id)
+            self.publisher.drop(id)
             return device.record()
 
     def registration(self, device: Device) -> dict[str, Any]:
@@ -305,22 +306,22 @@ class Cloud:
             self.devices.block(id, self.now() + int(seconds * 1000))
 
     def throttle_device(self, id: str, *, close: bool = False) -> None:
-        """Tell a connected device to slow down, or with *close* to go, as for excess traffic.
+        """Tell a connected device to slow down, or with *close* to disconnect, as for excess traffic.
 
         Raises:
             Refused: there is no such claimed device.
         """
         with self.lock:
             self.devices.claimed(id, None)
-            self.link.send(*throttle(id, close=close), id)
+            self.publisher.send(*throttle(id, close=close), id)
 
     def _sync_down(self, model: str, verb: str, item: Mapping[str, Any]) -> None:
-        """Let a write of the device database travel to the device, the devices of the account, or all of them."""
+        """Publish a write of the device database to its device, to all of its account, or to all of the cloud."""
         if self.schema_of(model).get("sync") not in ("down", "both"):
             return
         device_id, account_id = item.get("deviceId"), item.get("accountId")
         to = f"device/{device_id}" if device_id else f"account/{account_id or 'all'}"
-        self.link.send(f"ioto/{to}/sync/{verb}", dumps(item), device_id)
+        self.publisher.send(f"ioto/{to}/sync/{verb}", dumps(item), device_id)
 
     def schema_of(self, model: str) -> Mapping[str, Any]:
         """Return what the section ``process`` of the schema says of a model."""

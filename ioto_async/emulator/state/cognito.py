@@ -15,14 +15,14 @@ from ..wire import loads, new_ulid
 from .accounts import check_email
 from .tokens import Tokens
 
-__all__ = ["CONTENT_TYPE", "Cognito", "CognitoError", "attempt"]
+__all__ = ["CONTENT_TYPE", "Cognito", "CognitoError", "redacted"]
 
 CONTENT_TYPE: Final = "application/x-amz-json-1.1"
 
 _TARGET: Final = "AWSCognitoIdentityProviderService.InitiateAuth"
 _FLOW: Final = re.compile("[A-Z_]{1,64}")
 _REFRESH_LIFE_MS: Final = 30 * 86_400_000
-# Passwords here guard nothing of worth, and each start and reset hashes one: cheap, but never as they are.
+# Passwords here protect nothing of value, and each start and reset hashes one: cheap, but never stored in clear.
 _COST: Final = 2**9
 
 _IDENTITIES: Final = """
@@ -43,8 +43,8 @@ class CognitoError(Exception):
         self.body = {"__type": type, "message": message}
 
 
-def attempt(body: bytes) -> dict[str, Any]:
-    """Return what may be kept of a sign-in: neither user name nor password nor refresh token."""
+def redacted(body: bytes) -> dict[str, Any]:
+    """Return what may be recorded of a sign-in: neither user name nor password nor refresh token."""
     try:
         request = loads(body)
     except ValueError:
@@ -53,7 +53,7 @@ def attempt(body: bytes) -> dict[str, Any]:
 
 
 class Cognito:
-    """A user pool with one client: who may sign in, and what he gets for it.
+    """A user pool with one client: its identities, sign-in, and the tokens that it issues.
 
     Args:
         db: the cloud's database; identities and refresh tokens have tables of their own in it.
@@ -95,7 +95,7 @@ class Cognito:
         return id
 
     def email(self, identity_id: str) -> str | None:
-        """Return the address of an identity, None if there is none such."""
+        """Return the address of an identity, None if there is no such identity."""
         row = self._db.execute("SELECT email FROM identities WHERE id = ?", (identity_id,)).fetchone()
         return row[0] if row else None
 

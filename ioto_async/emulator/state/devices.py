@@ -1,10 +1,9 @@
-"""The devices, from registration to release, as the Builder and as a cloud see them."""
+"""The devices, from registration to release: the registry of the Builder, and the claimed devices of a cloud."""
 
 import re
 import sqlite3
-import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import attrs
 import orjson
@@ -13,8 +12,7 @@ from ..request import CANNOT_FIND_DEVICE, Refused
 from ..wire import dumps, iso
 from .models import cursor, paged
 
-__all__ = ["Device", "Devices", "Link", "NoLink", "Registry", "throttle"]
-
+__all__ = ["Device", "Devices", "Registry"]
 
 # What fits a thing name of AWS IoT and the common name of a certificate (64 characters).
 _CLAIM_ID: Final = re.compile(r"[0-9A-Za-z:_-]{1,64}")
@@ -91,13 +89,8 @@ class Device:
         )
 
 
-def _without_nulls(**members: Any) -> dict[str, Any]:
-    # The cloud stores no nulls (reference, section 6).
-    return {name: value for name, value in members.items() if value is not None}
-
-
 class Registry:
-    """All devices that were registered. A claim ID is taken once for all clouds, as device/claim names nothing else."""
+    """All registered devices. A claim ID is unique across all clouds, as device/claim names nothing else."""
 
     def __init__(self, db: sqlite3.Connection, now: Callable[[], int]) -> None:
         self._db = db
@@ -105,7 +98,7 @@ class Registry:
         db.execute(_TABLE)
 
     def register(self, id: str, product_id: str, properties: Mapping[str, Any]) -> None:
-        """Make a device known, or renew its *properties*.
+        """Register a device, or replace its *properties*.
 
         Raises:
             Refused: 400 for a claim ID that cannot be one or that belongs to another product.
@@ -139,7 +132,7 @@ class Registry:
         """Return a device of the Builder's account *owner*.
 
         Raises:
-            Refused: 400 if there is none; another account's device looks the same as none.
+            Refused: 400 if there is none; another account's device is not found either.
         """
         device = self.load(id)
         if device is None or device.owner != owner:
@@ -182,7 +175,7 @@ class Registry:
 
 
 class Devices:
-    """The devices that are claimed in one cloud; those of other clouds look the same as none."""
+    """The devices that are claimed in one cloud; those of other clouds are not found."""
 
     def __init__(self, db: sqlite3.Connection, now: Callable[[], int], cloud_id: str) -> None:
         self._db = db
@@ -249,7 +242,7 @@ class Devices:
         """Return a device claimed by *account_id*, by any account for None.
 
         Raises:
-            Refused: 400 if there is none; another account's device looks the same as none.
+            Refused: 400 if there is none; another account's device is not found either.
         """
         device = self.load(id)
         if device is None or account_id not in (None, device.account_id):
@@ -282,27 +275,6 @@ def _page(
     return paged((({"id": row[0]}, record(Device(*row))) for row in rows), query)
 
 
-class Link(Protocol):
-    """The way to connected devices; for any thread."""
-
-    def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
-        """Publish a message to whoever has subscribed, to the device *client_id* alone unless None."""
-
-    def drop(self, client_id: str | None = None) -> None:
-        """End the connection and the session of a device, for None of all, after what was sent."""
-
-
-def throttle(device_id: str, *, close: bool) -> tuple[str, bytes]:
-    """Return the topic and the payload that tell a device to slow down, or with *close* to go."""
-    # A device drops what is older than 30 s by its own clock, so this is the real time.
-    return f"ioto/device/{device_id}/mqtt/throttle", dumps({"timestamp": int(time.time() * 1000), "close": close})
-
-
-class NoLink:
-    """Leads to no device."""
-
-    def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
-        """Send nothing."""
-
-    def drop(self, client_id: str | None = None) -> None:
-        """End nothing."""
+def _without_nulls(**members: Any) -> dict[str, Any]:
+    # The cloud stores no nulls (reference, section 6).
+    return {name: value for name, value in members.items() if value is not None}

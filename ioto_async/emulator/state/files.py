@@ -1,6 +1,6 @@
 """The files of the embedded cloud and their signed URLs.
 
-Who transfers a file holds the cloud's lock for one piece at a time, so that a large file holds up nobody.
+A transfer holds the cloud's lock for one chunk at a time, so that a large file delays no other request.
 """
 
 import hashlib
@@ -19,64 +19,10 @@ from ..wire import iso
 from .models import cursor, paged
 from .signing import COMMANDS, Signer
 
-__all__ = ["CHUNK", "LARGEST", "Contents", "File", "Files", "Reading", "Upload"]
-
+__all__ = ["CHUNK", "LARGEST", "Download", "File", "Files", "Upload"]
 
 CHUNK: Final = 2**18
-"""Bytes in a piece; the last one of a content may have fewer."""
-
-_CHUNKS: Final = (
-    "TABLE IF NOT EXISTS chunks (content TEXT, number INTEGER, data BLOB NOT NULL, PRIMARY KEY (content, number))"
-)
-
-
-class Contents:
-    """The table of pieces. A content is there until it is removed and nobody reads it any more."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-        self._readers: Counter[str] = Counter()
-        self._removed: set[str] = set()
-        # A database in memory would hold them there. SQLite keeps a temporary table in a file without a name.
-        _, _, path = db.execute("PRAGMA database_list").fetchone()
-        db.execute(f"CREATE {_CHUNKS}" if path else f"CREATE TEMP {_CHUNKS}")
-
-    def append(self, content: str, number: int, data: bytes) -> None:
-        """Add the piece *number*, counted from 0."""
-        self._db.execute("INSERT INTO chunks VALUES (?, ?, ?)", (content, number, data))
-
-    def piece(self, content: str, number: int) -> bytes:
-        """Return the piece *number*; empty behind the last one."""
-        row = self._db.execute("SELECT data FROM chunks WHERE content = ? AND number = ?", (content, number)).fetchone()
-        return row[0] if row else b""
-
-    def size(self, content: str) -> int:
-        """Return how many bytes there are."""
-        (size,) = self._db.execute(
-            "SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE content = ?", (content,)
-        ).fetchone()
-        return int(size)
-
-    def open(self, content: str) -> None:
-        """Keep the pieces where they are until *content* is closed as often as opened."""
-        self._readers[content] += 1
-
-    def close(self, content: str) -> None:
-        """Take back an ``open``."""
-        self._readers[content] -= 1
-        if self._readers[content] == 0:
-            del self._readers[content]
-            if content in self._removed:
-                self.remove(content)
-
-    def remove(self, content: str) -> None:
-        """Drop the pieces, as soon as nobody reads them."""
-        if self._readers[content]:
-            self._removed.add(content)
-        else:
-            self._removed.discard(content)
-            self._db.execute("DELETE FROM chunks WHERE content = ?", (content,))
-
+"""Bytes in a chunk; the last one of a content may have fewer."""
 
 LARGEST: Final = 5 * 2**30
 """Bytes in the largest file, as in one upload to S3."""
@@ -98,6 +44,58 @@ _SELECT: Final = "SELECT filename, mime_type, size, checksum, md5, created, upda
 _GET: Final = _SELECT + " AND filename = ?"
 _FORWARD: Final = _SELECT + " AND filename > ? ORDER BY filename"
 _BACK: Final = _SELECT + " AND filename < ? ORDER BY filename DESC"
+
+_CHUNKS: Final = (
+    "TABLE IF NOT EXISTS chunks (content TEXT, number INTEGER, data BLOB NOT NULL, PRIMARY KEY (content, number))"
+)
+
+
+class Chunks:
+    """The table of chunks. Those of a content stay until it is removed and the last download of it has ended."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._readers: Counter[str] = Counter()
+        self._removed: set[str] = set()
+        # A database in memory would keep them in memory. SQLite keeps a temporary table in a file without a name.
+        _, _, path = db.execute("PRAGMA database_list").fetchone()
+        db.execute(f"CREATE {_CHUNKS}" if path else f"CREATE TEMP {_CHUNKS}")
+
+    def append(self, content: str, number: int, data: bytes) -> None:
+        """Add the chunk *number*, counted from 0."""
+        self._db.execute("INSERT INTO chunks VALUES (?, ?, ?)", (content, number, data))
+
+    def load(self, content: str, number: int) -> bytes:
+        """Return the chunk *number*; empty behind the last one."""
+        row = self._db.execute("SELECT data FROM chunks WHERE content = ? AND number = ?", (content, number)).fetchone()
+        return row[0] if row else b""
+
+    def size(self, content: str) -> int:
+        """Return how many bytes there are."""
+        (size,) = self._db.execute(
+            "SELECT coalesce(sum(length(data)), 0) FROM chunks WHERE content = ?", (content,)
+        ).fetchone()
+        return int(size)
+
+    def open(self, content: str) -> None:
+        """Keep the chunks until *content* is closed as often as opened."""
+        self._readers[content] += 1
+
+    def close(self, content: str) -> None:
+        """Take back an ``open``."""
+        self._readers[content] -= 1
+        if self._readers[content] == 0:
+            del self._readers[content]
+            if content in self._removed:
+                self.remove(content)
+
+    def remove(self, content: str) -> None:
+        """Remove the chunks, once no download reads them."""
+        if self._readers[content]:
+            self._removed.add(content)
+        else:
+            self._removed.discard(content)
+            self._db.execute("DELETE FROM chunks WHERE content = ?", (content,))
 
 
 @attrs.frozen
@@ -142,7 +140,7 @@ class Files:
         self.url = ""
         self._db = db
         self._now = now
-        self._contents = Contents(db)
+        self._chunks = Chunks(db)
         db.execute(_TABLE)
         self.renew()
 
@@ -196,14 +194,14 @@ class Files:
         file = self.get(owner, filename)
         if file is not None:
             self._db.execute("DELETE FROM files WHERE owner = ? AND filename = ?", (owner, file.filename))
-            self._contents.remove(file.content)
+            self._chunks.remove(file.content)
 
     def remove_account(self, account_id: str) -> None:
         """Remove all files of an account, or of a device app."""
         files = [File(*row) for row in self._db.execute(_SELECT, (account_id,))]
         self._db.execute("DELETE FROM files WHERE owner = ?", (account_id,))
         for file in files:
-            self._contents.remove(file.content)
+            self._chunks.remove(file.content)
 
     def upload(self, owner: str, filename: object, mime_type: str | None) -> "Upload":
         """Begin to write a file; to be closed.
@@ -211,23 +209,23 @@ class Files:
         Raises:
             Refused: 400 if that cannot be the name or the type of a file.
         """
-        return Upload(self, self._contents, owner, _filename(filename), _mime_type(mime_type or _OTHER_TYPE))
+        return Upload(self, self._chunks, owner, _filename(filename), _mime_type(mime_type or _OTHER_TYPE))
 
-    def read(self, file: File) -> "Reading":
+    def read(self, file: File) -> "Download":
         """Begin to read a file; to be closed."""
-        return Reading(self._contents, file)
+        return Download(self._chunks, file)
 
-    def keep(self, owner: str, filename: str, mime_type: str, *, checksum: str, md5: str, content: str) -> File:
-        """Let a *content* whose pieces are there be that of a file, new or not, and return the file."""
+    def store(self, owner: str, filename: str, mime_type: str, *, checksum: str, md5: str, content: str) -> File:
+        """Make stored chunks the *content* of a file, new or not, and return the file."""
         old = self.get(owner, filename)
         now = self._now()
-        size = self._contents.size(content)
+        size = self._chunks.size(content)
         file = File(filename, mime_type, size, checksum, md5, old.created if old else now, now, content)
         self._db.execute(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (owner, *attrs.astuple(file))
         )
         if old:
-            self._contents.remove(old.content)
+            self._chunks.remove(old.content)
         return file
 
     def signed_url(
@@ -240,7 +238,7 @@ class Files:
         size: float | None = None,
         mime_type: str | None = None,
     ) -> str:
-        """Return a URL with which anybody can do this for 15 minutes, and nothing else.
+        """Return a URL that grants one command on one file to its holder, for 15 minutes.
 
         Args:
             owner: the account, or the device app.
@@ -266,11 +264,11 @@ class Files:
 
 
 class Upload:
-    """A file on its way in. What it replaces stays until it is finished."""
+    """An upload of a file. What it replaces stays until it is finished."""
 
-    def __init__(self, files: Files, contents: Contents, owner: str, filename: str, mime_type: str) -> None:
+    def __init__(self, files: Files, chunks: Chunks, owner: str, filename: str, mime_type: str) -> None:
         self._files = files
-        self._contents = contents
+        self._chunks = chunks
         self._target = owner, filename, mime_type
         self._content = secrets.token_hex(16)
         self._rest = bytearray()
@@ -291,16 +289,16 @@ class Upload:
             self._append()
 
     def finish(self) -> File:
-        """Let the file take its place, and return it.
+        """Store the file in place of the old one, and return it.
 
         Raises:
-            LookupError: its pieces are gone, as the cloud was reset.
+            LookupError: its chunks are gone, as the cloud was reset.
         """
         if self._rest:
             self._append()
-        if self._contents.size(self._content) != self._size:
+        if self._chunks.size(self._content) != self._size:
             raise LookupError("the upload is not there any more")
-        file = self._files.keep(
+        file = self._files.store(
             *self._target, checksum=self._sha256.hexdigest(), md5=self._md5.hexdigest(), content=self._content
         )
         self._finished = True
@@ -309,32 +307,32 @@ class Upload:
     def close(self) -> None:
         """Drop what was written, unless it is finished."""
         if not self._finished:
-            self._contents.remove(self._content)
+            self._chunks.remove(self._content)
 
     def _append(self) -> None:
-        self._contents.append(self._content, self._count, bytes(self._rest[:CHUNK]))
+        self._chunks.append(self._content, self._count, bytes(self._rest[:CHUNK]))
         del self._rest[:CHUNK]
         self._count += 1
 
 
-class Reading:
-    """A file on its way out. Its bytes stay until it is closed, whatever happens to the file."""
+class Download:
+    """A download of a file. Its bytes stay until it is closed, even if the file is removed or replaced."""
 
-    def __init__(self, contents: Contents, file: File) -> None:
+    def __init__(self, chunks: Chunks, file: File) -> None:
         self.file = file
-        self._contents = contents
+        self._chunks = chunks
         self._number = 0
-        contents.open(file.content)
+        chunks.open(file.content)
 
     def next(self) -> bytes:
-        """Return the next piece; empty at the end."""
-        data = self._contents.piece(self.file.content, self._number)
+        """Return the next chunk; empty at the end."""
+        data = self._chunks.load(self.file.content, self._number)
         self._number += 1
         return data
 
     def close(self) -> None:
-        """End the reading."""
-        self._contents.close(self.file.content)
+        """End the download."""
+        self._chunks.close(self.file.content)
 
 
 def _filename(filename: object) -> str:

@@ -17,7 +17,7 @@ CANNOT_FIND_MANAGER = "Cannot find manager"
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS managers (id TEXT PRIMARY KEY, cloud_id TEXT NOT NULL, data BLOB NOT NULL)"
 _OWN: Final = "SELECT data FROM managers WHERE cloud_id = ? ORDER BY id LIMIT 1"
 _GET: Final = "SELECT data FROM managers WHERE cloud_id = ? AND id = ?"
-# No table of records has versionCurrent; whoever set it can see it.
+# No table of records has versionCurrent; what was set is shown.
 _UPDATED: Final = (
     *("custom", "domain", "name", "owner", "priorDomain", "region", "title", "users", "version", "versionCurrent"),
     "display",

@@ -312,19 +312,19 @@ class _Span:
         """Each point with the begin of its interval, oldest first."""
         return zip(count(self.end - len(self.points) * self.interval, self.interval), self.points, strict=False)
 
-    def expel(self, number: int) -> list[_Sample]:
+    def remove_oldest(self, number: int) -> list[_Sample]:
         """Remove the *number* oldest points; those with samples go on as samples."""
         oldest = islice(self.dated(), number)
         leaving = [_Sample(when, point[0], point[1]) for when, point in oldest if point[0]]
         del self.points[:number]
         return leaving
 
-    def make_room(self, now: float, filling: bool) -> list[_Sample]:
-        """Expel what is too old at *now*; when *filling*, make room for the interval of *now*, too."""
+    def trim(self, now: float, filling: bool) -> list[_Sample]:
+        """Remove what is too old at *now*; when *filling*, leave space for the interval of *now*, too."""
         if now < self.end or not self.points:
             return []
         wanted = len(self.points) + int((now - self.end) // self.interval) + filling
-        return self.expel(max(0, wanted - self.samples))
+        return self.remove_oldest(max(0, wanted - self.samples))
 
     def put(self, sample: _Sample) -> None:
         """Move the window as far as it goes towards *sample*, and add it if it is inside."""
@@ -378,11 +378,11 @@ def _advance(spans: list[_Span], now: float, sample: _Sample, lowest: int = 0) -
     moving = [sample]
     for level, span in enumerate(spans):
         if level < lowest:
-            moving[:0] = span.expel(len(span.points))
+            moving[:0] = span.remove_oldest(len(span.points))
             continue
         leaving: list[_Sample] = []
         for each in moving:
-            leaving += span.make_room(now, each.size > 0)
+            leaving += span.trim(now, each.size > 0)
             if span.period < now - each.when <= LIFETIME:
                 leaving.append(each)
             else:

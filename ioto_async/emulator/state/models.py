@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS items (
     PRIMARY KEY (model, pk, sk)
 ) WITHOUT ROWID
 """
-_WALK = {
+_RANGE_QUERIES = {
     ("primary", False): "SELECT sk, data FROM items WHERE model = ? AND pk = ? AND sk >= ? AND sk < ?"
     " AND (expires IS NULL OR expires > ?) ORDER BY sk",
     ("primary", True): "SELECT sk, data FROM items WHERE model = ? AND pk = ? AND sk >= ? AND sk < ?"
@@ -158,17 +158,17 @@ class Models:
         db.execute(_TABLE)
         db.execute("CREATE INDEX IF NOT EXISTS items_gs1 ON items (model, gs1pk, gs1sk)")
 
-    def seen_by(self, roles: Container[str]) -> Self:
+    def for_roles(self, roles: Container[str]) -> Self:
         """Return the items as they are to a caller with *roles*; without this, all of them are to be had.
 
-        A Store is read by its ``role`` (reference, section 7): to whoever lacks that it looks the same as none, and is
-        not his to write either.
+        A Store is read by its ``role`` (reference, section 7): to a caller without that role it is not found, and
+        cannot be written either.
         """
         view = copy.copy(self)
         view._roles = roles
         return view
 
-    def synced(self) -> Self:
+    def for_devices(self) -> Self:
         """Return the items as a device writes them: with read-only members, and ``changed`` is not told of it."""
         view = copy.copy(self)
         view.changed = _nothing
@@ -258,7 +258,7 @@ class Models:
                 return False
             return accepts(item) and all(_same(value, item.get(each)) for each, value in wanted.items())
 
-        page = paged(self._walk(model, wanted, query), query, matches)
+        page = paged(self._range(model, wanted, query), query, matches)
         page["data"] = [model.shown(item) for item in page["data"]]
         return page
 
@@ -314,7 +314,7 @@ class Models:
         """
         model = self._model(name)
         wanted = _without_nulls(model.stored(members))
-        items = (item for _, item in self._walk(model, wanted, {}) if item["updated"] > date)
+        items = (item for _, item in self._range(model, wanted, {}) if item["updated"] > date)
         return [
             self._sent(model, item)
             for item in items
@@ -389,7 +389,7 @@ class Models:
         self.changed(name, "UPSERT", self._sent(model, item))
         return model.shown(item)
 
-    def _walk(
+    def _range(
         self, model: Model, wanted: Mapping[str, Any], query: Mapping[str, str]
     ) -> Iterator[tuple[Mapping[str, str], dict[str, Any]]]:
         index = query.get("index") or "primary"
@@ -408,6 +408,8 @@ class Models:
             high = min(high, position[1].encode())
         elif position:
             low = max(low, position[1].encode() + b"\0")
-        rows = self._db.execute(_WALK[index, back], (model.name, partition.encode(), low, high, self._now() // 1000))
+        rows = self._db.execute(
+            _RANGE_QUERIES[index, back], (model.name, partition.encode(), low, high, self._now() // 1000)
+        )
         for key, data in rows:
             yield {hash_: partition, sort: key.decode()}, json.loads(data)

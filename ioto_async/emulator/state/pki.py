@@ -45,7 +45,7 @@ class Authority:
 
     @property
     def key(self) -> str:
-        """The private key, to be stored beside the certificate."""
+        """The private key, to be stored with the certificate."""
         return _key_pem(self._key)
 
     def issue(self, device_id: str) -> tuple[str, str]:

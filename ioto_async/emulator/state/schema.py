@@ -6,9 +6,10 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import attrs
+import orjson
 
 from ..request import Refused
 from ..wire import iso, new_ulid
@@ -135,10 +136,14 @@ _SCHEMA: dict[str, Any] = {
     },
 }
 
+_SCHEMA_JSON: Final = orjson.dumps(_SCHEMA)
+
 
 def device_schema() -> dict[str, Any]:
     """Return a copy of the schema that ``metric/getDeviceSchema`` answers (reference, section 8)."""
-    return copy.deepcopy(_SCHEMA)
+    # Every start and reset makes one; this is many times faster than a deep copy.
+    schema: dict[str, Any] = orjson.loads(_SCHEMA_JSON)
+    return schema
 
 
 def milliseconds(value: Any) -> int:

@@ -1,4 +1,4 @@
-"""The signatures that let whoever has a URL transfer one file."""
+"""The signatures of URLs that grant the transfer of one file."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ _LIFE_S: Final = 900
 
 
 class Denied(Exception):
-    """A signature that is not good; ``code`` is the word that S3 has for it."""
+    """A signature that is not valid; ``code`` is the error code of S3."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class Denied(Exception):
 
 @attrs.frozen
 class Grant:
-    """What a URL is good for; None where it was signed for any size (bytes) or type."""
+    """What a URL grants; None where it was signed for any size (bytes) or type."""
 
     command: str
     size: int | None

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["connect", "emptied", "keep_settings", "load_settings"]
+__all__ = ["connect", "emptied", "load_settings", "save_settings"]
 
 # Goes up with every change to the tables, of whatever part.
 _VERSION = 3
@@ -21,7 +21,7 @@ def connect(path: str | None) -> sqlite3.Connection:
         OSError: the file cannot be opened, is no database, or is one of another version of the emulator.
     """
     if path is not None:
-        # Keys and tokens are in it; SQLite gives the files beside it the same mode.
+        # Keys and tokens are in it; SQLite gives its journal files the same mode.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
     try:
@@ -46,18 +46,18 @@ def _check_version(db: sqlite3.Connection) -> None:
 
 
 def load_settings(db: sqlite3.Connection, part: str) -> dict[str, str]:
-    """Return the keys and secrets that *part* keeps for good, by name; empty before `keep_settings`."""
+    """Return the permanent keys and secrets of *part*, by name; empty before `save_settings`."""
     return dict(db.execute("SELECT name, value FROM settings WHERE part = ?", (part,)).fetchall())
 
 
-def keep_settings(db: sqlite3.Connection, part: str, values: dict[str, str]) -> None:
-    """Keep the keys and secrets of *part*; a reset does not touch them."""
+def save_settings(db: sqlite3.Connection, part: str, values: dict[str, str]) -> None:
+    """Store the keys and secrets of *part*; a reset does not touch them."""
     db.executemany("INSERT INTO settings VALUES (?, ?, ?)", [(part, name, value) for name, value in values.items()])
 
 
 @contextmanager
 def emptied(db: sqlite3.Connection) -> Iterator[None]:
-    """Take everything but the settings out of *db*, and keep that together with what the block does to it."""
+    """Empty all tables of *db* but the settings, in one transaction with the block."""
     tables = db.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name != 'settings'"
     ).fetchall()

@@ -70,7 +70,7 @@ class Token:
 
 
 class Tokens:
-    """The tokens that *issuer*, a cloud or the Builder, gave out; those of another issuer are none.
+    """The tokens that *issuer*, a cloud or the Builder, gave out; those of another issuer are unknown.
 
     They are kept as they are, since a restarted cloud shows its own again.
     """
@@ -129,10 +129,10 @@ class Tokens:
         return self.create("device", account_id=account_id, device_id=device_id)
 
     def suspend(self, token: str, suspended: bool) -> None:
-        """Let *token* be nothing for a time, or be good again.
+        """Suspend *token*, or resume it.
 
         Raises:
-            KeyError: if there is none such.
+            KeyError: there is no such token.
         """
         self._only(
             self._db.execute(
@@ -151,7 +151,7 @@ class Tokens:
         """End *token* at once.
 
         Raises:
-            KeyError: if there is none such.
+            KeyError: there is no such token.
         """
         self._only(self._db.execute("DELETE FROM tokens WHERE token = ? AND issuer = ?", (token, self._issuer)))
 
@@ -160,7 +160,7 @@ class Tokens:
         self._db.execute("DELETE FROM tokens WHERE device_id = ? AND issuer = ?", (device_id, self._issuer))
 
     def revoke_identity(self, identity_id: str) -> None:
-        """End all login tokens of whoever signed in as *identity_id*."""
+        """End all login tokens of the identity *identity_id*."""
         self._db.execute("DELETE FROM tokens WHERE identity_id = ? AND issuer = ?", (identity_id, self._issuer))
 
     def _only(self, changed: sqlite3.Cursor) -> None:

@@ -1,7 +1,7 @@
 """The users of a cloud and their invitations.
 
 A user is a record of the cloud; who signs in with a password is an identity of `cognito`. The two come together when
-somebody with the user's address calls user/login for the first time.
+an identity with the user's address calls user/login for the first time.
 """
 
 import sqlite3
@@ -94,7 +94,7 @@ class Users:
         db: the cloud's database.
         now: returns the time in epoch milliseconds.
         cloud_id: the cloud.
-        accounts: where an account is made for whoever has none.
+        accounts: the accounts of the cloud.
         identities: who signs in.
     """
 
@@ -119,7 +119,7 @@ class Users:
         password: str | None = None,
         identity_id: str | None = None,
     ) -> User:
-        """Add a user to an account, and with *password* somebody who signs in for him.
+        """Add a user to an account, and with *password* an identity that signs in for the user.
 
         Raises:
             Refused: 400 if *email* is no address, or another user's, or if *role* is none of users.
@@ -186,7 +186,7 @@ class Users:
         """Return a user of *account_id*, of any account for None.
 
         Raises:
-            Refused: 400 if there is none; another account's user looks the same as none.
+            Refused: 400 if there is none; another account's user is not found either.
         """
         user = self._one("id", id)
         if user is None or account_id not in (None, user.account_id):
@@ -194,7 +194,7 @@ class Users:
         return user
 
     def of_identity(self, identity_id: str) -> User | None:
-        """Return the user that *identity_id* signs in for, None if it is nobody yet."""
+        """Return the user that *identity_id* signs in for, None if it is no user yet."""
         return self._one("identity_id", identity_id)
 
     def of_email(self, email: str) -> User | None:
@@ -267,7 +267,7 @@ class Users:
         return dict(self._db.execute("SELECT email, invite FROM users WHERE invite IS NOT NULL ORDER BY invite"))
 
     def remove(self, user: User) -> None:
-        """Remove a user, his logins and whoever signed in for him; he signs in no more, unless he signs up again."""
+        """Remove a user, the logins and the identity; the address may sign up again."""
         self._db.execute("DELETE FROM users WHERE id = ?", (user.id,))
         if user.identity_id is not None:
             self._identities.remove(user.identity_id)

@@ -1,17 +1,13 @@
 """The ``account`` controller of a device cloud (reference, section 11).
 
-Whoever signed in knows his own account alone; another one looks the same as none. A CloudAPI token knows all accounts
-of its cloud, closed ones as well.
+A login sees its own account alone; others are not found. A CloudAPI token sees all accounts of its cloud, closed ones
+as well.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from ...request import CANNOT_FIND_ACCOUNT, Call, Refused
 from ...state.cloud import Cloud
-
-__all__ = ["HANDLERS"]
 
 
 def _named(call: Call) -> str:
@@ -67,14 +63,3 @@ def update_identity(cloud: Cloud, call: Call) -> object:
     account = cloud.accounts.load(_named(call))
     cloud.accounts.update(account.id, name=call.body.get("name"), email=call.body.get("email"))
     return cloud.accounts.load(account.id).record(cloud.id)
-
-
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {
-        "account/close": close,
-        "account/create": create,
-        "account/find": find,
-        "account/get": get,
-        "account/updateIdentity": update_identity,
-    }
-)

@@ -1,14 +1,12 @@
 """The ``action`` controller of a device cloud (reference, section 11)."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from ...request import CANNOT_FIND_ACCOUNT, CANNOT_FIND_DEVICE, Call, Refused
+from ...state.account_writer import AccountWriter
 from ...state.cloud import Cloud
-from .generic import Account, check_cloud
-
-__all__ = ["HANDLERS"]
+from ..scope import check_cloud
 
 
 def find(cloud: Cloud, call: Call) -> object:
@@ -41,7 +39,7 @@ def invoke(cloud: Cloud, call: Call) -> object:
     # The cloud knows whose automation it runs; the agent's context need not say it.
     known = {"accountId": account_id} | ({"deviceId": device_id} if device_id else {})
     reply = cloud.actions.invoke(
-        Account(cloud, account_id), {**context, **known}, id=call.body.get("id"), name=call.body.get("name")
+        AccountWriter(cloud, account_id), {**context, **known}, id=call.body.get("id"), name=call.body.get("name")
     )
     return {**reply, "context": context}
 
@@ -61,8 +59,3 @@ def _named(cloud: Cloud, call: Call, context: Mapping[str, Any]) -> tuple[str, s
     if device is None or caller.device_id not in (None, device_id):
         raise Refused(CANNOT_FIND_DEVICE)
     return device["accountId"], device["id"]
-
-
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {"action/find": find, "action/get": get, "action/invoke": invoke}
-)

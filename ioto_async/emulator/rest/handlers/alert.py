@@ -1,14 +1,8 @@
 """The ``alert`` controller of a device cloud (reference, section 11)."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Final
-
 from ...request import Call, Refused
 from ...state.cloud import Cloud
-from .device import account_of
-
-__all__ = ["HANDLERS"]
+from ..scope import account_of
 
 
 def find(cloud: Cloud, call: Call) -> object:
@@ -38,8 +32,3 @@ def _id(call: Call) -> str:
         raise Refused("Missing id")
     id_: str = call.body["id"]
     return id_
-
-
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {"alert/find": find, "alert/get": get, "alert/remove": remove, "alert/update": update}
-)

@@ -1,15 +1,8 @@
 """The ``dashboard`` controller of a device cloud (reference, section 11)."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Final
-
 from ...request import Call, Refused
 from ...state.cloud import Cloud
-from .device import account_of
-from .generic import named_account
-
-__all__ = ["HANDLERS"]
+from ..scope import account_of, named_account
 
 
 def create(cloud: Cloud, call: Call) -> object:
@@ -38,14 +31,3 @@ def remove(cloud: Cloud, call: Call) -> object:
 def update(cloud: Cloud, call: Call) -> object:
     """Set members of a dashboard, or remove them with null; widgets and range are replaced as a whole."""
     return cloud.dashboards.update(account_of(call), call.body["id"], call.body)
-
-
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {
-        "dashboard/create": create,
-        "dashboard/find": find,
-        "dashboard/get": get,
-        "dashboard/remove": remove,
-        "dashboard/update": update,
-    }
-)

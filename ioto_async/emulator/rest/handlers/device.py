@@ -1,38 +1,15 @@
 """The ``device`` controller of a device cloud (reference, section 11)."""
 
 import secrets
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Final
 
-from ...request import CANNOT_FIND_DEVICE, Call, Refused
+from ...request import Call, Refused
 from ...state.cloud import Cloud
-from ...state.devices import Device
 from ...wire import iso
-from .signed import signed_url
-
-__all__ = ["HANDLERS", "account_of", "get_creds", "own_device", "provision"]
+from ..scope import account_of, own_device
+from ..signed import signed_url
 
 _CREDS_LIFE_MS: Final = 3_600_000
-
-
-def account_of(call: Call) -> str | None:
-    """Return the account whose devices the call may see; None for all, which a CloudAPI token may."""
-    if call.caller.account_id is not None:
-        return call.caller.account_id
-    account_id: str | None = call.body.get("accountId")
-    return account_id
-
-
-def own_device(cloud: Cloud, call: Call, id: str) -> Device:
-    """Return the claimed device *id*.
-
-    Raises:
-        Refused: 400 if the caller may not see such a device; a device token sees its own device alone.
-    """
-    if call.caller.device_id not in (None, id):
-        raise Refused(CANNOT_FIND_DEVICE)
-    return cloud.devices.claimed(id, account_of(call))
 
 
 def claim(cloud: Cloud, call: Call) -> object:
@@ -106,15 +83,6 @@ def release(cloud: Cloud, call: Call) -> object:
     return cloud.release_device(call.body["id"], account_of(call))
 
 
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {
-        "device/claim": claim,
-        "device/find": find,
-        "device/get": get,
-        "device/getCreds": get_creds,
-        "device/getSignedUrl": get_signed_url,
-        "device/provision": provision,
-        "device/release": release,
-        "device/remove": release,
-    }
-)
+def remove(cloud: Cloud, call: Call) -> object:
+    """Release a device: the operation's older name."""
+    return release(cloud, call)

@@ -5,17 +5,12 @@ The bodies of ``file/list`` and ``file/remove`` are open, so that what is looked
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Final
 
 from ...request import Call, Refused
 from ...state.cloud import Cloud
-from .device import own_device
-from .generic import named_account
-from .signed import check_folder, signed_url
-
-__all__ = ["HANDLERS"]
+from ..scope import named_account, own_device
+from ..signed import check_folder, signed_url
 
 # What the real cloud's gateway lets through in one reply, 6 MB; a file beyond needs a signed URL.
 _LARGEST_REPLY: Final = 4 * 2**20
@@ -28,11 +23,11 @@ def get(cloud: Cloud, call: Call) -> object:
         return {}
     if file.size > _LARGEST_REPLY:
         raise Refused(f"filename has {file.size} bytes, too many for a reply; download it from a signed URL")
-    reading = cloud.files.read(file)
+    download = cloud.files.read(file)
     try:
-        content = b"".join(iter(reading.next, b""))
+        content = b"".join(iter(download.next, b""))
     finally:
-        reading.close()
+        download.close()
     return {**file.record(), "data": base64.b64encode(content).decode()}
 
 
@@ -75,14 +70,3 @@ def _owner(cloud: Cloud, call: Call) -> str:
     if call.caller.account_id is not None and call.body.get("accountId") not in (None, call.caller.account_id):
         raise Refused("accountId must be that of the caller", 403)
     return named_account(cloud, call) or cloud.account_id
-
-
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {
-        "file/get": get,
-        "file/getSignedUrl": get_signed_url,
-        "file/list": list,
-        "file/put": put,
-        "file/remove": remove,
-    }
-)

@@ -1,16 +1,12 @@
 """The ``manager`` controller of a device cloud (reference, section 11)."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from ...request import CANNOT_FIND_ACCOUNT, Call, Refused
 from ...state.cloud import Cloud
 from ...state.managers import CANNOT_FIND_MANAGER
-from .generic import check_cloud
-from .signed import signed_url
-
-__all__ = ["HANDLERS"]
+from ..scope import check_cloud
+from ..signed import signed_url
 
 
 def get(cloud: Cloud, call: Call) -> object:
@@ -75,14 +71,3 @@ def _owner(cloud: Cloud, call: Call, named: str) -> str:
         if own in (None, key) and cloud.has_account(key):
             return str(key)
     raise Refused(CANNOT_FIND_ACCOUNT)
-
-
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {
-        "manager/get": get,
-        "manager/getSignedUrl": get_signed_url,
-        "manager/provision": provision,
-        "manager/update": update,
-        "manager/updateDisplay": update_display,
-    }
-)

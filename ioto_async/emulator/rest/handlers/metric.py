@@ -1,38 +1,15 @@
 """The ``metric`` controller of a device cloud (reference, section 11)."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from ...request import Call, Refused
 from ...state.cloud import Cloud
 from ...state.models import Models
 from ...state.samples import expand_dimensions
-from ...wire import LAST_DATE
-from .generic import check_cloud, identified, named_account, scope
-
-__all__ = ["HANDLERS", "checked", "echoed", "failed"]
-
-_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = MappingProxyType(
-    {
-        "accumulate": bool,
-        "cloudId": str,
-        "dimensions": dict,
-        "field": str,
-        "limit": int,
-        "metric": str,
-        "model": str,
-        "namespace": str,
-        "period": (int, float),
-        "start": (int, float),
-        "statistic": str,
-    }
-)
-# `statistic` is documented as required and with a default; the default would have no use if it were.
-_DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
-    {"accumulate": False, "dimensions": {}, "period": 300, "statistic": "avg", "start": None, "limit": 100}
-)
+from ..metric_items import checked, echoed, failed
+from ..scope import check_cloud, identified, named_account, scope
 
 
 def fetch(cloud: Cloud, call: Call) -> object:
@@ -46,17 +23,6 @@ def fetch(cloud: Cloud, call: Call) -> object:
     return {"data": [_answer(cloud, call, members, item) for item in call.body["items"]], "paged": True}
 
 
-def echoed(item: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """Return what each answer to *item* has beside the metric."""
-    return {"owner": owner} | ({"id": item["id"]} if "id" in item else {})
-
-
-def failed(item: Mapping[str, Any], error: Exception) -> dict[str, Any]:
-    """Return the answer to an *item* that has none."""
-    named = {name: item[name] for name in ("metric", "namespace", "dimensions") if name in item}
-    return {**named, "error": str(error)}
-
-
 def _answer(cloud: Cloud, call: Call, members: Mapping[str, Any], item: object) -> dict[str, Any]:
     if not isinstance(item, dict):
         return {"error": "An item must be an object"}
@@ -65,31 +31,10 @@ def _answer(cloud: Cloud, call: Call, members: Mapping[str, Any], item: object) 
         request = checked(item, (cloud.id,))
         request["dimensions"] = expand_dimensions(request["dimensions"], members["deviceId"])
         if "model" in request:
-            return {**_from_database(cloud.models.seen_by(call.caller.roles), members, request), **echo}
+            return {**_from_database(cloud.models.for_roles(call.caller.roles), members, request), **echo}
         return {**_from_metrics(cloud, members, request), **echo}
     except (Refused, ValueError) as error:
         return {**failed(item, error), **echo}
-
-
-def checked(item: Mapping[str, Any], cloud_ids: Container[str]) -> dict[str, Any]:
-    """Return a request item with its defaults.
-
-    Raises:
-        ValueError: a member is missing, has the wrong type, or names a cloud that is none of *cloud_ids*.
-    """
-    request = {**_DEFAULTS, **{name: value for name, value in item.items() if value is not None}}
-    for name, type_ in _TYPES.items():
-        value = request.get(name)
-        if value is not None and (not isinstance(value, type_) or (type_ is not bool and isinstance(value, bool))):
-            raise ValueError(f"{name} has the wrong type")
-    if not -LAST_DATE <= (request["start"] or 0) <= LAST_DATE:
-        raise ValueError("start is not a date in milliseconds")
-    for name in ("namespace", "field" if "model" in request else "metric"):
-        if not request.get(name):
-            raise ValueError(f"Missing {name}")
-    if "cloudId" in request and request["cloudId"] not in cloud_ids:
-        raise ValueError("Cannot find cloud")
-    return request
 
 
 def _from_metrics(cloud: Cloud, members: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -142,12 +87,3 @@ def get_metric_list(cloud: Cloud, call: Call) -> object:
     # No account is documented for this call; a CloudAPI token that names none lists that of the cloud's owner.
     engine = cloud.metrics.engine(named_account(cloud, call) or cloud.account_id)
     return engine.metric_list(call.body.get("namespace"), call.body.get("metric"))
-
-
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {
-        "metric/fetch": fetch,
-        "metric/getDeviceSchema": get_device_schema,
-        "metric/getMetricList": get_metric_list,
-    }
-)

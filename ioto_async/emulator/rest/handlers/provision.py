@@ -1,15 +1,9 @@
 """The ``provision`` controller of a device cloud (reference, section 11)."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Final
-
 from ...request import Call, Refused
 from ...state.cloud import Cloud
-from .device import get_creds, own_device
-from .device import provision as get_certs
-
-__all__ = ["HANDLERS"]
+from ..scope import own_device
+from . import device as devices
 
 
 def checkin(cloud: Cloud, call: Call) -> object:
@@ -31,6 +25,16 @@ def checkin(cloud: Cloud, call: Call) -> object:
     if offer is None:
         return {}
     return {"checksum": offer.checksum, "url": f"{cloud.api}/download/{offer.path}", "version": offer.version}
+
+
+def get_certs(cloud: Cloud, call: Call) -> object:
+    """Provision a device: the older name of ``device/provision``."""
+    return devices.provision(cloud, call)
+
+
+def get_creds(cloud: Cloud, call: Call) -> object:
+    """Make up temporary AWS keys: the older name of ``device/getCreds``."""
+    return devices.get_creds(cloud, call)
 
 
 def update(cloud: Cloud, call: Call) -> object:
@@ -57,14 +61,3 @@ def update_report(cloud: Cloud, call: Call) -> object:
     device = own_device(cloud, call, call.body["id"])
     cloud.updates.report(call.body["update"], device.id, success=call.body["success"])
     return None
-
-
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {
-        "provision/checkin": checkin,
-        "provision/getCerts": get_certs,
-        "provision/getCreds": get_creds,
-        "provision/update": update,
-        "provision/updateReport": update_report,
-    }
-)

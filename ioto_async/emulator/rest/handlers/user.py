@@ -1,19 +1,15 @@
 """The ``user`` controller of a device cloud (reference, section 11).
 
-Whoever signed in knows the users of his own account alone; another one looks the same as none. An admin has no say
-over a user whose role is above his own, and nobody gives such a role.
+A login sees the users of its own account alone; others are not found. An admin cannot change a user of a higher role,
+and no caller can assign a role above its own.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from ...request import AUTHENTICATION_FAILED, CANNOT_FIND_USER, Call, Refused
 from ...state.cloud import Cloud
 from ...state.users import User, check_role
-from .generic import named_account
-
-__all__ = ["HANDLERS"]
+from ..scope import named_account
 
 # What only the account that has the app may know of it; `manager/get` needs an admin of that account, too.
 _NOT_FOR_ALL: Final = ("accountId", "owner", "users", "certArn", "cloudFront", "distributionId", "error")
@@ -42,7 +38,7 @@ def _check_rank(call: Call, role: str) -> None:
 
 
 def create(cloud: Cloud, call: Call) -> object:
-    """Add a user, whom the first login with this address makes somebody who can sign in."""
+    """Add a user; the first sign-in with this address binds an identity to it."""
     account_id = named_account(cloud, call) or cloud.account_id
     _check_rank(call, check_role(call.body["role"]))
     user_id = cloud.add_user(call.body["email"], role=check_role(call.body["role"]), account_id=account_id)
@@ -142,17 +138,3 @@ def update_role(cloud: Cloud, call: Call) -> object:
         _check_rank(call, role)
         cloud.users.set_role(user.id, role)
     return _invited(cloud, call, user.id)
-
-
-HANDLERS: Final[Mapping[str, Callable[[Cloud, Call], object]]] = MappingProxyType(
-    {
-        "user/create": create,
-        "user/find": find,
-        "user/get": get,
-        "user/getRoles": get_roles,
-        "user/login": login,
-        "user/remove": remove,
-        "user/update": update,
-        "user/updateRole": update_role,
-    }
-)

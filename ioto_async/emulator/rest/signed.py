@@ -1,7 +1,7 @@
 """The signed URLs that operations answer with, and whose files a device may write."""
 
-from ...request import Call, Refused
-from ...state.cloud import Cloud
+from ..request import Call, Refused
+from ..state.cloud import Cloud
 
 __all__ = ["check_folder", "signed_url"]
 
