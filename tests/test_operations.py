@@ -29,6 +29,7 @@ from ioto_async.controllers import (
     TestController,
     UserController,
 )
+from ioto_async.controllers.base import Controller
 from ioto_async.models import (
     Account,
     Action,
@@ -52,6 +53,7 @@ from ioto_async.models import (
     User,
 )
 from ioto_async.operations import BUILDER, IOTO, MQTT, Field, Kind, Operation, Reply
+from ioto_async.transport.options import CallOptions
 from tests.documented import EXAMPLES, ROWS, Member, example, of_type, snake
 
 CONTROLLERS: dict[str, type[Any]] = {
@@ -256,9 +258,16 @@ def test_every_operation_has_a_method(name: str) -> None:
 @every_operation
 def test_every_method_is_documented_with_its_arguments(name: str) -> None:
     text = inspect.getdoc(_method(name)) or ""
-    arguments = inspect.signature(_method(name)).parameters.keys() - {"self"}
+    arguments = inspect.signature(_method(name)).parameters.keys() - {"self", "options"}
     assert text.splitlines()[0].endswith(".")
     assert [argument for argument in arguments if f"    {argument}: " not in text] == []
+
+
+def test_the_options_of_every_call_are_documented_once() -> None:
+    once = f"{inspect.getdoc(Controller)}"
+    described = f"{inspect.getdoc(CallOptions)}"
+    assert [name for name in CallOptions.__annotations__ if f"``{name}``" not in once] == []
+    assert [name for name in CallOptions.__annotations__ if f"``{name}``: " not in described] == []
 
 
 @pytest.mark.parametrize("name", sorted(LEGACY))
