@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 from ..codec import decoding
-from ..metrics.queries import items_of
 from ..models import BuilderDevice, BuilderProduct, Cursor, DatabaseQuery, MetricQuery, Metrics, Registration
 from ..operations import BUILDER
 from ..settings import check_token
@@ -12,7 +11,7 @@ from ..transport.auth import TokenAuth
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
 from .base import Controller, legacy, merged
-from .metric import METRICS
+from .metric import fetch_metrics
 from .paging import Paged
 
 __all__ = ["BuilderDeviceController", "BuilderMetricController", "BuilderTestController", "registering"]
@@ -179,12 +178,7 @@ class BuilderMetricController(Controller):
         Returns:
             The answers. An item that failed has its ``error`` set and does not affect the others.
         """
-        operation = BUILDER["metric/fetch"]
-        requests = items_of(operation, items)
-        if not requests:
-            return Metrics()
-        page = await self._transport.call(operation, METRICS, {"items": requests}, options)
-        return Metrics(page.items)
+        return await fetch_metrics(self._transport, BUILDER["metric/fetch"], items, {}, options)
 
 
 class BuilderTestController(Controller):

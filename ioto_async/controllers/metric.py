@@ -23,7 +23,7 @@ from ..models import (
     Statistic,
 )
 from ..models.metric import is_of_nothing
-from ..operations import IOTO, MQTT
+from ..operations import IOTO, MQTT, Operation
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
 from .base import Controller, mqtt_only
@@ -33,10 +33,9 @@ if TYPE_CHECKING:
     from ..metrics.link import MetricLink
     from ..metrics.writer import Writer, WriterOptions
 
-__all__ = ["METRICS", "MetricController"]
+__all__ = ["MetricController", "fetch_metrics"]
 
-METRICS: Final = decoding.paged(Metric, nested=True)
-"""Decodes what a request for metrics is answered with."""
+_METRICS: Final = decoding.paged(Metric, nested=True)
 _METRIC: Final = decoding.part(Metric)
 _LIST = decoding.record(MetricList)
 
@@ -50,6 +49,32 @@ class _Total:
 
 
 _TOTALS: Final = decoding.part(list[_Total])
+
+
+async def fetch_metrics(
+    transport: Transport,
+    operation: Operation,
+    items: Iterable[MetricQuery | DatabaseQuery],
+    named: Mapping[str, object],
+    options: CallOptions,
+) -> Metrics:
+    """Read *items* by ``metric/fetch`` of the device cloud or of the Builder; without any, nothing is sent.
+
+    Args:
+        transport: sends the request.
+        operation: the row of ``metric/fetch``.
+        items: what to read.
+        named: the other members of the body.
+        options: those of the request.
+
+    Raises:
+        InvalidArgumentError: an item is no query, or an argument does not fit.
+    """
+    requests = items_of(operation, items)
+    if not requests:
+        return Metrics()
+    page = await transport.call(operation, _METRICS, {**named, "items": requests}, options)
+    return Metrics(page.items)
 
 
 class MetricController(Controller):
@@ -84,15 +109,11 @@ class MetricController(Controller):
             The answers, which can be made a table of. An item that failed has its ``error`` set and does not affect
             the others.
         """
-        operation = IOTO["metric/fetch"]
-        requests = items_of(operation, items)
-        if not requests:
-            return Metrics()
-        body = {"deviceId": device_id, "accountId": self._account(account_id), "items": requests}
-        page = await self._transport.call(operation, METRICS, body, options)
-        for metric in page.items:
+        named = {"deviceId": device_id, "accountId": self._account(account_id)}
+        metrics = await fetch_metrics(self._transport, IOTO["metric/fetch"], items, named, options)
+        for metric in metrics:
             metric.device_id = device_id
-        return Metrics(page.items)
+        return metrics
 
     async def series(
         self,
