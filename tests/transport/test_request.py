@@ -1,0 +1,166 @@
+"""The URL and the headers of every call, whatever its operation."""
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+from ioto_async import InvalidArgumentError, IotoClient
+from tests.documented import ROWS
+from tests.methods import BUILDER, BUILDER_TOKEN, METHODS, make_client, requests
+from tests.mocked import API, TOKEN, Cloud, Sent
+from tests.rows import each_row
+
+# What is legacy warns once in a process, which may be here.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is a legacy operation:DeprecationWarning")
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    with Cloud(b'{"id":"X"}') as cloud:
+        yield cloud
+
+
+@pytest.fixture
+async def client(cloud: Cloud) -> AsyncIterator[IotoClient]:
+    async with make_client() as client:
+        yield client
+
+
+# Every call -------------------------------------------------------------------------------------------------------
+
+
+@cache
+def sent() -> dict[str, Sent]:
+    """The requests of the whole table, made once, by a clone that has a header of its own."""
+
+    async def call_all() -> dict[str, Sent]:
+        made = {}
+        async with make_client() as client:
+            clone = client.with_options(headers={"X-Trace": "7"})
+            for name, _, request, reply in requests():
+                cloud.begin(reply)
+                await request.call(clone)
+                made[name] = cloud.only
+        return made
+
+    with Cloud() as cloud:
+        return asyncio.run(call_all())
+
+
+def test_a_body_is_sent_as_compact_json() -> None:
+    with each_row() as row:
+        for name, request in sent().items():
+            with row(name):
+                assert request.content_type == "application/json"
+                # JSON keeps the order of members; separators have no spaces.
+                compact = json.dumps(request.body, separators=(",", ":"), ensure_ascii=False)
+                assert request.data == compact.encode()
+
+
+def test_a_request_asks_for_json_and_names_the_client() -> None:
+    with each_row() as row:
+        for name, request in sent().items():
+            with row(name):
+                assert request.headers["Accept"] == "application/json"
+                assert request.headers["User-Agent"].startswith("ioto-async/")
+
+
+def test_a_token_is_no_part_of_url_body_or_plain_headers() -> None:
+    with each_row() as row:
+        for name, request in sent().items():
+            with row(name):
+                shown = f"{request.url} {request.data!r} {dict(request.headers)}"
+                assert TOKEN not in shown
+                assert BUILDER_TOKEN not in shown
+
+
+def test_credentials_come_from_a_middleware() -> None:
+    with each_row() as row:
+        for name, request in sent().items():
+            with row(name):
+                assert len(request.options["middlewares"]) == 1
+
+
+def test_redirects_are_not_followed() -> None:
+    with each_row() as row:
+        for name, request in sent().items():
+            with row(name):
+                assert request.options["allow_redirects"] is False
+
+
+def test_the_headers_of_a_clone_are_sent() -> None:
+    with each_row() as row:
+        for name, request in sent().items():
+            with row(name):
+                assert request.headers["X-Trace"] == "7"
+
+
+async def test_a_login_token_goes_to_the_bare_path(cloud: Cloud) -> None:
+    async with make_client(token=None, login="ACCESS", origin="app.ioto.me") as client:
+        with each_row() as row:
+            for name, key, request, reply in requests(builder=False):
+                with row(name):
+                    cloud.begin(reply)
+                    await request.call(client)
+                    operation = METHODS[key].operation or ROWS[key].name
+                    assert cloud.only.url.partition("?")[0] == f"{API}/{operation}"
+
+
+async def test_without_a_token_the_builder_is_called_bare(cloud: Cloud) -> None:
+    async with make_client(builder_token=None) as client:
+        with each_row() as row:
+            for name, key, request, reply in requests(builder=True):
+                with row(name):
+                    cloud.begin(reply)
+                    await request.call(client)
+                    query = f"?{request.query}" if request.query else ""
+                    assert cloud.only.url == f"{BUILDER}/{ROWS[key].name}{query}"
+                    assert cloud.only.body == request.body
+
+
+# One call ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_path_in_the_endpoint_stays_in_front(cloud: Cloud) -> None:
+    async with IotoClient(f"{API}/stage/", token=TOKEN, environ={}) as client:
+        await client.device.get("D")
+    assert cloud.only.url == f"{API}/stage/tok/device/get"
+
+
+async def test_headers_of_one_call_are_sent_with_it_alone(cloud: Cloud, client: IotoClient) -> None:
+    await client.device.get("D", headers={"X-Trace": "7"})
+    await client.device.get("D")
+    assert [sent.headers.get("X-Trace") for sent in cloud.sent] == ["7", None]
+
+
+async def test_a_query_of_one_call_is_not_sent_with_the_next(cloud: Cloud, client: IotoClient) -> None:
+    cloud.begin(b'{"data":[]}')
+    await client.device.find(limit=1)
+    await client.device.find()
+    assert [sent.url for sent in cloud.sent] == [f"{API}/tok/device/find?limit=1", f"{API}/tok/device/find"]
+
+
+async def test_a_long_body_is_sent_without_a_warning(cloud: Cloud, client: IotoClient) -> None:
+    await client.store.set("D", "k", "x" * (2 << 20))
+    assert len(cloud.only.data) > 2 << 20
+
+
+async def test_an_unknown_or_bad_option_is_refused_by_name(cloud: Cloud, client: IotoClient) -> None:
+    bad: list[dict[str, Any]] = [
+        {"timeouts": 3},
+        {"timeout": 0},
+        {"timeout": math.nan},
+        {"retries": -1},
+        {"headers": {"a b": "x"}},
+    ]
+    with each_row() as row:
+        for options in bad:
+            with row(options):
+                with pytest.raises(InvalidArgumentError, match=min(options)):
+                    await client.device.get("D", **options)
+                assert cloud.sent == []
