@@ -38,7 +38,7 @@ async def client(cloud: Cloud) -> AsyncIterator[IotoClient]:
 def sent() -> dict[str, Sent]:
     """The requests of the whole table, made once, by a clone that has a header of its own."""
 
-    async def call_all() -> dict[str, Sent]:
+    async def call_all(cloud: Cloud) -> dict[str, Sent]:
         made = {}
         async with make_client() as client:
             clone = client.with_options(headers={"X-Trace": "7"})
@@ -48,8 +48,8 @@ def sent() -> dict[str, Sent]:
                 made[name] = cloud.only
         return made
 
-    with Cloud() as cloud:
-        return asyncio.run(call_all())
+    with Cloud() as recorded:
+        return asyncio.run(call_all(recorded))
 
 
 def test_a_body_is_sent_as_compact_json() -> None:
