@@ -43,19 +43,22 @@ from tests.mocked import ACCOUNT, API, TOKEN
 
 __all__ = [
     "BUILDER",
+    "BUILDER_CASES",
     "BUILDER_TOKEN",
+    "CASES",
+    "CLOUD_CASES",
     "COMPOSED",
     "METHODS",
     "WHEN",
     "WHEN_ISO",
     "WHEN_MS",
     "Call",
+    "Case",
     "Method",
     "Replies",
     "Request",
     "make_client",
     "method_of",
-    "requests",
 ]
 
 BUILDER = "https://api.admin.embedthis.com/api"
@@ -837,14 +840,33 @@ COMPOSED: dict[str, set[str]] = {
 """Methods that are made of documented operations, and of which."""
 
 
-def requests(*, builder: bool | None = None) -> Iterator[tuple[str, str, Request, bytes]]:
-    """Every call of the table: its name, the key of the row, the call, and a reply for it.
+@attrs.frozen
+class Case:
+    """One call of a method."""
 
-    Args:
-        builder: only those of the Builder, or only those of the device cloud.
-    """
+    name: str
+    key: str = attrs.field(repr=False)
+    """The row of `METHODS`."""
+    call: Callable[[IotoClient], Awaitable[Any]] = attrs.field(repr=False)
+    body: dict[str, Any] = attrs.field(repr=False)
+    query: str = attrs.field(repr=False)
+    reply: bytes = attrs.field(repr=False)
+
+    @property
+    def target(self) -> str:
+        """Where the call goes below the base URL, when nothing authenticates it by a token."""
+        name = METHODS[self.key].operation or ROWS[self.key].name
+        return f"{name}?{self.query}" if self.query else name
+
+
+def _cases() -> Iterator[Case]:
     for key, method in METHODS.items():
-        if builder in (None, key.startswith("builder:")):
-            yield key, key, Request(method.call, method.body, method.query), method.reply
-            for name, request in method.more.items():
-                yield f"{key}, {name}", key, request, method.reply
+        yield Case(key, key, method.call, method.body, method.query, method.reply)
+        for name, request in method.more.items():
+            yield Case(f"{key}, {name}", key, request.call, request.body, request.query, method.reply)
+
+
+CASES = [*_cases()]
+"""Every call of the table."""
+CLOUD_CASES = [case for case in CASES if not case.key.startswith("builder:")]
+BUILDER_CASES = [case for case in CASES if case.key.startswith("builder:")]

@@ -1,21 +1,27 @@
-"""Tables of cases in one test: every row is tried, and every row that fails is reported."""
+"""A table of cases as one test: every row is tried, and every row that fails is reported."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from textwrap import indent
 from types import TracebackType
+from typing import Any
 
 import attrs
 import pytest
 
-__all__ = ["Row", "each_row"]
+__all__ = ["over"]
+
+Test = Callable[..., Any]
 
 
 @attrs.frozen
-class Row:
-    """A row that is tried within ``with``; how it fails is noted, not raised."""
+class _Row:
+    """Notes how what is within ``with`` fails, and goes on."""
 
-    label: str
-    failed: dict[str, str]
+    number: int
+    values: Mapping[str, object]
+    failed: list[str]
 
     def __enter__(self) -> None: ...
 
@@ -23,32 +29,50 @@ class Row:
         # What pytest.fail and pytest.raises raise is no Exception.
         if not isinstance(error, (Exception, pytest.fail.Exception)):
             return False
-        self.failed[self.label] = f"{type(error).__name__}: {error}"
+        shown = ", ".join(ascii(value)[:60] for value in self.values.values() if not callable(value))
+        self.failed.append(indent(f"- {self.number} {shown}: {type(error).__name__}: {error}", "  ").lstrip())
         return True
 
 
-@contextmanager
-def each_row() -> Iterator[Callable[[object], Row]]:
-    """Give a function that begins a row by its name, and fail at the end if a row has failed, or if there was none.
+def over(names: str, rows: Iterable[Any]) -> Callable[[Test], Test]:
+    """Decorate a test, so that it is tried with each of *rows*, and fails with a list of those that fail.
 
-    ::
+    It is written as ``pytest.mark.parametrize`` is. But it is one test, and all rows share its fixtures.
 
-        with each_row() as row:
-            for number, text in TABLE.items():
-                with row(number):
-                    assert str(number) == text
+    Args:
+        names: the arguments of the test that come from a row, with commas between.
+        rows: the values of the argument; tuples of values if there are several arguments.
     """
-    tried: set[str] = set()
-    failed: dict[str, str] = {}
+    arguments = [name.strip() for name in names.split(",")]
+    table = [dict(zip(arguments, row if len(arguments) > 1 else (row,), strict=True)) for row in rows]
+    assert table, "the table is empty"
 
-    def row(name: object) -> Row:
-        label = name if isinstance(name, str) else ascii(name)
-        assert label not in tried, f"two rows are named {label}"
-        tried.add(label)
-        return Row(label, failed)
+    def decorate(test: Test) -> Test:
+        def run(**fixtures: Any) -> None:
+            failed: list[str] = []
+            for number, values in enumerate(table):
+                with _Row(number, values, failed):
+                    test(**fixtures, **values)
+            _report(failed, len(table))
 
-    yield row
-    assert tried, "the table is empty"
+        async def run_async(**fixtures: Any) -> None:
+            failed: list[str] = []
+            for number, values in enumerate(table):
+                with _Row(number, values, failed):
+                    await test(**fixtures, **values)
+            _report(failed, len(table))
+
+        signature = inspect.signature(test)
+        fixtures = [parameter for name, parameter in signature.parameters.items() if name not in arguments]
+        decorated = wraps(test)(run_async if inspect.iscoroutinefunction(test) else run)
+        # What pytest takes for the fixtures that it has to give.
+        vars(decorated)["__signature__"] = signature.replace(parameters=fixtures)
+        return decorated
+
+    return decorate
+
+
+def _report(failed: Sequence[str], tried: int) -> None:
     if failed:
-        lines = "\n".join(f"- {label}: {text}" for label, text in failed.items())
-        pytest.fail(f"{len(failed)} of {len(tried)} rows failed:\n{lines}", pytrace=False)
+        lines = "\n".join(failed)
+        pytest.fail(f"{len(failed)} of {tried} rows failed:\n{lines}", pytrace=False)

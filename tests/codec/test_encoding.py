@@ -21,7 +21,7 @@ from ioto_async.models import Device, Item, Range, Widget
 from tests.documented import ROWS
 from tests.methods import METHODS, WHEN, WHEN_ISO, Replies, make_client
 from tests.mocked import Cloud, Sent
-from tests.rows import each_row
+from tests.rows import over
 
 Call = Callable[[IotoClient], Awaitable[object]]
 
@@ -107,40 +107,37 @@ def test_the_finds_that_take_cursors_are_known() -> None:
     }
 
 
-async def test_a_text_cursor_arrives_as_it_was_given(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for find in FINDS:
-            for direction in ("next", "prev"):
-                for cursor in SPECIAL:
-                    with row(f"{find} {direction} {cursor!a}"):
-                        cloud.begin(PAGE)
-                        await METHODS[find].call(client, **{direction: cursor})
-                        assert _received(cloud.only.url) == {direction: cursor}
+@over("find", FINDS)
+@over("direction", ["next", "prev"])
+@over("cursor", SPECIAL)
+async def test_a_text_cursor_arrives_as_it_was_given(
+    cloud: Cloud, client: IotoClient, find: str, direction: str, cursor: str
+) -> None:
+    cloud.begin(PAGE)
+    await METHODS[find].call(client, **{direction: cursor})
+    assert _received(cloud.only.url) == {direction: cursor}
 
 
-async def test_an_object_cursor_is_sent_as_json(cloud: Cloud, client: IotoClient) -> None:
+@over("find", FINDS)
+@over("direction", ["next", "prev"])
+async def test_an_object_cursor_is_sent_as_json(cloud: Cloud, client: IotoClient, find: str, direction: str) -> None:
+    cloud.begin(PAGE)
     cursor = {"pk": "d#A+&=%", "sk": "d#é", "n": 1.5, "deep": {"list": [None, True]}}
-    with each_row() as row:
-        for find in FINDS:
-            for direction in ("next", "prev"):
-                with row(f"{find} {direction}"):
-                    cloud.begin(PAGE)
-                    await METHODS[find].call(client, **{direction: cursor})
-                    received = _received(cloud.only.url)
-                    assert received.keys() == {direction}
-                    assert json.loads(received[direction]) == cursor
+    await METHODS[find].call(client, **{direction: cursor})
+    received = _received(cloud.only.url)
+    assert received.keys() == {direction}
+    assert json.loads(received[direction]) == cursor
 
 
-async def test_the_cursor_of_a_page_fetches_the_next(cloud: Cloud, client: IotoClient) -> None:
-    cursors: list[str | dict[str, str]] = ["a+b&c=d%é", {"pk": "d#A+&=%", "sk": "é"}]
-    with each_row() as row:
-        for cursor in cursors:
-            with row(cursor):
-                cloud.begin(json.dumps({"data": [], "next": cursor}).encode())
-                page = await client.device.find()
-                await client.device.find(next=page.next)
-                value = _received(cloud.sent[1].url)["next"]
-                assert value == cursor or json.loads(value) == cursor
+@over("cursor", ["a+b&c=d%é", {"pk": "d#A+&=%", "sk": "é"}])
+async def test_the_cursor_of_a_page_fetches_the_next(
+    cloud: Cloud, client: IotoClient, cursor: str | dict[str, str]
+) -> None:
+    cloud.begin(json.dumps({"data": [], "next": cursor}).encode())
+    page = await client.device.find()
+    await client.device.find(next=page.next)
+    value = _received(cloud.sent[1].url)["next"]
+    assert value == cursor or json.loads(value) == cursor
 
 
 json_values = st.recursive(
@@ -198,13 +195,11 @@ VALUES: list[tuple[object, object]] = [
 ]
 
 
-async def test_a_value_is_sent_as_documented(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for value, wire in VALUES:
-            with row(value):
-                cloud.begin(RECORD)
-                await client.generic.create("M", {"v": value})
-                assert cloud.only.body["v"] == wire
+@over("value, wire", VALUES)
+async def test_a_value_is_sent_as_documented(cloud: Cloud, client: IotoClient, value: object, wire: object) -> None:
+    cloud.begin(RECORD)
+    await client.generic.create("M", {"v": value})
+    assert cloud.only.body["v"] == wire
 
 
 def test_any_json_value_is_sent_as_it_is() -> None:
@@ -224,7 +219,11 @@ class Colour(Enum):
     RED = "red"
 
 
-async def test_whether_a_value_can_be_sent_does_not_depend_on_its_neighbours(cloud: Cloud, client: IotoClient) -> None:
+@over("value", [UUID(int=1), Colour.RED])
+@over("beside", [None, "null"])
+async def test_whether_a_value_can_be_sent_does_not_depend_on_its_neighbours(
+    client: IotoClient, value: object, beside: object
+) -> None:
     async def accepted(fields: Mapping[str, object]) -> bool:
         try:
             await client.generic.update("M", fields)
@@ -232,11 +231,7 @@ async def test_whether_a_value_can_be_sent_does_not_depend_on_its_neighbours(clo
             return False
         return True
 
-    with each_row() as row:
-        for value in (UUID(int=1), Colour.RED):
-            for beside in (None, "null"):
-                with row(f"{value!r} beside {beside!r}"):
-                    assert await accepted({"v": value}) == await accepted({"v": value, "w": beside})
+    assert await accepted({"v": value}) == await accepted({"v": value, "w": beside})
 
 
 async def test_the_values_of_the_caller_are_not_changed(cloud: Cloud, client: IotoClient) -> None:
@@ -598,26 +593,34 @@ BAD: list[Bad] = [
 ]
 
 
-async def test_a_bad_argument_is_refused_by_name_before_anything_is_sent(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for number, (call, operation, field, values) in enumerate(BAD):
-            for name, value in values.items():
-                with row(f"{number} {operation} {field}: {name}"):
-                    cloud.begin(ANY)
-                    with pytest.raises(InvalidArgumentError) as refused:
-                        await call(client, value)
-                    assert cloud.sent == []
-                    assert operation in str(refused.value)
-                    assert field in str(refused.value).replace(operation, "")
+@over(
+    "operation, field, name, call, value",
+    [(operation, field, name, call, value) for call, operation, field, values in BAD for name, value in values.items()],
+)
+async def test_a_bad_argument_is_refused_by_name_before_anything_is_sent(
+    cloud: Cloud,
+    client: IotoClient,
+    operation: str,
+    field: str,
+    name: str,
+    call: Callable[[IotoClient, Any], Awaitable[object]],
+    value: object,
+) -> None:
+    cloud.begin(ANY)
+    with pytest.raises(InvalidArgumentError) as refused:
+        await call(client, value)
+    assert cloud.sent == []
+    assert operation in str(refused.value)
+    assert field in str(refused.value).replace(operation, "")
 
 
-async def test_a_value_without_an_end_is_refused(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for name, value in {"circle": _circle(), "300 levels": _deep(300), "5000 levels": _deep(5000)}.items():
-            with row(name):
-                with pytest.raises(InvalidArgumentError, match=r"generic/create"):
-                    await client.generic.create("M", {"v": value})
-                assert cloud.sent == []
+@over("name, make", [("circle", _circle), ("300 levels", lambda: _deep(300)), ("5000 levels", lambda: _deep(5000))])
+async def test_a_value_without_an_end_is_refused(
+    cloud: Cloud, client: IotoClient, name: str, make: Callable[[], object]
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"generic/create"):
+        await client.generic.create("M", {"v": make()})
+    assert cloud.sent == []
 
 
 async def test_a_date_beyond_the_calendar_in_utc_is_refused(cloud: Cloud, client: IotoClient) -> None:
@@ -627,19 +630,19 @@ async def test_a_date_beyond_the_calendar_in_utc_is_refused(cloud: Cloud, client
     assert cloud.sent == []
 
 
-async def test_a_refused_text_is_not_shown(cloud: Cloud, client: IotoClient) -> None:
-    calls: dict[str, Callable[[Any], Awaitable[object]]] = {
-        "cloud token": lambda c: c.builder.device.claim("D", b"SECRET", "A"),
-        "text of a cloud token": lambda c: c.builder.device.claim("D", f"SECRET{LONE_SURROGATE}", "A"),
-        "data": lambda c: c.file.put("a", "SECRET"),
-        "context": lambda c: c.action.invoke("Run", context="SECRET"),
-        "product of register": lambda c: c.builder.device.register("D", b"SECRET"),
-        "product of update": lambda c: c.provision.update("D", b"SECRET", "1.0.0"),
-        "key": lambda c: c.builder.device.register("D", "P", properties={"key": f"SECRET{LONE_SURROGATE}"}),
-    }
-    with each_row() as row:
-        for name, call in calls.items():
-            with row(name):
-                with pytest.raises(InvalidArgumentError) as refused:
-                    await call(client)
-                assert "SECRET" not in str(refused.value)
+@over(
+    "text, call",
+    [
+        ("cloud token", lambda c: c.builder.device.claim("D", b"SECRET", "A")),
+        ("text of a cloud token", lambda c: c.builder.device.claim("D", f"SECRET{LONE_SURROGATE}", "A")),
+        ("data", lambda c: c.file.put("a", "SECRET")),
+        ("context", lambda c: c.action.invoke("Run", context="SECRET")),
+        ("product of register", lambda c: c.builder.device.register("D", b"SECRET")),
+        ("product of update", lambda c: c.provision.update("D", b"SECRET", "1.0.0")),
+        ("key", lambda c: c.builder.device.register("D", "P", properties={"key": f"SECRET{LONE_SURROGATE}"})),
+    ],
+)
+async def test_a_refused_text_is_not_shown(client: IotoClient, text: str, call: Call) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        await call(client)
+    assert "SECRET" not in str(refused.value)

@@ -12,9 +12,9 @@ from ioto_async import InvalidArgumentError, IotoClient, MqttOnlyError
 from ioto_async.controllers import base
 from tests import methods
 from tests.documented import ROWS
-from tests.methods import BUILDER, METHODS, make_client, requests
+from tests.methods import BUILDER, BUILDER_CASES, CASES, CLOUD_CASES, METHODS, Case, make_client
 from tests.mocked import ACCOUNT, API, TOKEN, Cloud
-from tests.rows import each_row
+from tests.rows import over
 
 Call = Callable[[IotoClient], Awaitable[object]]
 RECORD = b'{"id":"X"}'
@@ -38,36 +38,29 @@ async def client(cloud: Cloud) -> AsyncIterator[IotoClient]:
 # Every method -----------------------------------------------------------------------------------------------------
 
 
-def _url(key: str, query: str) -> str:
-    """Where a call goes that a token authenticates."""
-    name = METHODS[key].operation or ROWS[key].name
-    prefix = "" if key == "builder:device/register" else "tok/"
-    return f"{BUILDER if key.startswith('builder:') else API}/{prefix}{name}" + (f"?{query}" if query else "")
+@over("case", CASES)
+async def test_a_method_posts_its_members_to_its_path(cloud: Cloud, client: IotoClient, case: Case) -> None:
+    cloud.begin(case.reply)
+    await case.call(client.with_options())  # a clone counts its reads of metrics from 0
+    base = BUILDER if case in BUILDER_CASES else API
+    prefix = "" if case.key == "builder:device/register" else "tok/"
+    assert (cloud.only.method, cloud.only.url) == ("POST", f"{base}/{prefix}{case.target}")
+    assert cloud.only.body == case.body
 
 
-async def test_a_method_posts_its_members_to_its_path(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for name, key, request, reply in requests():
-            with row(name):
-                cloud.begin(reply)
-                await request.call(client.with_options())  # a clone counts its reads of metrics from 0
-                sent = cloud.only
-                assert (sent.method, sent.url, sent.body) == ("POST", _url(key, request.query), request.body)
-
-
-async def test_a_client_without_an_account_names_none(cloud: Cloud) -> None:
+@pytest.fixture
+async def without_account(cloud: Cloud) -> AsyncIterator[IotoClient]:
     async with make_client(account_id=None) as client:
-        with each_row() as row:
-            for name, _, request, reply in requests(builder=False):
-                with row(name):
-                    cloud.begin(reply)
-                    await request.call(client.with_options())
-                    # The calls of Account name it by its key.
-                    assert cloud.only.body == {
-                        member: value
-                        for member, value in request.body.items()
-                        if member != "accountId" and value != ACCOUNT
-                    }
+        yield client
+
+
+@over("case", CLOUD_CASES)
+async def test_a_client_without_an_account_names_none(cloud: Cloud, without_account: IotoClient, case: Case) -> None:
+    cloud.begin(case.reply)
+    await case.call(without_account.with_options())
+    # The calls of Account name it by its key.
+    named = {member: value for member, value in case.body.items() if member != "accountId" and value != ACCOUNT}
+    assert cloud.only.body == named
 
 
 async def test_register_goes_to_the_builder_that_is_configured(cloud: Cloud) -> None:
@@ -100,32 +93,29 @@ def test_a_method_that_names_an_account_takes_another_and_no_other_does() -> Non
     assert len(WITH_ACCOUNT) == 37
 
 
-async def test_an_account_of_the_call_goes_before_the_client_s(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for key, method in WITH_ACCOUNT.items():
-            with row(key):
-                cloud.begin(method.reply)
-                await method.call(client.with_options(), account_id="OTHER")
-                assert cloud.only.body == method.body | {"accountId": "OTHER"}
+@over("key", WITH_ACCOUNT)
+async def test_an_account_of_the_call_goes_before_the_client_s(cloud: Cloud, client: IotoClient, key: str) -> None:
+    method = METHODS[key]
+    cloud.begin(method.reply)
+    await method.call(client.with_options(), account_id="OTHER")
+    assert cloud.only.body == method.body | {"accountId": "OTHER"}
 
 
-async def test_an_account_of_a_clone_goes_before_the_client_s(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for key, method in WITH_ACCOUNT.items():
-            with row(key):
-                cloud.begin(method.reply)
-                await method.call(client.with_options(account_id="CLONE"))
-                assert cloud.only.body["accountId"] == "CLONE"
+@over("key", WITH_ACCOUNT)
+async def test_an_account_of_a_clone_goes_before_the_client_s(cloud: Cloud, client: IotoClient, key: str) -> None:
+    method = METHODS[key]
+    cloud.begin(method.reply)
+    await method.call(client.with_options(account_id="CLONE"))
+    assert cloud.only.body["accountId"] == "CLONE"
 
 
-async def test_an_empty_account_is_not_replaced_by_the_client_s(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for key, method in WITH_ACCOUNT.items():
-            with row(key):
-                cloud.begin(method.reply)
-                with pytest.raises(InvalidArgumentError, match=r"account"):
-                    await method.call(client, account_id="")
-                assert cloud.sent == []
+@over("key", WITH_ACCOUNT)
+async def test_an_empty_account_is_not_replaced_by_the_client_s(cloud: Cloud, client: IotoClient, key: str) -> None:
+    method = METHODS[key]
+    cloud.begin(method.reply)
+    with pytest.raises(InvalidArgumentError, match=r"account"):
+        await method.call(client, account_id="")
+    assert cloud.sent == []
 
 
 async def test_the_environment_names_the_account(cloud: Cloud) -> None:
@@ -145,31 +135,33 @@ async def test_an_empty_client_wide_account_is_never_sent(cloud: Cloud) -> None:
 # Generic and Store ------------------------------------------------------------------------------------------------
 
 
-async def test_exists_is_spelled_as_documented_and_left_out_by_default(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for method in ("create", "update"):
-            for exists, query in (("any", "?exists="), (True, "?exists=true"), (False, "?exists=false"), (None, "")):
-                with row(f"{method}, {exists}"):
-                    cloud.begin(RECORD)
-                    options = {} if exists is None else {"exists": exists}
-                    await getattr(client.generic, method)("Store", **options)
-                    assert cloud.only.url == f"{API}/tok/generic/{method}{query}"
+@over("method", ["create", "update"])
+@over("exists, query", [("any", "?exists="), (True, "?exists=true"), (False, "?exists=false"), (None, "")])
+async def test_exists_is_spelled_as_documented_and_left_out_by_default(
+    cloud: Cloud, client: IotoClient, method: str, exists: object, query: str
+) -> None:
+    cloud.begin(RECORD)
+    options = {} if exists is None else {"exists": exists}
+    await getattr(client.generic, method)("Store", **options)
+    assert cloud.only.url == f"{API}/tok/generic/{method}{query}"
 
 
-async def test_the_type_of_a_stored_value_is_seen(cloud: Cloud, client: IotoClient) -> None:
-    values: dict[str, list[Any]] = {
-        "boolean": [True],
-        "number": [0, 1.5],
-        "string": ["", "x"],
-        "object": [{}, []],
-    }
-    with each_row() as row:
-        for type_, each in values.items():
-            for value in each:
-                with row(value):
-                    cloud.begin(RECORD)
-                    await client.store.set("D", "k", value)
-                    assert (cloud.only.body["value"], cloud.only.body["type"]) == (value, type_)
+@over(
+    "value, type_",
+    [
+        (True, "boolean"),
+        (0, "number"),
+        (1.5, "number"),
+        ("", "string"),
+        ("x", "string"),
+        ({}, "object"),
+        ([], "object"),
+    ],
+)
+async def test_the_type_of_a_stored_value_is_seen(cloud: Cloud, client: IotoClient, value: object, type_: str) -> None:
+    cloud.begin(RECORD)
+    await client.store.set("D", "k", value)
+    assert (cloud.only.body["value"], cloud.only.body["type"]) == (value, type_)
 
 
 # What a controller refuses ----------------------------------------------------------------------------------------
@@ -202,42 +194,40 @@ TWICE: list[Twice] = [
 ]
 
 
-async def test_a_member_that_is_given_as_an_argument_as_well_is_refused(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for call, operation, member, fields in TWICE:
-            with row(f"{operation} {member}"):
-                with pytest.raises(InvalidArgumentError) as refused:
-                    await call(client, fields)
-                assert str(refused.value).startswith(f"{operation}: ")
-                assert str(refused.value).endswith(f": {member} was given as an argument as well")
-                assert cloud.sent == []
+@over("call, operation, member, fields", TWICE)
+async def test_a_member_that_is_given_as_an_argument_as_well_is_refused(
+    cloud: Cloud, client: IotoClient, call: Any, operation: str, member: str, fields: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        await call(client, fields)
+    assert str(refused.value).startswith(f"{operation}: ")
+    assert str(refused.value).endswith(f": {member} was given as an argument as well")
+    assert cloud.sent == []
 
 
-async def test_a_call_about_nothing_is_refused(cloud: Cloud, client: IotoClient) -> None:
-    calls: list[tuple[Callable[[Any], Awaitable[object]], str]] = [
+@over(
+    "call, text",
+    [
         (lambda c: c.account.update_identity("I"), "account/updateIdentity: email or name is required"),
         (lambda c: c.action.invoke(), "action/invoke: name or id is required"),
         (lambda c: c.dashboard.get(), "dashboard/get: id or name is required"),
         (lambda c: c.user.remove(), "user/remove: id or email is required"),
         (lambda c: c.alert.remove(None), "alert/remove: id is required"),
-    ]
-    with each_row() as row:
-        for call, text in calls:
-            with row(text):
-                with pytest.raises(InvalidArgumentError) as refused:
-                    await call(client)
-                assert str(refused.value) == text
-                assert cloud.sent == []
+    ],
+)
+async def test_a_call_about_nothing_is_refused(cloud: Cloud, client: IotoClient, call: Call, text: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        await call(client)
+    assert str(refused.value) == text
+    assert cloud.sent == []
 
 
-async def test_a_dashboard_has_no_other_members(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for name in ("colour", "name_", "widgetCss", "limit", "id"):
-            with row(name):
-                members: dict[str, Any] = {name: "x"}
-                with pytest.raises(InvalidArgumentError, match=rf"dashboard/create.*'{name}'"):
-                    await client.dashboard.create("N", **members)
-                assert cloud.sent == []
+@over("name", ["colour", "name_", "widgetCss", "limit", "id"])
+async def test_a_dashboard_has_no_other_members(cloud: Cloud, client: IotoClient, name: str) -> None:
+    members: dict[str, Any] = {name: "x"}
+    with pytest.raises(InvalidArgumentError, match=rf"dashboard/create.*'{name}'"):
+        await client.dashboard.create("N", **members)
+    assert cloud.sent == []
 
 
 async def test_the_options_of_a_call_go_beside_the_members_of_a_dashboard(cloud: Cloud, client: IotoClient) -> None:
@@ -268,28 +258,25 @@ def test_the_legacy_operations_are_the_documented_ones() -> None:
 
 
 @pytest.mark.usefixtures("nothing_warned", "cloud")
-async def test_the_first_call_of_a_legacy_operation_warns_its_caller(client: IotoClient) -> None:
-    with each_row() as row:
-        for key, text in LEGACY.items():
-            with row(key):
-                with pytest.warns(DeprecationWarning, match="legacy") as warned:
-                    await METHODS[key].call(client)
-                (warning,) = warned
-                assert str(warning.message) == text
-                # The calls stand in the table of methods.
-                assert warning.filename == methods.__file__
+@over("key, text", LEGACY.items())
+async def test_the_first_call_of_a_legacy_operation_warns_its_caller(client: IotoClient, key: str, text: str) -> None:
+    with pytest.warns(DeprecationWarning, match="legacy") as warned:
+        await METHODS[key].call(client)
+    (warning,) = warned
+    assert str(warning.message) == text
+    # The calls stand in the table of methods.
+    assert warning.filename == methods.__file__
 
 
 @pytest.mark.usefixtures("nothing_warned", "cloud")
-async def test_later_calls_of_a_legacy_operation_do_not_warn(client: IotoClient) -> None:
-    with each_row() as row:
-        for key in LEGACY:
-            with row(key), warnings.catch_warnings(record=True) as warned:
-                warnings.simplefilter("always")
-                await METHODS[key].call(client)
-                await METHODS[key].call(client)
-                await METHODS[key].call(client.with_options(account_id="OTHER"))
-                assert len(warned) == 1
+@over("key", LEGACY)
+async def test_later_calls_of_a_legacy_operation_do_not_warn(client: IotoClient, key: str) -> None:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        await METHODS[key].call(client)
+        await METHODS[key].call(client)
+        await METHODS[key].call(client.with_options(account_id="OTHER"))
+    assert len(warned) == 1
 
 
 @pytest.mark.usefixtures("nothing_warned", "cloud")
@@ -334,15 +321,13 @@ OVER_MQTT: list[tuple[Call, str, str]] = [
 ]
 
 
+@over("call, operation, instead", OVER_MQTT)
 async def test_what_devices_call_over_mqtt_is_refused_with_what_to_call_instead(
-    cloud: Cloud, client: IotoClient
+    cloud: Cloud, client: IotoClient, call: Call, operation: str, instead: str
 ) -> None:
-    with each_row() as row:
-        for number, (call, operation, instead) in enumerate(OVER_MQTT):
-            with row(f"{number} {operation}"):
-                with pytest.raises(MqttOnlyError) as refused:
-                    await call(client)
-                assert str(refused.value).startswith(f"{operation}: ")
-                assert "MQTT" in str(refused.value)
-                assert instead in str(refused.value)
-                assert cloud.sent == []
+    with pytest.raises(MqttOnlyError) as refused:
+        await call(client)
+    assert str(refused.value).startswith(f"{operation}: ")
+    assert "MQTT" in str(refused.value)
+    assert instead in str(refused.value)
+    assert cloud.sent == []

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from ioto_async import InvalidArgumentError, IotoClient
-from tests.documented import ROWS
-from tests.methods import BUILDER, BUILDER_TOKEN, METHODS, make_client, requests
+from tests.methods import BUILDER, BUILDER_CASES, BUILDER_TOKEN, CASES, CLOUD_CASES, Case, make_client
 from tests.mocked import API, TOKEN, Cloud, Sent
-from tests.rows import each_row
+from tests.rows import over
 
 # What is legacy warns once in a process, which may be here.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is a legacy operation:DeprecationWarning")
@@ -36,91 +35,88 @@ async def client(cloud: Cloud) -> AsyncIterator[IotoClient]:
 
 @cache
 def sent() -> dict[str, Sent]:
-    """The requests of the whole table, made once, by a clone that has a header of its own."""
+    """The requests of all calls, made once, by a clone that has a header of its own."""
 
     async def call_all(cloud: Cloud) -> dict[str, Sent]:
         made = {}
         async with make_client() as client:
             clone = client.with_options(headers={"X-Trace": "7"})
-            for name, _, request, reply in requests():
-                cloud.begin(reply)
-                await request.call(clone)
-                made[name] = cloud.only
+            for case in CASES:
+                cloud.begin(case.reply)
+                await case.call(clone)
+                made[case.name] = cloud.only
         return made
 
     with Cloud() as recorded:
         return asyncio.run(call_all(recorded))
 
 
-def test_a_body_is_sent_as_compact_json() -> None:
-    with each_row() as row:
-        for name, request in sent().items():
-            with row(name):
-                assert request.content_type == "application/json"
-                # JSON keeps the order of members; separators have no spaces.
-                compact = json.dumps(request.body, separators=(",", ":"), ensure_ascii=False)
-                assert request.data == compact.encode()
+every_call = over("name", [case.name for case in CASES])
 
 
-def test_a_request_asks_for_json_and_names_the_client() -> None:
-    with each_row() as row:
-        for name, request in sent().items():
-            with row(name):
-                assert request.headers["Accept"] == "application/json"
-                assert request.headers["User-Agent"].startswith("ioto-async/")
+@every_call
+def test_a_body_is_sent_as_compact_json(name: str) -> None:
+    request = sent()[name]
+    assert request.content_type == "application/json"
+    # JSON keeps the order of members; separators have no spaces.
+    assert request.data == json.dumps(request.body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def test_a_token_is_no_part_of_url_body_or_plain_headers() -> None:
-    with each_row() as row:
-        for name, request in sent().items():
-            with row(name):
-                shown = f"{request.url} {request.data!r} {dict(request.headers)}"
-                assert TOKEN not in shown
-                assert BUILDER_TOKEN not in shown
+@every_call
+def test_a_request_asks_for_json_and_names_the_client(name: str) -> None:
+    assert sent()[name].headers["Accept"] == "application/json"
+    assert sent()[name].headers["User-Agent"].startswith("ioto-async/")
 
 
-def test_credentials_come_from_a_middleware() -> None:
-    with each_row() as row:
-        for name, request in sent().items():
-            with row(name):
-                assert len(request.options["middlewares"]) == 1
+@every_call
+def test_a_token_is_no_part_of_url_body_or_plain_headers(name: str) -> None:
+    request = sent()[name]
+    shown = f"{request.url} {request.data!r} {dict(request.headers)}"
+    assert TOKEN not in shown
+    assert BUILDER_TOKEN not in shown
 
 
-def test_redirects_are_not_followed() -> None:
-    with each_row() as row:
-        for name, request in sent().items():
-            with row(name):
-                assert request.options["allow_redirects"] is False
+@every_call
+def test_credentials_come_from_a_middleware(name: str) -> None:
+    assert len(sent()[name].options["middlewares"]) == 1
 
 
-def test_the_headers_of_a_clone_are_sent() -> None:
-    with each_row() as row:
-        for name, request in sent().items():
-            with row(name):
-                assert request.headers["X-Trace"] == "7"
+@every_call
+def test_redirects_are_not_followed(name: str) -> None:
+    assert sent()[name].options["allow_redirects"] is False
 
 
-async def test_a_login_token_goes_to_the_bare_path(cloud: Cloud) -> None:
+@every_call
+def test_the_headers_of_a_clone_are_sent(name: str) -> None:
+    assert sent()[name].headers["X-Trace"] == "7"
+
+
+@pytest.fixture
+async def signed_in(cloud: Cloud) -> AsyncIterator[IotoClient]:
     async with make_client(token=None, login="ACCESS", origin="app.ioto.me") as client:
-        with each_row() as row:
-            for name, key, request, reply in requests(builder=False):
-                with row(name):
-                    cloud.begin(reply)
-                    await request.call(client)
-                    operation = METHODS[key].operation or ROWS[key].name
-                    assert cloud.only.url.partition("?")[0] == f"{API}/{operation}"
+        yield client
 
 
-async def test_without_a_token_the_builder_is_called_bare(cloud: Cloud) -> None:
+@over("case", CLOUD_CASES)
+async def test_a_login_token_goes_to_the_bare_path(cloud: Cloud, signed_in: IotoClient, case: Case) -> None:
+    cloud.begin(case.reply)
+    await case.call(signed_in)
+    assert cloud.only.url == f"{API}/{case.target}"
+
+
+@pytest.fixture
+async def without_builder_token(cloud: Cloud) -> AsyncIterator[IotoClient]:
     async with make_client(builder_token=None) as client:
-        with each_row() as row:
-            for name, key, request, reply in requests(builder=True):
-                with row(name):
-                    cloud.begin(reply)
-                    await request.call(client)
-                    query = f"?{request.query}" if request.query else ""
-                    assert cloud.only.url == f"{BUILDER}/{ROWS[key].name}{query}"
-                    assert cloud.only.body == request.body
+        yield client
+
+
+@over("case", BUILDER_CASES)
+async def test_without_a_token_the_builder_is_called_bare(
+    cloud: Cloud, without_builder_token: IotoClient, case: Case
+) -> None:
+    cloud.begin(case.reply)
+    await case.call(without_builder_token)
+    assert (cloud.only.url, cloud.only.body) == (f"{BUILDER}/{case.target}", case.body)
 
 
 # One call ---------------------------------------------------------------------------------------------------------
@@ -150,17 +146,10 @@ async def test_a_long_body_is_sent_without_a_warning(cloud: Cloud, client: IotoC
     assert len(cloud.only.data) > 2 << 20
 
 
-async def test_an_unknown_or_bad_option_is_refused_by_name(cloud: Cloud, client: IotoClient) -> None:
-    bad: list[dict[str, Any]] = [
-        {"timeouts": 3},
-        {"timeout": 0},
-        {"timeout": math.nan},
-        {"retries": -1},
-        {"headers": {"a b": "x"}},
-    ]
-    with each_row() as row:
-        for options in bad:
-            with row(options):
-                with pytest.raises(InvalidArgumentError, match=min(options)):
-                    await client.device.get("D", **options)
-                assert cloud.sent == []
+@over("option", [{"timeouts": 3}, {"timeout": 0}, {"timeout": math.nan}, {"retries": -1}, {"headers": {"a b": "x"}}])
+async def test_an_unknown_or_bad_option_is_refused_by_name(
+    cloud: Cloud, client: IotoClient, option: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=min(option)):
+        await client.device.get("D", **option)
+    assert cloud.sent == []
