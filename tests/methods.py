@@ -43,18 +43,18 @@ from tests.mocked import ACCOUNT, API, TOKEN
 
 __all__ = [
     "BUILDER",
-    "BUILDER_CASES",
+    "BUILDER_CALLS",
     "BUILDER_TOKEN",
-    "CASES",
-    "CLOUD_CASES",
+    "CALLS",
+    "CLOUD_CALLS",
     "COMPOSED",
     "METHODS",
     "WHEN",
     "WHEN_ISO",
     "WHEN_MS",
     "Call",
-    "Case",
     "Method",
+    "MethodCall",
     "Replies",
     "Request",
     "make_client",
@@ -841,7 +841,7 @@ COMPOSED: dict[str, set[str]] = {
 
 
 @attrs.frozen
-class Case:
+class MethodCall:
     """One call of a method."""
 
     name: str
@@ -859,14 +859,14 @@ class Case:
         return f"{name}?{self.query}" if self.query else name
 
 
-def _cases() -> Iterator[Case]:
+def _calls() -> Iterator[MethodCall]:
     for key, method in METHODS.items():
-        yield Case(key, key, method.call, method.body, method.query, method.reply)
+        yield MethodCall(key, key, method.call, method.body, method.query, method.reply)
         for name, request in method.more.items():
-            yield Case(f"{key}, {name}", key, request.call, request.body, request.query, method.reply)
+            yield MethodCall(f"{key}, {name}", key, request.call, request.body, request.query, method.reply)
 
 
-CASES = [*_cases()]
+CALLS = [*_calls()]
 """Every call of the table."""
-CLOUD_CASES = [case for case in CASES if not case.key.startswith("builder:")]
-BUILDER_CASES = [case for case in CASES if case.key.startswith("builder:")]
+CLOUD_CALLS = [made for made in CALLS if not made.key.startswith("builder:")]
+BUILDER_CALLS = [made for made in CALLS if made.key.startswith("builder:")]

@@ -15,11 +15,11 @@ from ioto_async.controllers.base import Controller
 from ioto_async.controllers.paging import Paged
 from ioto_async.emulator import Emulator
 from ioto_async.emulator.rest.app import _ROUTES
-from tests.cases import CASES, LOOK, World, world
 from tests.documented import CURRENT, INFERRED_ACCOUNT, ROWS, Member, Row, of_type, snake
 from tests.methods import COMPOSED
 from tests.recorder import Exchange
 from tests.rows import over
+from tests.scenarios import LOOK, SCENARIOS, World, world
 
 # What differs from the documents, and why ---------------------------------------------------------------------------
 
@@ -71,7 +71,7 @@ current = over("key", sorted(CURRENT))
 
 @attrs.frozen
 class Run:
-    """What a case sent and got."""
+    """What a scenario sent and got."""
 
     exchanges: list[Exchange]
     """Those of the operation."""
@@ -85,13 +85,13 @@ class Run:
 
 @cache
 def run(key: str) -> Run:
-    """Run the case of an operation in a world of its own; once, however many tests look at it."""
+    """Run the scenario of an operation in a world of its own; once, however many tests look at it."""
     return asyncio.run(_run(CURRENT[key]))
 
 
 async def _run(row: Row) -> Run:
     async with world() as w:
-        results = await CASES[row.key](w)
+        results = await SCENARIOS[row.key](w)
         recorder = w.cloud if row.api == "ioto" else w.builder
         received = [request for request in w.emulator.requests if _name(w, request.path) == row.key]
         exchanges = [exchange for exchange in recorder.exchanges if exchange.path.endswith(f"/{row.name}")]
@@ -119,10 +119,10 @@ def _without(body: dict[str, Any], name: str) -> dict[str, Any]:
     return {member: value for member, value in body.items() if member != name}
 
 
-def test_every_current_operation_has_a_case() -> None:
+def test_every_current_operation_and_every_composed_method_has_a_scenario() -> None:
     assert len(ROWS) == 74
     assert len(CURRENT) == 65
-    assert CASES.keys() == CURRENT.keys() | COMPOSED.keys()
+    assert SCENARIOS.keys() == CURRENT.keys() | COMPOSED.keys()
 
 
 # Requests -----------------------------------------------------------------------------------------------------------
@@ -315,13 +315,13 @@ def test_a_point_has_the_documented_members_and_no_others(key: str) -> None:
 
 @cache
 def composed(method: str) -> tuple[set[str], list[Any]]:
-    """Run the case of a method in a world of its own, and return what it called and what it returned."""
+    """Run the scenario of a method in a world of its own, and return what it called and what it returned."""
     return asyncio.run(_composed(method))
 
 
 async def _composed(method: str) -> tuple[set[str], list[Any]]:
     async with world() as w:
-        results = await CASES[method](w)
+        results = await SCENARIOS[method](w)
         assert w.builder.exchanges == []
         return {exchange.path.removeprefix("/tok/") for exchange in w.cloud.exchanges}, results
 

@@ -349,12 +349,13 @@ def test_any_split_of_items_into_pages_is_walked_once_and_in_order(
     split: list[list[int]], data: st.DataObject, backward: bool
 ) -> None:
     places = data.draw(st.lists(cursors, min_size=len(split), max_size=len(split), unique_by=key))
+    positions = {key(place): position for position, place in enumerate(places)}
     direction = "prev" if backward else "next"
     asked: list[dict[str, Cursor]] = []
 
     async def fetch(cursor: dict[str, Cursor]) -> Page[int]:
         asked.append(cursor)
-        position = [key(place) for place in places].index(key(cursor[direction])) if cursor else 0
+        position = positions[key(cursor[direction])] if cursor else 0
         more = places[position + 1] if position + 1 < len(split) else None
         if data.draw(st.booleans()):
             await asyncio.sleep(0)

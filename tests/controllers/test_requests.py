@@ -12,7 +12,7 @@ from ioto_async import InvalidArgumentError, IotoClient, MqttOnlyError
 from ioto_async.controllers import base
 from tests import methods
 from tests.documented import ROWS
-from tests.methods import BUILDER, BUILDER_CASES, CASES, CLOUD_CASES, METHODS, Case, make_client
+from tests.methods import BUILDER, BUILDER_CALLS, CALLS, CLOUD_CALLS, METHODS, MethodCall, make_client
 from tests.mocked import ACCOUNT, API, TOKEN, Cloud
 from tests.rows import over
 
@@ -38,14 +38,14 @@ async def client(cloud: Cloud) -> AsyncIterator[IotoClient]:
 # Every method -----------------------------------------------------------------------------------------------------
 
 
-@over("case", CASES)
-async def test_a_method_posts_its_members_to_its_path(cloud: Cloud, client: IotoClient, case: Case) -> None:
-    cloud.begin(case.reply)
-    await case.call(client.with_options())  # a clone counts its reads of metrics from 0
-    base = BUILDER if case in BUILDER_CASES else API
-    prefix = "" if case.key == "builder:device/register" else "tok/"
-    assert (cloud.only.method, cloud.only.url) == ("POST", f"{base}/{prefix}{case.target}")
-    assert cloud.only.body == case.body
+@over("made", CALLS)
+async def test_a_method_posts_its_members_to_its_path(cloud: Cloud, client: IotoClient, made: MethodCall) -> None:
+    cloud.begin(made.reply)
+    await made.call(client.with_options())  # a clone counts its reads of metrics from 0
+    base = BUILDER if made in BUILDER_CALLS else API
+    prefix = "" if made.key == "builder:device/register" else "tok/"
+    assert (cloud.only.method, cloud.only.url) == ("POST", f"{base}/{prefix}{made.target}")
+    assert cloud.only.body == made.body
 
 
 @pytest.fixture
@@ -54,12 +54,14 @@ async def without_account(cloud: Cloud) -> AsyncIterator[IotoClient]:
         yield client
 
 
-@over("case", CLOUD_CASES)
-async def test_a_client_without_an_account_names_none(cloud: Cloud, without_account: IotoClient, case: Case) -> None:
-    cloud.begin(case.reply)
-    await case.call(without_account.with_options())
+@over("made", CLOUD_CALLS)
+async def test_a_client_without_an_account_names_none(
+    cloud: Cloud, without_account: IotoClient, made: MethodCall
+) -> None:
+    cloud.begin(made.reply)
+    await made.call(without_account.with_options())
     # The calls of Account name it by its key.
-    named = {member: value for member, value in case.body.items() if member != "accountId" and value != ACCOUNT}
+    named = {member: value for member, value in made.body.items() if member != "accountId" and value != ACCOUNT}
     assert cloud.only.body == named
 
 

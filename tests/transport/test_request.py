@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ioto_async import InvalidArgumentError, IotoClient
-from tests.methods import BUILDER, BUILDER_CASES, BUILDER_TOKEN, CASES, CLOUD_CASES, Case, make_client
+from tests.methods import BUILDER, BUILDER_CALLS, BUILDER_TOKEN, CALLS, CLOUD_CALLS, MethodCall, make_client
 from tests.mocked import API, TOKEN, Cloud, Sent
 from tests.rows import over
 
@@ -38,20 +38,20 @@ def sent() -> dict[str, Sent]:
     """The requests of all calls, made once, by a clone that has a header of its own."""
 
     async def call_all(cloud: Cloud) -> dict[str, Sent]:
-        made = {}
+        requests = {}
         async with make_client() as client:
             clone = client.with_options(headers={"X-Trace": "7"})
-            for case in CASES:
-                cloud.begin(case.reply)
-                await case.call(clone)
-                made[case.name] = cloud.only
-        return made
+            for made in CALLS:
+                cloud.begin(made.reply)
+                await made.call(clone)
+                requests[made.name] = cloud.only
+        return requests
 
     with Cloud() as recorded:
         return asyncio.run(call_all(recorded))
 
 
-every_call = over("name", [case.name for case in CASES])
+every_call = over("name", [made.name for made in CALLS])
 
 
 @every_call
@@ -97,11 +97,11 @@ async def signed_in(cloud: Cloud) -> AsyncIterator[IotoClient]:
         yield client
 
 
-@over("case", CLOUD_CASES)
-async def test_a_login_token_goes_to_the_bare_path(cloud: Cloud, signed_in: IotoClient, case: Case) -> None:
-    cloud.begin(case.reply)
-    await case.call(signed_in)
-    assert cloud.only.url == f"{API}/{case.target}"
+@over("made", CLOUD_CALLS)
+async def test_a_login_token_goes_to_the_bare_path(cloud: Cloud, signed_in: IotoClient, made: MethodCall) -> None:
+    cloud.begin(made.reply)
+    await made.call(signed_in)
+    assert cloud.only.url == f"{API}/{made.target}"
 
 
 @pytest.fixture
@@ -110,13 +110,13 @@ async def without_builder_token(cloud: Cloud) -> AsyncIterator[IotoClient]:
         yield client
 
 
-@over("case", BUILDER_CASES)
+@over("made", BUILDER_CALLS)
 async def test_without_a_token_the_builder_is_called_bare(
-    cloud: Cloud, without_builder_token: IotoClient, case: Case
+    cloud: Cloud, without_builder_token: IotoClient, made: MethodCall
 ) -> None:
-    cloud.begin(case.reply)
-    await case.call(without_builder_token)
-    assert (cloud.only.url, cloud.only.body) == (f"{BUILDER}/{case.target}", case.body)
+    cloud.begin(made.reply)
+    await made.call(without_builder_token)
+    assert (cloud.only.url, cloud.only.body) == (f"{BUILDER}/{made.target}", made.body)
 
 
 # One call ---------------------------------------------------------------------------------------------------------
