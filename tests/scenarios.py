@@ -574,9 +574,9 @@ async def _(w: World) -> list[Any]:
 @scenario("metric.writer")
 async def _(w: World) -> list[Any]:
     told: list[Any] = []
-    ways: list[dict[str, Any]] = [{"via": "automation", "name": "MetricSample"}, {"via": "model", "model": "Service"}]
-    for way in ways:
-        async with w.client.metric.writer(**way, on_outcome=told.append) as writer:
+    sinks: list[dict[str, Any]] = [{"via": "automation", "name": "MetricSample"}, {"via": "model", "model": "Service"}]
+    for sink in sinks:
+        async with w.client.metric.writer(**sink, on_outcome=told.append) as writer:
             await writer.write("value", 21.5, dimensions={"Device": DEVICE})
     return told
 

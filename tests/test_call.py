@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -18,23 +17,11 @@ from ioto_async import (
 )
 from ioto_async.controllers import base
 from ioto_async.models import JSON, Range
-from tests.mocked import ACCOUNT, API, TOKEN, Cloud
+from tests.mocked import API, TOKEN, Cloud
 from tests.rawserver import RawServer, reply
 from tests.rows import over
 
 BUILDER = "https://api.admin.embedthis.com/api"
-
-
-@pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    with Cloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-async def client(cloud: Cloud) -> AsyncIterator[IotoClient]:
-    async with IotoClient(API, token=TOKEN, account_id=ACCOUNT, environ={}) as client:
-        yield client
 
 
 def dumps(value: object) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -32,18 +32,6 @@ LONE_SURROGATE = "\ud800"
 
 # What is legacy warns once in a process, which may be here.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is a legacy operation:DeprecationWarning")
-
-
-@pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    with Cloud(RECORD) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-async def client(cloud: Cloud) -> AsyncIterator[IotoClient]:
-    async with make_client() as client:
-        yield client
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -21,18 +21,6 @@ RECORD = b'{"id":"X"}'
 
 # What is legacy warns once in a process, which may be here.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is a legacy operation:DeprecationWarning")
-
-
-@pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    with Cloud(RECORD) as cloud:
-        yield cloud
-
-
-@pytest.fixture
-async def client(cloud: Cloud) -> AsyncIterator[IotoClient]:
-    async with make_client() as client:
-        yield client
 
 
 # Every method -----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
 
@@ -16,18 +16,6 @@ from tests.rows import over
 
 # What is legacy warns once in a process, which may be here.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is a legacy operation:DeprecationWarning")
-
-
-@pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    with Cloud(b'{"id":"X"}') as cloud:
-        yield cloud
-
-
-@pytest.fixture
-async def client(cloud: Cloud) -> AsyncIterator[IotoClient]:
-    async with make_client() as client:
-        yield client
 
 
 # Every call -------------------------------------------------------------------------------------------------------
