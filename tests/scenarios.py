@@ -125,7 +125,7 @@ async def pages(find: Callable[..., Any], **query: Any) -> list[Any]:
 async def world() -> AsyncIterator[World]:
     """Start an emulator and its clients, with recorders between them."""
     async with (
-        Emulator(clouds=2) as emulator,
+        Emulator(clouds=2, mqtt=False) as emulator,
         Recorder(emulator.api) as cloud,
         Recorder(emulator.builder) as builder,
     ):
