@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["CURRENT", "EXAMPLES", "RECORDS", "ROWS", "Member", "Row", "example", "of_type", "snake"]
+__all__ = ["CURRENT", "EXAMPLES", "INFERRED_ACCOUNT", "RECORDS", "ROWS", "Member", "Row", "example", "of_type", "snake"]
 
 _DATA = Path(__file__).parent / "data"
 
@@ -134,3 +134,12 @@ ROWS = {row.key: row for row in map(_row, json.loads((_DATA / "operations.json")
 
 CURRENT = {key: row for key, row in ROWS.items() if row.http and not row.legacy}
 """What is neither legacy nor MQTT."""
+
+INFERRED_ACCOUNT = {
+    "alert/find", "alert/get", "alert/remove", "alert/update",
+    "dashboard/create", "dashboard/find", "dashboard/get", "dashboard/remove", "dashboard/update",
+    "device/claim", "device/release", "device/remove", "file/put",
+    "user/create", "user/find", "user/get", "user/remove", "user/update", "user/updateRole",
+}  # fmt: skip
+"""What takes ``accountId`` though its table does not list it: an owner's token names the account that it acts for
+(reference, section 3)."""

@@ -59,6 +59,11 @@ class Cloud(aioresponses):
         self.start()
         return self
 
+    def begin(self, reply: bytes) -> None:
+        """Forget what was sent so far, and answer with *reply* from here on."""
+        self.sent.clear()
+        self.reply = reply
+
     async def _request_mock(
         self,
         orig_self: aiohttp.ClientSession,

@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -18,22 +17,11 @@ from ioto_async import (
 )
 from ioto_async.controllers import base
 from ioto_async.models import JSON, Range
-from tests.mocked import ACCOUNT, API, TOKEN, Cloud
+from tests.mocked import API, TOKEN, Cloud
 from tests.rawserver import RawServer, reply
+from tests.rows import over
 
 BUILDER = "https://api.admin.embedthis.com/api"
-
-
-@pytest.fixture
-def cloud() -> Iterator[Cloud]:
-    with Cloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-async def client(cloud: Cloud) -> AsyncIterator[IotoClient]:
-    async with IotoClient(API, token=TOKEN, account_id=ACCOUNT, environ={}) as client:
-        yield client
 
 
 def dumps(value: object) -> bytes:
@@ -81,9 +69,7 @@ async def test_register_goes_with_the_product_token_of_its_body() -> None:
     assert (request.path, request.header("Authorization")) == ("/api/device/register", "bearer P")
 
 
-@pytest.mark.parametrize(
-    ("product", "text"), [(None, "device/register: product is required"), ("a b", "device/register: product: ")]
-)
+@over("product, text", [(None, "device/register: product is required"), ("a b", "device/register: product: ")])
 async def test_register_without_a_product_token_is_refused(
     cloud: Cloud, client: IotoClient, product: str | None, text: str
 ) -> None:
@@ -97,8 +83,9 @@ async def test_records_and_dates_may_stand_in_a_body(cloud: Cloud, client: IotoC
     assert cloud.only.body == {"name": "N", "range": {"period": 60}}
 
 
-@pytest.mark.parametrize(("limit", "wire"), [(5, "5"), ("5", "5")])
+@over("limit, wire", [(5, "5"), ("5", "5")])
 async def test_a_count_of_the_query_may_be_text(cloud: Cloud, client: IotoClient, limit: object, wire: str) -> None:
+    cloud.begin(b"{}")
     await client.call("device/find", query={"limit": limit})
     assert cloud.only.url.endswith(f"?limit={wire}")
 
@@ -116,7 +103,7 @@ async def test_the_options_of_a_call_are_taken(cloud: Cloud, client: IotoClient)
 # Replies ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@over(
     "value",
     [
         {"data": [{"id": "D"}], "next": "N", "paged": True},
@@ -132,32 +119,29 @@ async def test_the_options_of_a_call_are_taken(cloud: Cloud, client: IotoClient)
         True,
         None,
     ],
-    ids=ascii,
 )
-@pytest.mark.parametrize("name", ["device/get", "teapot/brew"])
+@over("name", ["device/get", "teapot/brew"])
 async def test_a_reply_is_the_value_as_it_came(cloud: Cloud, client: IotoClient, name: str, value: JSON) -> None:
-    cloud.reply = dumps(value)
+    cloud.begin(dumps(value))
     found = await client.call(name, {"id": "D"})
     assert (found, type(found)) == (value, type(value))
 
 
-@pytest.mark.parametrize("body", [b"", b" \n"], ids=ascii)
+@over("body", [b"", b" \n"])
 async def test_an_empty_reply_is_none(cloud: Cloud, client: IotoClient, body: bytes) -> None:
-    cloud.reply = body
+    cloud.begin(body)
     assert await client.call("alert/remove", {"id": "I"}) is None
 
 
-@pytest.mark.parametrize(("body", "text"), [(b"pinged\n", "pinged"), ("é ok".encode(), "é ok"), (b"nulls", "nulls")])
+@over("body, text", [(b"pinged\n", "pinged"), ("é ok".encode(), "é ok"), (b"nulls", "nulls")])
 async def test_a_reply_that_is_text_is_text(cloud: Cloud, client: IotoClient, body: bytes, text: str) -> None:
-    cloud.reply = body
+    cloud.begin(body)
     assert await client.call("test/ping") == text
 
 
-@pytest.mark.parametrize(
-    "body", [b'{"a":1', b"[1,", b'"cut', b" <html>SECRET</html>", b"\xff\xfe", b"{SECRET}"], ids=ascii
-)
+@over("body", [b'{"a":1', b"[1,", b'"cut', b" <html>SECRET</html>", b"\xff\xfe", b"{SECRET}"])
 async def test_what_is_neither_json_nor_text_is_a_decode_error(cloud: Cloud, client: IotoClient, body: bytes) -> None:
-    cloud.reply = body
+    cloud.begin(body)
     with pytest.raises(DecodeError) as wrong:
         await client.call("test/ping")
     assert "SECRET" not in f"{wrong.value} {wrong.value!r}"
@@ -172,7 +156,7 @@ async def test_a_reply_that_is_nothing_but_an_error_raises(cloud: Cloud, client:
 # Refusals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@over(
     "name",
     [
         "",
@@ -192,7 +176,6 @@ async def test_a_reply_that_is_nothing_but_an_error_raises(cloud: Cloud, client:
         None,
         5,
     ],
-    ids=ascii,
 )
 async def test_what_is_no_path_of_an_operation_is_refused(cloud: Cloud, client: IotoClient, name: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="controller/action") as refused:
@@ -201,8 +184,8 @@ async def test_what_is_no_path_of_an_operation_is_refused(cloud: Cloud, client: 
     assert cloud.sent == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "text"),
+@over(
+    "arguments, text",
     [
         ({"name": "device/get"}, "device/get: id is required"),
         ({"name": "device/get", "body": {"id": 5}}, "device/get: id: expected a string"),
@@ -215,7 +198,6 @@ async def test_what_is_no_path_of_an_operation_is_refused(cloud: Cloud, client: 
         ({"name": "device/find", "query": {"limit": "0"}}, "device/find: limit: expected a whole number above 0"),
         ({"name": "device/find", "timeouts": 5}, "unknown option 'timeouts'"),
     ],
-    ids=ascii,
 )
 async def test_a_bad_argument_is_refused_by_name(
     cloud: Cloud, client: IotoClient, arguments: dict[str, Any], text: str

@@ -9,27 +9,19 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
-import pytest
 
 from ioto_async import BuilderClient, IotoClient
 from ioto_async.controllers.base import Controller
 from ioto_async.controllers.paging import Paged
 from ioto_async.emulator import Emulator
 from ioto_async.emulator.rest.app import _ROUTES
-from tests.cases import CASES, LOOK, World, world
-from tests.documented import CURRENT, ROWS, Member, Row, of_type, snake
+from tests.documented import CURRENT, INFERRED_ACCOUNT, ROWS, Member, Row, of_type, snake
+from tests.methods import COMPOSED
 from tests.recorder import Exchange
+from tests.rows import over
+from tests.scenarios import LOOK, SCENARIOS, World, world
 
 # What differs from the documents, and why ---------------------------------------------------------------------------
-
-ACCOUNT_NAMED = {
-    "alert/find", "alert/get", "alert/remove", "alert/update",
-    "dashboard/create", "dashboard/find", "dashboard/get", "dashboard/remove", "dashboard/update",
-    "device/claim", "device/release", "file/put",
-    "user/create", "user/find", "user/get", "user/remove", "user/update", "user/updateRole",
-}  # fmt: skip
-"""What sends ``accountId`` though its table does not list it: an owner's token names the account that it acts for
-(reference, section 3)."""
 
 FAILS = {"builder:test/exception": 500}
 """What does not answer 200, because it is there to fail."""
@@ -64,25 +56,6 @@ SHOWN: dict[str, set[str]] = {
 }
 """Members of replies that the tables do not list."""
 
-COMPOSED = {
-    "device.download": {"device/getSignedUrl"},
-    "device.upload": {"device/getSignedUrl"},
-    "file.download": {"file/getSignedUrl"},
-    "file.upload": {"file/getSignedUrl"},
-    "manager.download": {"manager/getSignedUrl"},
-    "manager.upload": {"manager/getSignedUrl"},
-    "metric.series": {"metric/fetch"},
-    "metric.value": {"metric/fetch"},
-    "metric.walk": {"metric/getMetricList"},
-    "metric.writer": {"action/invoke", "generic/update"},
-    "provision.fetch_update": {"provision/update", "provision/updateReport"},
-    "store.find": {"generic/find"},
-    "store.get": {"generic/get"},
-    "store.remove": {"generic/remove"},
-    "store.set": {"generic/update"},
-}
-"""Methods that are made of documented operations, and of which."""
-
 OWN = {"aclose", "bulk", "call"}
 OWN_BY_CLIENT = {
     "IotoClient": OWN | {"account_id", "builder", "from_env", "with_options"},
@@ -90,7 +63,7 @@ OWN_BY_CLIENT = {
 }
 """What the clients have beside a namespace for each controller; ``bulk`` calls what it is given, many times."""
 
-current = pytest.mark.parametrize("key", sorted(CURRENT))
+current = over("key", sorted(CURRENT))
 
 
 # The runs -----------------------------------------------------------------------------------------------------------
@@ -98,7 +71,7 @@ current = pytest.mark.parametrize("key", sorted(CURRENT))
 
 @attrs.frozen
 class Run:
-    """What a case sent and got."""
+    """What a scenario sent and got."""
 
     exchanges: list[Exchange]
     """Those of the operation."""
@@ -112,13 +85,13 @@ class Run:
 
 @cache
 def run(key: str) -> Run:
-    """Run the case of an operation in a world of its own; once, however many tests look at it."""
+    """Run the scenario of an operation in a world of its own; once, however many tests look at it."""
     return asyncio.run(_run(CURRENT[key]))
 
 
 async def _run(row: Row) -> Run:
     async with world() as w:
-        results = await CASES[row.key](w)
+        results = await SCENARIOS[row.key](w)
         recorder = w.cloud if row.api == "ioto" else w.builder
         received = [request for request in w.emulator.requests if _name(w, request.path) == row.key]
         exchanges = [exchange for exchange in recorder.exchanges if exchange.path.endswith(f"/{row.name}")]
@@ -146,10 +119,10 @@ def _without(body: dict[str, Any], name: str) -> dict[str, Any]:
     return {member: value for member, value in body.items() if member != name}
 
 
-def test_every_current_operation_has_a_case() -> None:
+def test_every_current_operation_and_every_composed_method_has_a_scenario() -> None:
     assert len(ROWS) == 74
     assert len(CURRENT) == 65
-    assert CASES.keys() == CURRENT.keys() | COMPOSED.keys()
+    assert SCENARIOS.keys() == CURRENT.keys() | COMPOSED.keys()
 
 
 # Requests -----------------------------------------------------------------------------------------------------------
@@ -182,7 +155,7 @@ def test_nothing_else_is_sent_in_the_body(key: str) -> None:
     if row.open:
         assert beyond, "the body is open: send a member of one's own"
     else:
-        assert beyond == ({"accountId"} if key in ACCOUNT_NAMED else set())
+        assert beyond == ({"accountId"} if key in INFERRED_ACCOUNT else set())
 
 
 @current
@@ -227,7 +200,7 @@ def _on_wire(record: Any, name: str) -> object:
     return record.get(name) if isinstance(record, dict) else None
 
 
-@pytest.mark.parametrize("key", ["dashboard/create", "dashboard/update"])
+@over("key", ["dashboard/create", "dashboard/update"])
 def test_every_documented_member_of_the_records_inside_a_body_is_sent(key: str) -> None:
     members = [Member("range", "Range"), Member("widgets", "Widget[]")]
     sent = [exchange.body for exchange in run(key).exchanges]
@@ -304,7 +277,7 @@ def test_every_member_of_the_decoded_records_has_its_documented_type(key: str) -
     assert [*_mistyped(run(key).results, CURRENT[key].reply, _decoded(key))] == []
 
 
-@pytest.mark.parametrize("key", ["dashboard/create", "dashboard/find", "dashboard/get", "dashboard/update"])
+@over("key", ["dashboard/create", "dashboard/find", "dashboard/get", "dashboard/update"])
 def test_the_records_inside_a_dashboard_come_back_as_they_were_sent(key: str) -> None:
     board = run(key).results[0]
     assert board.range == LOOK["range"]
@@ -315,13 +288,13 @@ CLOSED = sorted(key for key, row in CURRENT.items() if row.reply and not row.rep
 """Operations whose reply has the documented members only: its table is neither empty nor open."""
 
 
-@pytest.mark.parametrize("key", CLOSED)
+@over("key", CLOSED)
 def test_the_wire_has_no_member_of_a_record_that_is_not_documented(key: str) -> None:
     records = [record for exchange in run(key).exchanges for record in _records(exchange.reply)]
     assert {*_beyond(records, CURRENT[key].reply)} == SHOWN.get(key, set())
 
 
-@pytest.mark.parametrize("key", ["metric/fetch", "builder:metric/fetch"])
+@over("key", ["metric/fetch", "builder:metric/fetch"])
 def test_every_documented_member_of_a_metric_request_is_sent(key: str) -> None:
     items = [item for exchange in run(key).exchanges for item in exchange.body["items"]]
     documented = {member.name for member in of_type("MetricItem")}
@@ -329,7 +302,7 @@ def test_every_documented_member_of_a_metric_request_is_sent(key: str) -> None:
     assert documented <= sent <= documented | {"id"}  # the service's library echoes an id
 
 
-@pytest.mark.parametrize("key", ["metric/fetch", "builder:metric/fetch"])
+@over("key", ["metric/fetch", "builder:metric/fetch"])
 def test_a_point_has_the_documented_members_and_no_others(key: str) -> None:
     metrics = [metric for exchange in run(key).exchanges for metric in _records(exchange.reply)]
     points = [point for metric in metrics for point in metric.get("points", ())]
@@ -342,18 +315,18 @@ def test_a_point_has_the_documented_members_and_no_others(key: str) -> None:
 
 @cache
 def composed(method: str) -> tuple[set[str], list[Any]]:
-    """Run the case of a method in a world of its own, and return what it called and what it returned."""
+    """Run the scenario of a method in a world of its own, and return what it called and what it returned."""
     return asyncio.run(_composed(method))
 
 
 async def _composed(method: str) -> tuple[set[str], list[Any]]:
     async with world() as w:
-        results = await CASES[method](w)
+        results = await SCENARIOS[method](w)
         assert w.builder.exchanges == []
         return {exchange.path.removeprefix("/tok/") for exchange in w.cloud.exchanges}, results
 
 
-@pytest.mark.parametrize("method", COMPOSED)
+@over("method", COMPOSED)
 def test_a_method_that_is_made_of_several_calls_documented_operations(method: str) -> None:
     assert composed(method)[0] == COMPOSED[method]
 
@@ -362,7 +335,7 @@ HIDDEN = {"_source"}
 """Documented as hidden: a reply does not have it."""
 
 
-@pytest.mark.parametrize("method", ["store.find", "store.get", "store.set"])
+@over("method", ["store.find", "store.get", "store.set"])
 def test_every_documented_member_of_an_item_of_the_store_is_in_the_decoded_record(method: str) -> None:
     results, members = composed(method)[1], of_type("Store")
     assert {*_gaps(results, members, _decoded(method))} == HIDDEN

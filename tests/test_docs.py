@@ -6,6 +6,7 @@ import inspect
 import operator
 from contextlib import nullcontext
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ioto_async.emulator import EmulatorThread
 from ioto_async.models import Range, Widget
 from ioto_async.operations import BUILDER, IOTO, MQTT
 from tests.documented import ROWS, snake
+from tests.rows import over
 
 _SPEC = importlib.util.spec_from_file_location("generate", Path(__file__).parent.parent / "docs" / "generate.py")
 assert _SPEC is not None
@@ -40,7 +42,7 @@ def test_every_operation_has_an_example_and_no_other_has() -> None:
     assert sorted(generate.EXAMPLES) == sorted(OPERATIONS)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@over("name", OPERATIONS)
 def test_the_example_shows_the_method_of_the_operation(name: str) -> None:
     prefix, _, operation = name.rpartition(" ")
     row = (BUILDER if prefix else IOTO)[operation]
@@ -48,12 +50,16 @@ def test_the_example_shows_the_method_of_the_operation(name: str) -> None:
     assert f"{method.partition('.')[2]}(" in generate.EXAMPLES[name]
 
 
+@cache
+def _client() -> IotoClient:
+    return IotoClient("https://cloud.example", token="01TOKEN", environ={})
+
+
 def _method(name: str) -> Any:
-    client = IotoClient("https://cloud.example", token="01TOKEN", environ={})
-    return operator.attrgetter(name)(client)
+    return operator.attrgetter(name)(_client())
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@over("name", OPERATIONS)
 def test_a_member_of_a_query_is_offered_by_the_method_or_said_not_to_be(name: str) -> None:
     prefix, _, operation = name.rpartition(" ")
     row = (BUILDER if prefix else IOTO)[operation]
@@ -63,18 +69,23 @@ def test_a_member_of_a_query_is_offered_by_the_method_or_said_not_to_be(name: st
     assert missing == ([field.name for field in row.query] if not_offered else [])
 
 
-@pytest.mark.parametrize("name", [name for name, row in IOTO.items() if "accountId" in {f.name for f in row.body}])
+@cache
+def _page() -> str:
+    text: str = generate.page()
+    return text
+
+
+@over("name", [name for name, row in IOTO.items() if "accountId" in {f.name for f in row.body}])
 def test_an_account_is_marked_as_inferred_where_the_documents_leave_it_out(name: str) -> None:
     documented = "accountId" in {member.name for member in ROWS[name].body}
-    section = generate.page().split(f"`POST /{name}`")[1].split("```")[0]
+    section = _page().split(f"`POST /{name}`")[1].split("```")[0]
     assert ("*inferred*" in section) is not documented
 
 
 def test_every_method_that_is_no_operation_is_among_the_composed_ones() -> None:
-    client = IotoClient("https://cloud.example", token="01TOKEN", environ={})
     methods = {
         f"{controller}.{name}"
-        for controller, namespace in vars(client).items()
+        for controller, namespace in vars(_client()).items()
         if controller in {row.partition("/")[0] for row in (*IOTO, *MQTT)}
         for name, _ in inspect.getmembers(namespace, inspect.isroutine)
         if not name.startswith("_")
@@ -117,8 +128,9 @@ async def _world(emulator: EmulatorThread, client: IotoClient) -> dict[str, Any]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", OPERATIONS)
+@over("name", OPERATIONS)
 async def test_the_example_runs(name: str, ioto_emulator: EmulatorThread) -> None:
+    ioto_emulator.reset()
     environ = ioto_emulator.env | {"BUILDER_TOKEN": ioto_emulator.cloud.builder.create_token("owner")}
     async with (
         IotoClient.from_env(environ) as client,
@@ -134,12 +146,13 @@ async def test_the_example_runs(name: str, ioto_emulator: EmulatorThread) -> Non
     assert last.path in {path.format("tok"), path.format("").replace("//", "/")}
 
 
-@pytest.mark.parametrize("name", generate.COMPOSED)
+@over("name", generate.COMPOSED)
 async def test_the_example_of_a_composed_method_runs(name: str, ioto_emulator: EmulatorThread, tmp_path: Path) -> None:
+    ioto_emulator.reset()
     what, example = generate.COMPOSED[name]
     assert f"client.{name}(" in example
     async with IotoClient.from_env(ioto_emulator.env) as client:
-        names = {"client": client, "path": tmp_path / "copy", "timedelta": timedelta} | await _world(
+        names = {"client": client, "path": tmp_path / name, "timedelta": timedelta} | await _world(
             ioto_emulator, client
         )
         seen = len(ioto_emulator.requests)

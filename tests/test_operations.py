@@ -5,98 +5,21 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
-import pytest
-
 from ioto_async.codec.decoding import record
-from ioto_async.controllers import (
-    AccountController,
-    ActionController,
-    AlertController,
-    BuilderDeviceController,
-    BuilderMetricController,
-    BuilderTestController,
-    DashboardController,
-    DashboardMembers,
-    DeviceController,
-    FileController,
-    GenericController,
-    ManagerController,
-    MetricController,
-    ProvisionController,
-    StoreController,
-    TestController,
-    UserController,
-)
-from ioto_async.models import (
-    Account,
-    Action,
-    ActionResult,
-    Alert,
-    BuilderDevice,
-    BuilderProduct,
-    Certificates,
-    Credentials,
-    Dashboard,
-    Device,
-    Item,
-    Login,
-    Manager,
-    Metric,
-    MetricList,
-    NewAccount,
-    Registration,
-    StoreItem,
-    UpdateOffer,
-    User,
-)
+from ioto_async.controllers import DashboardMembers
+from ioto_async.controllers.base import Controller
 from ioto_async.operations import BUILDER, IOTO, MQTT, Field, Kind, Operation, Reply
-from tests.documented import EXAMPLES, ROWS, Member, example, of_type, snake
-
-CONTROLLERS: dict[str, type[Any]] = {
-    "account": AccountController,
-    "action": ActionController,
-    "alert": AlertController,
-    "dashboard": DashboardController,
-    "device": DeviceController,
-    "file": FileController,
-    "generic": GenericController,
-    "manager": ManagerController,
-    "metric": MetricController,
-    "provision": ProvisionController,
-    "store": StoreController,
-    "test": TestController,
-    "user": UserController,
-    "builder:device": BuilderDeviceController,
-    "builder:metric": BuilderMetricController,
-    "builder:test": BuilderTestController,
-}
+from ioto_async.transport.options import CallOptions
+from tests.documented import EXAMPLES, INFERRED_ACCOUNT, ROWS, Member, example, of_type, snake
+from tests.methods import COMPOSED, METHODS, method_of
+from tests.rows import over
 
 # Where the table says something else than the documents do, and why.
 ACCOUNT = Field("accountId", "string", False, "owner")
 """Inferred: calls with a CloudAPI token name their account (reference, section 3)."""
-WITH_ACCOUNT = {
-    "alert/find",
-    "alert/get",
-    "alert/remove",
-    "alert/update",
-    "dashboard/create",
-    "dashboard/find",
-    "dashboard/get",
-    "dashboard/remove",
-    "dashboard/update",
-    "device/claim",
-    "device/release",
-    "device/remove",
-    "file/put",
-    "user/create",
-    "user/find",
-    "user/get",
-    "user/remove",
-    "user/update",
-    "user/updateRole",
-}
 TYPES = {
     # Documented as an object, which the note beside it calls a number or text.
     "store/set": {"value": "any"},
@@ -137,7 +60,7 @@ WRITING_GETS = {"provision/getCerts", "manager/getSignedUrl"}
 TABLE = {**IOTO, **MQTT, **{f"builder:{name}": row for name, row in BUILDER.items()}}
 LEGACY = {name for name, row in ROWS.items() if row.legacy}
 
-every_operation = pytest.mark.parametrize("name", sorted(ROWS))
+every_operation = over("name", sorted(ROWS))
 
 
 def _field(member: Member, types: dict[str, Any]) -> Field:
@@ -159,6 +82,10 @@ def test_every_documented_operation_has_a_row_and_no_row_is_undocumented() -> No
     assert TABLE.keys() == ROWS.keys()
 
 
+def test_every_operation_over_http_has_a_row_in_the_tests_table_of_methods() -> None:
+    assert METHODS.keys() - COMPOSED.keys() == TABLE.keys() - MQTT.keys()
+
+
 def test_no_two_tables_have_a_row_of_the_same_name() -> None:
     assert (len(IOTO), len(MQTT), len(BUILDER)) == (57, 4, 13)
     assert len(TABLE) == 57 + 4 + 13
@@ -168,7 +95,7 @@ def test_the_tables_are_by_protocol() -> None:
     assert {name for name, row in ROWS.items() if not row.http} == MQTT.keys()
 
 
-@pytest.mark.parametrize("table", [IOTO, BUILDER, MQTT], ids=["ioto", "builder", "mqtt"])
+@over("table", [IOTO, BUILDER, MQTT])
 def test_a_row_is_found_under_its_own_name(table: dict[str, Operation]) -> None:
     assert {name: row.name for name, row in table.items()} == {name: name for name in table}
 
@@ -182,7 +109,7 @@ def test_the_role_is_the_documented_one(name: str) -> None:
 def test_body_members_are_the_documented_ones(name: str) -> None:
     types = TYPES.get(name, {})
     documented = {_field(member, types) for member in ROWS[name].body}
-    assert set(TABLE[name].body) == documented | ({ACCOUNT} if name in WITH_ACCOUNT else set())
+    assert set(TABLE[name].body) == documented | ({ACCOUNT} if name in INFERRED_ACCOUNT else set())
 
 
 @every_operation
@@ -234,9 +161,9 @@ def test_what_is_legacy_or_of_devices_alone_says_what_to_call_instead(name: str)
 # Methods ----------------------------------------------------------------------------------------------------------
 
 
+@cache
 def _method(name: str) -> Any:
-    controller, _, action = name.partition("/")
-    return getattr(CONTROLLERS[controller], snake(action))
+    return method_of(name)
 
 
 def _arguments(fields: Iterable[Field]) -> set[str]:
@@ -250,18 +177,25 @@ PASTED = {"dashboard/create", "dashboard/update"}
 
 @every_operation
 def test_every_operation_has_a_method(name: str) -> None:
-    assert inspect.isfunction(_method(name))
+    assert inspect.ismethod(_method(name))
 
 
 @every_operation
 def test_every_method_is_documented_with_its_arguments(name: str) -> None:
     text = inspect.getdoc(_method(name)) or ""
-    arguments = inspect.signature(_method(name)).parameters.keys() - {"self"}
+    arguments = inspect.signature(_method(name)).parameters.keys() - {"options"}
     assert text.splitlines()[0].endswith(".")
     assert [argument for argument in arguments if f"    {argument}: " not in text] == []
 
 
-@pytest.mark.parametrize("name", sorted(LEGACY))
+def test_the_options_of_every_call_are_documented_once() -> None:
+    once = f"{inspect.getdoc(Controller)}"
+    described = f"{inspect.getdoc(CallOptions)}"
+    assert [name for name in CallOptions.__annotations__ if f"``{name}``" not in once] == []
+    assert [name for name in CallOptions.__annotations__ if f"``{name}``: " not in described] == []
+
+
+@over("name", sorted(LEGACY))
 def test_a_legacy_method_says_so(name: str) -> None:
     assert "Deprecated: " in (inspect.getdoc(_method(name)) or "")
 
@@ -285,53 +219,12 @@ def test_a_required_member_is_a_required_argument(name: str) -> None:
 
 # Replies ----------------------------------------------------------------------------------------------------------
 
-RECORDS: dict[str, type[Any]] = {
-    "account/create": NewAccount,
-    "account/find": Account,
-    "account/get": Account,
-    "account/updateIdentity": Account,
-    "action/find": Action,
-    "action/get": Action,
-    "action/invoke": ActionResult,
-    "alert/find": Alert,
-    "alert/get": Alert,
-    "alert/update": Alert,
-    "dashboard/create": Dashboard,
-    "dashboard/find": Dashboard,
-    "dashboard/get": Dashboard,
-    "dashboard/update": Dashboard,
-    "device/claim": Device,
-    "device/find": Device,
-    "device/get": Device,
-    "device/getCreds": Credentials,
-    "device/provision": Certificates,
-    "device/release": Device,
-    "device/remove": Device,
-    "generic/create": Item,
-    "manager/get": Manager,
-    "manager/provision": Manager,
-    "manager/update": Manager,
-    "manager/updateDisplay": Manager,
-    "metric/fetch": Metric,
-    "metric/getMetricList": MetricList,
-    "provision/checkin": UpdateOffer,
-    "provision/getCerts": Certificates,
-    "provision/getCreds": Credentials,
-    "provision/update": UpdateOffer,
-    "store/get": StoreItem,
-    "user/create": User,
-    "user/find": User,
-    "user/get": User,
-    "user/login": Login,
-    "user/update": User,
-    "user/updateRole": User,
-    "builder:device/claim": BuilderDevice,
-    "builder:device/find": BuilderDevice,
-    "builder:device/get": BuilderDevice,
-    "builder:device/lookup": BuilderProduct,
-    "builder:device/register": Registration,
-    "builder:metric/fetch": Metric,
+RECORDS = {
+    key: method.record
+    for key, row in ROWS.items()
+    if (method := METHODS.get(key) or METHODS.get(row.method)) and method.record
 }
+"""What replies are decoded to; what devices alone call is answered as the method of the same name is."""
 WITHOUT_RECORD = {"metric/get"}
 """A page of metrics in the documents; a bare number in practice."""
 IN_BAND = {"action/invoke": {"error"}, "device/provision": {"error", "delay"}}
@@ -358,7 +251,7 @@ def _unknown(record: Any, members: Iterable[Member]) -> Iterator[str]:
             yield from _unknown(value[0] if member.type.endswith("[]") else value, of_type(member.type))
 
 
-@pytest.mark.parametrize("name", sorted(RECORDS))
+@over("name", sorted(RECORDS))
 def test_every_documented_member_of_a_reply_has_an_attribute_of_its_type(name: str) -> None:
     decoded = record(RECORDS[name])(TABLE[name], json.dumps(_documented_reply(name)).encode())
     assert [*_unknown(decoded, ROWS[name].reply)] == []

@@ -27,7 +27,6 @@ class AccountController(Controller):
 
         Args:
             id: key of the account, for owners; the client's by default, and without one the caller's own.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             OutcomeUnknownError: it was sent, and whether the account is closed is not known.
@@ -41,7 +40,6 @@ class AccountController(Controller):
         Args:
             email: address of the account and of the user.
             name: person or company.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             OutcomeUnknownError: it was sent, and whether the account was made is not known.
@@ -67,8 +65,7 @@ class AccountController(Controller):
             index: ``primary`` or ``gs1``; for owners.
             limit: accounts in a page.
             next: cursor of a page to begin with.
-            prev: cursor of a page to begin with; given alone, pages are walked backward.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
+            prev: cursor of a page to begin with; given alone, pages are read backward.
         """
         body = {"id": id, "email": email}
         return self._find(
@@ -89,7 +86,6 @@ class AccountController(Controller):
             id: key of the account; for owners.
             email: its address; for owners.
             index: ``primary`` or ``gs1``, which a look-up by *email* may need; for owners.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -111,7 +107,6 @@ class AccountController(Controller):
             id: key of the account, for owners; the client's by default, and without one the caller's own.
             email: new address.
             name: new name.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["account/updateIdentity"]
         need_one(operation, email=email, name=name)

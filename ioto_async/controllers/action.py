@@ -41,8 +41,7 @@ class ActionController(Controller):
             index: ``primary`` or ``gs1``; for owners.
             limit: automations in a page.
             next: cursor of a page to begin with.
-            prev: cursor of a page to begin with; given alone, pages are walked backward.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
+            prev: cursor of a page to begin with; given alone, pages are read backward.
         """
         body = {"cloudId": cloud_id, "type": type}
         return self._find(IOTO["action/find"], _ACTIONS, body, options, index=index, limit=limit, next=next, prev=prev)
@@ -54,7 +53,6 @@ class ActionController(Controller):
             cloud_id: device cloud.
             type: type of the automation.
             id: key of the automation.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -76,7 +74,6 @@ class ActionController(Controller):
             name: name of the automation, if no *id*.
             id: its key.
             context: variables for it.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             InBandError: the automation failed.

@@ -38,8 +38,7 @@ class AlertController(Controller):
             index: ``primary`` or ``gs1``; for owners.
             limit: alerts in a page.
             next: cursor of a page to begin with.
-            prev: cursor of a page to begin with; given alone, pages are walked backward.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
+            prev: cursor of a page to begin with; given alone, pages are read backward.
         """
         body = {"accountId": self._account(account_id)}
         return self._find(IOTO["alert/find"], _ALERTS, body, options, index=index, limit=limit, next=next, prev=prev)
@@ -50,7 +49,6 @@ class AlertController(Controller):
         Args:
             id: key of the alert.
             account_id: account that owns it; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -66,7 +64,6 @@ class AlertController(Controller):
         Args:
             id: key of the alert.
             account_id: account that owns it; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["alert/remove"]
         need_one(operation, id=id)
@@ -87,7 +84,6 @@ class AlertController(Controller):
             id: key of the alert.
             resolved: whether it has; None leaves it as it is.
             account_id: account that owns the alert; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["alert/update"]
         need_one(operation, id=id)

@@ -18,8 +18,8 @@ from .paging import Paged
 __all__ = [
     "Command",
     "Controller",
-    "joined",
     "legacy",
+    "merged",
     "mqtt_only",
     "need_one",
     "replacement",
@@ -36,8 +36,9 @@ Command = Literal["get", "put", "delete"]
 class Controller:
     """A namespace of a client: methods named as the actions of one controller of the API.
 
-    Every method also takes the options ``timeout``, ``retries`` and ``headers`` (see `CallOptions`) and raises
-    `InvalidArgumentError` before, or a `CallError` after the request was made.
+    Every method also takes the options of a call, ``timeout``, ``retries`` and ``headers`` (see `CallOptions`); where
+    it makes several requests, they apply to each. It raises `InvalidArgumentError` before, or a `CallError` after a
+    request was made.
     """
 
     __slots__ = ("_account_id", "_transport")
@@ -83,10 +84,10 @@ class Controller:
         return Paged(operation.name, fetch, next=next, prev=prev)
 
 
-def joined(
+def merged(
     operation: Operation, members: Mapping[str, object], name: str, more: Mapping[str, object] | None
 ) -> Mapping[str, object]:
-    """*members* and the open part of a body, the argument *name*, in one.
+    """Return *members* together with *more*, the open part of a body, which is the argument *name* of the caller.
 
     Raises:
         InvalidArgumentError: *more* is no mapping, or has a member that was given as an argument as well.
@@ -101,7 +102,7 @@ def joined(
 
 
 def need_one(operation: Operation, **members: object) -> None:
-    """Refuse a call that names none of *members*, for operations that the table lets say nothing.
+    """Refuse a call that names none of *members*, where the table requires none of them.
 
     Raises:
         InvalidArgumentError: all of them are None; the text names them.
@@ -116,7 +117,7 @@ def mqtt_only(operation: Operation) -> MqttOnlyError:
 
 
 def replacement(operation: Operation) -> str:
-    """What to tell of a legacy *operation*: what to call in its place."""
+    """Return the sentence that says what to call instead of a legacy *operation*."""
     where = " of the Builder" if operation in BUILDER.values() else ""
     return f"{operation.name}{where} is a legacy operation: use {operation.instead}"
 

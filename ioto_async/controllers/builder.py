@@ -4,15 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Unpack
 
 from ..codec import decoding
-from ..metrics.queries import items_of
 from ..models import BuilderDevice, BuilderProduct, Cursor, DatabaseQuery, MetricQuery, Metrics, Registration
 from ..operations import BUILDER
 from ..settings import check_token
 from ..transport.auth import TokenAuth
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
-from .base import Controller, joined, legacy
-from .metric import METRICS
+from .base import Controller, legacy, merged
+from .metric import fetch_metrics
 from .paging import Paged
 
 __all__ = ["BuilderDeviceController", "BuilderMetricController", "BuilderTestController", "registering"]
@@ -54,7 +53,6 @@ class BuilderDeviceController(Controller):
             cloud_token: token of the device cloud.
             account_id: account that claims.
             test: claim it as a test device.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         body = {"id": id, "cloudToken": cloud_token, "accountId": account_id, "test": test}
         return await self._transport.call(BUILDER["device/claim"], _CLAIMED, body, options)
@@ -78,8 +76,7 @@ class BuilderDeviceController(Controller):
             product_id: only devices of this product.
             limit: devices in a page.
             next: cursor of a page to begin with.
-            prev: cursor of a page to begin with; given alone, pages are walked backward.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
+            prev: cursor of a page to begin with; given alone, pages are read backward.
         """
         body = {"id": id, "cloudId": cloud_id, "productId": product_id}
         return self._find(BUILDER["device/find"], _DEVICES, body, options, limit=limit, next=next, prev=prev)
@@ -89,7 +86,6 @@ class BuilderDeviceController(Controller):
 
         Args:
             id: claim ID.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -101,7 +97,6 @@ class BuilderDeviceController(Controller):
 
         Args:
             product: product token.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -130,11 +125,10 @@ class BuilderDeviceController(Controller):
             cloud: device cloud to claim it for.
             test: register a test device.
             properties: further members of the device's description, such as ``name`` and ``model``.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = BUILDER["device/register"]
         named = {"id": id, "product": product, "account": account, "cloud": cloud, "test": test}
-        body = joined(operation, named, "properties", properties)
+        body = merged(operation, named, "properties", properties)
         return await registering(self._transport, product).call(operation, _REGISTRATION, body, options)
 
     async def release(self, id: str, **options: Unpack[CallOptions]) -> None:
@@ -142,7 +136,6 @@ class BuilderDeviceController(Controller):
 
         Args:
             id: claim ID.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         await self._transport.call(BUILDER["device/release"], decoding.nothing, {"id": id}, options)
 
@@ -151,7 +144,6 @@ class BuilderDeviceController(Controller):
 
         Args:
             id: claim ID.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         await self._transport.call(BUILDER["device/remove"], decoding.nothing, {"id": id}, options)
 
@@ -160,7 +152,6 @@ class BuilderDeviceController(Controller):
 
         Args:
             product_id: key of the product.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Returns:
             How many there were.
@@ -183,17 +174,11 @@ class BuilderMetricController(Controller):
 
         Args:
             items: what to read; the namespace names a part of the Builder, such as ``Embedthis/Cloud``.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Returns:
             The answers. An item that failed has its ``error`` set and does not affect the others.
         """
-        operation = BUILDER["metric/fetch"]
-        requests = items_of(operation, items)
-        if not requests:
-            return Metrics()
-        page = await self._transport.call(operation, METRICS, {"items": requests}, options)
-        return Metrics(page.items)
+        return await fetch_metrics(self._transport, BUILDER["metric/fetch"], items, {}, options)
 
 
 class BuilderTestController(Controller):
@@ -208,26 +193,21 @@ class BuilderTestController(Controller):
 
         Args:
             fields: the body.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = BUILDER["test/echo"]
-        return await self._transport.call(operation, decoding.plain, joined(operation, {}, "fields", fields), options)
+        return await self._transport.call(operation, decoding.plain, merged(operation, {}, "fields", fields), options)
 
     async def empty(self, fields: Mapping[str, object] | None = None, **options: Unpack[CallOptions]) -> None:
         """Have nothing sent back.
 
         Args:
             fields: the body.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = BUILDER["test/empty"]
-        await self._transport.call(operation, decoding.nothing, joined(operation, {}, "fields", fields), options)
+        await self._transport.call(operation, decoding.nothing, merged(operation, {}, "fields", fields), options)
 
     async def exception(self, **options: Unpack[CallOptions]) -> None:
         """Have the service fail.
-
-        Args:
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             ServiceError: it did; after as many attempts as for any read.
@@ -235,9 +215,5 @@ class BuilderTestController(Controller):
         await self._transport.call(BUILDER["test/exception"], decoding.nothing, {}, options)
 
     async def success(self, **options: Unpack[CallOptions]) -> None:
-        """Have the service do well.
-
-        Args:
-            options: ``timeout``, ``retries``, ``headers`` of this call.
-        """
+        """Have the service do well."""
         await self._transport.call(BUILDER["test/success"], decoding.nothing, {}, options)

@@ -55,7 +55,7 @@ class DashboardController(Controller):
         Args:
             name: its name.
             account_id: account that will own it; the client's by default.
-            members: see `DashboardMembers`; and ``timeout``, ``retries``, ``headers`` of this call.
+            members: see `DashboardMembers`.
 
         Raises:
             OutcomeUnknownError: it was sent, and whether the dashboard was made is not known.
@@ -70,7 +70,6 @@ class DashboardController(Controller):
 
         Args:
             account_id: account that owns them; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
         """
         body = {"accountId": self._account(account_id)}
         return self._find(IOTO["dashboard/find"], _DASHBOARDS, body, options)
@@ -89,7 +88,6 @@ class DashboardController(Controller):
             id: key of the dashboard.
             name: its name.
             account_id: account that owns it; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -105,7 +103,6 @@ class DashboardController(Controller):
         Args:
             id: key of the dashboard.
             account_id: account that owns it; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["dashboard/remove"]
         need_one(operation, id=id)
@@ -126,7 +123,7 @@ class DashboardController(Controller):
             id: key of the dashboard.
             name: new name.
             account_id: account that owns it; the client's by default.
-            members: see `DashboardMembers`; and ``timeout``, ``retries``, ``headers`` of this call.
+            members: see `DashboardMembers`.
         """
         operation = IOTO["dashboard/update"]
         body, options = _split(operation, members)

@@ -35,7 +35,6 @@ class DeviceController(Controller):
         Args:
             id: claim ID.
             account_id: account that claims; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         body = {"id": id, "accountId": self._account(account_id)}
         return await self._transport.call(IOTO["device/claim"], _DEVICE, body, options)
@@ -61,8 +60,7 @@ class DeviceController(Controller):
             index: ``primary`` or ``gs1``; for owners.
             limit: devices in a page.
             next: cursor of a page to begin with.
-            prev: cursor of a page to begin with; given alone, pages are walked backward.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
+            prev: cursor of a page to begin with; given alone, pages are read backward.
         """
         body = {"id": id, "productId": product_id, "accountId": self._account(account_id)}
         return self._find(IOTO["device/find"], _DEVICES, body, options, index=index, limit=limit, next=next, prev=prev)
@@ -73,7 +71,6 @@ class DeviceController(Controller):
         Args:
             id: claim ID.
             account_id: account that owns it; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: no such device, or it is another account's.
@@ -82,11 +79,7 @@ class DeviceController(Controller):
         return await self._transport.call(IOTO["device/get"], _FOUND, body, options)
 
     async def get_creds(self, **options: Unpack[CallOptions]) -> Credentials:
-        """Get temporary AWS keys; for a device token, on dedicated clouds only.
-
-        Args:
-            options: ``timeout``, ``retries``, ``headers`` of this call.
-        """
+        """Get temporary AWS keys; for a device token, on dedicated clouds only."""
         return await self._transport.call(IOTO["device/getCreds"], _CREDENTIALS, {}, options)
 
     async def get_signed_url(
@@ -107,7 +100,6 @@ class DeviceController(Controller):
             filename: path of the file.
             mime_type: its content type.
             size: its size, bytes.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         body = {"id": id, "command": command, "filename": filename, "mimeType": mime_type, "size": size}
         return await self._transport.call(IOTO["device/getSignedUrl"], decoding.string, body, options)
@@ -117,7 +109,6 @@ class DeviceController(Controller):
 
         Args:
             id: claim ID.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             DeviceBlockedError: the device is blocked for excess traffic; ``delay`` says for how long.
@@ -131,7 +122,6 @@ class DeviceController(Controller):
         Args:
             id: claim ID.
             account_id: account that owns it; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         body = {"id": id, "accountId": self._account(account_id)}
         return await self._transport.call(IOTO["device/release"], _DEVICE, body, options)
@@ -143,7 +133,6 @@ class DeviceController(Controller):
         Args:
             id: claim ID.
             account_id: account that owns it; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         body = {"id": id, "accountId": self._account(account_id)}
         return await self._transport.call(IOTO["device/remove"], _DEVICE, body, options)
@@ -156,7 +145,7 @@ class DeviceController(Controller):
         id: str | None = None,
         **options: Unpack[UploadOptions],
     ) -> Transfer:
-        """Write a file of any size. It goes the way of `FileController.upload`, and raises the same.
+        """Write a file of any size. See `FileController.upload`, which also says what is raised.
 
         Args:
             filename: path of the file there.
@@ -175,7 +164,7 @@ class DeviceController(Controller):
         id: str | None = None,
         **options: Unpack[DownloadOptions],
     ) -> Transfer:
-        """Fetch a file of any size. It comes the way of `FileController.download`, and raises the same.
+        """Fetch a file of any size. See `FileController.download`, which also says what is raised.
 
         Args:
             filename: path of the file there.

@@ -12,7 +12,7 @@ from ..models import File
 from ..operations import IOTO, Operation
 from ..transfer.transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
 from ..transport.options import CallOptions
-from .base import Command, Controller, joined
+from .base import Command, Controller, merged
 from .paging import Paged
 
 __all__ = ["FileController"]
@@ -43,7 +43,6 @@ class FileController(Controller):
         Args:
             filename: path of the file.
             account_id: account that owns it; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -71,7 +70,6 @@ class FileController(Controller):
             mime_type: its content type.
             size: its size, bytes.
             account_id: account that owns the file; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         body = {
             "accountId": self._account(account_id),
@@ -95,10 +93,9 @@ class FileController(Controller):
         Args:
             filters: attributes that the files must have, named as on the wire.
             account_id: account that owns the files; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
         """
         operation = IOTO["file/list"]
-        body = joined(operation, self._scope(operation, account_id), "filters", filters)
+        body = merged(operation, self._scope(operation, account_id), "filters", filters)
         return self._find(operation, _FILES, body, options)
 
     async def put(
@@ -117,7 +114,6 @@ class FileController(Controller):
             data: its content.
             mime_type: its content type.
             account_id: account that owns it; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Returns:
             What the service says of the file, which may be nothing.
@@ -139,7 +135,6 @@ class FileController(Controller):
         Args:
             filename: path of the file.
             account_id: account that owns it; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["file/remove"]
         body = self._named(operation, filename, account_id)

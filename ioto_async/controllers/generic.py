@@ -8,7 +8,7 @@ from ..codec.encoding import Exists, exists_query
 from ..models import Cursor, Item
 from ..operations import IOTO, Operation
 from ..transport.options import CallOptions
-from .base import Controller, joined
+from .base import Controller, merged
 from .paging import Paged
 
 __all__ = ["GenericController"]
@@ -35,7 +35,7 @@ class GenericController(Controller):
         account_id: str | None,
     ) -> Mapping[str, object]:
         named = {"_type": model, "deviceId": device_id, "accountId": account_id}
-        body = joined(operation, named, "fields", fields)
+        body = merged(operation, named, "fields", fields)
         return {**body, "accountId": self._account_id} if body["accountId"] is None else body
 
     async def create(
@@ -56,7 +56,6 @@ class GenericController(Controller):
             device_id: device that owns the item.
             account_id: account that owns the item; the client's by default.
             exists: what must be true before; the service's default is False.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             OutcomeUnknownError: it was sent, and whether the item was made is not known.
@@ -88,8 +87,7 @@ class GenericController(Controller):
             index: ``primary`` or ``gs1``; for owners.
             limit: items in a page.
             next: cursor of a page to begin with.
-            prev: cursor of a page to begin with; given alone, pages are walked backward.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
+            prev: cursor of a page to begin with; given alone, pages are read backward.
         """
         operation = IOTO["generic/find"]
         body = self._body(operation, model, fields, device_id, account_id)
@@ -111,7 +109,6 @@ class GenericController(Controller):
             fields: attributes that identify the item.
             device_id: device that owns the item.
             account_id: account that owns the item; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -136,7 +133,6 @@ class GenericController(Controller):
             fields: attributes that identify the item.
             device_id: device that owns the item.
             account_id: account that owns the item; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["generic/remove"]
         body = self._body(operation, model, fields, device_id, account_id)
@@ -160,7 +156,6 @@ class GenericController(Controller):
             device_id: device that owns the item.
             account_id: account that owns the item; the client's by default.
             exists: what must be true before; the service's default is True, ``"any"`` creates the item if need be.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["generic/update"]
         body = self._body(operation, model, fields, device_id, account_id)

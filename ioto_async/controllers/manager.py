@@ -28,7 +28,6 @@ class ManagerController(Controller):
 
         Args:
             id: key of the manager; by default the caller's own.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -55,7 +54,6 @@ class ManagerController(Controller):
             filename: path of the file.
             mime_type: its content type.
             size: its size, bytes.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         body = {
             "id": id,
@@ -72,7 +70,6 @@ class ManagerController(Controller):
 
         Args:
             id: key of the manager.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         return await self._transport.call(IOTO["manager/provision"], _MANAGER, {"id": id}, options)
 
@@ -108,7 +105,6 @@ class ManagerController(Controller):
             users: who may use it.
             version: its version.
             version_current: the present version; what sets it apart is not documented.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["manager/update"]
         need_one(operation, id=id)
@@ -142,7 +138,6 @@ class ManagerController(Controller):
             id: key of the manager.
             display: text of the display file.
             cloud_id: device cloud.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["manager/updateDisplay"]
         need_one(operation, id=id)
@@ -159,7 +154,7 @@ class ManagerController(Controller):
         clean: bool | None = None,
         **options: Unpack[UploadOptions],
     ) -> Transfer:
-        """Write a file of any size. It goes the way of `FileController.upload`, and raises the same.
+        """Write a file of any size. See `FileController.upload`, which also says what is raised.
 
         Args:
             filename: path of the file in the app.
@@ -179,7 +174,7 @@ class ManagerController(Controller):
         id: str | None = None,
         **options: Unpack[DownloadOptions],
     ) -> Transfer:
-        """Fetch a file of any size. It comes the way of `FileController.download`, and raises the same.
+        """Fetch a file of any size. See `FileController.download`, which also says what is raised.
 
         Args:
             filename: path of the file in the app.

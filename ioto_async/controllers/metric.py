@@ -23,7 +23,7 @@ from ..models import (
     Statistic,
 )
 from ..models.metric import is_of_nothing
-from ..operations import IOTO, MQTT
+from ..operations import IOTO, MQTT, Operation
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
 from .base import Controller, mqtt_only
@@ -33,10 +33,9 @@ if TYPE_CHECKING:
     from ..metrics.link import MetricLink
     from ..metrics.writer import Writer, WriterOptions
 
-__all__ = ["METRICS", "MetricController"]
+__all__ = ["MetricController", "fetch_metrics"]
 
-METRICS: Final = decoding.paged(Metric, nested=True)
-"""Decodes what a request for metrics is answered with."""
+_METRICS: Final = decoding.paged(Metric, nested=True)
 _METRIC: Final = decoding.part(Metric)
 _LIST = decoding.record(MetricList)
 
@@ -52,11 +51,37 @@ class _Total:
 _TOTALS: Final = decoding.part(list[_Total])
 
 
+async def fetch_metrics(
+    transport: Transport,
+    operation: Operation,
+    items: Iterable[MetricQuery | DatabaseQuery],
+    named: Mapping[str, object],
+    options: CallOptions,
+) -> Metrics:
+    """Read *items* by ``metric/fetch`` of the device cloud or of the Builder; without any, nothing is sent.
+
+    Args:
+        transport: sends the request.
+        operation: the row of ``metric/fetch``.
+        items: what to read.
+        named: the other members of the body.
+        options: those of the request.
+
+    Raises:
+        InvalidArgumentError: an item is no query, or an argument does not fit.
+    """
+    requests = items_of(operation, items)
+    if not requests:
+        return Metrics()
+    page = await transport.call(operation, _METRICS, {**named, "items": requests}, options)
+    return Metrics(page.items)
+
+
 class MetricController(Controller):
     """Metrics of devices. Source: the vendor's page ``ioto/ref/metric``.
 
-    Calls of `series` and `value` that are made at the same time, by many tasks, join: those for one device with the
-    same options become one request, of 100 items at most.
+    Calls of `series` and `value` that are made at the same time, by many tasks, share requests: those for one device
+    with the same options become one request, of 100 items at most.
     """
 
     __slots__ = ("_reads",)
@@ -79,21 +104,16 @@ class MetricController(Controller):
             device_id: device that owns the metrics.
             items: what to read.
             account_id: account that owns the device; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Returns:
             The answers, which can be made a table of. An item that failed has its ``error`` set and does not affect
             the others.
         """
-        operation = IOTO["metric/fetch"]
-        requests = items_of(operation, items)
-        if not requests:
-            return Metrics()
-        body = {"deviceId": device_id, "accountId": self._account(account_id), "items": requests}
-        page = await self._transport.call(operation, METRICS, body, options)
-        for metric in page.items:
+        named = {"deviceId": device_id, "accountId": self._account(account_id)}
+        metrics = await fetch_metrics(self._transport, IOTO["metric/fetch"], items, named, options)
+        for metric in metrics:
             metric.device_id = device_id
-        return Metrics(page.items)
+        return metrics
 
     async def series(
         self,
@@ -126,7 +146,6 @@ class MetricController(Controller):
             namespace: where the metric lives.
             cloud_id: device cloud.
             account_id: account that owns the device; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of the request; calls with the same ones share it.
 
         Returns:
             The metric; one that does not exist has no points.
@@ -168,7 +187,6 @@ class MetricController(Controller):
             namespace: where the metric lives.
             cloud_id: device cloud.
             account_id: account that owns the device; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of the request; calls with the same ones share it.
 
         Returns:
             The value. None if the metric does not exist, and if there are no samples in the range, where the service
@@ -202,7 +220,6 @@ class MetricController(Controller):
             dimensions: exact dimension map.
             period: seconds; 300 by default.
             statistic: see `Statistic`; ``avg`` by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             MqttOnlyError: always; nothing is sent.
@@ -214,7 +231,6 @@ class MetricController(Controller):
 
         Args:
             cloud_id: device cloud.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         body = {"cloudId": cloud_id}
         return await self._transport.call(IOTO["metric/getDeviceSchema"], decoding.plain, body, options)
@@ -243,7 +259,6 @@ class MetricController(Controller):
             limit: entries at most.
             next: cursor of a page.
             prev: cursor of a page.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         body = {"cloudId": cloud_id, "namespace": namespace, "metric": metric, "model": model}
         query = {"index": index, "limit": limit, "next": next, "prev": prev}
@@ -257,16 +272,15 @@ class MetricController(Controller):
         metric: str | None = None,
         **options: Unpack[CallOptions],
     ) -> AsyncGenerator[MetricKey, None]:
-        """Walk through all metrics, namespace by namespace: ``async for key in client.metric.walk(cloud_id)``.
+        """List all metrics, namespace by namespace: ``async for key in client.metric.walk(cloud_id)``.
 
-        Made of calls of `get_metric_list`, some ahead of the one that is looked at. The service lists 10,000 at most
+        Made of calls of `get_metric_list`, some of them sent ahead of the key in use. The service lists 10,000 at most
         of a namespace or a metric.
 
         Args:
             cloud_id: device cloud.
             namespace: namespace, or the beginning of some; all by default.
             metric: name of a metric, to see its dimensions only.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
         """
 
         async def ask(namespace: str | None, metric: str | None) -> MetricList:
@@ -292,7 +306,6 @@ class MetricController(Controller):
             value: the sample.
             dimensions: dimension maps, each of which gets the sample; ``[{}]`` for none.
             buffer: ``sum``, ``count``, ``elapsed`` (seconds), ``force``.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             MqttOnlyError: always; nothing is sent.
@@ -340,7 +353,7 @@ class MetricController(Controller):
     ) -> "Writer": ...
 
     def writer(self, *, via: str, **arguments: Any) -> "Writer":
-        """Write samples as they come, in one of the three ways that the API has; there is no ``metric/set`` over HTTP.
+        """Write samples as they come, to one of the three sinks that the API has; there is no ``metric/set`` over HTTP.
 
         ::
 
@@ -365,8 +378,8 @@ class MetricController(Controller):
         when they come. The link itself repeats what was not acknowledged, which may then count twice.
 
         Args:
-            via: the way.
-            arguments: those of the way, and the options of the writer.
+            via: the sink.
+            arguments: those of the sink, and the options of the writer.
 
                 - ``name``: of the automation.
                 - ``metric``, ``value``, ``timestamp``: its variables, called like that by default; None for the last if
@@ -387,7 +400,7 @@ class MetricController(Controller):
                 - The rest is in `WriterOptions`.
 
         Raises:
-            InvalidArgumentError: there is no such way, or an argument does not fit.
+            InvalidArgumentError: there is no such sink, or an argument does not fit.
         """
         # Not before it is used: most clients do not write.
         from ..metrics.opening import writer_via

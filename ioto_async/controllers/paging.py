@@ -1,4 +1,4 @@
-"""Walking through the pages of a find."""
+"""Iteration over the pages of a find."""
 
 import asyncio
 import contextlib
@@ -28,8 +28,8 @@ class Paged(Generic[T]):
         async for device in client.device.find(): ...     # every record of every page
         async for page in client.device.find().pages(): ...
 
-    Walking asks for the next page while the present one is being used. Stop early with ``break``; the page that
-    was under way is then given up.
+    Iteration requests the next page while the present one is being used. ``break`` stops early and cancels a
+    request that is under way.
     """
 
     __slots__ = ("_backward", "_fetch", "_operation", "_start")
@@ -74,5 +74,5 @@ class Paged(Generic[T]):
 
 
 def _key(cursor: Cursor) -> bytes:
-    # Fixed size, as a walk through a large table remembers every one of them.
+    # Fixed size, as iteration over a large table remembers every one of them.
     return hashlib.blake2b(orjson.dumps(cursor, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()

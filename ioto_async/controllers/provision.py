@@ -18,7 +18,7 @@ from ..settings import check_signed_url
 from ..transfer.transfer import Progress, check_download, fetch
 from ..transport.effects import EFFECTS
 from ..transport.options import CallOptions
-from .base import Controller, joined, legacy
+from .base import Controller, legacy, merged
 
 __all__ = ["FetchedUpdate", "ProvisionController"]
 
@@ -67,13 +67,12 @@ class ProvisionController(Controller):
             product_id: key of the product.
             test: ask for a test device.
             properties: further members of the body.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Returns:
             The offer; without ``url`` there is nothing to install.
         """
         operation = IOTO["provision/checkin"]
-        body = joined(operation, {"id": id, "productId": product_id, "test": test}, "properties", properties)
+        body = merged(operation, {"id": id, "productId": product_id, "test": test}, "properties", properties)
         return await self._transport.call(operation, _OFFER, body, options)
 
     async def get_certs(self, id: str, **options: Unpack[CallOptions]) -> Certificates:
@@ -81,7 +80,6 @@ class ProvisionController(Controller):
 
         Args:
             id: claim ID.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             DeviceBlockedError: the device is blocked for excess traffic.
@@ -90,11 +88,7 @@ class ProvisionController(Controller):
 
     @legacy(IOTO["provision/getCreds"])
     async def get_creds(self, **options: Unpack[CallOptions]) -> Credentials:
-        """Get temporary AWS keys. Deprecated: ``device.get_creds`` replaced it.
-
-        Args:
-            options: ``timeout``, ``retries``, ``headers`` of this call.
-        """
+        """Get temporary AWS keys. Deprecated: ``device.get_creds`` replaced it."""
         return await self._transport.call(IOTO["provision/getCreds"], _CREDENTIALS, {}, options)
 
     async def fetch_update(
@@ -128,8 +122,7 @@ class ProvisionController(Controller):
             report: tell the service whether it worked; without *install*, whether the download did.
             progress: called with the bytes so far and their total; see `ioto_async.transfer.transfer.Progress`.
             max_size: bytes that the image may have.
-            options: ``timeout``, ``retries``, ``headers`` of each call; of the download, ``timeout`` is in seconds
-                without progress.
+            options: those of a call, for each request; for the download, ``timeout`` is in seconds without progress.
 
         Returns:
             What was fetched, or None if there is nothing to install. A report that fails is a warning in the log, and
@@ -199,13 +192,12 @@ class ProvisionController(Controller):
             version: firmware version that the device runs, as of SemVer 2.0.
             test: ask for a test device.
             properties: variables for the policy that decides who gets the update.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Returns:
             The offer; without ``url`` there is nothing to install.
         """
         operation = IOTO["provision/update"]
-        body = joined(
+        body = merged(
             operation, {"id": id, "product": product, "version": version, "test": test}, "properties", properties
         )
         return await self._transport.call(operation, _OFFER, body, options)
@@ -217,7 +209,6 @@ class ProvisionController(Controller):
             id: claim ID.
             update: key of the update, from the offer.
             success: whether it worked.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         body = {"id": id, "update": update, "success": success}
         await self._transport.call(IOTO["provision/updateReport"], decoding.nothing, body, options)

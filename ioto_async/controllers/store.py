@@ -41,7 +41,6 @@ class StoreController(Controller):
             device_id: device that owns the item.
             key: its key.
             account_id: account that owns the device; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -70,7 +69,6 @@ class StoreController(Controller):
             type: ``number``, ``string`` or ``boolean``; by default what *value* is, and ``object`` for the rest.
             expires: when the item goes away.
             account_id: account that owns the device; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["generic/update"]
         if value is None:
@@ -91,7 +89,6 @@ class StoreController(Controller):
             device_id: device that owns the item.
             key: its key.
             account_id: account that owns the device; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["generic/remove"]
         body = self._body(operation, account_id, deviceId=device_id, key=key)
@@ -114,8 +111,7 @@ class StoreController(Controller):
             account_id: account that owns the device; the client's by default.
             limit: items in a page.
             next: cursor of a page to begin with.
-            prev: cursor of a page to begin with; given alone, pages are walked backward.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
+            prev: cursor of a page to begin with; given alone, pages are read backward.
         """
         operation = IOTO["generic/find"]
         body = self._body(operation, account_id, deviceId=device_id)

@@ -17,9 +17,5 @@ class TestController(Controller):
     __test__ = False  # for pytest, which takes the name for a test's
 
     async def ping(self, **options: Unpack[CallOptions]) -> str:
-        """Ask the cloud for a sign of life: ``pinged``.
-
-        Args:
-            options: ``timeout``, ``retries``, ``headers`` of this call.
-        """
+        """Ask the cloud for a sign of life: ``pinged``."""
         return await self._transport.call(IOTO["test/ping"], decoding.text, {}, options)

@@ -42,7 +42,6 @@ class UserController(Controller):
             role: what the user may do.
             send_invite: mail an invitation.
             account_id: account of the user; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             OutcomeUnknownError: it was sent, and whether the user was made is not known.
@@ -64,7 +63,6 @@ class UserController(Controller):
             id: only this key; for administrators.
             email: only this address; for administrators.
             account_id: only users of this account; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of each request.
         """
         body = {"email": email, "id": id, "accountId": self._account(account_id)}
         return self._find(IOTO["user/find"], _USERS, body, options)
@@ -83,7 +81,6 @@ class UserController(Controller):
             id: key of the user; for administrators.
             email: login address; for administrators.
             account_id: account of the user; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             NotFoundError: there is none.
@@ -92,11 +89,7 @@ class UserController(Controller):
         return await self._transport.call(IOTO["user/get"], _FOUND, body, options)
 
     async def get_roles(self, **options: Unpack[CallOptions]) -> dict[str, Any]:
-        """Get the roles of the cloud; what they hold is not documented.
-
-        Args:
-            options: ``timeout``, ``retries``, ``headers`` of this call.
-        """
+        """Get the roles of the cloud; what they hold is not documented."""
         return await self._transport.call(IOTO["user/getRoles"], decoding.plain, {}, options)
 
     async def login(
@@ -113,7 +106,6 @@ class UserController(Controller):
             invite: key of an invitation.
             register: make the account and the user.
             social: the user signed in with an account elsewhere.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Raises:
             InBandError: the reply is a 200 with an ``error``.
@@ -135,7 +127,6 @@ class UserController(Controller):
             id: key of the user.
             email: login address.
             account_id: account of the user; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["user/remove"]
         need_one(operation, id=id, email=email)
@@ -162,7 +153,6 @@ class UserController(Controller):
             last: family name.
             preferences: settings of the app.
             account_id: account of the user; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["user/update"]
         body = {
@@ -191,7 +181,6 @@ class UserController(Controller):
             role: new role.
             send_invite: mail an invitation, again if there was one.
             account_id: account of the user; the client's by default.
-            options: ``timeout``, ``retries``, ``headers`` of this call.
         """
         operation = IOTO["user/updateRole"]
         need_one(operation, id=id)

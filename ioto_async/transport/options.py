@@ -15,7 +15,7 @@ __all__ = ["CallOptions", "TransportOptions", "check_timeout", "with_retries"]
 
 
 class CallOptions(TypedDict, total=False):
-    """What every method takes beside its own arguments.
+    """The options of one call, which every method takes besides its own arguments; those of the client by default.
 
     ``timeout``: seconds for one attempt, waiting for a free connection included; None for no limit. ``retries``: how
     many times a failed request is sent again at most. ``headers``: further headers of the request.

@@ -22,6 +22,7 @@ from ioto_async import (
 )
 from ioto_async.emulator import Emulator, Fault
 from tests.rawserver import RawServer, Request, Step, client_of, drop, reply
+from tests.rows import over
 
 IMAGE = b"firmware" * 1000
 SUM = hashlib.sha256(IMAGE).hexdigest()
@@ -99,7 +100,7 @@ async def test_an_update_is_checked_downloaded_and_reported(path: Path) -> None:
     assert names(path) == ["image.bin"]
 
 
-@pytest.mark.parametrize("offer", [{}, {"message": "up to date"}, {"url": ""}, {"version": "1.0.0"}])
+@over("offer", [{}, {"message": "up to date"}, {"url": ""}, {"version": "1.0.0"}])
 async def test_without_a_url_there_is_nothing_to_install(offer: dict[str, Any], path: Path) -> None:
     async with serving() as (service, client):
         service.offer = offer
@@ -116,8 +117,8 @@ async def test_a_checksum_that_is_none_is_shown_in_part(path: Path) -> None:
     assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize(
-    ("change", "member"),
+@over(
+    "change, member",
     [
         ({"checksum": None}, "checksum"),
         ({"checksum": SUM[1:]}, "checksum"),
@@ -141,7 +142,7 @@ async def test_an_offer_that_cannot_be_followed_is_an_error_that_names_the_membe
     assert (service.downloads, service.reports, names(path)) == ([], [], [])
 
 
-@pytest.mark.parametrize(
+@over(
     "options",
     [{"token": "t0ken-of-the-api"}, {"login": "t0ken-of-the-api", "origin": "o", "headers": {"X-More": "t0ken"}}],
 )
@@ -162,14 +163,13 @@ async def test_no_token_goes_with_the_download_though_it_is_the_apis_own_host(
     assert request.header("Origin") is None
 
 
-@pytest.mark.parametrize(
-    ("image", "expected", "actual"),
+@over(
+    "image, expected, actual",
     [
         (reply(200, b"other"), SUM, hashlib.sha256(b"other").hexdigest()),
         (reply(200, IMAGE, chunked=True), "a Content-Length", None),
         (reply(200, b"", length=(100 << 20) + 1, close=True), 100 << 20, (100 << 20) + 1),
     ],
-    ids=["checksum", "length", "size"],
 )
 async def test_an_image_that_is_not_what_was_offered_is_refused_and_reported(
     image: Step, expected: object, actual: object, path: Path
@@ -192,7 +192,7 @@ async def test_an_image_may_be_as_large_as_is_said(path: Path) -> None:
     assert fetched is not None
 
 
-@pytest.mark.parametrize(("status", "error"), [(404, NotFoundError), (403, AuthenticationError)])
+@over("status, error", [(404, NotFoundError), (403, AuthenticationError)])
 async def test_a_download_that_is_refused_is_reported(status: int, error: type[CallError], path: Path) -> None:
     async with serving() as (service, client):
         service.image = reply(status, f"no image at {KEY}")
@@ -201,8 +201,9 @@ async def test_a_download_that_is_refused_is_reported(status: int, error: type[C
     assert service.reports == [report(False)]
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
+@over("asynchronous", [False, True])
 async def test_what_installs_gets_the_path_of_the_whole_image_before_the_report(asynchronous: bool, path: Path) -> None:
+    path.unlink(missing_ok=True)
     seen: list[tuple[Path, bytes, int]] = []
 
     async with serving() as (service, client):
@@ -219,8 +220,9 @@ async def test_what_installs_gets_the_path_of_the_whole_image_before_the_report(
     assert (fetched is not None and fetched.reported, service.reports) == (True, [report(True)])
 
 
-@pytest.mark.parametrize("reporting", [reply(200, b""), reply(500), drop()])
+@over("reporting", [reply(200, b""), reply(500), drop()])
 async def test_an_installation_that_fails_is_reported_and_its_error_comes_out(reporting: Step, path: Path) -> None:
+    path.unlink(missing_ok=True)
     trouble = OSError("flash is worn out")
 
     async def install(_: Path) -> None:
@@ -246,7 +248,7 @@ async def test_a_report_that_fails_is_a_warning_and_loses_nothing(path: Path, ca
     assert "Cannot find update" in record.getMessage()
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@over("fails", [False, True])
 async def test_nothing_is_reported_where_that_is_not_wanted(fails: bool, path: Path) -> None:
     async with serving() as (service, client):
         if fails:
@@ -293,7 +295,7 @@ BAD: list[tuple[Callable[[Path], dict[str, Any]], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("bad", "name"), BAD)
+@over("bad, name", BAD)
 async def test_an_argument_that_does_not_fit_is_named_before_anything_is_sent(
     bad: Callable[[Path], dict[str, Any]], name: str, path: Path
 ) -> None:
@@ -312,8 +314,9 @@ async def test_no_repr_shows_where_the_image_is(path: Path) -> None:
 # The embedded cloud -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fails", [False, True])
+@over("fails", [False, True])
 async def test_an_update_of_the_embedded_cloud_is_fetched_installed_and_reported(fails: bool, path: Path) -> None:
+    path.unlink(missing_ok=True)
     installed: list[bytes] = []
 
     def install(image: Path) -> None:

@@ -14,6 +14,7 @@ from ioto_async import BadRequestError, DecodeError, IotoError, PagingError, Ser
 from ioto_async.controllers.paging import Paged
 from ioto_async.models import Cursor, Device, Page
 from tests.rawserver import RawServer, Request, Step, client_of, leftover_tasks, reply, served, silent
+from tests.rows import over
 
 
 def pages(*sizes: int, cursor: Callable[[int], Any] = lambda number: f"c{number}") -> list[dict[str, Any]]:
@@ -76,7 +77,7 @@ async def test_the_next_page_can_be_asked_for_by_hand() -> None:
     assert [request.query for request in server.requests] == [{"limit": "1"}, {"limit": "1", "next": "c1"}]
 
 
-@pytest.mark.parametrize("none", [{}, {"next": None}, {"next": ""}, {"next": {}}])
+@over("none", [{}, {"next": None}, {"next": ""}, {"next": {}}])
 async def test_a_page_without_a_cursor_is_the_last(none: dict[str, Any]) -> None:
     async with served(reply(200, {"data": [{"id": "0"}], **none})) as (server, client):
         assert [device.id async for device in client.device.find()] == ["0"]
@@ -88,7 +89,7 @@ async def test_a_bare_array_is_a_single_page() -> None:
         assert [device.id async for device in client.device.find()] == ["0", "1"]
 
 
-@pytest.mark.parametrize("cursor", [17, True, ["c1"], 1.5])
+@over("cursor", [17, True, ["c1"], 1.5])
 async def test_a_cursor_that_is_neither_text_nor_object_is_a_decode_error(cursor: Any) -> None:
     async with served(reply(200, {"data": [], "next": cursor})) as (_, client):
         with pytest.raises(DecodeError) as caught:
@@ -133,7 +134,7 @@ async def test_options_go_with_every_page() -> None:
     assert [request.header("X-Job") for request in server.requests] == ["7", "7"]
 
 
-@pytest.mark.parametrize("cursor", ["a+b/c=&d?#%20 e\u00e4", '{"looks": "like JSON"}', "17"])
+@over("cursor", ["a+b/c=&d?#%20 e\u00e4", '{"looks": "like JSON"}', "17"])
 async def test_a_cursor_of_text_is_sent_back_as_received(cursor: str) -> None:
     async with served(*steps(*pages(1, 1, cursor=lambda _: cursor))) as (server, client):
         assert len([device async for device in client.device.find()]) == 2
@@ -173,7 +174,7 @@ async def test_a_find_with_prev_alone_walks_backward() -> None:
 # A cursor that repeats --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@over(
     "cursors",
     [["a", "a"], ["a", "b", "a"], [{"k": 1, "l": 2}, {"l": 2, "k": 1}], ["a", "b", "c", "b"]],
 )
@@ -251,7 +252,7 @@ async def test_awaiting_the_first_page_does_not_ask_ahead() -> None:
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("walk", ["records", "pages"])
+@over("walk", ["records", "pages"])
 async def test_a_break_gives_up_the_page_under_way(walk: str) -> None:
     async with RawServer.of(*steps(pages(2, 1)[0]), silent()) as server, client_of(server) as client:
         found = client.device.find()
@@ -303,7 +304,7 @@ async def test_the_pool_is_usable_after_a_break() -> None:
 # Failures ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("answer", "cls"), [(reply(400, "No"), BadRequestError), (reply(500), ServiceError)])
+@over("answer, cls", [(reply(400, "No"), BadRequestError), (reply(500), ServiceError)])
 async def test_an_error_on_page_3_comes_after_pages_1_and_2(answer: Step, cls: type[IotoError]) -> None:
     seen: list[str | None] = []
     async with served(*steps(*pages(2, 2, 1)[:2]), answer) as (_, client):
@@ -348,12 +349,13 @@ def test_any_split_of_items_into_pages_is_walked_once_and_in_order(
     split: list[list[int]], data: st.DataObject, backward: bool
 ) -> None:
     places = data.draw(st.lists(cursors, min_size=len(split), max_size=len(split), unique_by=key))
+    positions = {key(place): position for position, place in enumerate(places)}
     direction = "prev" if backward else "next"
     asked: list[dict[str, Cursor]] = []
 
     async def fetch(cursor: dict[str, Cursor]) -> Page[int]:
         asked.append(cursor)
-        position = [key(place) for place in places].index(key(cursor[direction])) if cursor else 0
+        position = positions[key(cursor[direction])] if cursor else 0
         more = places[position + 1] if position + 1 < len(split) else None
         if data.draw(st.booleans()):
             await asyncio.sleep(0)
@@ -367,13 +369,29 @@ def test_any_split_of_items_into_pages_is_walked_once_and_in_order(
     assert asked == [{direction: places[0]} if backward else {}, *({direction: place} for place in places[1:])]
 
 
-@given(cursors)
-def test_any_cursor_comes_back_to_the_service_as_it_was(cursor: Cursor) -> None:
-    async def walk() -> Request:
-        async with served(reply(200, {"data": [], "next": cursor}), reply(200, {"data": []})) as (server, client):
+def test_any_cursor_comes_back_to_the_service_as_it_was() -> None:
+    replies: list[dict[str, Any]] = []
+
+    def answer(_: Request) -> Step:
+        return reply(200, replies.pop(0))
+
+    with asyncio.Runner() as runner:
+        context = served(handler=answer)
+        server, client = runner.run(context.__aenter__())
+
+        async def ask() -> Request:
+            server.requests.clear()
             async for _ in client.device.find():
                 pass
-        return server.requests[1]
+            return server.requests[1]
 
-    sent = asyncio.run(walk()).query["next"]
-    assert (sent if isinstance(cursor, str) else json.loads(sent)) == cursor
+        @given(cursors)
+        def comes_back(cursor: Cursor) -> None:
+            replies[:] = [{"data": [], "next": cursor}, {"data": []}]
+            sent = runner.run(ask()).query["next"]
+            assert (sent if isinstance(cursor, str) else json.loads(sent)) == cursor
+
+        try:
+            comes_back()
+        finally:
+            runner.run(context.__aexit__(None, None, None))

@@ -1,7 +1,7 @@
 """For every current operation, how the client's method is called with all that the documents name.
 
-A case gets a prepared world and returns what its calls returned or raised; between them they send every documented
-member and see every documented member of the replies. The methods that are made of several have a case, too.
+A scenario gets a prepared world and returns what its calls returned or raised; between them they send every documented
+member and see every documented member of the replies. The methods that are made of several have a scenario, too.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,7 +19,7 @@ from ioto_async.models import Range, Widget, WidgetAction
 from tests.documented import example, snake
 from tests.recorder import Recorder
 
-__all__ = ["CASES", "LOOK", "World", "world"]
+__all__ = ["LOOK", "SCENARIOS", "World", "world"]
 
 DEVICE = "DEV0000001"
 """Claimed by the emulator's account."""
@@ -92,13 +92,13 @@ class World:
     """With a login token of the owner of the cloud's own account."""
 
 
-Case = Callable[[World], Awaitable[list[Any]]]
-CASES: dict[str, Case] = {}
+Scenario = Callable[[World], Awaitable[list[Any]]]
+SCENARIOS: dict[str, Scenario] = {}
 
 
-def case(key: str) -> Callable[[Case], Case]:
-    def keep(function: Case) -> Case:
-        CASES[key] = function
+def scenario(key: str) -> Callable[[Scenario], Scenario]:
+    def keep(function: Scenario) -> Scenario:
+        SCENARIOS[key] = function
         return function
 
     return keep
@@ -125,7 +125,7 @@ async def pages(find: Callable[..., Any], **query: Any) -> list[Any]:
 async def world() -> AsyncIterator[World]:
     """Start an emulator and its clients, with recorders between them."""
     async with (
-        Emulator(clouds=2) as emulator,
+        Emulator(clouds=2, mqtt=False) as emulator,
         Recorder(emulator.api) as cloud,
         Recorder(emulator.builder) as builder,
     ):
@@ -151,14 +151,14 @@ async def world() -> AsyncIterator[World]:
 # Account ----------------------------------------------------------------------------------------------------------
 
 
-@case("account/close")
+@scenario("account/close")
 async def _(w: World) -> list[Any]:
     account = w.emulator.cloud.add_account("Other", "other@ioto.test")
     await w.client.account.close(id=account)
     return []
 
 
-@case("account/get")
+@scenario("account/get")
 async def _(w: World) -> list[Any]:
     await w.login.user.login()
     account = await w.client.account.get(id=w.emulator.account_id, email=None, index="primary")
@@ -166,7 +166,7 @@ async def _(w: World) -> list[Any]:
     return [account, by_email]
 
 
-@case("account/find")
+@scenario("account/find")
 async def _(w: World) -> list[Any]:
     await w.login.user.login()
     other = w.emulator.cloud.add_account("Other", "other@ioto.test")
@@ -174,7 +174,7 @@ async def _(w: World) -> list[Any]:
     return [*both.items, *await pages(w.client.account.find)]
 
 
-@case("account/updateIdentity")
+@scenario("account/updateIdentity")
 async def _(w: World) -> list[Any]:
     await w.login.user.login()
     return [
@@ -190,7 +190,7 @@ def add_action(w: World, record: dict[str, Any]) -> str:
         return str(w.emulator.cloud.actions.add(record)["id"])
 
 
-@case("action/find")
+@scenario("action/find")
 async def _(w: World) -> list[Any]:
     add_action(w, ACTION)
     add_action(w, ACTION | {"name": "More"})
@@ -203,13 +203,13 @@ async def _(w: World) -> list[Any]:
     return [*typed.items, *await pages(find)]
 
 
-@case("action/get")
+@scenario("action/get")
 async def _(w: World) -> list[Any]:
     id = add_action(w, ACTION)
     return [await w.client.action.get(w.emulator.cloud_id, "http", id=id)]
 
 
-@case("action/invoke")
+@scenario("action/invoke")
 async def _(w: World) -> list[Any]:
     id = add_action(w, ACTION)
     done = await w.client.action.invoke("Everything", id=id, context={"x": 2})
@@ -232,23 +232,23 @@ async def raise_alerts(w: World) -> str:
     return str(page.items[-1].id)
 
 
-@case("alert/find")
+@scenario("alert/find")
 async def _(w: World) -> list[Any]:
     await raise_alerts(w)
     return await pages(w.client.alert.find)
 
 
-@case("alert/get")
+@scenario("alert/get")
 async def _(w: World) -> list[Any]:
     return [await w.client.alert.get(id=await raise_alerts(w))]
 
 
-@case("alert/update")
+@scenario("alert/update")
 async def _(w: World) -> list[Any]:
     return [await w.client.alert.update(id=await raise_alerts(w), resolved=True)]
 
 
-@case("alert/remove")
+@scenario("alert/remove")
 async def _(w: World) -> list[Any]:
     await w.client.alert.remove(id=await raise_alerts(w))
     return []
@@ -260,7 +260,7 @@ PASTED = {"index": "primary", "limit": 1, "next": "x", "prev": "x"}
 """The paging options that the documents list for dashboard/create and /update by mistake."""
 
 
-@case("dashboard/create")
+@scenario("dashboard/create")
 async def _(w: World) -> list[Any]:
     made = await w.client.dashboard.create("Board", **LOOK)
     await w.client.call("dashboard/create", {"name": "Other", "accountId": w.emulator.account_id}, query=PASTED)
@@ -272,19 +272,19 @@ async def add_dashboard(w: World, name: str = "Board") -> str:
     return str(made.id)
 
 
-@case("dashboard/find")
+@scenario("dashboard/find")
 async def _(w: World) -> list[Any]:
     await add_dashboard(w)
     return list((await w.client.dashboard.find()).items)
 
 
-@case("dashboard/get")
+@scenario("dashboard/get")
 async def _(w: World) -> list[Any]:
     id = await add_dashboard(w)
     return [await w.client.dashboard.get(id=id, name="Board"), await w.client.dashboard.get(name="Board")]
 
 
-@case("dashboard/update")
+@scenario("dashboard/update")
 async def _(w: World) -> list[Any]:
     id = await add_dashboard(w)
     changed = await w.client.dashboard.update(id, name="New name", **LOOK)
@@ -292,7 +292,7 @@ async def _(w: World) -> list[Any]:
     return [changed]
 
 
-@case("dashboard/remove")
+@scenario("dashboard/remove")
 async def _(w: World) -> list[Any]:
     await w.client.dashboard.remove(id=await add_dashboard(w))
     return []
@@ -306,7 +306,7 @@ async def check_version(w: World, id: str = DEVICE) -> None:
     await w.client.provision.update(id, w.emulator.product_token, "1.0.0")
 
 
-@case("device/claim")
+@scenario("device/claim")
 async def _(w: World) -> list[Any]:
     w.emulator.cloud.claim_device(FREE)
     await check_version(w, FREE)
@@ -314,25 +314,25 @@ async def _(w: World) -> list[Any]:
     return [await w.client.device.claim(FREE)]
 
 
-@case("device/find")
+@scenario("device/find")
 async def _(w: World) -> list[Any]:
     await check_version(w)
     one = await w.client.device.find(id=DEVICE, product_id=w.emulator.product_token)
     return [*one.items, *await pages(w.client.device.find)]
 
 
-@case("device/get")
+@scenario("device/get")
 async def _(w: World) -> list[Any]:
     await check_version(w)
     return [await w.client.device.get(DEVICE)]
 
 
-@case("device/getCreds")
+@scenario("device/getCreds")
 async def _(w: World) -> list[Any]:
     return [await w.device.device.get_creds()]
 
 
-@case("device/getSignedUrl")
+@scenario("device/getSignedUrl")
 async def _(w: World) -> list[Any]:
     return [
         await w.device.device.get_signed_url(
@@ -341,14 +341,14 @@ async def _(w: World) -> list[Any]:
     ]
 
 
-@case("device/provision")
+@scenario("device/provision")
 async def _(w: World) -> list[Any]:
     certificates = await w.device.device.provision(DEVICE)
     w.emulator.cloud.block_device(DEVICE, 60)
     return [certificates, await raised(w.device.device.provision(DEVICE))]
 
 
-@case("device/release")
+@scenario("device/release")
 async def _(w: World) -> list[Any]:
     await check_version(w)
     return [await w.client.device.release(DEVICE)]
@@ -361,13 +361,13 @@ async def put_file(w: World) -> None:
     await w.client.file.put(filename="notes/a.txt", mime_type="text/plain", data=b"content")
 
 
-@case("file/get")
+@scenario("file/get")
 async def _(w: World) -> list[Any]:
     await put_file(w)
     return [await w.client.file.get("notes/a.txt", account_id=w.emulator.account_id)]
 
 
-@case("file/getSignedUrl")
+@scenario("file/getSignedUrl")
 async def _(w: World) -> list[Any]:
     return [
         await w.client.file.get_signed_url(
@@ -381,18 +381,18 @@ async def _(w: World) -> list[Any]:
     ]
 
 
-@case("file/list")
+@scenario("file/list")
 async def _(w: World) -> list[Any]:
     await put_file(w)
     return list((await w.client.file.list({"filename": "notes/a.txt"})).items)
 
 
-@case("file/put")
+@scenario("file/put")
 async def _(w: World) -> list[Any]:
     return [await w.client.file.put(filename="notes/a.txt", mime_type="text/plain", data=b"content")]
 
 
-@case("file/remove")
+@scenario("file/remove")
 async def _(w: World) -> list[Any]:
     await put_file(w)
     await w.client.file.remove("notes/a.txt")
@@ -406,13 +406,13 @@ async def add_item(w: World, key: str = "colour") -> None:
     await w.client.generic.create("Store", {"key": key, "value": "red", "type": "string"}, device_id=DEVICE)
 
 
-@case("generic/create")
+@scenario("generic/create")
 async def _(w: World) -> list[Any]:
     item = {"key": "colour", "value": "red", "type": "string"}
     return [await w.client.generic.create("Store", item, device_id=DEVICE, exists=False)]
 
 
-@case("generic/find")
+@scenario("generic/find")
 async def _(w: World) -> list[Any]:
     await add_item(w)
     await add_item(w, "shape")
@@ -423,20 +423,20 @@ async def _(w: World) -> list[Any]:
     return await pages(find)
 
 
-@case("generic/get")
+@scenario("generic/get")
 async def _(w: World) -> list[Any]:
     await add_item(w)
     return [await w.client.generic.get("Store", {"key": "colour"}, device_id=DEVICE)]
 
 
-@case("generic/remove")
+@scenario("generic/remove")
 async def _(w: World) -> list[Any]:
     await add_item(w)
     await w.client.generic.remove("Store", {"key": "colour"}, device_id=DEVICE)
     return []
 
 
-@case("generic/update")
+@scenario("generic/update")
 async def _(w: World) -> list[Any]:
     item = {"key": "colour", "value": "blue", "type": "string"}
     return [await w.client.generic.update("Store", item, device_id=DEVICE, exists="any")]
@@ -465,7 +465,7 @@ def changes(w: World) -> dict[str, Any]:
     }
 
 
-@case("manager/get")
+@scenario("manager/get")
 async def _(w: World) -> list[Any]:
     id = await manager_id(w)
     await w.client.manager.update(id=id, **changes(w))
@@ -473,7 +473,7 @@ async def _(w: World) -> list[Any]:
     return [await w.client.manager.get(id=id)]
 
 
-@case("manager/getSignedUrl")
+@scenario("manager/getSignedUrl")
 async def _(w: World) -> list[Any]:
     return [
         await w.client.manager.get_signed_url(
@@ -487,21 +487,21 @@ async def _(w: World) -> list[Any]:
     ]
 
 
-@case("manager/provision")
+@scenario("manager/provision")
 async def _(w: World) -> list[Any]:
     id = await manager_id(w)
     await w.client.manager.update(id=id, **changes(w))
     return [await w.client.manager.provision(id)]
 
 
-@case("manager/update")
+@scenario("manager/update")
 async def _(w: World) -> list[Any]:
     id = await manager_id(w)
     await w.client.manager.provision(id)
     return [await w.client.manager.update(id=id, cloud_id=w.emulator.cloud_id, **changes(w))]
 
 
-@case("manager/updateDisplay")
+@scenario("manager/updateDisplay")
 async def _(w: World) -> list[Any]:
     id = await manager_id(w)
     await w.client.manager.update(id=id, **changes(w))
@@ -526,19 +526,19 @@ def metric_items(w: World, metric: str = "temp", namespace: str = "Embedthis/Dev
     ]
 
 
-@case("metric/fetch")
+@scenario("metric/fetch")
 async def _(w: World) -> list[Any]:
     await emit(w)
     await add_item(w, "temperature")
     return list(await w.client.metric.fetch(DEVICE, metric_items(w)))
 
 
-@case("metric/getDeviceSchema")
+@scenario("metric/getDeviceSchema")
 async def _(w: World) -> list[Any]:
     return [await w.client.metric.get_device_schema(cloud_id=w.emulator.cloud_id)]
 
 
-@case("metric/getMetricList")
+@scenario("metric/getMetricList")
 async def _(w: World) -> list[Any]:
     await emit(w)
     cloud = w.emulator.cloud_id
@@ -550,33 +550,33 @@ async def _(w: World) -> list[Any]:
     ]
 
 
-@case("metric.series")
+@scenario("metric.series")
 async def _(w: World) -> list[Any]:
     await emit(w)
     w.cloud.exchanges.clear()
     return [await w.client.metric.series(DEVICE, "temp", cloud_id=w.emulator.cloud_id)]
 
 
-@case("metric.value")
+@scenario("metric.value")
 async def _(w: World) -> list[Any]:
     await emit(w)
     w.cloud.exchanges.clear()
     return [await w.client.metric.value(DEVICE, "temp")]
 
 
-@case("metric.walk")
+@scenario("metric.walk")
 async def _(w: World) -> list[Any]:
     await emit(w)
     w.cloud.exchanges.clear()
     return [key async for key in w.client.metric.walk(w.emulator.cloud_id)]
 
 
-@case("metric.writer")
+@scenario("metric.writer")
 async def _(w: World) -> list[Any]:
     told: list[Any] = []
-    ways: list[dict[str, Any]] = [{"via": "automation", "name": "MetricSample"}, {"via": "model", "model": "Service"}]
-    for way in ways:
-        async with w.client.metric.writer(**way, on_outcome=told.append) as writer:
+    sinks: list[dict[str, Any]] = [{"via": "automation", "name": "MetricSample"}, {"via": "model", "model": "Service"}]
+    for sink in sinks:
+        async with w.client.metric.writer(**sink, on_outcome=told.append) as writer:
             await writer.write("value", 21.5, dimensions={"Device": DEVICE})
     return told
 
@@ -584,12 +584,12 @@ async def _(w: World) -> list[Any]:
 # Provision --------------------------------------------------------------------------------------------------------
 
 
-@case("provision/getCerts")
+@scenario("provision/getCerts")
 async def _(w: World) -> list[Any]:
     return [await w.device.provision.get_certs(DEVICE)]
 
 
-@case("provision/update")
+@scenario("provision/update")
 async def _(w: World) -> list[Any]:
     product = w.emulator.product_token
     nothing = await w.device.provision.update(DEVICE, product, "1.0.0", test=True, properties={"pro": "true"})
@@ -597,7 +597,7 @@ async def _(w: World) -> list[Any]:
     return [nothing, await w.device.provision.update(DEVICE, product, "1.0.0")]
 
 
-@case("provision/updateReport")
+@scenario("provision/updateReport")
 async def _(w: World) -> list[Any]:
     update = w.emulator.cloud.add_update("2.0.0", b"firmware")
     await w.device.provision.update(DEVICE, w.emulator.product_token, "1.0.0")
@@ -608,7 +608,7 @@ async def _(w: World) -> list[Any]:
 # Test -------------------------------------------------------------------------------------------------------------
 
 
-@case("test/ping")
+@scenario("test/ping")
 async def _(w: World) -> list[Any]:
     return [await w.client.test.ping()]
 
@@ -620,12 +620,12 @@ def add_user(w: World, email: str = "eve@ioto.test") -> str:
     return w.emulator.cloud.add_user(email, password=PASSWORD, role="user", first="Eve", last="Adams")
 
 
-@case("user/create")
+@scenario("user/create")
 async def _(w: World) -> list[Any]:
     return [await w.client.user.create("eve@ioto.test", "admin", send_invite=True)]
 
 
-@case("user/find")
+@scenario("user/find")
 async def _(w: World) -> list[Any]:
     await name_user(w)
     id = add_user(w)
@@ -639,19 +639,19 @@ async def name_user(w: World) -> None:
     await w.login.user.update(first="Ada", last="Lovelace")
 
 
-@case("user/get")
+@scenario("user/get")
 async def _(w: World) -> list[Any]:
     await name_user(w)
     own = await w.login.user.get()
     return [own, await w.client.user.get(email=own.email, id=own.id)]
 
 
-@case("user/getRoles")
+@scenario("user/getRoles")
 async def _(w: World) -> list[Any]:
     return [await w.client.user.get_roles()]
 
 
-@case("user/login")
+@scenario("user/login")
 async def _(w: World) -> list[Any]:
     cloud = w.emulator.cloud
     await name_user(w)
@@ -664,13 +664,13 @@ async def _(w: World) -> list[Any]:
         return [owner, await invited.user.login(invite=cloud.invitations()[EMAIL], register=True, social=False)]
 
 
-@case("user/remove")
+@scenario("user/remove")
 async def _(w: World) -> list[Any]:
     await w.client.user.remove(email="eve@ioto.test", id=add_user(w))
     return []
 
 
-@case("user/update")
+@scenario("user/update")
 async def _(w: World) -> list[Any]:
     await w.login.user.login()
     own = await w.login.user.get()
@@ -681,7 +681,7 @@ async def _(w: World) -> list[Any]:
     ]
 
 
-@case("user/updateRole")
+@scenario("user/updateRole")
 async def _(w: World) -> list[Any]:
     await name_user(w)
     id = add_user(w)
@@ -691,7 +691,7 @@ async def _(w: World) -> list[Any]:
 # Builder ----------------------------------------------------------------------------------------------------------
 
 
-@case("builder:device/register")
+@scenario("builder:device/register")
 async def _(w: World) -> list[Any]:
     account, cloud = w.emulator.account_id, w.emulator.cloud_id
     product = w.emulator.product_token
@@ -702,12 +702,12 @@ async def _(w: World) -> list[Any]:
     return [waiting, claimed]
 
 
-@case("builder:device/get")
+@scenario("builder:device/get")
 async def _(w: World) -> list[Any]:
     return [await w.client.builder.device.get(DEVICE)]
 
 
-@case("builder:device/find")
+@scenario("builder:device/find")
 async def _(w: World) -> list[Any]:
     product, cloud = w.emulator.product_token, w.emulator.cloud_id
     one = await w.client.builder.device.find(id=DEVICE, cloud_id=cloud, product_id=product)
@@ -717,54 +717,54 @@ async def _(w: World) -> list[Any]:
     return [*one.items, *first.items, *second.items, *back.items]
 
 
-@case("builder:device/lookup")
+@scenario("builder:device/lookup")
 async def _(w: World) -> list[Any]:
     return [await w.client.builder.device.lookup(w.emulator.product_token)]
 
 
-@case("builder:device/release")
+@scenario("builder:device/release")
 async def _(w: World) -> list[Any]:
     await w.client.builder.device.release(DEVICE)
     return []
 
 
-@case("builder:device/remove")
+@scenario("builder:device/remove")
 async def _(w: World) -> list[Any]:
     await w.client.builder.device.remove(FREE)
     return []
 
 
-@case("builder:device/removeAll")
+@scenario("builder:device/removeAll")
 async def _(w: World) -> list[Any]:
     for claim_id in (DEVICE, SECOND):
         w.emulator.cloud.release_device(claim_id)
     return [await w.client.builder.device.remove_all(w.emulator.product_token)]
 
 
-@case("builder:metric/fetch")
+@scenario("builder:metric/fetch")
 async def _(w: World) -> list[Any]:
     w.emulator.cloud.builder.add_sample("requests", 1, [{"Device": DEVICE}])
     return list(await w.client.builder.metric.fetch(metric_items(w, "requests", "Embedthis/Cloud")))
 
 
-@case("builder:test/echo")
+@scenario("builder:test/echo")
 async def _(w: World) -> list[Any]:
     return [await w.client.builder.test.echo({"a": 1})]
 
 
-@case("builder:test/empty")
+@scenario("builder:test/empty")
 async def _(w: World) -> list[Any]:
     await w.client.builder.test.empty({"a": 1})
     return []
 
 
-@case("builder:test/success")
+@scenario("builder:test/success")
 async def _(w: World) -> list[Any]:
     await w.client.builder.test.success()
     return []
 
 
-@case("builder:test/exception")
+@scenario("builder:test/exception")
 async def _(w: World) -> list[Any]:
     try:
         await w.client.builder.test.exception(retries=0)
@@ -791,37 +791,37 @@ async def downloaded(w: World, methods: Any, **named: Any) -> list[Any]:
         return [path.read_bytes()]
 
 
-@case("file.upload")
+@scenario("file.upload")
 async def _(w: World) -> list[Any]:
     return await uploaded(w, w.client.file.upload)
 
 
-@case("file.download")
+@scenario("file.download")
 async def _(w: World) -> list[Any]:
     return await downloaded(w, w.client.file)
 
 
-@case("device.upload")
+@scenario("device.upload")
 async def _(w: World) -> list[Any]:
     return await uploaded(w, w.device.device.upload, id=DEVICE)
 
 
-@case("device.download")
+@scenario("device.download")
 async def _(w: World) -> list[Any]:
     return await downloaded(w, w.device.device, id=DEVICE)
 
 
-@case("manager.upload")
+@scenario("manager.upload")
 async def _(w: World) -> list[Any]:
     return await uploaded(w, w.client.manager.upload, id=await manager_id(w))
 
 
-@case("manager.download")
+@scenario("manager.download")
 async def _(w: World) -> list[Any]:
     return await downloaded(w, w.client.manager, id=await manager_id(w))
 
 
-@case("provision.fetch_update")
+@scenario("provision.fetch_update")
 async def _(w: World) -> list[Any]:
     w.emulator.cloud.add_update("2.0.0", b"firmware")
     with TemporaryDirectory() as directory:
@@ -837,26 +837,26 @@ async def add_setting(w: World) -> None:
     w.cloud.exchanges.clear()
 
 
-@case("store.find")
+@scenario("store.find")
 async def _(w: World) -> list[Any]:
     await add_setting(w)
     return list((await w.client.store.find(DEVICE)).items)
 
 
-@case("store.get")
+@scenario("store.get")
 async def _(w: World) -> list[Any]:
     await add_setting(w)
     return [await w.client.store.get(DEVICE, "colour")]
 
 
-@case("store.remove")
+@scenario("store.remove")
 async def _(w: World) -> list[Any]:
     await add_setting(w)
     await w.client.store.remove(DEVICE, "colour")
     return []
 
 
-@case("store.set")
+@scenario("store.set")
 async def _(w: World) -> list[Any]:
     await add_setting(w)
     return [await w.client.store.set(DEVICE, "colour", "blue", expires=datetime(2100, 1, 1, tzinfo=UTC))]
