@@ -1,5 +1,6 @@
 """Tables of cases in one test: every row is tried, and every row that fails is reported."""
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -23,7 +24,7 @@ class Row:
         # What pytest.fail and pytest.raises raise is no Exception.
         if not isinstance(error, (Exception, pytest.fail.Exception)):
             return False
-        self.failed[self.label] = f"{type(error).__name__}: {error}"
+        self.failed[self.label] = "".join(traceback.format_exception_only(error)).strip()  # with its notes
         return True
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import ioto_async
 from ioto_async.models import Metric, MetricRow, Metrics, Point
+from tests.rows import each_row
 
 WHEN = datetime(2024, 1, 23, 2, 3, 57, 62000, UTC)
 COLUMNS = ["device_id", "id", "namespace", "metric", "dimensions", "period", "timestamp", "value", "count", "error"]
@@ -202,11 +203,12 @@ def test_a_frame_can_be_worked_with() -> None:
     assert Metrics([TEMPERATURE]).to_polars().filter(polars.col("count") > 0)["timestamp"].to_list() == [WHEN]
 
 
-@pytest.mark.parametrize("package", ["pandas", "polars"])
-def test_a_package_that_is_not_there_is_named_with_its_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(
-        ModuleNotFoundError, match=rf"{package} is not installed.*pip install 'ioto-async\[{package}\]'"
-    ):
-        getattr(Metrics([TEMPERATURE]), f"to_{package}")()
-    assert len(Metrics([TEMPERATURE]).to_rows()) == 2
+def test_a_package_that_is_not_there_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    with each_row() as row:
+        for package in ("pandas", "polars"):
+            with row(package):
+                monkeypatch.setitem(sys.modules, package, None)
+                expected = rf"{package} is not installed.*pip install 'ioto-async\[{package}\]'"
+                with pytest.raises(ModuleNotFoundError, match=expected):
+                    getattr(Metrics([TEMPERATURE]), f"to_{package}")()
+                assert len(Metrics([TEMPERATURE]).to_rows()) == 2
