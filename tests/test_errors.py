@@ -34,7 +34,7 @@ from ioto_async.errors import (
     TransferError,
     UnexpectedStatusError,
 )
-from tests.rows import each_row
+from tests.each_row import each_row
 
 CLASSES: list[type[IotoError]] = [
     value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, IotoError)

@@ -48,9 +48,9 @@ from ioto_async.models import (
     WidgetAction,
 )
 from ioto_async.operations import IOTO
+from tests.each_row import each_row
 from tests.mocked import ACCOUNT, API, TOKEN, Cloud
 from tests.records import RECORDS, scalars, wire_names
-from tests.rows import each_row
 
 OPERATION = IOTO["device/get"]
 SECRET = "SECRET-do-not-show"

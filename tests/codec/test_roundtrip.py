@@ -15,8 +15,8 @@ from ioto_async.codec.encoding import body as encode
 from ioto_async.codec.records import converter, epoch_ms
 from ioto_async.models import Action, ActionResult, Alert, Dashboard, Device, File, Login, Metric, StoreItem, Widget
 from ioto_async.operations import IOTO
+from tests.each_row import each_row
 from tests.records import RECORDS, exact, json_objects, json_values, records
-from tests.rows import each_row
 
 OPERATION = IOTO["device/get"]
 

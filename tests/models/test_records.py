@@ -22,8 +22,8 @@ from ioto_async.models import (
     StoreItem,
     UpdateOffer,
 )
+from tests.each_row import each_row
 from tests.records import RECORDS
-from tests.rows import each_row
 
 SECRET = "SECRET-do-not-show"
 SECRETS = [

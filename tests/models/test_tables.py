@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import ioto_async
 from ioto_async.models import Metric, MetricRow, Metrics, Point
-from tests.rows import each_row
+from tests.each_row import each_row
 
 WHEN = datetime(2024, 1, 23, 2, 3, 57, 62000, UTC)
 COLUMNS = ["device_id", "id", "namespace", "metric", "dimensions", "period", "timestamp", "value", "count", "error"]
