@@ -35,8 +35,8 @@ def _sent(value: object) -> Any:
 
 
 def _any_survive(cls: type[Any]) -> None:
-    @settings(max_examples=15, deadline=None)
-    @given(st.lists(records(cls), max_size=3))
+    @settings(max_examples=10, deadline=None)
+    @given(st.lists(records(cls), max_size=2))
     def survive(originals: list[Any]) -> None:
         for original in originals:
             # Wrapped: a bare record of nothing but an error is a failure.
