@@ -580,7 +580,6 @@ async def test_metrics_come_flat_or_nested(cloud: Cloud, client: IotoClient) -> 
 
 # Empty replies ----------------------------------------------------------------------------------------------------
 
-
 EMPTY = [b"", b" \n", b"null", b"{}", b"{ }", b'{"data":null}', b'{"data":{}}', b'{"data":[]}']
 
 
@@ -616,7 +615,7 @@ async def test_an_empty_body_is_a_decode_error_where_a_reply_is_documented(cloud
                 await METHODS[method](client)
 
 
-# Replies as a whole ----------------------------------------------------------------------------------------------
+# Replies as a whole -----------------------------------------------------------------------------------------------
 
 DASHBOARD = {
     "widgetCss": [".a"],
@@ -742,6 +741,11 @@ RESULTS: dict[str, tuple[Call, object, object]] = {
         METHODS["action.get"],
         {"id": "A", "type": "metric", "error": "the last run failed"},
         Action(id="A", type="metric", error="the last run failed"),
+    ),
+    "an automation of which only the error of the last run is known": (
+        METHODS["action.get"],
+        {"id": "A", "error": "last time"},
+        Action(id="A", error="last time"),
     ),
     "an error of the context": (
         METHODS["action.invoke"],

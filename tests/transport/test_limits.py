@@ -24,6 +24,10 @@ def test_without_numbers_there_are_no_limits() -> None:
     assert (Limits().rate, Limits().in_flight) == (None, None)
 
 
+def test_one_request_at_a_time_is_a_limit() -> None:
+    assert Limits(in_flight=1).in_flight == 1
+
+
 def test_limits_that_are_no_numbers_above_0_are_refused_by_name_and_value() -> None:
     wrong: list[tuple[str, Any, str]] = [
         *(("rate", rate, r"rate: .*second.*got") for rate in (0, -1, math.inf, math.nan, "200/s", True)),
