@@ -122,7 +122,7 @@ def _expressions(node: ast.AST) -> Iterator[ast.AST]:
         case ast.Constant(value=int(value)):
             yield from (ast.Constant(value + 1), ast.Constant(value - 1))
         case ast.Constant(value=float(value)):
-            yield from (ast.Constant(number) for number in ({2 * value, value / 2} if value else {1.0}))
+            yield from (ast.Constant(number) for number in ((2 * value, value / 2) if value else (1.0,)))
         case ast.IfExp():
             yield from (_copy(node, test=ast.Constant(value)) for value in (True, False))
         case ast.Call(func=ast.Name(id="min" | "max" | "isinstance")):
