@@ -1,6 +1,7 @@
 """What replies are decoded to: records, lists, dates, failures; and that nothing gets lost on the way."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -37,6 +38,7 @@ from ioto_async.models import (
     Metric,
     MetricList,
     NewAccount,
+    Page,
     Point,
     Range,
     Registration,
@@ -47,13 +49,12 @@ from ioto_async.models import (
     WidgetAction,
 )
 from ioto_async.operations import IOTO
+from tests.each_row import each_row
 from tests.mocked import ACCOUNT, API, TOKEN, Cloud
 from tests.records import RECORDS, scalars, wire_names
 
 OPERATION = IOTO["device/get"]
 SECRET = "SECRET-do-not-show"
-
-every_record = pytest.mark.parametrize("cls", RECORDS)
 
 Call = Callable[[IotoClient], Awaitable[Any]]
 METHODS: dict[str, Call] = {
@@ -259,87 +260,22 @@ ENVELOPES: dict[str, Callable[[object], object]] = {
 }
 
 
-@pytest.mark.parametrize("envelope", ENVELOPES)
-@pytest.mark.parametrize("method", ONE_RECORD)
-async def test_a_record_comes_bare_or_in_an_envelope(
-    cloud: Cloud, client: IotoClient, method: str, envelope: str
-) -> None:
-    cloud.reply = dumps(ENVELOPES[envelope]({"unknown": 1, "name": "n"}))
-    found = await METHODS[method](client)
-    assert found.extra["unknown"] == 1
+async def test_a_record_comes_bare_or_in_an_envelope(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for method, envelope in itertools.product(ONE_RECORD, ENVELOPES):
+            with row(f"{method} {envelope}"):
+                cloud.reply = dumps(ENVELOPES[envelope]({"unknown": 1, "name": "n"}))
+                found = await METHODS[method](client)
+                assert found.extra["unknown"] == 1
 
 
-@pytest.mark.parametrize("envelope", ["bare", "in data"])
-@pytest.mark.parametrize("method", OBJECTS)
-async def test_an_object_comes_bare_or_in_an_envelope(
-    cloud: Cloud, client: IotoClient, method: str, envelope: str
-) -> None:
-    cloud.reply = dumps(ENVELOPES[envelope]({"version": "0.0.1", "models": {"Store": {}}}))
-    assert await METHODS[method](client) == {"version": "0.0.1", "models": {"Store": {}}}
-
-
-@pytest.mark.parametrize("envelope", ["bare", "in data"])
-async def test_a_file_with_nothing_but_its_content_is_no_envelope(
-    cloud: Cloud, client: IotoClient, envelope: str
-) -> None:
-    cloud.reply = dumps(ENVELOPES[envelope]({"data": "AP8="}))
-    assert (await client.file.get("a")).content == b"\x00\xff"
-
-
-async def test_a_sign_in_answers_records(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps(
-        {"account": {"id": "A"}, "manager": {"certArn": "R"}, "roles": {"x": 1}, "user": {"first": "F"}}
-    )
-    assert await client.user.login() == Login(
-        account=Account(id="A"), manager=Manager(cert_arn="R"), roles={"x": 1}, user=User(first="F")
-    )
-
-
-async def test_a_new_account_has_its_first_user(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"account": {"id": "A"}, "user": {"role": "owner"}})
-    made = await client.account.create("a@b.c", "A")
-    assert made == NewAccount(account=Account(id="A"), user=User(role="owner"))
-
-
-async def test_the_parts_of_a_dashboard_are_records(cloud: Cloud, client: IotoClient) -> None:
-    action = {"type": "url", "target": "https://x.example", "conditions": ["a > 1"]}
-    widget = {"id": "w", "defaultValue": "7", "actions": [action], "range": {"period": 60}, "mine": 1}
-    cloud.reply = dumps({"widgetCss": [".a"], "range": {"start": "2024-01-23T02:03:57.062Z"}, "widgets": [widget, {}]})
-    assert await client.dashboard.get("I") == Dashboard(
-        widget_css=[".a"],
-        range=Range(start=WHEN),
-        widgets=[
-            Widget(
-                id="w",
-                default_value="7",
-                actions=[WidgetAction(type="url", target="https://x.example", conditions=["a > 1"])],
-                range=Range(period=60),
-                extra={"mine": 1},
-            ),
-            Widget(),
-        ],
-    )
-
-
-@pytest.mark.parametrize(("reply", "number"), [(b"3", 3), (b"0", 0), (b'{"data":3}', 3), (b"3.0", 3)])
-async def test_the_number_of_removed_devices_is_answered(
-    cloud: Cloud, client: IotoClient, reply: bytes, number: int
-) -> None:
-    cloud.reply = reply
-    assert await client.builder.device.remove_all("P") == number
-
-
-@pytest.mark.parametrize("reply", [b'"3"', b"true", b"{}", b"null", b"1.5"])
-async def test_a_number_of_another_type_is_a_mismatch(cloud: Cloud, client: IotoClient, reply: bytes) -> None:
-    cloud.reply = reply
-    with pytest.raises(DecodeError, match="a whole number"):
-        await client.builder.device.remove_all("P")
-
-
-async def test_a_member_named_data_beside_others_is_no_envelope(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"_type": "Log", "data": {"a": 1}})
-    found = await client.generic.get("Log")
-    assert (found.type, found.extra) == ("Log", {"data": {"a": 1}})
+async def test_a_number_of_another_type_is_a_mismatch(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for reply in (b'"3"', b"true", b"{}", b"null", b"1.5"):
+            with row(reply):
+                cloud.reply = reply
+                with pytest.raises(DecodeError, match="a whole number"):
+                    await client.builder.device.remove_all("P")
 
 
 def test_members_are_named_in_snake_case() -> None:
@@ -352,28 +288,20 @@ def test_the_type_of_an_item_is_its_model() -> None:
     assert found == Item(type="Store", device_id="D", extra={"type": "string"})
 
 
-@every_record
-def test_unknown_members_are_kept(cls: type[Any]) -> None:
-    found = record(cls)(OPERATION, dumps({"unknown": {"a": [None, {}]}, "extra": 1, "account_id": "x"}))
-    assert found == cls(extra={"unknown": {"a": [None, {}]}, "extra": 1, "account_id": "x"})
+def test_unknown_members_are_kept_and_missing_ones_are_none() -> None:
+    unknown = {"unknown": {"a": [None, {}]}, "extra": 1, "account_id": "x"}
+    with each_row() as row:
+        for cls in RECORDS:
+            with row(cls.__name__):
+                decode = record(cls)
+                assert decode(OPERATION, dumps(unknown)) == cls(extra=unknown)
+                assert decode(OPERATION, b"{}") == cls()
+                assert decode(OPERATION, dumps(dict.fromkeys(wire_names(cls)))) == cls()
 
 
-@every_record
-def test_missing_members_are_none(cls: type[Any]) -> None:
-    assert record(cls)(OPERATION, b"{}") == cls()
-
-
-@every_record
-def test_null_members_are_as_if_missing(cls: type[Any]) -> None:
-    assert record(cls)(OPERATION, dumps(dict.fromkeys(wire_names(cls)))) == cls()
-
-
-def test_a_whole_number_with_a_fraction_of_zero_is_whole() -> None:
+def test_numbers_keep_their_digits_and_whole_ones_their_type() -> None:
     port = record(Certificates)(OPERATION, b'{"port":443.0}').port
     assert (port, type(port)) == (443, int)
-
-
-def test_a_count_keeps_its_digits() -> None:
     found = record(Point)(OPERATION, b'{"count":9007199254740993,"value":-0.5}')
     assert (found.count, found.value) == (9007199254740993, -0.5)
 
@@ -384,40 +312,38 @@ WHEN = datetime(2024, 1, 23, 2, 3, 57, 62000, tzinfo=UTC)
 WHOLE = WHEN.replace(microsecond=0)
 
 
-@pytest.mark.parametrize(
-    ("wire", "date"),
-    [
-        ("2024-01-23T02:03:57.062Z", WHEN),
-        ("2024-01-23T02:03:57Z", WHOLE),
-        ("2024-01-23T02:03:57.062+00:00", WHEN),
-        ("2024-01-23T07:33:57.062+05:30", WHEN),
-        ("2024-01-22T18:03:57.062-08:00", WHEN),
-        ("2024-01-23T02:03:57.062", WHEN),
-        ("2024-01-23T02:03:57", WHOLE),
-        ("2024-01-23T02:03:57.062000Z", WHEN),
-        (1705975437, WHOLE),
-        (1705975437.062, WHEN),
-        (1705975437062, WHEN),
-        (1705975437062.0, WHEN),
-        (0, datetime(1970, 1, 1, tzinfo=UTC)),
-        (-1, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
-        (-86400, datetime(1969, 12, 31, tzinfo=UTC)),
-        (-1_000_000_000_000, datetime(1938, 4, 24, 22, 13, 20, tzinfo=UTC)),
-        ("1969-12-31T23:59:59.000Z", datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
-        ("1970-01-01T00:00:00.000Z", datetime(1970, 1, 1, tzinfo=UTC)),
-        ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
-        ("9999-12-31T23:59:59.999Z", datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)),
-    ],
-)
-def test_a_date_is_read_in_every_documented_form(wire: object, date: datetime) -> None:
-    assert device({"created": wire}).created == date
+DATES: list[tuple[object, datetime]] = [
+    ("2024-01-23T02:03:57.062Z", WHEN),
+    ("2024-01-23T02:03:57Z", WHOLE),
+    ("2024-01-23T02:03:57.062+00:00", WHEN),
+    ("2024-01-23T07:33:57+05:30", WHOLE),
+    ("2024-01-23T07:33:57.062+05:30", WHEN),
+    ("2024-01-22T18:03:57.062-08:00", WHEN),
+    ("2024-01-23T02:03:57.062", WHEN),
+    ("2024-01-23T02:03:57", WHOLE),
+    ("2024-01-23T02:03:57.062000Z", WHEN),
+    (1705975437, WHOLE),
+    (1705975437.062, WHEN),
+    (1705975437062, WHEN),
+    (1705975437062.0, WHEN),
+    (0, datetime(1970, 1, 1, tzinfo=UTC)),
+    (-1, datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    (-86400, datetime(1969, 12, 31, tzinfo=UTC)),
+    (-1_000_000_000_000, datetime(1938, 4, 24, 22, 13, 20, tzinfo=UTC)),
+    ("1969-12-31T23:59:59.000Z", datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ("1970-01-01T00:00:00.000Z", datetime(1970, 1, 1, tzinfo=UTC)),
+    ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
+    ("9999-12-31T23:59:59.999Z", datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)),
+]
 
 
-@pytest.mark.parametrize("wire", ["2024-01-23T07:33:57+05:30", "2024-01-23T02:03:57", 1705975437, 1705975437062])
-def test_a_date_is_in_utc(wire: object) -> None:
-    created = device({"created": wire}).created
-    assert created is not None
-    assert created.tzinfo is UTC
+def test_a_date_is_read_in_every_documented_form() -> None:
+    with each_row() as row:
+        for wire, date in DATES:
+            with row(wire):
+                created = device({"created": wire}).created
+                assert created is not None
+                assert (created, created.tzinfo) == (date, UTC)
 
 
 @pytest.fixture
@@ -431,362 +357,440 @@ def far_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("far_zone")
-@pytest.mark.parametrize("wire", ["2024-01-23T02:03:57", "2024-01-23T02:03:57Z", 1705975437, 1705975437000])
-def test_a_date_does_not_depend_on_the_zone_of_the_process(wire: object) -> None:
-    assert device({"created": wire}).created == WHOLE
+def test_dates_do_not_depend_on_the_zone_of_the_process() -> None:
+    with each_row() as row:
+        for wire in ("2024-01-23T02:03:57", "2024-01-23T02:03:57Z", 1705975437, 1705975437000):
+            with row(wire):
+                assert device({"created": wire}).created == WHOLE
+        with row("milliseconds"):
+            assert epoch_ms(WHOLE) == 1705975437000
 
 
-@pytest.mark.usefixtures("far_zone")
-def test_a_time_in_milliseconds_does_not_depend_on_the_zone_of_the_process() -> None:
-    assert epoch_ms(WHOLE) == 1705975437000
+NO_DATES: list[object] = [
+    "",
+    "yesterday",
+    "2024-13-01T00:00:00Z",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00",
+    "1705975437",
+    True,
+    [],
+    {},
+    1e18,
+    -1e18,
+    1e300,
+    2**63,
+]
 
 
-@pytest.mark.parametrize(
-    "wire",
-    [
-        "",
-        "yesterday",
-        "2024-13-01T00:00:00Z",
-        "0001-01-01T00:00:00+14:00",
-        "9999-12-31T23:59:59-14:00",
-        "1705975437",
-        True,
-        [],
-        {},
-        1e18,
-        -1e18,
-        1e300,
-        2**63,
-    ],
-    ids=ascii,
-)
-def test_what_is_no_date_is_a_mismatch_at_its_path(wire: object) -> None:
-    with pytest.raises(DecodeError, match="date") as wrong:
-        device({"created": wire})
-    assert wrong.value.path == "$.created"
+def test_what_is_no_date_is_a_mismatch_at_its_path() -> None:
+    with each_row() as row:
+        for wire in NO_DATES:
+            with row(ascii(wire)):
+                with pytest.raises(DecodeError, match="date") as wrong:
+                    device({"created": wire})
+                assert wrong.value.path == "$.created"
 
 
-@pytest.mark.parametrize("cls", [Credentials, Item, StoreItem])
-def test_an_expiry_is_a_date(cls: type[Any]) -> None:
-    assert record(cls)(OPERATION, b'{"expires":"2024-01-23T02:03:57.062Z"}').expires == WHEN
-
-
-@pytest.mark.parametrize("timestamp", [1705975437, 1705975437000])
-def test_the_time_of_a_point_comes_in_seconds_or_milliseconds(timestamp: int) -> None:
-    assert record(Point)(OPERATION, dumps({"timestamp": timestamp})).timestamp == WHOLE
+def test_an_expiry_and_the_time_of_a_point_are_dates() -> None:
+    with_expiry: list[type[Any]] = [Credentials, Item, StoreItem]
+    with each_row() as row:
+        for cls in with_expiry:
+            with row(cls.__name__):
+                assert record(cls)(OPERATION, b'{"expires":"2024-01-23T02:03:57.062Z"}').expires == WHEN
+        for timestamp in (1705975437, 1705975437000):
+            with row(timestamp):
+                assert record(Point)(OPERATION, dumps({"timestamp": timestamp})).timestamp == WHOLE
 
 
 # Mismatches -------------------------------------------------------------------------------------------------------
 
-
-@pytest.mark.parametrize(
-    ("cls", "reply", "path"),
-    [
-        (Device, {"id": 5}, "$.id"),
-        (Device, {"id": [SECRET]}, "$.id"),
-        (Device, {"test": SECRET}, "$.test"),
-        (Device, {"test": 1}, "$.test"),
-        (Device, {"created": SECRET}, "$.created"),
-        (Certificates, {"key": {"pem": SECRET}}, "$.key"),
-        (Certificates, {"certificate": [SECRET]}, "$.certificate"),
-        (Certificates, {"port": SECRET}, "$.port"),
-        (Certificates, {"port": 443.5}, "$.port"),
-        (Certificates, {"port": True}, "$.port"),
-        (Credentials, {"secretAccessKey": [SECRET]}, "$.secretAccessKey"),
-        (Credentials, {"sessionToken": {"a": SECRET}, "expires": 0}, "$.sessionToken"),
-        (Registration, {"token": [SECRET]}, "$.token"),
-        (Registration, {"registered": SECRET}, "$.registered"),
-        (Action, {"args": SECRET}, "$.args"),
-        (Action, {"poll": SECRET}, "$.poll"),
-        (Action, {"poll": False}, "$.poll"),
-        (Dashboard, {"widgets": [{}, {"actions": [{"target": [SECRET]}]}]}, "$.widgets[1].actions[0].target"),
-        (Dashboard, {"range": {"start": SECRET}}, "$.range.start"),
-        (Login, {"user": {"email": [SECRET]}}, "$.user.email"),
-        (File, {"data": [SECRET, SECRET]}, "$.data"),
-        (Metric, {"points": SECRET}, "$.points"),
-        (Metric, {"points": [{}, SECRET]}, "$.points[1]"),
-        (Metric, {"points": [{}, {"value": SECRET}]}, "$.points[1].value"),
-        (Metric, {"points": [None]}, "$.points[0]"),
-        (MetricList, {"metrics": ["a", 5]}, "$.metrics[1]"),
-        (MetricList, {"dimensions": [{}, {}, SECRET]}, "$.dimensions[2]"),
-        (Device, SECRET, "$"),
-        (Device, [SECRET], "$"),
-        (Device, None, "$"),
-        (Device, {"data": {"created": SECRET}}, "$.data.created"),
-        (Device, {"data": [{"created": SECRET}]}, "$.data[0].created"),
-        (Device, {"data": SECRET}, "$.data"),
-        (Device, {"data": [{"id": "A"}, {"id": "B"}]}, "$.data"),
-        (Metric, {"data": {"points": [{"timestamp": SECRET}]}}, "$.data.points[0].timestamp"),
-    ],
-    ids=ascii,
-)
-def test_a_mismatch_names_operation_and_path_and_shows_no_text(cls: type[Any], reply: object, path: str) -> None:
-    with pytest.raises(DecodeError) as wrong:
-        record(cls)(OPERATION, dumps(reply))
-    assert (wrong.value.operation, wrong.value.path) == ("device/get", path)
-    assert f"device/get: reply at {path}: " in str(wrong.value)
-    assert SECRET not in f"{wrong.value} {wrong.value!r} {wrong.value.message}"
+MISMATCHES: list[tuple[type[Any], object, str]] = [
+    (Device, {"id": 5}, "$.id"),
+    (Device, {"id": [SECRET]}, "$.id"),
+    (Device, {"test": SECRET}, "$.test"),
+    (Device, {"test": 1}, "$.test"),
+    (Device, {"created": SECRET}, "$.created"),
+    (Certificates, {"key": {"pem": SECRET}}, "$.key"),
+    (Certificates, {"certificate": [SECRET]}, "$.certificate"),
+    (Certificates, {"port": SECRET}, "$.port"),
+    (Certificates, {"port": 443.5}, "$.port"),
+    (Certificates, {"port": True}, "$.port"),
+    (Credentials, {"secretAccessKey": [SECRET]}, "$.secretAccessKey"),
+    (Credentials, {"sessionToken": {"a": SECRET}, "expires": 0}, "$.sessionToken"),
+    (Registration, {"token": [SECRET]}, "$.token"),
+    (Registration, {"registered": SECRET}, "$.registered"),
+    (Action, {"args": SECRET}, "$.args"),
+    (Action, {"poll": SECRET}, "$.poll"),
+    (Action, {"poll": False}, "$.poll"),
+    (Dashboard, {"widgets": [{}, {"actions": [{"target": [SECRET]}]}]}, "$.widgets[1].actions[0].target"),
+    (Dashboard, {"range": {"start": SECRET}}, "$.range.start"),
+    (Login, {"user": {"email": [SECRET]}}, "$.user.email"),
+    (File, {"data": [SECRET, SECRET]}, "$.data"),
+    (Metric, {"points": SECRET}, "$.points"),
+    (Metric, {"points": [{}, SECRET]}, "$.points[1]"),
+    (Metric, {"points": [{}, {"value": SECRET}]}, "$.points[1].value"),
+    (Metric, {"points": [None]}, "$.points[0]"),
+    (MetricList, {"metrics": ["a", 5]}, "$.metrics[1]"),
+    (MetricList, {"dimensions": [{}, {}, SECRET]}, "$.dimensions[2]"),
+    (Device, SECRET, "$"),
+    (Device, [SECRET], "$"),
+    (Device, None, "$"),
+    (Device, {"data": {"created": SECRET}}, "$.data.created"),
+    (Device, {"data": [{"created": SECRET}]}, "$.data[0].created"),
+    (Device, {"data": SECRET}, "$.data"),
+    (Device, {"data": [{"id": "A"}, {"id": "B"}]}, "$.data"),
+    (Metric, {"data": {"points": [{"timestamp": SECRET}]}}, "$.data.points[0].timestamp"),
+]
 
 
-@pytest.mark.parametrize(
-    ("reply", "path"),
-    [
-        ({"data": [{}, {}, {}, {"created": SECRET}]}, "$.data[3].created"),
-        ([{}, {"created": SECRET}], "$[1].created"),
-        ({"data": SECRET}, "$.data"),
-        ({"data": {}}, "$.data"),
-        ({"data": [{}, None]}, "$.data[1]"),
-        ({"data": [], "next": 5}, "$.next"),
-        ({"data": [], "next": [SECRET]}, "$.next"),
-        ({"data": [], "prev": True}, "$.prev"),
-        (SECRET, "$"),
-        (5, "$"),
-        (None, "$"),
-    ],
-    ids=ascii,
-)
-async def test_a_mismatch_in_a_list_names_operation_and_path(
-    cloud: Cloud, client: IotoClient, reply: object, path: str
-) -> None:
-    cloud.reply = dumps(reply)
-    with pytest.raises(DecodeError) as wrong:
-        await client.device.find()
-    assert (wrong.value.operation, wrong.value.path) == ("device/find", path)
-    assert SECRET not in str(wrong.value)
+def test_a_mismatch_names_operation_and_path_and_shows_no_text() -> None:
+    with each_row() as row:
+        for cls, reply, path in MISMATCHES:
+            with row((cls.__name__, reply)):
+                with pytest.raises(DecodeError) as wrong:
+                    record(cls)(OPERATION, dumps(reply))
+                assert (wrong.value.operation, wrong.value.path) == ("device/get", path)
+                assert f"device/get: reply at {path}: " in str(wrong.value)
+                assert SECRET not in f"{wrong.value} {wrong.value!r} {wrong.value.message}"
 
 
-@pytest.mark.parametrize(
-    ("data", "path"),
-    [
-        ([{"points": [{}, {"timestamp": SECRET}]}], "$.data[0].points[1].timestamp"),
-        ([{}, {"points": [{}, {}, {"value": SECRET}]}], "$.data[1].points[2].value"),
-        ([[{}, {}], [{"points": [{"timestamp": SECRET}]}]], "$.data[1][0].points[0].timestamp"),
-        ([[{}], [SECRET]], "$.data[1][0]"),
-        ([[{}, {}], SECRET], "$.data[1]"),
-    ],
-    ids=ascii,
-)
-async def test_a_mismatch_in_metrics_names_the_place_in_the_reply(
-    cloud: Cloud, client: IotoClient, data: object, path: str
-) -> None:
-    cloud.reply = dumps({"data": data})
-    with pytest.raises(DecodeError) as wrong:
-        await client.metric.fetch("D", [MetricQuery("m")])
-    assert (wrong.value.operation, wrong.value.path) == ("metric/fetch", path)
-    assert SECRET not in str(wrong.value)
+MISMATCHES_IN_LISTS: list[tuple[object, str]] = [
+    ({"data": [{}, {}, {}, {"created": SECRET}]}, "$.data[3].created"),
+    ([{}, {"created": SECRET}], "$[1].created"),
+    ({"data": SECRET}, "$.data"),
+    ({"data": {}}, "$.data"),
+    ({"data": [{}, None]}, "$.data[1]"),
+    ({"data": [], "next": 5}, "$.next"),
+    ({"data": [], "next": [SECRET]}, "$.next"),
+    ({"data": [], "prev": True}, "$.prev"),
+    (SECRET, "$"),
+    (5, "$"),
+    (None, "$"),
+]
 
 
-@pytest.mark.parametrize("method", sorted(METHODS.keys() - set(NOTHING)))
-@pytest.mark.parametrize(
-    "reply",
-    [
-        b'{"key":"SECRET-do-not-show"',
-        b"SECRET-do-not-show",
-        b"<html>SECRET-do-not-show</html>",
-        b"\xff\xfeSECRET-do-not-show",
-        b'"SECRET-do-not-show\\ud800"',
-        b"[" * 5000 + b"]" * 5000,
-    ],
-    ids=["cut off", "text", "html", "not utf-8", "lone surrogate", "deep"],
-)
-async def test_what_is_no_json_is_a_decode_error_without_the_text(
-    cloud: Cloud, client: IotoClient, method: str, reply: bytes
-) -> None:
-    cloud.reply = reply
-    with pytest.raises(DecodeError) as wrong:
-        await METHODS[method](client)
-    assert wrong.value.path == "$"
-    assert SECRET not in f"{wrong.value} {wrong.value!r}"
+async def test_a_mismatch_in_a_list_names_operation_and_path(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for reply, path in MISMATCHES_IN_LISTS:
+            with row(reply):
+                cloud.reply = dumps(reply)
+                with pytest.raises(DecodeError) as wrong:
+                    await client.device.find()
+                assert (wrong.value.operation, wrong.value.path) == ("device/find", path)
+                assert SECRET not in str(wrong.value)
 
 
-@pytest.mark.parametrize("method", NOTHING)
-@pytest.mark.parametrize("reply", [b"", b"null", b"{}", b"1", b"<html>", b"\xff"])
-async def test_a_reply_that_is_not_documented_is_ignored(
-    cloud: Cloud, client: IotoClient, method: str, reply: bytes
-) -> None:
-    cloud.reply = reply
-    assert await METHODS[method](client) is None
+MISMATCHES_IN_METRICS: list[tuple[object, str]] = [
+    ([{"points": [{}, {"timestamp": SECRET}]}], "$.data[0].points[1].timestamp"),
+    ([{}, {"points": [{}, {}, {"value": SECRET}]}], "$.data[1].points[2].value"),
+    ([[{}, {}], [{"points": [{"timestamp": SECRET}]}]], "$.data[1][0].points[0].timestamp"),
+    ([[{}], [SECRET]], "$.data[1][0]"),
+    ([[{}, {}], SECRET], "$.data[1]"),
+]
+
+
+async def test_a_mismatch_in_metrics_names_the_place_in_the_reply(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for data, path in MISMATCHES_IN_METRICS:
+            with row(data):
+                cloud.reply = dumps({"data": data})
+                with pytest.raises(DecodeError) as wrong:
+                    await client.metric.fetch("D", [MetricQuery("m")])
+                assert (wrong.value.operation, wrong.value.path) == ("metric/fetch", path)
+                assert SECRET not in str(wrong.value)
+
+
+NO_JSON = {
+    "cut off": b'{"key":"SECRET-do-not-show"',
+    "text": b"SECRET-do-not-show",
+    "html": b"<html>SECRET-do-not-show</html>",
+    "not utf-8": b"\xff\xfeSECRET-do-not-show",
+    "lone surrogate": b'"SECRET-do-not-show\\ud800"',
+    "deep": b"[" * 5000 + b"]" * 5000,
+}
+
+
+async def test_what_is_no_json_is_a_decode_error_without_the_text(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for method, (name, reply) in itertools.product(sorted(METHODS.keys() - set(NOTHING)), NO_JSON.items()):
+            with row(f"{method} {name}"):
+                cloud.reply = reply
+                with pytest.raises(DecodeError) as wrong:
+                    await METHODS[method](client)
+                assert wrong.value.path == "$"
+                assert SECRET not in f"{wrong.value} {wrong.value!r}"
+
+
+async def test_a_reply_that_is_not_documented_is_ignored(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for method, reply in itertools.product(NOTHING, [b"", b"null", b"{}", b"1", b"<html>", b"\xff"]):
+            with row((method, reply)):
+                cloud.reply = reply
+                assert await METHODS[method](client) is None
 
 
 # Lists ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", LISTS)
-@pytest.mark.parametrize("reply", [{"data": [{"x": 1}, {"x": 2}]}, [{"x": 1}, {"x": 2}]], ids=["envelope", "array"])
-async def test_a_list_comes_in_an_envelope_or_bare(
-    cloud: Cloud, client: IotoClient, method: str, reply: object
-) -> None:
-    cloud.reply = dumps(reply)
-    page = await METHODS[method](client)
-    assert [item.extra for item in page.items] == [{"x": 1}, {"x": 2}]
+async def test_a_list_comes_in_an_envelope_or_bare(cloud: Cloud, client: IotoClient) -> None:
+    replies = {"envelope": {"data": [{"x": 1}, {"x": 2}]}, "array": [{"x": 1}, {"x": 2}]}
+    with each_row() as row:
+        for method, (name, reply) in itertools.product(LISTS, replies.items()):
+            with row(f"{method} {name}"):
+                cloud.reply = dumps(reply)
+                page = await METHODS[method](client)
+                assert [item.extra for item in page.items] == [{"x": 1}, {"x": 2}]
 
 
-@pytest.mark.parametrize("cursor", ["abc", "null", '{"pk":"x"}', {"pk": "d#A", "sk": "d#B"}, {"n": None}], ids=ascii)
-@pytest.mark.parametrize("direction", ["next", "prev"])
-async def test_a_cursor_is_given_back_as_it_came(
-    cloud: Cloud, client: IotoClient, direction: str, cursor: object
-) -> None:
-    cloud.reply = dumps({"data": [], direction: cursor})
-    assert getattr(await client.device.find(), direction) == cursor
+async def test_a_cursor_is_given_back_as_it_came(cloud: Cloud, client: IotoClient) -> None:
+    cursors: list[object] = ["abc", "null", '{"pk":"x"}', {"pk": "d#A", "sk": "d#B"}, {"n": None}]
+    with each_row() as row:
+        for direction, cursor in itertools.product(["next", "prev"], cursors):
+            with row((direction, cursor)):
+                cloud.reply = dumps({"data": [], direction: cursor})
+                assert getattr(await client.device.find(), direction) == cursor
 
 
-@pytest.mark.parametrize("cursor", [None, "", {}], ids=ascii)
-@pytest.mark.parametrize("direction", ["next", "prev"])
-async def test_an_empty_cursor_is_none(cloud: Cloud, client: IotoClient, direction: str, cursor: object) -> None:
-    cloud.reply = dumps({"data": [], direction: cursor})
-    assert getattr(await client.device.find(), direction) is None
+async def test_an_empty_cursor_is_none(cloud: Cloud, client: IotoClient) -> None:
+    cursors: list[object] = [None, "", {}]
+    with each_row() as row:
+        for direction, cursor in itertools.product(["next", "prev"], cursors):
+            with row((direction, cursor)):
+                cloud.reply = dumps({"data": [], direction: cursor})
+                assert getattr(await client.device.find(), direction) is None
 
 
-async def test_other_members_of_an_envelope_are_kept(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"data": [], "next": "n", "paged": True, "count": 3})
-    assert (await client.device.find()).extra == {"paged": True, "count": 3}
+NESTINGS: dict[str, list[Any]] = {
+    "flat": [{"metric": "a"}, {"metric": "b"}],
+    "nested once": [[{"metric": "a"}, {"metric": "b"}]],
+    "nested by request": [[{"metric": "a"}], [{"metric": "b"}]],
+    "mixed": [[{"metric": "a"}], [], {"metric": "b"}],
+}
 
 
-async def test_a_page_keeps_the_order_of_its_records(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"data": [{"id": str(number)} for number in range(50)]})
-    page = await client.device.find()
-    assert [found.id for found in page.items] == [str(number) for number in range(50)]
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        [{"metric": "a"}, {"metric": "b"}],
-        [[{"metric": "a"}, {"metric": "b"}]],
-        [[{"metric": "a"}], [{"metric": "b"}]],
-        [[{"metric": "a"}], [], {"metric": "b"}],
-    ],
-    ids=["flat", "nested once", "nested by request", "mixed"],
-)
-@pytest.mark.parametrize("envelope", [True, False])
-@pytest.mark.parametrize("method", METRICS)
-async def test_metrics_come_flat_or_nested(
-    cloud: Cloud, client: IotoClient, method: str, data: list[object], envelope: bool
-) -> None:
-    cloud.reply = dumps({"data": data} if envelope else data)
-    assert [metric.metric for metric in await METHODS[method](client)] == ["a", "b"]
-
-
-async def test_a_metric_has_its_points(cloud: Cloud, client: IotoClient) -> None:
-    points = [
-        {"value": None, "timestamp": 1705975437000, "count": 0},
-        {"value": 4.2, "timestamp": 1705975437, "max": 5},
-    ]
-    cloud.reply = dumps({"data": [[{"metric": "m", "dimensions": {"Device": "D"}, "points": points, "samples": 12}]]})
-    assert await client.metric.fetch("D", [MetricQuery("m")]) == [
-        Metric(
-            device_id="D",
-            metric="m",
-            dimensions={"Device": "D"},
-            samples=12,
-            points=[
-                Point(timestamp=WHOLE, count=0),
-                Point(timestamp=WHOLE, value=4.2, extra={"max": 5}),
-            ],
-        )
-    ]
-
-
-async def test_a_metric_that_failed_leaves_the_others(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"data": [{"metric": "a", "error": "no such thing"}, {"metric": "b", "points": []}]})
-    failed, fine = await client.metric.fetch("D", [MetricQuery("a"), MetricQuery("b")])
-    assert (failed.error, fine.error, fine.points) == ("no such thing", None, [])
+async def test_metrics_come_flat_or_nested(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for method, envelope, nesting in itertools.product(METRICS, [True, False], NESTINGS):
+            with row((method, envelope, nesting)):
+                data = NESTINGS[nesting]
+                cloud.reply = dumps({"data": data} if envelope else data)
+                assert [metric.metric for metric in await METHODS[method](client)] == ["a", "b"]
 
 
 # Empty replies ----------------------------------------------------------------------------------------------------
 
-
-@pytest.mark.parametrize("method", GETS)
-@pytest.mark.parametrize(
-    "reply",
-    [b"", b" \n", b"null", b"{}", b"{ }", b'{"data":null}', b'{"data":{}}', b'{"data":[]}'],
-    ids=ascii,
-)
-async def test_an_empty_reply_to_a_get_is_not_found(
-    cloud: Cloud, client: IotoClient, method: str, reply: bytes
-) -> None:
-    cloud.reply = reply
-    with pytest.raises(NotFoundError) as missing:
-        await METHODS[method](client)
-    assert missing.value.status == 200
-    assert missing.value.operation.endswith(("/get", "/lookup"))
+EMPTY = [b"", b" \n", b"null", b"{}", b"{ }", b'{"data":null}', b'{"data":{}}', b'{"data":[]}']
 
 
-@pytest.mark.parametrize("method", ["provision.update", "provision.checkin"])
-@pytest.mark.parametrize("reply", [b"", b"\n", b"{}"], ids=ascii)
-async def test_an_empty_reply_to_an_update_check_is_no_offer(
-    cloud: Cloud, client: IotoClient, method: str, reply: bytes
-) -> None:
-    cloud.reply = reply
-    assert await METHODS[method](client) == UpdateOffer()
+async def test_an_empty_reply_to_a_get_is_not_found(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for method, reply in itertools.product(GETS, EMPTY):
+            with row((method, reply)):
+                cloud.reply = reply
+                with pytest.raises(NotFoundError) as missing:
+                    await METHODS[method](client)
+                assert missing.value.status == 200
+                assert missing.value.operation.endswith(("/get", "/lookup"))
 
 
-@pytest.mark.parametrize("reply", [b"", b"{}"], ids=ascii)
-async def test_an_empty_reply_to_a_file_that_was_put_is_a_success(
-    cloud: Cloud, client: IotoClient, reply: bytes
-) -> None:
-    cloud.reply = reply
-    assert await client.file.put("a", b"x") == File()
+NEVER_EMPTY = [
+    "device.provision",
+    "provision.get_certs",
+    "device.get_creds",
+    "user.login",
+    "account.create",
+    "builder.device.remove_all",
+    *URLS,
+    *OBJECTS,
+    *LISTS,
+]
 
 
-async def test_an_update_check_says_why_there_is_nothing(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"message": "up to date"})
-    offer = await client.provision.update("D", "P", "1.0.0")
-    assert (offer.url, offer.message) == (None, "up to date")
-
-
-@pytest.mark.parametrize("reply", [b"", b"{}"], ids=ascii)
-async def test_an_empty_reply_to_an_automation_is_a_success(cloud: Cloud, client: IotoClient, reply: bytes) -> None:
-    cloud.reply = reply
-    assert await client.action.invoke("Run") == ActionResult()
-
-
-@pytest.mark.parametrize(
-    "method",
-    [
-        "device.provision",
-        "provision.get_certs",
-        "device.get_creds",
-        "user.login",
-        "account.create",
-        "builder.device.remove_all",
-        *URLS,
-        *OBJECTS,
-        *LISTS,
-    ],
-)
-async def test_an_empty_body_is_a_decode_error_where_a_reply_is_documented(
-    cloud: Cloud, client: IotoClient, method: str
-) -> None:
+async def test_an_empty_body_is_a_decode_error_where_a_reply_is_documented(cloud: Cloud, client: IotoClient) -> None:
     cloud.reply = b""
-    with pytest.raises(DecodeError, match="empty"):
-        await METHODS[method](client)
+    with each_row() as row:
+        for method in NEVER_EMPTY:
+            with row(method), pytest.raises(DecodeError, match="empty"):
+                await METHODS[method](client)
 
 
-async def test_an_unclaimed_device_is_registered_and_no_more(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = b'{"registered":true}'
-    assert await client.builder.device.register("D", "P") == Registration(registered=True)
+# Replies as a whole -----------------------------------------------------------------------------------------------
+
+DASHBOARD = {
+    "widgetCss": [".a"],
+    "range": {"start": "2024-01-23T02:03:57.062Z"},
+    "widgets": [
+        {
+            "id": "w",
+            "defaultValue": "7",
+            "actions": [{"type": "url", "target": "https://x.example", "conditions": ["a > 1"]}],
+            "range": {"period": 60},
+            "mine": 1,
+        },
+        {},
+    ],
+}
+POINTS = [
+    {"value": None, "timestamp": 1705975437000, "count": 0},
+    {"value": 4.2, "timestamp": 1705975437, "max": 5},
+]
+SCHEMA = {"version": "0.0.1", "models": {"Store": {}}}
+SHORT: list[tuple[str, bytes, object]] = [
+    ("file.get", b'{"data":"AP8="}', File(data="AP8=")),
+    ("file.get", b'{"data":{"data":"AP8="}}', File(data="AP8=")),
+    ("builder.device.remove_all", b"3", 3),
+    ("builder.device.remove_all", b"0", 0),
+    ("builder.device.remove_all", b'{"data":3}', 3),
+    ("builder.device.remove_all", b"3.0", 3),
+    ("provision.update", b"", UpdateOffer()),
+    ("provision.update", b"\n", UpdateOffer()),
+    ("provision.update", b"{}", UpdateOffer()),
+    ("provision.checkin", b"", UpdateOffer()),
+    ("provision.checkin", b"\n", UpdateOffer()),
+    ("provision.checkin", b"{}", UpdateOffer()),
+    ("file.put", b"", File()),
+    ("file.put", b"{}", File()),
+    ("action.invoke", b"", ActionResult()),
+    ("action.invoke", b"{}", ActionResult()),
+]
+RESULTS: dict[str, tuple[Call, object, object]] = {
+    **{f"{method} {reply!r}": (METHODS[method], reply, result) for method, reply, result in SHORT},
+    **{
+        f"{method} {envelope}": (METHODS[method], ENVELOPES[envelope](SCHEMA), SCHEMA)
+        for method, envelope in itertools.product(OBJECTS, ["bare", "in data"])
+    },
+    "a sign-in": (
+        METHODS["user.login"],
+        {"account": {"id": "A"}, "manager": {"certArn": "R"}, "roles": {"x": 1}, "user": {"first": "F"}},
+        Login(account=Account(id="A"), manager=Manager(cert_arn="R"), roles={"x": 1}, user=User(first="F")),
+    ),
+    "a new account and its first user": (
+        METHODS["account.create"],
+        {"account": {"id": "A"}, "user": {"role": "owner"}},
+        NewAccount(account=Account(id="A"), user=User(role="owner")),
+    ),
+    "a dashboard and its parts": (
+        METHODS["dashboard.get"],
+        DASHBOARD,
+        Dashboard(
+            widget_css=[".a"],
+            range=Range(start=WHEN),
+            widgets=[
+                Widget(
+                    id="w",
+                    default_value="7",
+                    actions=[WidgetAction(type="url", target="https://x.example", conditions=["a > 1"])],
+                    range=Range(period=60),
+                    extra={"mine": 1},
+                ),
+                Widget(),
+            ],
+        ),
+    ),
+    "a member data beside others is no envelope": (
+        METHODS["generic.get"],
+        {"_type": "Log", "data": {"a": 1}},
+        Item(type="Log", extra={"data": {"a": 1}}),
+    ),
+    "an item may have the members of a failure": (
+        METHODS["generic.get"],
+        {"_type": "Log", "error": "disk full", "delay": 5},
+        Item(type="Log", extra={"error": "disk full", "delay": 5}),
+    ),
+    "the other members of an envelope": (
+        METHODS["device.find"],
+        {"data": [], "next": "n", "paged": True, "count": 3},
+        Page(items=[], next="n", extra={"paged": True, "count": 3}),
+    ),
+    "the order of a page": (
+        METHODS["device.find"],
+        {"data": [{"id": str(number)} for number in range(50)]},
+        Page(items=[Device(id=str(number)) for number in range(50)]),
+    ),
+    "a metric and its points": (
+        METHODS["metric.fetch"],
+        {"data": [[{"metric": "m", "dimensions": {"Device": "D"}, "points": POINTS, "samples": 12}]]},
+        [
+            Metric(
+                device_id="D",
+                metric="m",
+                dimensions={"Device": "D"},
+                samples=12,
+                points=[Point(timestamp=WHOLE, count=0), Point(timestamp=WHOLE, value=4.2, extra={"max": 5})],
+            )
+        ],
+    ),
+    "a metric that failed leaves the others": (
+        lambda c: c.metric.fetch("D", [MetricQuery("a"), MetricQuery("b")]),
+        {"data": [{"metric": "a", "error": "no such thing"}, {"metric": "b", "points": []}]},
+        [Metric(device_id="D", metric="a", error="no such thing"), Metric(device_id="D", metric="b", points=[])],
+    ),
+    "an unclaimed device": (METHODS["builder.device.register"], {"registered": True}, Registration(registered=True)),
+    "why there is no update": (
+        METHODS["provision.update"],
+        {"message": "up to date"},
+        UpdateOffer(message="up to date"),
+    ),
+    "a delay alone beside another member": (
+        METHODS["device.provision"],
+        {"delay": 5, "endpoint": "mqtt.example"},
+        Certificates(endpoint="mqtt.example", extra={"delay": 5}),
+    ),
+    "an automation whose last run failed": (
+        METHODS["action.get"],
+        {"id": "A", "type": "metric", "error": "the last run failed"},
+        Action(id="A", type="metric", error="the last run failed"),
+    ),
+    "an automation of which only the error of the last run is known": (
+        METHODS["action.get"],
+        {"id": "A", "error": "last time"},
+        Action(id="A", error="last time"),
+    ),
+    "an error of the context": (
+        METHODS["action.invoke"],
+        {"name": "Run", "context": {"error": "old"}},
+        ActionResult(name="Run", context={"error": "old"}),
+    ),
+    **{
+        f"an error without content: {error}": (
+            METHODS["action.invoke"],
+            {"error": error, "name": "Run"},
+            ActionResult(name="Run", extra={"error": error}),
+        )
+        for error in (None, "", False)
+    },
+}
+
+
+async def test_a_reply_becomes_what_is_documented(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for name, (call, reply, result) in RESULTS.items():
+            with row(name):
+                cloud.reply = reply if isinstance(reply, bytes) else dumps(reply)
+                assert await call(client) == result
 
 
 # A signed URL -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", ["https://files.example/a?X-Amz=%2F&b=c", "", "é"])
-@pytest.mark.parametrize("method", URLS)
-async def test_a_signed_url_is_a_json_string(cloud: Cloud, client: IotoClient, method: str, url: str) -> None:
-    cloud.reply = dumps(url)
-    assert await METHODS[method](client) == url
+async def test_a_signed_url_is_a_json_string(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for method, url in itertools.product(URLS, ["https://files.example/a?X-Amz=%2F&b=c", "", "é"]):
+            with row((method, url)):
+                cloud.reply = dumps(url)
+                assert await METHODS[method](client) == url
 
 
-@pytest.mark.parametrize("reply", [{"url": SECRET}, [SECRET], None, 5, True], ids=ascii)
-@pytest.mark.parametrize("method", URLS)
-async def test_a_signed_url_of_another_type_is_a_mismatch(
-    cloud: Cloud, client: IotoClient, method: str, reply: object
-) -> None:
-    cloud.reply = dumps(reply)
-    with pytest.raises(DecodeError, match=r"/getSignedUrl: reply at \$: expected a string") as wrong:
-        await METHODS[method](client)
-    assert SECRET not in str(wrong.value)
+async def test_a_signed_url_of_another_type_is_a_mismatch(cloud: Cloud, client: IotoClient) -> None:
+    replies: list[object] = [{"url": SECRET}, [SECRET], None, 5, True]
+    with each_row() as row:
+        for method, reply in itertools.product(URLS, replies):
+            with row((method, reply)):
+                cloud.reply = dumps(reply)
+                with pytest.raises(DecodeError, match=r"/getSignedUrl: reply at \$: expected a string") as wrong:
+                    await METHODS[method](client)
+                assert SECRET not in str(wrong.value)
 
 
 # Failures inside a 200 --------------------------------------------------------------------------------------------
@@ -805,75 +809,64 @@ IN_BAND = [
 ]
 
 
-@pytest.mark.parametrize("method", IN_BAND)
-@pytest.mark.parametrize("envelope", ["bare", "in data"])
-async def test_an_error_inside_a_200_is_raised(cloud: Cloud, client: IotoClient, method: str, envelope: str) -> None:
-    cloud.reply = dumps(ENVELOPES[envelope]({"error": "it went wrong", "name": "n"}))
-    with pytest.raises(InBandError) as failed:
-        await METHODS[method](client)
-    assert (failed.value.message, failed.value.status) == ("it went wrong", 200)
-    assert not isinstance(failed.value, DeviceBlockedError)
+async def test_an_error_inside_a_200_is_raised(cloud: Cloud, client: IotoClient) -> None:
+    with each_row() as row:
+        for method, envelope in itertools.product(IN_BAND, ["bare", "in data"]):
+            with row(f"{method} {envelope}"):
+                cloud.reply = dumps(ENVELOPES[envelope]({"error": "it went wrong", "name": "n"}))
+                with pytest.raises(InBandError) as failed:
+                    await METHODS[method](client)
+                assert (failed.value.message, failed.value.status) == ("it went wrong", 200)
+                assert not isinstance(failed.value, DeviceBlockedError)
 
 
-@pytest.mark.parametrize("delay", [0, 60, 1.5])
-async def test_a_blocked_device_says_for_how_long(cloud: Cloud, client: IotoClient, delay: float) -> None:
-    cloud.reply = dumps({"error": "excess traffic", "delay": delay})
-    with pytest.raises(DeviceBlockedError) as blocked:
-        await client.device.provision("D")
-    assert (blocked.value.delay, blocked.value.operation) == (delay, "device/provision")
-    assert f"{delay:g} s" in str(blocked.value)
+async def test_a_delay_that_is_a_number_blocks_the_device(cloud: Cloud, client: IotoClient) -> None:
+    delays: list[tuple[dict[str, Any], float]] = [
+        ({"error": "excess traffic", "delay": 0}, 0),
+        ({"error": "excess traffic", "delay": 60}, 60),
+        ({"error": "excess traffic", "delay": 1.5}, 1.5),
+        ({"delay": 30}, 30),
+        ({"delay": "30"}, 30),
+        ({"delay": 30.0}, 30),
+    ]
+    with each_row() as row:
+        for reply, delay in delays:
+            with row(reply):
+                cloud.reply = dumps(reply)
+                with pytest.raises(DeviceBlockedError) as blocked:
+                    await client.device.provision("D")
+                assert (blocked.value.delay, blocked.value.operation) == (delay, "device/provision")
+                assert f"{delay:g} s" in str(blocked.value)
 
 
-@pytest.mark.parametrize("delay", [None, True, "soon", [], {}], ids=ascii)
-async def test_a_delay_that_is_no_number_is_not_taken_for_one(cloud: Cloud, client: IotoClient, delay: object) -> None:
-    cloud.reply = dumps({"error": "excess traffic", "delay": delay})
-    with pytest.raises(InBandError) as failed:
-        await client.device.provision("D")
-    assert not isinstance(failed.value, DeviceBlockedError)
+async def test_a_delay_that_is_no_number_is_not_taken_for_one(cloud: Cloud, client: IotoClient) -> None:
+    delays: list[object] = [None, True, "soon", [], {}]
+    with each_row() as row:
+        for delay in delays:
+            with row(delay):
+                cloud.reply = dumps({"error": "excess traffic", "delay": delay})
+                with pytest.raises(InBandError) as failed:
+                    await client.device.provision("D")
+                assert not isinstance(failed.value, DeviceBlockedError)
 
 
-@pytest.mark.parametrize("error", [None, "", False])
-async def test_an_error_without_content_is_none(cloud: Cloud, client: IotoClient, error: object) -> None:
-    cloud.reply = dumps({"error": error, "name": "Run"})
-    assert (await client.action.invoke("Run")).name == "Run"
-
-
-async def test_a_delay_without_an_error_is_none(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"delay": 5, "endpoint": "mqtt.example"})
-    assert (await client.device.provision("D")).extra == {"delay": 5}
-
-
-@pytest.mark.parametrize("delay", [30, "30", 30.0], ids=ascii)
-async def test_a_delay_alone_blocks_the_device(cloud: Cloud, client: IotoClient, delay: object) -> None:
-    cloud.reply = dumps({"delay": delay})
-    with pytest.raises(DeviceBlockedError) as blocked:
-        await client.device.provision("D")
-    assert blocked.value.delay == 30
-
-
-@pytest.mark.parametrize("method", METHODS)
-async def test_a_reply_that_is_nothing_but_an_error_raises(cloud: Cloud, client: IotoClient, method: str) -> None:
+async def test_a_reply_that_is_nothing_but_an_error_raises(cloud: Cloud, client: IotoClient) -> None:
     cloud.reply = dumps({"error": "boom"})
-    with pytest.raises(InBandError, match="boom"):
-        await METHODS[method](client)
+    with each_row() as row:
+        for method, call in METHODS.items():
+            with row(method), pytest.raises(InBandError, match="boom"):
+                await call(client)
 
 
-async def test_a_record_with_an_error_among_its_members_is_a_record(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"id": "A", "type": "metric", "error": "the last run failed"})
-    assert (await client.action.get("C", "metric")).error == "the last run failed"
-
-
-@pytest.mark.parametrize("error", [{"code": 5}, ["a"], 7, True], ids=ascii)
-async def test_an_error_that_is_no_text_is_raised_all_the_same(cloud: Cloud, client: IotoClient, error: object) -> None:
-    cloud.reply = dumps({"error": error})
-    with pytest.raises(InBandError) as failed:
-        await client.action.invoke("Run")
-    assert json.loads(failed.value.message) == error
-
-
-async def test_an_error_of_the_context_is_not_the_automation_s(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"name": "Run", "context": {"error": "old"}})
-    assert (await client.action.invoke("Run")).context == {"error": "old"}
+async def test_an_error_that_is_no_text_is_raised_all_the_same(cloud: Cloud, client: IotoClient) -> None:
+    errors: list[object] = [{"code": 5}, ["a"], 7, True]
+    with each_row() as row:
+        for error in errors:
+            with row(error):
+                cloud.reply = dumps({"error": error})
+                with pytest.raises(InBandError) as failed:
+                    await client.action.invoke("Run")
+                assert json.loads(failed.value.message) == error
 
 
 async def test_the_spelling_of_a_member_name_does_not_hide_an_error(cloud: Cloud, client: IotoClient) -> None:
@@ -908,16 +901,6 @@ async def test_a_blocked_device_s_error_does_not_show_other_members(cloud: Cloud
     with pytest.raises(DeviceBlockedError) as blocked:
         await client.device.provision("D")
     assert SECRET not in f"{blocked.value} {blocked.value!r} {blocked.value.__dict__}"
-
-
-async def test_the_last_failure_of_an_automation_is_a_member_like_others(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"id": "A", "error": "last time"})
-    assert (await client.action.get("C", "metric")).error == "last time"
-
-
-async def test_an_item_can_have_a_member_named_error(cloud: Cloud, client: IotoClient) -> None:
-    cloud.reply = dumps({"_type": "Log", "error": "disk full", "delay": 5})
-    assert (await client.generic.get("Log"))["error"] == "disk full"
 
 
 # Requests ---------------------------------------------------------------------------------------------------------
@@ -983,7 +966,7 @@ def test_arbitrary_json_is_decoded_or_refused(value: object) -> None:
     _try_every_decoder(dumps(value))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(likely)
 def test_no_method_raises_anything_else_on_arbitrary_json(value: object) -> None:
     async def run() -> None:

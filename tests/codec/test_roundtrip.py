@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import attrs
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -16,11 +15,10 @@ from ioto_async.codec.encoding import body as encode
 from ioto_async.codec.records import converter, epoch_ms
 from ioto_async.models import Action, ActionResult, Alert, Dashboard, Device, File, Login, Metric, StoreItem, Widget
 from ioto_async.operations import IOTO
+from tests.each_row import each_row
 from tests.records import RECORDS, exact, json_objects, json_values, records
 
 OPERATION = IOTO["device/get"]
-
-every_record = pytest.mark.parametrize("cls", RECORDS)
 
 
 def dumps(value: object) -> bytes:
@@ -36,22 +34,24 @@ def _sent(value: object) -> Any:
     return json.loads(encode(IOTO["generic/create"], {"_type": "M", "value": value}))["value"]
 
 
-@every_record
-@settings(max_examples=25, deadline=None)
-@given(data=st.data())
-def test_any_record_survives_the_way_to_the_wire_and_back(cls: type[Any], data: st.DataObject) -> None:
-    original = data.draw(records(cls))
-    # Wrapped: a bare record of nothing but an error is a failure.
-    assert exact(record(cls)(OPERATION, dumps({"data": _sent(original)}))) == exact(original)
+def _any_survive(cls: type[Any]) -> None:
+    @settings(max_examples=10, deadline=None)
+    @given(st.lists(records(cls), max_size=2))
+    def survive(originals: list[Any]) -> None:
+        for original in originals:
+            # Wrapped: a bare record of nothing but an error is a failure.
+            assert exact(record(cls)(OPERATION, dumps({"data": _sent(original)}))) == exact(original)
+        page = paged(cls)(OPERATION, dumps({"data": [converter.unstructure(original) for original in originals]}))
+        assert exact(page.items) == exact(originals)
+
+    survive()
 
 
-@every_record
-@settings(max_examples=10, deadline=None)
-@given(data=st.data())
-def test_any_list_of_records_survives_as_a_page(cls: type[Any], data: st.DataObject) -> None:
-    originals = data.draw(st.lists(records(cls), max_size=3))
-    page = paged(cls)(OPERATION, dumps({"data": [converter.unstructure(original) for original in originals]}))
-    assert exact(page.items) == exact(originals)
+def test_any_record_survives_the_way_to_the_wire_and_back_alone_and_in_a_page() -> None:
+    with each_row() as row:
+        for cls in RECORDS:
+            with row(cls.__name__):
+                _any_survive(cls)
 
 
 SAMPLES: dict[Any, object] = {
@@ -65,37 +65,41 @@ SAMPLES: dict[Any, object] = {
 }
 
 
-@every_record
-def test_every_member_of_a_record_travels_by_itself(cls: type[Any]) -> None:
-    for field in attrs.fields(attrs.resolve_types(cls)):
-        if field.type in SAMPLES:
-            original = cls(**{field.name: SAMPLES[field.type]})
-            assert len(_sent(original)) == 1, field.name
-            assert exact(record(cls)(OPERATION, dumps({"data": _sent(original)}))) == exact(original)
+def test_every_member_of_a_record_travels_by_itself() -> None:
+    with each_row() as row:
+        for cls in RECORDS:
+            for field in attrs.fields(attrs.resolve_types(cls)):
+                if field.type in SAMPLES:
+                    with row(f"{cls.__name__}.{field.name}"):
+                        original = cls(**{field.name: SAMPLES[field.type]})
+                        assert len(_sent(original)) == 1
+                        assert exact(record(cls)(OPERATION, dumps({"data": _sent(original)}))) == exact(original)
 
 
 # JSON values ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("cls", "wire", "attribute"),
-    [
-        (ActionResult, "context", "context"),
-        (Action, "context", "context"),
-        (Action, "args", "args"),
-        (Alert, "context", "context"),
-        (Login, "roles", "roles"),
-        (Login, "schema", "schema"),
-        (Metric, "dimensions", "dimensions"),
-        (Widget, "options", "options"),
-    ],
-)
-@settings(max_examples=30, deadline=None)
+OBJECTS: list[tuple[type[Any], str]] = [
+    (ActionResult, "context"),
+    (Action, "context"),
+    (Action, "args"),
+    (Alert, "context"),
+    (Login, "roles"),
+    (Login, "schema"),
+    (Metric, "dimensions"),
+    (Widget, "options"),
+]
+
+
+@settings(max_examples=60, deadline=None)
 @given(value=json_objects)
-def test_any_object_is_kept_exactly(cls: type[Any], wire: str, attribute: str, value: dict[str, Any]) -> None:
-    found = record(cls)(OPERATION, dumps({wire: value}))
-    assert exact(getattr(found, attribute)) == exact(value)
-    assert exact(_sent(found)) == exact({wire: value})
+def test_any_object_is_kept_exactly(value: dict[str, Any]) -> None:
+    with each_row() as row:
+        for cls, name in OBJECTS:
+            with row(f"{cls.__name__}.{name}"):
+                found = record(cls)(OPERATION, dumps({name: value}))
+                assert exact(getattr(found, name)) == exact(value)
+                assert exact(_sent(found)) == exact({name: value})
 
 
 HARD = [2**64 - 1, -(2**63), 1.0, -0.0, 5e-324, {"": {"": [[], {}, [[]]]}}, "\x00é😀\u2028", [None], ""]
@@ -110,14 +114,16 @@ def test_any_value_of_a_store_item_is_kept_exactly(value: object) -> None:
     assert exact(_sent(found)) == exact({} if value is None else {"value": value})
 
 
-@every_record
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(value=json_values)
 @example(HARD)
-def test_any_value_of_an_unknown_member_is_kept_exactly(cls: type[Any], value: object) -> None:
-    found = record(cls)(OPERATION, dumps({"unknown": value}))
-    assert exact(found.extra) == exact({"unknown": value})
-    assert exact(_sent(found)) == exact({"unknown": value})
+def test_any_value_of_an_unknown_member_is_kept_exactly(value: object) -> None:
+    with each_row() as row:
+        for cls in RECORDS:
+            with row(cls.__name__):
+                found = record(cls)(OPERATION, dumps({"unknown": value}))
+                assert exact(found.extra) == exact({"unknown": value})
+                assert exact(_sent(found)) == exact({"unknown": value})
 
 
 @settings(max_examples=60, deadline=None)
@@ -166,12 +172,14 @@ def _created(wire: object) -> datetime:
     return created
 
 
-@pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(date=instants)
-def test_any_documented_form_of_a_date_is_the_same_instant(form: str, date: datetime) -> None:
-    created = _created(FORMS[form](date))
-    assert (created, created.tzinfo) == (date, UTC)
+def test_any_documented_form_of_a_date_is_the_same_instant(date: datetime) -> None:
+    with each_row() as row:
+        for form, written in FORMS.items():
+            with row(form):
+                created = _created(written(date))
+                assert (created, created.tzinfo) == (date, UTC)
 
 
 @settings(max_examples=60, deadline=None)

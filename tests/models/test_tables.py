@@ -7,11 +7,12 @@ from typing import Any
 import pandas
 import polars
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ioto_async
 from ioto_async.models import Metric, MetricRow, Metrics, Point
+from tests.each_row import each_row
 
 WHEN = datetime(2024, 1, 23, 2, 3, 57, 62000, UTC)
 COLUMNS = ["device_id", "id", "namespace", "metric", "dimensions", "period", "timestamp", "value", "count", "error"]
@@ -149,22 +150,19 @@ def dimensions_of(table: Metrics) -> set[str]:
     return {f"dimensions.{name}" for row in table.to_rows() for name in row["dimensions"]}
 
 
+@settings(max_examples=50, deadline=None)
 @given(tables)
-def test_pandas_has_what_the_rows_have(table: Metrics) -> None:
-    frame = table.to_pandas()
-    columns = [*frame.columns]
+def test_frames_have_what_the_rows_have(table: Metrics) -> None:
+    in_pandas, in_polars = table.to_pandas(), table.to_polars()
+    columns = [*in_pandas.columns]
     assert {*columns} == ({*COLUMNS} - {"dimensions"}) | dimensions_of(table)
-    found = [{name: plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
-    assert found == [flat(row, columns) for row in table.to_rows()]
+    assert in_polars.columns == columns
+    rows = [flat(row, columns) for row in table.to_rows()]
+    assert [{name: plain(value) for name, value in row.items()} for row in in_pandas.to_dict("records")] == rows
+    assert in_polars.to_dicts() == rows
 
 
-@given(tables)
-def test_polars_has_what_the_rows_have(table: Metrics) -> None:
-    frame = table.to_polars()
-    assert frame.to_dicts() == [flat(row, frame.columns) for row in table.to_rows()]
-    assert frame.columns == [*table.to_pandas().columns]
-
-
+@settings(max_examples=50, deadline=None)
 @given(tables)
 def test_the_types_of_columns_do_not_depend_on_what_is_in_them(table: Metrics) -> None:
     pandas_types, polars_types = table.to_pandas().dtypes, table.to_polars().schema
@@ -176,6 +174,7 @@ def test_the_types_of_columns_do_not_depend_on_what_is_in_them(table: Metrics) -
     assert all(polars_types[name] == polars.String for name in dimensions_of(table))
 
 
+@settings(max_examples=50, deadline=None)
 @given(tables.filter(lambda table: bool(table.to_rows())))
 def test_dimensions_are_named_as_pandas_names_them(table: Metrics) -> None:
     rows: list[dict[str, Any]] = [dict(row) for row in table.to_rows()]
@@ -202,11 +201,12 @@ def test_a_frame_can_be_worked_with() -> None:
     assert Metrics([TEMPERATURE]).to_polars().filter(polars.col("count") > 0)["timestamp"].to_list() == [WHEN]
 
 
-@pytest.mark.parametrize("package", ["pandas", "polars"])
-def test_a_package_that_is_not_there_is_named_with_its_extra(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(
-        ModuleNotFoundError, match=rf"{package} is not installed.*pip install 'ioto-async\[{package}\]'"
-    ):
-        getattr(Metrics([TEMPERATURE]), f"to_{package}")()
-    assert len(Metrics([TEMPERATURE]).to_rows()) == 2
+def test_a_package_that_is_not_there_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    with each_row() as row:
+        for package in ("pandas", "polars"):
+            with row(package):
+                monkeypatch.setitem(sys.modules, package, None)
+                expected = rf"{package} is not installed.*pip install 'ioto-async\[{package}\]'"
+                with pytest.raises(ModuleNotFoundError, match=expected):
+                    getattr(Metrics([TEMPERATURE]), f"to_{package}")()
+                assert len(Metrics([TEMPERATURE]).to_rows()) == 2

@@ -1,9 +1,12 @@
 """How fast a client may call: the token bucket and the search for what a service can do, by simulated clocks."""
 
 import heapq
+import itertools
 import math
 import random
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import attrs
 import pytest
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from ioto_async import InvalidArgumentError, Limits
 from ioto_async.transport.limits import Adaptive, TokenBucket, Verdict
+from tests.each_row import each_row
 
 # Limits -----------------------------------------------------------------------------------------------------------
 
@@ -20,18 +24,21 @@ def test_without_numbers_there_are_no_limits() -> None:
     assert (Limits().rate, Limits().in_flight) == (None, None)
 
 
-@pytest.mark.parametrize("rate", [0, -1, math.inf, math.nan, "200/s", True])
-def test_a_rate_that_is_no_number_above_0_is_refused_by_name_and_value(rate: float) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"rate: .*second.*got") as caught:
-        Limits(rate=rate)
-    assert repr(rate) in str(caught.value)
+def test_one_request_at_a_time_is_a_limit() -> None:
+    assert Limits(in_flight=1).in_flight == 1
 
 
-@pytest.mark.parametrize("in_flight", [0, -1, 2.5, "64", True, math.inf])
-def test_requests_in_flight_that_are_no_whole_number_from_1_are_refused_by_name_and_value(in_flight: int) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"in_flight: .*whole number.*got") as caught:
-        Limits(in_flight=in_flight)
-    assert repr(in_flight) in str(caught.value)
+def test_limits_that_are_no_numbers_above_0_are_refused_by_name_and_value() -> None:
+    wrong: list[tuple[str, Any, str]] = [
+        *(("rate", rate, r"rate: .*second.*got") for rate in (0, -1, math.inf, math.nan, "200/s", True)),
+        *(("in_flight", number, r"in_flight: .*whole number.*got") for number in (0, -1, 2.5, "64", True, math.inf)),
+    ]
+    with each_row() as row:
+        for name, value, text in wrong:
+            with row((name, value)):
+                with pytest.raises(InvalidArgumentError, match=text) as caught:
+                    Limits(**{name: value})
+                assert repr(value) in str(caught.value)
 
 
 # The token bucket -------------------------------------------------------------------------------------------------
@@ -48,10 +55,12 @@ def taken(bucket: TokenBucket, seconds: float, *, step: float, begin: float = 0.
     return count
 
 
-@pytest.mark.parametrize("step", [0.0001, 0.003, 0.1])
-def test_a_bucket_gives_its_rate_however_often_it_is_asked(step: float) -> None:
-    bucket = TokenBucket(100, burst=20)
-    assert taken(bucket, 10, step=step) == pytest.approx(1000 + 20, abs=15)
+def test_a_bucket_gives_its_rate_however_often_it_is_asked() -> None:
+    with each_row() as row:
+        for step in (0.0001, 0.003, 0.1):
+            with row(step):
+                bucket = TokenBucket(100, burst=20)
+                assert taken(bucket, 10, step=step) == pytest.approx(1000 + 20, abs=15)
 
 
 def test_a_bucket_gives_no_more_than_its_burst_at_once() -> None:
@@ -273,34 +282,32 @@ LATENCIES = [0.002, 0.02, 0.05]
 BURSTS = [5, 10, 100, 500]
 
 
-@pytest.mark.parametrize("ceiling", [64, 256])
-@pytest.mark.parametrize("burst", BURSTS)
-@pytest.mark.parametrize("latency", LATENCIES)
-def test_it_settles_at_the_capacity_of_a_service_that_refuses_what_is_beyond(
-    latency: float, burst: float, ceiling: int
-) -> None:
-    client = Client(Server(500, latency, burst), Adaptive(ceiling))
-    client.run(30)
-    assert client.served(10, 30) == pytest.approx(500, rel=0.1)
-    assert client.refused(10, 30) < 0.05
-    assert client.refused(0, 30) < 0.05, "too many were refused while it settled"
+def test_it_settles_at_the_capacity_of_a_service_that_refuses_what_is_beyond() -> None:
+    with each_row() as row:
+        for latency, burst, ceiling in itertools.product(LATENCIES, BURSTS, [64, 256]):
+            with row((latency, burst, ceiling)):
+                client = Client(Server(500, latency, burst), Adaptive(ceiling))
+                client.run(20)
+                assert client.served(10, 20) == pytest.approx(500, rel=0.1)
+                assert client.refused(10, 20) < 0.05
+                assert client.refused(0, 20) < 0.05, "too many were refused while it settled"
 
 
-@pytest.mark.parametrize("burst", [10, 100])
-@pytest.mark.parametrize("latency", [0.002, 0.02])
-@pytest.mark.parametrize("capacity", [1000, 200])
-def test_it_follows_a_capacity_that_changes(latency: float, capacity: float, burst: float) -> None:
-    client = Client(Server(500, latency, burst), Adaptive(256))
-    client.run(20)
-    assert client.served(10, 20) == pytest.approx(500, rel=0.1)
-    client.server.capacity = capacity
-    client.run(30)
-    assert client.served(30, 50) == pytest.approx(capacity, rel=0.1)
-    assert client.refused(30, 50) < 0.05
-    client.server.capacity = 500
-    client.run(30)
-    assert client.served(60, 80) == pytest.approx(500, rel=0.1)
-    assert client.refused(60, 80) < 0.05
+def test_it_follows_a_capacity_that_changes() -> None:
+    with each_row() as row:
+        for capacity, latency, burst in itertools.product([1000, 200], [0.002, 0.02], [10, 100]):
+            with row((capacity, latency, burst)):
+                client = Client(Server(500, latency, burst), Adaptive(256))
+                client.run(10)
+                assert client.served(5, 10) == pytest.approx(500, rel=0.1)
+                client.server.capacity = capacity
+                client.run(15)
+                assert client.served(17, 25) == pytest.approx(capacity, rel=0.1)
+                assert client.refused(17, 25) < 0.05
+                client.server.capacity = 500
+                client.run(15)
+                assert client.served(32, 40) == pytest.approx(500, rel=0.1)
+                assert client.refused(32, 40) < 0.05
 
 
 def test_it_finds_a_small_capacity_as_well() -> None:
@@ -350,18 +357,19 @@ VARIED: dict[str, Vary] = {
 }
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("vary", VARIED.values(), ids=VARIED)
-def test_latency_that_differs_by_nature_does_not_keep_the_limit_below_the_ceiling(vary: Vary, seed: int) -> None:
-    client = Client(Server(math.inf, 0, vary=vary, dice=random.Random(seed)), Adaptive(64))
-    limits = list[float]()
-    for _ in range(1200):
-        client.run(0.1)
-        limits.append(client.adaptive.limit)
-    assert limits.index(64) < 50
-    # By chance all of some replies may be slow, which costs a few requests for a second or two.
-    assert sum(limits[100:]) / 1100 > 0.97 * 64
-    assert min(limits[100:]) > 0.6 * 64
+def test_latency_that_differs_by_nature_does_not_keep_the_limit_below_the_ceiling() -> None:
+    with each_row() as row:
+        for name, seed in itertools.product(VARIED, range(2)):
+            with row((name, seed)):
+                client = Client(Server(math.inf, 0, vary=VARIED[name], dice=random.Random(seed)), Adaptive(64))
+                limits = list[float]()
+                for _ in range(500):
+                    client.run(0.1)
+                    limits.append(client.adaptive.limit)
+                assert limits.index(64) < 50
+                # By chance all of some replies may be slow, which costs a few requests for a second or two.
+                assert sum(limits[100:]) / 400 > 0.97 * 64
+                assert min(limits[100:]) > 0.6 * 64
 
 
 def test_an_operation_that_takes_longer_than_the_one_before_does_not_lower_the_limit() -> None:
@@ -374,18 +382,19 @@ def test_an_operation_that_takes_longer_than_the_one_before_does_not_lower_the_l
         assert client.adaptive.limit == 64
 
 
-@pytest.mark.parametrize("vary", VARIED.values(), ids=VARIED)
-def test_latency_that_differs_by_nature_and_rises_lowers_the_limit(vary: Vary) -> None:
-    client = Client(Server(math.inf, 0, vary=vary), Adaptive(64))
-    client.run(20)
-
-    def later(dice: random.Random) -> tuple[str, float]:
+def test_latency_that_differs_by_nature_and_rises_lowers_the_limit() -> None:
+    def later(vary: Vary, dice: random.Random) -> tuple[str, float]:
         operation, latency = vary(dice)
         return operation, 10 * latency
 
-    client.server.vary = later
-    client.run(10)
-    assert client.adaptive.limit < 40
+    with each_row() as row:
+        for name, vary in VARIED.items():
+            with row(name):
+                client = Client(Server(math.inf, 0, vary=vary), Adaptive(64))
+                client.run(20)
+                client.server.vary = partial(later, vary)
+                client.run(10)
+                assert client.adaptive.limit < 40
 
 
 def test_a_service_that_lets_different_operations_wait_is_given_fewer_requests_at_once() -> None:
@@ -419,7 +428,7 @@ def test_it_recovers_from_time_outs() -> None:
     client.server.dead = True
     client.run(10)
     client.server.dead = False
-    client.run(120)
+    client.run(30)
     assert client.adaptive.limit > 60
 
 
@@ -429,17 +438,19 @@ def test_a_limit_that_is_not_used_does_not_rise() -> None:
     assert client.adaptive.limit < 20, "5 at once are enough for 500 a second at 10 ms"
 
 
-@pytest.mark.parametrize("demand", [50, 300])
-def test_the_rate_does_not_rise_beyond_twice_what_is_used(demand: float) -> None:
-    client = Client(Server(500, 0.01), Adaptive(256))
-    client.run(10)
-    assert client.adaptive.rate < math.inf
-    client.source.change(client.now, demand, 1.0)
-    client.server.capacity = math.inf
-    client.run(10)
-    before = client.adaptive.rate
-    client.run(60)
-    assert client.adaptive.rate <= max(before, 2 * demand * 1.1)
+def test_the_rate_does_not_rise_beyond_twice_what_is_used() -> None:
+    with each_row() as row:
+        for demand in (50, 300):
+            with row(demand):
+                client = Client(Server(500, 0.01), Adaptive(256))
+                client.run(10)
+                assert client.adaptive.rate < math.inf
+                client.source.change(client.now, demand, 1.0)
+                client.server.capacity = math.inf
+                client.run(10)
+                before = client.adaptive.rate
+                client.run(60)
+                assert client.adaptive.rate <= max(before, 2 * demand * 1.1)
 
 
 def test_one_overload_is_one_decrease() -> None:
