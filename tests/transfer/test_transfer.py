@@ -27,6 +27,7 @@ import pytest
 from ioto_async import (
     Attempt,
     AuthenticationError,
+    BadRequestError,
     CallError,
     CallTimeoutError,
     ClientStateError,
@@ -756,6 +757,43 @@ async def test_a_url_that_is_refused_twice_is_given_up(way: str, folder: Path) -
         error = await failure(transfer(made, way, folder))
     assert (type(error), error.status, error.attempts, len(bucket.requests)) == (AuthenticationError, 403, 2, 2)
     assert str(error) == f"file/{way}: 403 AccessDenied: Request has expired (2 attempts)"
+
+
+@pytest.mark.parametrize("way", ["upload", "download"])
+async def test_a_transfer_that_always_fails_ends_with_the_last_error_and_all_attempts(way: str, folder: Path) -> None:
+    seen: list[Attempt] = []
+    slow = reply(503, S3_ERROR.format("SlowDown", "Please"), headers={"Retry-After": "0"})
+    async with site(drop(), reply(500), slow, observer=seen.append) as (bucket, made):
+        error = await failure(transfer(made, way, folder, retries=2))
+    assert str(error) == f"file/{way}: 503 SlowDown: Please (3 attempts) (retry after 0 s)"
+    assert (type(error), error.outcome_unknown, len(bucket.requests)) == (ServiceError, way == "upload", 3)
+    assert [attempt.number for attempt in seen if attempt.operation == f"file/{way}"] == [1, 2, 3]
+
+
+async def test_a_transfer_that_is_asked_to_wait_too_long_fails_with_that_wait() -> None:
+    async with site(reply(503, headers={"Retry-After": "61"}), retry=RetryPolicy(elapsed=60)) as (bucket, made):
+        error = await failure(made.client.file.upload("a.jpg", DATA))
+    assert (error.retry_after, error.attempts, error.outcome_unknown, len(bucket.requests)) == (61.0, 1, False, 1)
+
+
+async def test_another_try_of_a_transfer_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    async with site(reply(500, S3_ERROR.format("InternalError", "We")), reply(200, b"")) as (_, made):
+        with caplog.at_level(logging.INFO, "ioto_async"):
+            await made.client.file.upload("a.jpg", DATA)
+    (record,) = [record for record in caplog.records if record.name == "ioto_async"]
+    assert record.getMessage() == "file/upload: retry in 0.00 s after attempt 1: InternalError: We"
+
+
+@pytest.mark.parametrize("answer", [reply(400, "No such file"), reply(200, '"ftp://elsewhere.example/?x=12345678"')])
+async def test_what_an_earlier_attempt_may_have_stored_is_not_forgotten_when_there_is_no_other_url(
+    answer: Step,
+) -> None:
+    expired = reply(403, S3_ERROR.format("AccessDenied", "Request has expired"))
+    async with RawServer.of(drop(), expired) as bucket:
+        url = reply(200, json.dumps(f"{bucket.url}/b/a.jpg?{QUERY}"))
+        async with RawServer.of(url, answer) as api, client_of(api) as client:
+            error = await failure(client.file.upload("a.jpg", DATA))
+    assert (type(error) in (BadRequestError, DecodeError), error.outcome_unknown) == (True, True)
 
 
 class Clock:

@@ -178,6 +178,47 @@ async def test_a_failure_that_does_not_pass_is_told(trouble: Step, waits: list[f
     assert (len(server.requests), error.attempts, len(waits)) == (3, 3, 2)
 
 
+@pytest.mark.parametrize("status", [400, 429, 503])
+async def test_a_sign_in_waits_as_long_as_it_is_asked_to(status: int, waits: list[float]) -> None:
+    busy = reply(status, json.dumps({"__type": "TooManyRequestsException"}), headers={"Retry-After": "17"})
+    async with cognito(busy, granted()) as (_, login):
+        assert (await login()).value == "access-1"
+    assert waits == [17.0]
+
+
+async def test_a_sign_in_that_is_asked_to_wait_too_long_fails_with_that_wait(waits: list[float]) -> None:
+    async with cognito(reply(429, headers={"Retry-After": "61"}), granted()) as (server, login):
+        error = await failure(login())
+    assert (error.retry_after, error.attempts, len(server.requests), waits) == (61.0, 1, 1, [])
+
+
+async def test_a_refusal_after_a_failure_counts_the_attempts(waits: list[float]) -> None:
+    async with cognito(drop(), NOT_AUTHORIZED) as (_, login):
+        error = await failure(login())
+    assert (error.status, error.attempts, len(waits)) == (400, 2, 1)
+    assert error.operation == "cognito/InitiateAuth"
+
+
+async def test_the_password_has_attempts_of_its_own_after_a_refresh_token_that_is_refused(waits: list[float]) -> None:
+    trouble = reply(500)
+    answers = (granted(), trouble, trouble, NOT_AUTHORIZED, trouble, trouble, granted("access-2"))
+    async with cognito(*answers) as (server, login):
+        await login()
+        assert (await login()).value == "access-2"
+    assert len(server.requests) == len(answers)
+
+
+async def test_another_try_of_a_sign_in_is_logged_with_its_reason(
+    waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with cognito(BUSY, granted()) as (_, login):
+        with caplog.at_level(logging.INFO, "ioto_async"):
+            await login()
+    (record,) = [record for record in caplog.records if record.name == "ioto_async"]
+    assert record.getMessage().startswith("cognito/InitiateAuth: retry in ")
+    assert record.getMessage().endswith("Cognito: TooManyRequestsException: Rate exceeded")
+
+
 async def test_a_service_that_cannot_be_reached_is_named(waits: list[float]) -> None:
     async with RawServer() as server:
         pass
