@@ -1,4 +1,4 @@
-"""Authentication as an aiohttp client middleware, pinned to one origin.
+"""Authentication as an aiohttp client middleware: it asks for tokens and moves bytes; `credentials` decides.
 
 Two methods (reference, section 4): a CloudAPI, device, product or Builder token, whose paths get ``/tok`` in front,
 and a login access token with an ``Origin`` header on the bare path.
@@ -20,9 +20,10 @@ from yarl import URL
 from ..errors import InvalidArgumentError, TokenProviderError
 from ..settings import check_origin, check_token, is_number, must_be
 from .attempt import RequestBody
+from .credentials import Credentials, Decision, Pinned
 from .effects import EFFECTS
 
-__all__ = ["ASKING", "AccessToken", "Auth", "LoginAuth", "NoAuth", "TokenAuth", "TokenProvider"]
+__all__ = ["ASKING", "AccessToken", "Auth", "LoginAuth", "Middleware", "NoAuth", "TokenAuth", "TokenProvider"]
 
 logger = logging.getLogger("ioto_async")
 
@@ -54,51 +55,43 @@ older than some seconds is refused.
 ASKING: Final[ContextVar[bool]] = ContextVar("ioto_async_asking", default=False)
 """Whether the present task is a provider's, for whose answer other calls wait."""
 
-_REFUSED: Final = (401, 403)
 _PATIENCE: Final = 1.0
 """Seconds that a provider has to end when its client is closed."""
 _SHORTEST: Final = 4
 """Characters of a token that is looked for in texts."""
-_MARGIN: Final = 60.0
-"""Seconds before its end at which a token is renewed, or a tenth of its lifetime if that is less."""
-_YOUNG: Final = 10.0
-"""Seconds after an answer of the provider in which a refusal stands: it is of the caller's role, not of the token."""
 _DISCARD_LIMIT: Final = 1 << 16
 """Bytes of a refused reply that are read to keep its connection; beyond that closing is cheaper."""
 
 
 class Auth:
-    """Credentials.
+    """A method of authentication.
 
     Attributes:
         prefix: what the method puts in front of a path.
-        headers: the headers that carry the credentials; empty as long as none were asked for.
-        renewable: whether others can be asked for when these are refused.
+        credentials: what it sends.
     """
 
-    __slots__ = ("headers", "renewable")
+    __slots__ = ("credentials",)
 
     prefix = ""
 
-    def __init__(self, headers: Mapping[str, str], *, renewable: bool = False) -> None:
-        self.headers = headers
-        self.renewable = renewable
+    def __init__(
+        self, headers: Mapping[str, str], *, renewable: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.credentials = Credentials(headers, renewable=renewable, clock=clock)
 
-    def pinned(self, base: URL) -> "Middleware":
-        """The middleware that sends these credentials to the origin of *base* and nowhere else."""
-        return Middleware(self, base)
+    @property
+    def renewable(self) -> bool:
+        """Whether other credentials can be asked for when these are refused."""
+        return self.credentials.renewable
 
-    async def current(self) -> Mapping[str, str]:
-        """``headers`` that are good now.
+    async def headers(self, decision: Decision) -> Mapping[str, str]:
+        """The headers to send, as *decision* says.
 
         Raises:
-            TokenProviderError: there are none, and the provider failed.
+            TokenProviderError: there are none, as the provider has failed.
         """
-        return self.headers
-
-    async def renewed(self, refused: Mapping[str, str]) -> Mapping[str, str] | None:
-        """Other ``headers`` than the *refused* ones, or None where there are none and the refusal stands."""
-        return None
+        return self.credentials.headers
 
     async def close(self) -> None:
         """End what may still be under way to get credentials."""
@@ -158,22 +151,9 @@ class LoginAuth(Auth):
         InvalidArgumentError: the token or the origin cannot stand in a header.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_answered",
-        "_clock",
-        "_due",
-        "_expires",
-        "_origin",
-        "_provider",
-        "_question",
-        "_tokens",
-    )
+    __slots__ = ("__weakref__", "_origin", "_provider", "_question", "_tokens")
 
     def __init__(self, token: str | TokenProvider, *, origin: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._due = self._expires = math.inf
-        self._answered = -math.inf
         self._origin = check_origin(origin)
         self._provider = token
         self._question: asyncio.Task[Mapping[str, str]] | None = None
@@ -182,7 +162,7 @@ class LoginAuth(Auth):
         if not isinstance(token, str) and not callable(token):
             raise InvalidArgumentError(f"login: expected a token or an async callable, got {type(token).__name__}")
         known = isinstance(token, str)
-        super().__init__(self._carry(token) if known else {}, renewable=not known)
+        super().__init__(self._carry(token) if known else {}, renewable=not known, clock=clock)
 
     def __repr__(self) -> str:
         return f"LoginAuth('***', origin={self._origin!r})"
@@ -191,25 +171,12 @@ class LoginAuth(Auth):
         self._tokens.append(check_token(token, "login"))
         return {"Authorization": self._tokens[-1], "Origin": self._origin}
 
-    async def current(self) -> Mapping[str, str]:
-        now = self._clock()
-        if not self.headers or now >= self._expires:
+    async def headers(self, decision: Decision) -> Mapping[str, str]:
+        if decision is Decision.ASK:
             return await self._answer()
-        if now >= self._due:
-            self._due = self._expires  # once: what we have is good until then
+        if decision is Decision.SEND_AND_RENEW:
             self._ask()
-        return self.headers
-
-    async def renewed(self, refused: Mapping[str, str]) -> Mapping[str, str] | None:
-        if self.headers is not refused:  # another call was quicker, and its token is the one to try
-            return self.headers
-        now = self._clock()
-        if now < self._expires and now - self._answered < _YOUNG:
-            return None
-        try:
-            return await self._answer()
-        except TokenProviderError:  # the log has it; the caller gets the refusal
-            return None
+        return self.credentials.headers
 
     def _ask(self) -> "asyncio.Task[Mapping[str, str]]":
         """The question to the provider: one at a time, all callers that need a token wait for the same answer."""
@@ -236,7 +203,7 @@ class LoginAuth(Auth):
 
     async def _fetch(self) -> Mapping[str, str]:
         assert not isinstance(self._provider, str)  # else nothing is asked for
-        began = self._clock()
+        asked = self.credentials.clock()
         ASKING.set(True)
         EFFECTS.set(None)  # what it sends is not for the item of a bulk run
         try:
@@ -244,17 +211,12 @@ class LoginAuth(Auth):
             token, lifetime = (answer.value, answer.lifetime) if isinstance(answer, AccessToken) else (answer, None)
             headers = self._carry(token)
         except Exception as error:
-            if self.headers:  # calls go on with them, or get the refusal of them: no error tells of this
+            if self.credentials.headers:  # calls go on with them, or get the refusal of them: no error tells of this
                 logger.warning("the renewal of a login token failed: %s", self.mask(_reason(error)))
             raise
         finally:
-            self._answered = self._clock()
-        self.headers = headers
-        if lifetime is None:
-            self._due = self._expires = math.inf
-        else:
-            self._expires = began + lifetime
-            self._due = self._expires - min(_MARGIN, lifetime / 10)
+            self.credentials.answered()
+        self.credentials.granted(headers, lifetime, asked=asked)
         return headers
 
     async def close(self) -> None:
@@ -284,43 +246,48 @@ def _masked(text: str, token: str) -> str:
 
 
 class Middleware:
-    """The aiohttp client middleware: adds the credentials; where they are refused, renews them and replays once."""
+    """The aiohttp client middleware: adds the credentials; where they are refused, renews them and replays once.
 
-    __slots__ = ("_auth", "_authority", "_scheme")
+    Args:
+        auth: what to send.
+        base: a URL of the origin that it goes to.
+    """
+
+    __slots__ = ("_auth", "_pinned")
 
     def __init__(self, auth: Auth, base: URL) -> None:
         self._auth = auth
-        self._scheme = base.scheme
-        self._authority = base.authority
+        self._pinned = Pinned(auth.credentials, base)
 
     def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> Awaitable[ClientResponse]:
-        if request.url.authority != self._authority or request.url.scheme != self._scheme:
-            # Whatever led the request elsewhere, the credentials do not follow.
+        decision = self._pinned.before(request.url)
+        if decision is Decision.SEND_BARE:
             return handler(request)
         if self._auth.renewable:
-            return self._renewing(request, handler)
-        _add(request, self._auth.headers)
+            return self._renewing(decision, request, handler)
+        _add(request, self._auth.credentials.headers)
         return handler(request)
 
-    async def _renewing(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        auth = self._auth
-        headers = await auth.current()
-        _add(request, headers)
-        response = await handler(request)
-        if response.status not in _REFUSED:
-            return response
-        if isinstance(request.body, RequestBody):
-            request.body.in_doubt = False
-        try:
-            renewed = await auth.renewed(headers)
-            if renewed is None:
+    async def _renewing(self, decision: Decision, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        headers = await self._auth.headers(decision)
+        is_replay = False
+        while True:
+            _add(request, headers)
+            response = await handler(request)
+            decision = self._pinned.after(response.status, headers, is_replay=is_replay)
+            if decision is Decision.DONE:
                 return response
-            await _discard(response)
-        except BaseException:
-            response.close()
-            raise
-        _add(request, renewed)
-        return await handler(request)
+            if isinstance(request.body, RequestBody):
+                request.body.in_doubt = False
+            try:
+                headers = await self._auth.headers(decision)
+                await _discard(response)
+            except TokenProviderError:  # the log has it; the caller gets the refusal
+                return response
+            except BaseException:
+                response.close()
+                raise
+            is_replay = True
 
 
 def _add(request: ClientRequest, headers: Mapping[str, str]) -> None:

@@ -28,7 +28,7 @@ from ..errors import (
 from ..operations import Kind, Operation
 from ..settings import check_headers
 from .attempt import RequestBody, attempt, did_nothing, read_refusal, read_up_to, wait_to_retry
-from .auth import ASKING, Auth
+from .auth import ASKING, Auth, Middleware
 from .effects import EFFECTS, Effects, waiting
 from .limiter import PauseError
 from .limits import Verdict
@@ -77,7 +77,7 @@ class Transport:
         self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (
             *pool.middlewares,
             *options.middlewares,
-            auth.pinned(base),
+            Middleware(auth, base),
         )
         self._urls: dict[Operation, URL] = {}
 

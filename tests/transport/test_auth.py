@@ -30,6 +30,7 @@ from ioto_async import (
     TokenProviderError,
 )
 from ioto_async.transport.auth import LoginAuth, NoAuth, TokenAuth
+from ioto_async.transport.credentials import Decision
 from tests.rawserver import TOKEN, RawServer, Request, Step, client_of, drop, leftover_tasks, reply, served, silent
 
 DEVICE = {"id": "D1", "accountId": "A1"}
@@ -76,7 +77,7 @@ async def aged(*steps: Step, **options: Any) -> AsyncIterator[tuple[RawServer, I
     """As `served`; between two looks at the clock a minute passes, so that no token is young when it is refused."""
     async with served(*steps, **options) as (server, client):
         assert isinstance(client._auth, LoginAuth)
-        client._auth._clock = partial(next, itertools.count(0.0, 60.0))
+        client._auth.credentials.clock = partial(next, itertools.count(0.0, 60.0))
         yield server, client
 
 
@@ -499,7 +500,7 @@ async def test_the_provider_is_asked_again_ten_seconds_after_its_last_answer(
     provider = Provider(None, None if works else OSError("down"))
     async with served(*[reply(403, "role too low")] * 9, **login(provider)) as (_, client):
         assert isinstance(client._auth, LoginAuth)
-        client._auth._clock = lambda: now
+        client._auth.credentials.clock = lambda: now
         await failure(client.device.get("D1"))
         now = age
         await failure(client.device.get("D1"))
@@ -514,8 +515,8 @@ async def test_many_callers_whose_refusal_stands_have_asked_the_provider_once() 
     provider = Provider(None, OSError("down"), gate=gate)
     async with served(handler=accepting("nothing"), **login(provider)) as (server, client):
         assert isinstance(client._auth, LoginAuth)
-        client._auth._clock = lambda: now
-        await client._auth.current()
+        client._auth.credentials.clock = lambda: now
+        await client._auth.headers(Decision.ASK)
         now = 60.0
         gate.clear()
         calls = [asyncio.create_task(failure(client.device.get("D1"))) for _ in range(30)]

@@ -19,7 +19,7 @@ from yarl import URL
 
 from ioto_async import AccessToken, CognitoLogin, InvalidArgumentError, IotoClient, TokenProviderError
 from ioto_async.emulator import Emulator
-from ioto_async.transport.auth import LoginAuth, TokenProvider
+from ioto_async.transport.auth import LoginAuth, Middleware, TokenProvider
 from tests.rawserver import RawServer, Request, Step, client_of, drop, leftover_tasks, reply, reset, silent
 
 CLIENT_ID = "4vvn6qbq9f1rhn4hh2kjn3qh5o"
@@ -306,7 +306,9 @@ async def test_a_client_signs_in_when_it_needs_a_token_and_again_when_that_is_re
         client_of(server, login=login, origin="app.example") as client,
     ):
         assert isinstance(client._auth, LoginAuth)
-        client._auth._clock = partial(next, itertools.count(0.0, 60.0))  # no token is young when it is refused
+        client._auth.credentials.clock = partial(
+            next, itertools.count(0.0, 60.0)
+        )  # no token is young when it is refused
         assert (await client.device.get("D1")).id == "D1"
         await client.device.get("D1")
     assert len(idp.requests) == 2
@@ -412,7 +414,7 @@ class Calls:
         await leftover_tasks()
         if at is not None:
             self.clock.now = 1000.0 + at
-        async with self._session.post(self._url, middlewares=(self.auth.pinned(self._url),)) as response:
+        async with self._session.post(self._url, middlewares=(Middleware(self.auth, self._url),)) as response:
             return await response.text()
 
 
@@ -606,7 +608,9 @@ async def test_a_token_that_the_embedded_cloud_takes_no_longer_is_replaced() -> 
         emulator.cloud.login_lifetime = 600
         async with IotoClient.from_env(signing_in(emulator), observer=seen.append) as client:
             assert isinstance(client._auth, LoginAuth)
-            client._auth._clock = partial(next, itertools.count(0.0, 60.0))  # no token is young when it is refused
+            client._auth.credentials.clock = partial(
+                next, itertools.count(0.0, 60.0)
+            )  # no token is young when it is refused
             await client.device.find()
             # The client's clock knows nothing of the hour that has passed there.
             emulator.cloud.clock = lambda: time.time() + 3600
