@@ -21,6 +21,7 @@ import attrs
 from .._version import __version__
 from ..errors import CallError, ClientStateError, InvalidArgumentError, TransferError
 from ..operations import Kind
+from ..transport.aiohttp_private import CAN_SEND_UNASKED, permission_of
 from ..transport.attempt import Delivery, attempt, did_nothing, read_up_to, wait_to_retry
 from ..transport.deadlines import Deadline
 from ..transport.effects import EFFECTS
@@ -426,10 +427,9 @@ async def _nothing_added(request: aiohttp.ClientRequest, handler: aiohttp.Client
     return await handler(request)
 
 
-async def _impatient(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send the body all the same where a host that was asked does not say that it may come, as not every host does."""
-    # aiohttp would wait for ever; it shows what for under no public name.
-    allowed: asyncio.Future[bool] | None = getattr(request, "_continue", None)
+async def _wait_no_longer(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send the body after a while though the host has not said that it may come, as not every host does."""
+    allowed = permission_of(request)
     if allowed is None:
         return await handler(request)
 
@@ -494,8 +494,8 @@ class _Upload:
             headers={"Accept": "*/*", "Content-Type": self.mime_type, "User-Agent": _USER_AGENT},
             allow_redirects=False,
             # What can be read but once is not, before the host has seen the request: a kept connection may be dead.
-            expect100=self.content.once and self.content.size > 0,
-            middlewares=(_nothing_added, _impatient),
+            expect100=CAN_SEND_UNASKED and self.content.once and self.content.size > 0,
+            middlewares=(_nothing_added, _wait_no_longer),
         )
         try:
             if not 200 <= response.status < 300:

@@ -263,9 +263,9 @@ class Middleware:
         decision = self._pinned.before(request.url)
         if decision is Decision.SEND_BARE:
             return handler(request)
-        if self._auth.renewable:
+        if self._pinned.credentials.renewable:
             return self._renewing(decision, request, handler)
-        _add(request, self._auth.credentials.headers)
+        _add(request, self._pinned.credentials.headers)
         return handler(request)
 
     async def _renewing(self, decision: Decision, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -55,9 +55,7 @@ class Credentials:
         self._answered = -math.inf
 
     def before(self) -> Decision:
-        """What to do with a request that is to be sent: ``SEND``, ``SEND_AND_RENEW`` or ``ASK``."""
-        if not self.renewable:
-            return Decision.SEND
+        """What to do with a request that is to be sent, of renewable ones: ``SEND``, ``SEND_AND_RENEW`` or ``ASK``."""
         now = self.clock()
         if not self.headers or now >= self._expires:
             return Decision.ASK
@@ -119,7 +117,7 @@ class Pinned:
         # Whatever led the request elsewhere, the credentials do not follow.
         if url.authority != self._authority or url.scheme != self._scheme:
             return Decision.SEND_BARE
-        return self.credentials.before()
+        return self.credentials.before() if self.credentials.renewable else Decision.SEND
 
     def after(self, status: int, sent: Mapping[str, str], *, is_replay: bool) -> Decision:
         """What to do when the reply is there: ``DONE``, or once ``SEND`` or ``ASK``.
