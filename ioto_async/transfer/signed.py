@@ -20,7 +20,7 @@ _TELLING: Final = 8
 
 
 class SignedURL:
-    """A signed URL, and the ways in which a text may show it."""
+    """A signed URL, and the forms in which a text may show it."""
 
     def __init__(self, url: URL) -> None:
         self.url = url

@@ -113,7 +113,7 @@ class Transfer:
 
 
 def _mime_type_of(filename: str) -> str:
-    """The content type that the ending of *filename* tells of."""
+    """The content type that the ending of *filename* stands for."""
     mime_type, encoding = mimetypes.guess_type(filename)
     return mime_type if mime_type and not encoding else "application/octet-stream"
 
@@ -274,7 +274,7 @@ def _check_progress(operation: str, progress: Progress | None) -> None:
 
 
 class _Meter:
-    """Tells how far a transfer is, and puts its deadline off.
+    """Reports the progress of a transfer, and puts its deadline off.
 
     Attributes:
         deadline: that of the present attempt.
@@ -314,7 +314,7 @@ class _Job(Protocol[B]):
     def body(self) -> B:
         """The body of one attempt."""
 
-    def may_go_again(self, body: B) -> bool:
+    def may_be_repeated(self, body: B) -> bool:
         """Whether another attempt is possible after the one with that *body*."""
 
     def may_be_done(self, body: B) -> bool:
@@ -325,15 +325,15 @@ class _Job(Protocol[B]):
 
 
 async def _transfer(transport: Transport, job: _Job[B], sign: Sign | str, options: CallOptions) -> Transfer:
-    """Try until it works, or there is no hope; what is the caller's own comes out as it is."""
+    """Do *job*; what the source, the disk or ``progress`` raises comes out as it is."""
     try:
-        return await _try(transport, job, sign, options)
+        return await _with_retries(transport, job, sign, options)
     except Stopped as stopped:
         error = stopped.error
     raise error  # where it does not seem to come from something else
 
 
-async def _try(transport: Transport, job: _Job[B], sign: Sign | str, options: CallOptions) -> Transfer:
+async def _with_retries(transport: Transport, job: _Job[B], sign: Sign | str, options: CallOptions) -> Transfer:
     timeout, retry, _ = transport.for_this_call(options)
     renewable = not isinstance(sign, str)
     signed: SignedURL | None = None
@@ -356,7 +356,7 @@ async def _try(transport: Transport, job: _Job[B], sign: Sign | str, options: Ca
         if retries is None:
             retries = Retries(job.operation, job.kind, retry)
         retries.failed(error, failure, could_be_done=job.may_be_done(body))
-        if not job.may_go_again(body):
+        if not job.may_be_repeated(body):
             raise error
         if renewable and error.status == 403:
             renewable, signed = False, None  # it may have expired
@@ -458,7 +458,7 @@ class _Upload:
         size = self.content.size
         return UploadBody(self.operation, self.content, self.mime_type, lambda done: self.meter.moved(done, size))
 
-    def may_go_again(self, body: UploadBody) -> bool:
+    def may_be_repeated(self, body: UploadBody) -> bool:
         return body.may_be_read_again
 
     def may_be_done(self, body: UploadBody) -> bool:
@@ -519,9 +519,9 @@ class _Download:
     kind: Kind = Kind.READ
 
     def body(self) -> NoBody:
-        return NoBody()  # tells when the request goes out; its headers do not
+        return NoBody()  # notes that the request goes out, which its headers do not
 
-    def may_go_again(self, body: NoBody) -> bool:
+    def may_be_repeated(self, body: NoBody) -> bool:
         return True
 
     def may_be_done(self, body: NoBody) -> bool:

@@ -95,7 +95,7 @@ class Attempt:
 
 
 class Delivery(Protocol):
-    """What is known of a request on its way; see `ioto_async.transport.attempt.RequestBody`."""
+    """How much of a request has been sent; see `ioto_async.transport.attempt.RequestBody`."""
 
     sent: bool
     in_doubt: bool
@@ -115,7 +115,7 @@ async def attempt(
 
     Args:
         pool: where the session is from.
-        observer: is told how it went.
+        observer: called with the `Attempt` when it is over.
         operation: what to call it.
         number: 1 for the first attempt.
         timeout: seconds until the deadline, which *exchange* may put off.
@@ -258,8 +258,8 @@ def text_of(cause: Exception) -> str:
 def never_delivered(cause: Exception) -> Failure:
     """The sort of a failure that has kept a request from being delivered."""
     # Another try would meet the same certificate.
-    hopeless = isinstance(cause, aiohttp.ClientConnectorCertificateError)
-    return Failure.DEFINITE if hopeless else Failure.NEVER_DELIVERED
+    is_certificate = isinstance(cause, aiohttp.ClientConnectorCertificateError)
+    return Failure.DEFINITE if is_certificate else Failure.NEVER_DELIVERED
 
 
 def _timed_out(operation: str, message: str, deadline: Deadline, body: Delivery) -> Failed:

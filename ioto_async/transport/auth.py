@@ -30,7 +30,7 @@ logger = logging.getLogger("ioto_async")
 
 @attrs.frozen
 class AccessToken:
-    """A login access token, and how long it is good for."""
+    """A login access token and its lifetime."""
 
     value: str = attrs.field(repr=False)
     """The token."""
@@ -53,7 +53,7 @@ older than some seconds is refused.
 """
 
 ASKING: Final[ContextVar[bool]] = ContextVar("ioto_async_asking", default=False)
-"""Whether the present task is a provider's, for whose answer other calls wait."""
+"""Whether the present task is a provider's, for whose token other calls wait."""
 
 _PATIENCE: Final = 1.0
 """Seconds that a provider has to end when its client is closed."""
@@ -151,12 +151,12 @@ class LoginAuth(Auth):
         InvalidArgumentError: the token or the origin cannot stand in a header.
     """
 
-    __slots__ = ("__weakref__", "_origin", "_provider", "_question", "_tokens")
+    __slots__ = ("__weakref__", "_origin", "_provider", "_request", "_tokens")
 
     def __init__(self, token: str | TokenProvider, *, origin: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._origin = check_origin(origin)
         self._provider = token
-        self._question: asyncio.Task[Mapping[str, str]] | None = None
+        self._request: asyncio.Task[Mapping[str, str]] | None = None
         # Older ones as well: a late reply may repeat one.
         self._tokens: deque[str] = deque(maxlen=8)
         if not isinstance(token, str) and not callable(token):
@@ -173,22 +173,22 @@ class LoginAuth(Auth):
 
     async def headers(self, decision: Decision) -> Mapping[str, str]:
         if decision is Decision.ASK:
-            return await self._answer()
+            return await self._refreshed()
         if decision is Decision.SEND_AND_RENEW:
-            self._ask()
+            self._refresh()
         return self.credentials.headers
 
-    def _ask(self) -> "asyncio.Task[Mapping[str, str]]":
-        """The question to the provider: one at a time, all callers that need a token wait for the same answer."""
-        task = self._question
+    def _refresh(self) -> "asyncio.Task[Mapping[str, str]]":
+        """The request to the provider: one at a time, all callers that need a token wait for the same one."""
+        task = self._request
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-            task = self._question = asyncio.create_task(self._fetch())
+            task = self._request = asyncio.create_task(self._fetch())
             # What it raises counts as seen, as there may be nobody who waits for it.
             task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return task
 
-    async def _answer(self) -> Mapping[str, str]:
-        task = self._ask()
+    async def _refreshed(self) -> Mapping[str, str]:
+        task = self._refresh()
         try:
             # Shielded: a caller that is cancelled must not cancel the others.
             return await asyncio.shield(task)
@@ -198,7 +198,7 @@ class LoginAuth(Auth):
                 raise
             raise TokenProviderError("the provider of login tokens was cancelled", operation="", sent=False) from None
         except Exception as error:
-            # Each caller gets an error of its own, as it tells of the caller's operation.
+            # Each caller gets an error of its own, as it names the caller's operation.
             raise TokenProviderError(_reason(error), operation="", sent=False) from error
 
     async def _fetch(self) -> Mapping[str, str]:
@@ -211,7 +211,7 @@ class LoginAuth(Auth):
             token, lifetime = (answer.value, answer.lifetime) if isinstance(answer, AccessToken) else (answer, None)
             headers = self._carry(token)
         except Exception as error:
-            if self.credentials.headers:  # calls go on with them, or get the refusal of them: no error tells of this
+            if self.credentials.headers:  # calls go on with them, or get the refusal of them: no error shows this
                 logger.warning("the renewal of a login token failed: %s", self.mask(_reason(error)))
             raise
         finally:
@@ -220,7 +220,7 @@ class LoginAuth(Auth):
         return headers
 
     async def close(self) -> None:
-        task = self._question
+        task = self._request
         if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
             task.cancel()
             await asyncio.wait((task,), timeout=_PATIENCE)

@@ -44,9 +44,9 @@ class CognitoLogin:
         login = CognitoLogin("https://cognito-idp.us-east-1.amazonaws.com", client_id, username, password)
         client = IotoClient("https://….amazonaws.com", login=login, origin="app.example")
 
-    The first token is had for the password, the next ones for the refresh token that came with it, and for the
-    password again where that is refused. Each time opens and closes a connection of its own, as it is about once an
-    hour.
+    The first token is requested with the password, the next ones with the refresh token that came with it, and with
+    the password again where that is refused. Each request opens and closes a connection of its own, as there is about
+    one an hour.
 
     Args:
         endpoint: URL of the Cognito service; a user pool ID behind it, as the docs show, is kept.

@@ -16,7 +16,7 @@ _REFUSED: Final = (401, 403)
 _MARGIN: Final = 60.0
 """Seconds before its end at which a token is renewed, or a tenth of its lifetime if that is less."""
 _YOUNG: Final = 10.0
-"""Seconds after an answer of the provider in which a refusal stands: it is of the caller's role, not of the token."""
+"""Seconds after a reply of the provider in which a refusal is final: it concerns the caller's role, not the token."""
 
 
 class Decision(Enum):
@@ -25,14 +25,14 @@ class Decision(Enum):
     SEND_BARE = "send it without credentials"
     """It goes to another origin."""
     SEND = "send it with the headers of the credentials"
-    SEND_AND_RENEW = "send it with the headers, and ask for the next ones meanwhile"
-    ASK = "ask for other headers, and send it with these"
-    """Where none are to be had, it fails; after a refusal, the refusal stands."""
+    SEND_AND_RENEW = "send it with the headers, and ask the provider for the next ones meanwhile"
+    ASK = "ask the provider for other headers, and send it with these"
+    """Where the provider gives none, the request fails; after a refusal, the refusal is final."""
     DONE = "take the reply as it is"
 
 
 class Credentials:
-    """The headers that show who calls, and until when they are good.
+    """The headers that authenticate requests, and until when they are valid.
 
     Args:
         headers: those to send; empty as long as none were asked for.
@@ -60,7 +60,7 @@ class Credentials:
         if not self.headers or now >= self._expires:
             return Decision.ASK
         if now >= self._due:
-            self._due = self._expires  # once: the present ones are good until then
+            self._due = self._expires  # once: the present ones are valid until then
             return Decision.SEND_AND_RENEW
         return Decision.SEND
 
@@ -75,7 +75,7 @@ class Credentials:
         return Decision.DONE if is_young else Decision.ASK
 
     def answered(self) -> None:
-        """Note that other headers were asked for, and whether there are any is known now."""
+        """Note that the provider has returned or raised."""
         self._answered = self.clock()
 
     def granted(self, headers: Mapping[str, str], lifetime: float | None, *, asked: float) -> None:
@@ -83,7 +83,7 @@ class Credentials:
 
         Args:
             headers: those.
-            lifetime: seconds for which they are good; None if that is not known.
+            lifetime: seconds for which they are valid; None if that is not known.
             asked: when they were asked for.
         """
         self.headers = headers

@@ -106,7 +106,7 @@ class Pool:
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=NO_TIMEOUT)
 
     def bare(self) -> aiohttp.ClientSession:
-        """A further session over the same connections, which has of a borrowed one nothing but its way out.
+        """A further session over the same connections, which takes nothing but the proxy from a borrowed one.
 
         Close it after use; the connections stay.
 

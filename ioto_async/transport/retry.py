@@ -170,7 +170,7 @@ class Retries:
         """
         self.attempts += 1
         self.error, self._failure = error, failure
-        # A reply that cannot be read may have told of success.
+        # A reply that cannot be read may be one of success.
         is_unknown = failure is Failure.UNKNOWN or isinstance(error, DecodeError)
         if is_unknown and could_be_done and self._kind is not Kind.READ:
             self.maybe_done = True

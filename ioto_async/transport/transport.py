@@ -82,7 +82,7 @@ class Transport:
         self._urls: dict[Operation, URL] = {}
 
     def with_auth(self, auth: Auth) -> "Transport":
-        """The same way to the same endpoint with other credentials."""
+        """The same endpoint and options with other credentials."""
         return Transport(self.pool, self._base, auth, self.options)
 
     async def call(
