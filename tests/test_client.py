@@ -251,7 +251,9 @@ def test_a_login_provider_works_in_two_runs_in_a_row() -> None:
     with in_thread(reply(200, DEVICE), reply(403), reply(200, DEVICE)) as server:
         client = client_of(server, login=provider, origin="app.example")
         assert isinstance(client._auth, LoginAuth)
-        client._auth._clock = partial(next, itertools.count(0.0, 60.0))  # no token is young when it is refused
+        client._auth.credentials.clock = partial(
+            next, itertools.count(0.0, 60.0)
+        )  # no token is young when it is refused
 
         async def main() -> str | None:
             async with client:

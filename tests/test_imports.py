@@ -37,7 +37,9 @@ ANYWHERE = {"", "emulator"}
 """The package itself, which shows short names, and the embedded cloud, which stands beside the floors."""
 SHARED_WITH_THE_EMULATOR = {"operations"}
 MAY_USE_THE_EMULATOR = {"cli", "testing"}
-PURE = {"_version", "codec", "errors", "models", "operations", "settings", "transport.limits", "transport.retry"}
+PURE = {"_version", "codec", "errors", "models", "operations", "settings"} | {
+    f"transport.{name}" for name in ("credentials", "limits", "refusals", "retry")
+}
 
 
 def _modules() -> dict[str, Path]:

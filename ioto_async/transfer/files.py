@@ -101,7 +101,7 @@ async def content_of(source: Source, size: int | None) -> Content:
 
     Args:
         source: the bytes.
-        size: how many they are; needed where the source cannot tell.
+        size: how many they are; needed where the source does not know.
 
     Raises:
         InvalidArgumentError: it is nothing of the kind, or not of that size.
@@ -177,7 +177,7 @@ class _Once(Payload):
 
     Attributes:
         sent: whether it has begun to go out.
-        in_doubt: the same; what became of it only a reply can tell.
+        in_doubt: the same; only a reply says what became of it.
     """
 
     _autoclose = True  # what a `write` opens it closes
@@ -203,7 +203,7 @@ class _Once(Payload):
 
 
 class NoBody(_Once):
-    """The body of a GET: nothing, but it tells when the request goes out."""
+    """The empty body of a GET, which notes that the request goes out."""
 
     def __init__(self) -> None:
         super().__init__(b"", 0, "application/octet-stream")
@@ -221,7 +221,7 @@ class UploadBody(_Once):
         operation: what to call the transfer in errors.
         content: the bytes.
         mime_type: their type.
-        moved: told how many bytes have gone out.
+        moved: called with the number of bytes that have gone out.
 
     Attributes:
         given: bytes that were handed to the connection.

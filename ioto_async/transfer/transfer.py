@@ -6,9 +6,7 @@ client sends to the API goes there: no token, no header and no middleware of the
 
 import asyncio
 import contextlib
-import logging
 import mimetypes
-import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,11 +21,12 @@ import attrs
 from .._version import __version__
 from ..errors import CallError, ClientStateError, InvalidArgumentError, TransferError
 from ..operations import Kind
-from ..transport.attempt import Delivery, Failed, attempt, read_up_to
+from ..transport.aiohttp_private import CAN_SEND_UNASKED, permission_of
+from ..transport.attempt import Delivery, attempt, did_nothing, read_up_to, wait_to_retry
 from ..transport.deadlines import Deadline
-from ..transport.effects import EFFECTS, Effects, waiting
+from ..transport.effects import EFFECTS
 from ..transport.options import CallOptions
-from ..transport.retry import Failure
+from ..transport.retry import Failed, Failure, Retries
 from ..transport.tasks import in_thread
 from ..transport.transport import Transport
 from .files import (
@@ -43,7 +42,7 @@ from .files import (
     content_of,
     path_of,
 )
-from .signed import REPLY_LIMIT, SignedURL, refusal, told_sha256
+from .signed import SignedURL, announced_sha256, refused
 
 __all__ = [
     "DownloadOptions",
@@ -56,8 +55,6 @@ __all__ = [
     "fetch",
     "upload",
 ]
-
-logger = logging.getLogger("ioto_async")
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes so far, and how many they will be, if that is known; equal only at the end, once all is well
@@ -97,6 +94,8 @@ class DownloadOptions(CallOptions, total=False):
 Sign = Callable[[], Awaitable[str]]
 
 _USER_AGENT: Final = f"ioto-async/{__version__}"
+_REPLY_LIMIT: Final = 1 << 16
+"""Bytes of the reply to an upload that are read to keep its connection."""
 _PATIENCE: Final = 1.0
 """Seconds that a host has to say that the body of a request may come."""
 
@@ -114,7 +113,7 @@ class Transfer:
 
 
 def _mime_type_of(filename: str) -> str:
-    """The content type that the ending of *filename* tells of."""
+    """The content type that the ending of *filename* stands for."""
     mime_type, encoding = mimetypes.guess_type(filename)
     return mime_type if mime_type and not encoding else "application/octet-stream"
 
@@ -183,9 +182,9 @@ async def upload(
         raise InvalidArgumentError(f"{operation}: mime_type: expected one such as text/plain, got {mime_type!r}")
     _check_progress(operation, progress)
     content = await content_of(source, options.get("size"))
-    way = _Up(operation, _Meter(progress), content, mime_type)
+    job = _Upload(operation, _Meter(progress), content, mime_type)
     sign = partial(sign, filename=filename, mime_type=mime_type, size=content.size, **call)
-    return await _transfer(transport, way, sign, call)
+    return await _transfer(transport, job, sign, call)
 
 
 async def download(
@@ -217,8 +216,8 @@ async def download(
     _check_filename(operation, filename)
     checksum = options.get("checksum")
     expected = None if checksum is None else _check_sha256(operation, checksum)
-    way = await _way_down(operation, path, expected, options.get("max_size"), options.get("progress"))
-    return await _transfer(transport, way, partial(sign, filename=filename, **call), call)
+    job = await _download_job(operation, path, expected, options.get("max_size"), options.get("progress"))
+    return await _transfer(transport, job, partial(sign, filename=filename, **call), call)
 
 
 async def fetch(
@@ -233,11 +232,11 @@ async def fetch(
     options: CallOptions,
 ) -> Transfer:
     """As `download`, from a *url* that cannot be renewed, whose reply must say how long it is."""
-    way = await _way_down(operation, path, checksum, max_size, progress, needs_length=True)
-    return await _transfer(transport, way, url, options)
+    job = await _download_job(operation, path, checksum, max_size, progress, needs_length=True)
+    return await _transfer(transport, job, url, options)
 
 
-async def _way_down(
+async def _download_job(
     operation: str,
     path: str | PathLike[str],
     checksum: str | None,
@@ -245,9 +244,9 @@ async def _way_down(
     progress: Progress | None,
     *,
     needs_length: bool = False,
-) -> "_Down":
+) -> "_Download":
     target = await check_download(operation, path, max_size, progress)
-    return _Down(operation, _Meter(progress), target, checksum, max_size, needs_length)
+    return _Download(operation, _Meter(progress), target, checksum, max_size, needs_length)
 
 
 async def check_download(
@@ -275,7 +274,7 @@ def _check_progress(operation: str, progress: Progress | None) -> None:
 
 
 class _Meter:
-    """Tells how far a transfer is, and puts its deadline off.
+    """Reports the progress of a transfer, and puts its deadline off.
 
     Attributes:
         deadline: that of the present attempt.
@@ -302,8 +301,8 @@ class _Meter:
 B = TypeVar("B", bound=Delivery)
 
 
-class _Way(Protocol[B]):
-    """What a transfer does, in either direction."""
+class _Job(Protocol[B]):
+    """A transfer, in either direction."""
 
     @property
     def operation(self) -> str: ...
@@ -315,7 +314,7 @@ class _Way(Protocol[B]):
     def body(self) -> B:
         """The body of one attempt."""
 
-    def may_go_again(self, body: B) -> bool:
+    def may_be_repeated(self, body: B) -> bool:
         """Whether another attempt is possible after the one with that *body*."""
 
     def may_be_done(self, body: B) -> bool:
@@ -325,65 +324,66 @@ class _Way(Protocol[B]):
         """Send the request and read the reply."""
 
 
-async def _transfer(transport: Transport, way: _Way[B], sign: Sign | str, options: CallOptions) -> Transfer:
-    """Try until it works, or there is no hope; what is the caller's own comes out as it is."""
+async def _transfer(transport: Transport, job: _Job[B], sign: Sign | str, options: CallOptions) -> Transfer:
+    """Do *job*; what the source, the disk or ``progress`` raises comes out as it is."""
     try:
-        return await _try(transport, way, sign, options)
+        return await _with_retries(transport, job, sign, options)
     except Stopped as stopped:
         error = stopped.error
     raise error  # where it does not seem to come from something else
 
 
-async def _try(transport: Transport, way: _Way[B], sign: Sign | str, options: CallOptions) -> Transfer:
+async def _with_retries(transport: Transport, job: _Job[B], sign: Sign | str, options: CallOptions) -> Transfer:
     timeout, retry, _ = transport.for_this_call(options)
     renewable = not isinstance(sign, str)
     signed: SignedURL | None = None
-    attempts = 0
-    maybe_done = False
-    effects = EFFECTS.get()
+    retries: Retries | None = None
     while True:
         if signed is None:
-            signed = SignedURL.of(way.operation, sign if isinstance(sign, str) else await sign(), transport.pool)
-        attempts += 1
-        body = way.body()
+            signed = await _signed(transport, job, sign, retries)
+        body = job.body()
         try:
-            with _noted(way, body, effects):
-                return await _attempt(transport, way, signed, body, timeout, attempts)
+            with _noted(job, body):
+                number = 1 if retries is None else retries.attempts + 1
+                return await _attempt(transport, job, signed, body, timeout, number)
         except Failed as failed:
             error, failure = failed.error, failed.failure
         except ClientStateError as closed:
-            closed.outcome_unknown = closed.outcome_unknown or maybe_done  # by an earlier attempt
+            _remember(retries, closed)
             raise
         except CallError as definite:
             error, failure = definite, Failure.DEFINITE
-        maybe_done = maybe_done or (failure is Failure.UNKNOWN and way.may_be_done(body))
-        error.amend(operation=way.operation, attempts=attempts, message=error.message, outcome_unknown=maybe_done)
-        if not way.may_go_again(body):
+        if retries is None:
+            retries = Retries(job.operation, job.kind, retry)
+        retries.failed(error, failure, could_be_done=job.may_be_done(body))
+        if not job.may_be_repeated(body):
             raise error
         if renewable and error.status == 403:
             renewable, signed = False, None  # it may have expired
             continue
-        wait = retry.wait(
-            failure,
-            way.kind,
-            attempts=attempts,
-            # Of a large file, the time in which it moved does not count.
-            elapsed=time.monotonic() - way.meter.last,
-            retry_after=error.retry_after,
-            random=random.random,
-        )
-        if wait is None:
-            raise error
-        logger.info("%s: retry in %.2f s after attempt %d: %s", way.operation, wait, attempts, error.message)
-        if effects is not None:
-            effects.retries += 1
-        with waiting(effects):
-            await asyncio.sleep(wait)
+        # Of a large file, the time in which it moved does not count.
+        elapsed = time.monotonic() - job.meter.last
+        await wait_to_retry(retries, elapsed=elapsed, retry_after=error.retry_after)
+
+
+async def _signed(transport: Transport, job: _Job[B], sign: Sign | str, retries: Retries | None) -> SignedURL:
+    try:
+        return SignedURL.of(job.operation, sign if isinstance(sign, str) else await sign(), transport.pool)
+    except (CallError, ClientStateError) as error:
+        _remember(retries, error)
+        raise
+
+
+def _remember(retries: Retries | None, error: CallError | ClientStateError) -> None:
+    """Say in *error* that an earlier attempt may have done the work."""
+    if retries is not None and retries.maybe_done:
+        error.outcome_unknown = True
 
 
 @contextlib.contextmanager
-def _noted(way: _Way[B], body: B, effects: Effects | None) -> Iterator[None]:
-    """Note in *effects* what becomes of an attempt."""
+def _noted(job: _Job[B], body: B) -> Iterator[None]:
+    """Note among the effects what becomes of an attempt."""
+    effects = EFFECTS.get()
     if effects is None:
         yield
         return
@@ -392,8 +392,7 @@ def _noted(way: _Way[B], body: B, effects: Effects | None) -> Iterator[None]:
         yield
     except BaseException as error:
         # A refusal is definite; anything else, its time-out and its end by others too, may have come too late.
-        is_known = isinstance(error, Failed) and error.failure is not Failure.UNKNOWN
-        if way.may_be_done(body) and not is_known:
+        if job.may_be_done(body) and not did_nothing(error):
             effects.doubt()
         raise
     else:
@@ -404,19 +403,19 @@ def _noted(way: _Way[B], body: B, effects: Effects | None) -> Iterator[None]:
 
 async def _attempt(
     transport: Transport,
-    way: _Way[B],
+    job: _Job[B],
     signed: SignedURL,
     body: B,
     timeout: float | None,  # noqa: ASYNC109  see attempt
     number: int,
 ) -> Transfer:
     async def exchange(_: aiohttp.ClientSession, deadline: Deadline) -> tuple[int, Transfer]:
-        way.meter.deadline = deadline
+        job.meter.deadline = deadline
         async with transport.pool.bare() as session:
-            return await way.exchange(session, signed, body)
+            return await job.exchange(session, signed, body)
 
     observer = transport.options.observer
-    _, done = await attempt(transport.pool, observer, way.operation, number, timeout, body, signed.mask, exchange)
+    _, done = await attempt(transport.pool, observer, job.operation, number, timeout, body, signed.mask, exchange)
     return done
 
 
@@ -428,10 +427,9 @@ async def _nothing_added(request: aiohttp.ClientRequest, handler: aiohttp.Client
     return await handler(request)
 
 
-async def _impatient(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Send the body all the same where a host that was asked does not say that it may come, as not every host does."""
-    # aiohttp would wait for ever; it shows what for under no public name.
-    allowed: asyncio.Future[bool] | None = getattr(request, "_continue", None)
+async def _wait_no_longer(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send the body after a while though the host has not said that it may come, as not every host does."""
+    allowed = permission_of(request)
     if allowed is None:
         return await handler(request)
 
@@ -447,7 +445,7 @@ async def _impatient(request: aiohttp.ClientRequest, handler: aiohttp.ClientHand
 
 
 @attrs.frozen
-class _Up:
+class _Upload:
     """Sends a file."""
 
     operation: str
@@ -460,7 +458,7 @@ class _Up:
         size = self.content.size
         return UploadBody(self.operation, self.content, self.mime_type, lambda done: self.meter.moved(done, size))
 
-    def may_go_again(self, body: UploadBody) -> bool:
+    def may_be_repeated(self, body: UploadBody) -> bool:
         return body.may_be_read_again
 
     def may_be_done(self, body: UploadBody) -> bool:
@@ -479,7 +477,7 @@ class _Up:
             raise body.failure
         if body.taken < self.content.size:
             raise TransferError(
-                f"success was told after {body.taken} of {self.content.size} bytes",
+                f"the host reported success after {body.taken} of {self.content.size} bytes",
                 operation=self.operation,
                 expected=self.content.size,
                 actual=body.taken,
@@ -496,20 +494,20 @@ class _Up:
             headers={"Accept": "*/*", "Content-Type": self.mime_type, "User-Agent": _USER_AGENT},
             allow_redirects=False,
             # What can be read but once is not, before the host has seen the request: a kept connection may be dead.
-            expect100=self.content.once and self.content.size > 0,
-            middlewares=(_nothing_added, _impatient),
+            expect100=CAN_SEND_UNASKED and self.content.once and self.content.size > 0,
+            middlewares=(_nothing_added, _wait_no_longer),
         )
         try:
             if not 200 <= response.status < 300:
-                raise await refusal(self.operation, response, url)
-            await read_up_to(response, REPLY_LIMIT)
+                raise await refused(self.operation, response, url)
+            await read_up_to(response, _REPLY_LIMIT)
         finally:
             response.close()  # of one that was read to its end, the connection is kept all the same
         return response.status
 
 
 @attrs.frozen
-class _Down:
+class _Download:
     """Fetches a file."""
 
     operation: str
@@ -521,9 +519,9 @@ class _Down:
     kind: Kind = Kind.READ
 
     def body(self) -> NoBody:
-        return NoBody()  # tells when the request goes out; its headers do not
+        return NoBody()  # notes that the request goes out, which its headers do not
 
-    def may_go_again(self, body: NoBody) -> bool:
+    def may_be_repeated(self, body: NoBody) -> bool:
         return True
 
     def may_be_done(self, body: NoBody) -> bool:
@@ -542,7 +540,7 @@ class _Down:
         )
         try:
             if response.status != 200:
-                raise await refusal(self.operation, response, url)
+                raise await refused(self.operation, response, url)
             return 200, await self._receive(response)
         finally:
             response.close()
@@ -583,7 +581,7 @@ class _Down:
             raise self._error(f"{size} bytes or more, {self.max_size} are allowed", self.max_size, size)
 
     def _check_sums(self, part: Part, response: aiohttp.ClientResponse) -> None:
-        for expected in (self.checksum, told_sha256(response)):
+        for expected in (self.checksum, announced_sha256(response)):
             if expected is not None and expected != part.checksum:
                 raise self._error(f"expected SHA-256 {expected}, got {part.checksum}", expected, part.checksum)
 

@@ -1,9 +1,11 @@
-"""One attempt of a request: its deadline, its observer, and what a failure means."""
+"""One attempt of a request: its deadline, its observer, and what a failure means; the wait before the next one."""
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final, Protocol, TypeVar
 
 import aiohttp
@@ -12,25 +14,31 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
 from ..errors import (
-    AuthenticationError,
-    BadRequestError,
     CallError,
     CallTimeoutError,
     ClientStateError,
     ConnectionFailedError,
     ConnectionLostError,
-    NotFoundError,
-    RateLimitedError,
-    ServiceError,
-    StatusError,
-    UnexpectedStatusError,
     one_line,
 )
 from .deadlines import Deadline
+from .effects import EFFECTS, waiting
 from .pool import SESSION_CLOSED, Pool
-from .retry import Failure
+from .refusals import REDIRECT, Refusal, parse_refusal
+from .retry import Failed, Failure, Retries
 
-__all__ = ["Attempt", "Delivery", "Failed", "RequestBody", "attempt", "error_class", "read_up_to", "text_of"]
+__all__ = [
+    "Attempt",
+    "Delivery",
+    "RequestBody",
+    "attempt",
+    "did_nothing",
+    "never_delivered",
+    "read_refusal",
+    "read_up_to",
+    "text_of",
+    "wait_to_retry",
+]
 
 
 class RequestBody(Payload):
@@ -64,6 +72,8 @@ logger = logging.getLogger("ioto_async")
 T = TypeVar("T")
 
 _CLOSED: Final = "the client was closed meanwhile"
+_REFUSAL_LIMIT: Final = 1 << 16
+"""Bytes of a reply that is no success that are read; what it says is one line."""
 
 Observer = Callable[["Attempt"], None]
 
@@ -85,18 +95,10 @@ class Attempt:
 
 
 class Delivery(Protocol):
-    """What is known of a request on its way; see `ioto_async.transport.attempt.RequestBody`."""
+    """How much of a request has been sent; see `ioto_async.transport.attempt.RequestBody`."""
 
     sent: bool
     in_doubt: bool
-
-
-class Failed(Exception):
-    """An attempt that did not succeed: what to raise if it was the last, and what is known of it."""
-
-    def __init__(self, error: CallError, failure: Failure) -> None:
-        self.error = error
-        self.failure = failure
 
 
 async def attempt(
@@ -113,7 +115,7 @@ async def attempt(
 
     Args:
         pool: where the session is from.
-        observer: is told how it went.
+        observer: called with the `Attempt` when it is over.
         operation: what to call it.
         number: 1 for the first attempt.
         timeout: seconds until the deadline, which *exchange* may put off.
@@ -193,15 +195,55 @@ async def read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
     return bytes(data)
 
 
-def error_class(status: int, message: str) -> type[StatusError]:
-    """What to raise for a reply with that *status* and *message*."""
-    if status == 400:
-        return NotFoundError if message.lower().startswith("cannot find ") else BadRequestError
-    if status in (401, 403):
-        return AuthenticationError
-    if status == 429:
-        return RateLimitedError
-    return ServiceError if status >= 500 else UnexpectedStatusError
+async def read_refusal(
+    response: aiohttp.ClientResponse, mask: Callable[[str], str], redirect: str = REDIRECT
+) -> Refusal:
+    """Read a *response* that is no success; *mask* and *redirect* are those of `parse_refusal`."""
+    try:
+        data = await read_up_to(response, _REFUSAL_LIMIT)
+    except (aiohttp.ClientError, OSError):
+        data = b""  # the status has said it already
+    if response.status < 200:
+        response.close()  # another protocol is spoken there from now on
+    return parse_refusal(
+        response.status,
+        response.reason,
+        response.headers,
+        data,
+        mask=mask,
+        now=lambda: datetime.now(UTC),
+        redirect=redirect,
+    )
+
+
+async def wait_to_retry(retries: Retries, *, elapsed: float, retry_after: float | None) -> None:
+    """Wait until the next attempt is due, after the last one was counted as failed.
+
+    Args:
+        retries: the attempts of the call.
+        elapsed: seconds since the first one began.
+        retry_after: seconds that the service asked for, if it did, and they are to be waited here.
+
+    Raises:
+        CallError: there is no further attempt.
+        asyncio.CancelledError: the bulk run that the call is part of is to end.
+    """
+    effects = EFFECTS.get()
+    if effects is not None and retries.maybe_done:
+        effects.doubt()
+    wait = retries.wait(elapsed=elapsed, retry_after=retry_after, random=random.random)
+    logger.info(
+        "%s: retry in %.2f s after attempt %d: %s", retries.operation, wait, retries.attempts, retries.error.message
+    )
+    if effects is not None:
+        effects.retries += 1
+    with waiting(effects):
+        await asyncio.sleep(wait)
+
+
+def did_nothing(error: BaseException) -> bool:
+    """Whether an attempt that ended with *error* is known to have done nothing."""
+    return isinstance(error, Failed) and error.failure is not Failure.UNKNOWN
 
 
 def text_of(cause: Exception) -> str:
@@ -211,6 +253,13 @@ def text_of(cause: Exception) -> str:
     if isinstance(cause, aiohttp.ClientConnectorError):
         return f"cannot connect to {cause.host}:{cause.port}: {cause.os_error.strerror or cause.os_error}"
     return str(cause)
+
+
+def never_delivered(cause: Exception) -> Failure:
+    """The sort of a failure that has kept a request from being delivered."""
+    # Another try would meet the same certificate.
+    is_certificate = isinstance(cause, aiohttp.ClientConnectorCertificateError)
+    return Failure.DEFINITE if is_certificate else Failure.NEVER_DELIVERED
 
 
 def _timed_out(operation: str, message: str, deadline: Deadline, body: Delivery) -> Failed:
@@ -228,9 +277,7 @@ def _broken(operation: str, cause: Exception, body: Delivery, mask: Callable[[st
         error, failure = ConnectionLostError(text, operation=operation), Failure.UNKNOWN
     else:
         error = ConnectionFailedError(text, operation=operation, sent=body.sent)
-        # Another try would meet the same certificate.
-        hopeless = isinstance(cause, aiohttp.ClientConnectorCertificateError)
-        failure = Failure.DEFINITE if hopeless else Failure.NEVER_DELIVERED
+        failure = never_delivered(cause)
     if mask(repr(cause)) == repr(cause):  # else it would show the token: the request's, or one that came back
         error.__cause__ = cause
     return Failed(error, failure)

@@ -1,4 +1,4 @@
-"""Authentication as an aiohttp client middleware, pinned to one origin.
+"""Authentication as an aiohttp client middleware: it asks for tokens and moves bytes; `credentials` decides.
 
 Two methods (reference, section 4): a CloudAPI, device, product or Builder token, whose paths get ``/tok`` in front,
 and a login access token with an ``Origin`` header on the bare path.
@@ -20,16 +20,17 @@ from yarl import URL
 from ..errors import InvalidArgumentError, TokenProviderError
 from ..settings import check_origin, check_token, is_number, must_be
 from .attempt import RequestBody
+from .credentials import Credentials, Decision, Pinned
 from .effects import EFFECTS
 
-__all__ = ["ASKING", "AccessToken", "Auth", "LoginAuth", "NoAuth", "TokenAuth", "TokenProvider"]
+__all__ = ["ASKING", "AccessToken", "Auth", "LoginAuth", "Middleware", "NoAuth", "TokenAuth", "TokenProvider"]
 
 logger = logging.getLogger("ioto_async")
 
 
 @attrs.frozen
 class AccessToken:
-    """A login access token, and how long it is good for."""
+    """A login access token and its lifetime."""
 
     value: str = attrs.field(repr=False)
     """The token."""
@@ -52,53 +53,45 @@ older than some seconds is refused.
 """
 
 ASKING: Final[ContextVar[bool]] = ContextVar("ioto_async_asking", default=False)
-"""Whether the present task is a provider's, for whose answer other calls wait."""
+"""Whether the present task is a provider's, for whose token other calls wait."""
 
-_REFUSED: Final = (401, 403)
 _PATIENCE: Final = 1.0
 """Seconds that a provider has to end when its client is closed."""
 _SHORTEST: Final = 4
 """Characters of a token that is looked for in texts."""
-_MARGIN: Final = 60.0
-"""Seconds before its end at which a token is renewed, or a tenth of its lifetime if that is less."""
-_YOUNG: Final = 10.0
-"""Seconds after an answer of the provider in which a refusal stands: it is of the caller's role, not of the token."""
 _DISCARD_LIMIT: Final = 1 << 16
 """Bytes of a refused reply that are read to keep its connection; beyond that closing is cheaper."""
 
 
 class Auth:
-    """Credentials.
+    """A method of authentication.
 
     Attributes:
         prefix: what the method puts in front of a path.
-        headers: the headers that carry the credentials; empty as long as none were asked for.
-        renewable: whether others can be asked for when these are refused.
+        credentials: what it sends.
     """
 
-    __slots__ = ("headers", "renewable")
+    __slots__ = ("credentials",)
 
     prefix = ""
 
-    def __init__(self, headers: Mapping[str, str], *, renewable: bool = False) -> None:
-        self.headers = headers
-        self.renewable = renewable
+    def __init__(
+        self, headers: Mapping[str, str], *, renewable: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.credentials = Credentials(headers, renewable=renewable, clock=clock)
 
-    def pinned(self, base: URL) -> "Middleware":
-        """The middleware that sends these credentials to the origin of *base* and nowhere else."""
-        return Middleware(self, base)
+    @property
+    def renewable(self) -> bool:
+        """Whether other credentials can be asked for when these are refused."""
+        return self.credentials.renewable
 
-    async def current(self) -> Mapping[str, str]:
-        """``headers`` that are good now.
+    async def headers(self, decision: Decision) -> Mapping[str, str]:
+        """The headers to send, as *decision* says.
 
         Raises:
-            TokenProviderError: there are none, and the provider failed.
+            TokenProviderError: there are none, as the provider has failed.
         """
-        return self.headers
-
-    async def renewed(self, refused: Mapping[str, str]) -> Mapping[str, str] | None:
-        """Other ``headers`` than the *refused* ones, or None where there are none and the refusal stands."""
-        return None
+        return self.credentials.headers
 
     async def close(self) -> None:
         """End what may still be under way to get credentials."""
@@ -158,31 +151,18 @@ class LoginAuth(Auth):
         InvalidArgumentError: the token or the origin cannot stand in a header.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_answered",
-        "_clock",
-        "_due",
-        "_expires",
-        "_origin",
-        "_provider",
-        "_question",
-        "_tokens",
-    )
+    __slots__ = ("__weakref__", "_origin", "_provider", "_request", "_tokens")
 
     def __init__(self, token: str | TokenProvider, *, origin: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._due = self._expires = math.inf
-        self._answered = -math.inf
         self._origin = check_origin(origin)
         self._provider = token
-        self._question: asyncio.Task[Mapping[str, str]] | None = None
+        self._request: asyncio.Task[Mapping[str, str]] | None = None
         # Older ones as well: a late reply may repeat one.
         self._tokens: deque[str] = deque(maxlen=8)
         if not isinstance(token, str) and not callable(token):
             raise InvalidArgumentError(f"login: expected a token or an async callable, got {type(token).__name__}")
         known = isinstance(token, str)
-        super().__init__(self._carry(token) if known else {}, renewable=not known)
+        super().__init__(self._carry(token) if known else {}, renewable=not known, clock=clock)
 
     def __repr__(self) -> str:
         return f"LoginAuth('***', origin={self._origin!r})"
@@ -191,37 +171,24 @@ class LoginAuth(Auth):
         self._tokens.append(check_token(token, "login"))
         return {"Authorization": self._tokens[-1], "Origin": self._origin}
 
-    async def current(self) -> Mapping[str, str]:
-        now = self._clock()
-        if not self.headers or now >= self._expires:
-            return await self._answer()
-        if now >= self._due:
-            self._due = self._expires  # once: what we have is good until then
-            self._ask()
-        return self.headers
+    async def headers(self, decision: Decision) -> Mapping[str, str]:
+        if decision is Decision.ASK:
+            return await self._refreshed()
+        if decision is Decision.SEND_AND_RENEW:
+            self._refresh()
+        return self.credentials.headers
 
-    async def renewed(self, refused: Mapping[str, str]) -> Mapping[str, str] | None:
-        if self.headers is not refused:  # another call was quicker, and its token is the one to try
-            return self.headers
-        now = self._clock()
-        if now < self._expires and now - self._answered < _YOUNG:
-            return None
-        try:
-            return await self._answer()
-        except TokenProviderError:  # the log has it; the caller gets the refusal
-            return None
-
-    def _ask(self) -> "asyncio.Task[Mapping[str, str]]":
-        """The question to the provider: one at a time, all callers that need a token wait for the same answer."""
-        task = self._question
+    def _refresh(self) -> "asyncio.Task[Mapping[str, str]]":
+        """The request to the provider: one at a time, all callers that need a token wait for the same one."""
+        task = self._request
         if task is None or task.done() or task.get_loop() is not asyncio.get_running_loop():
-            task = self._question = asyncio.create_task(self._fetch())
+            task = self._request = asyncio.create_task(self._fetch())
             # What it raises counts as seen, as there may be nobody who waits for it.
             task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return task
 
-    async def _answer(self) -> Mapping[str, str]:
-        task = self._ask()
+    async def _refreshed(self) -> Mapping[str, str]:
+        task = self._refresh()
         try:
             # Shielded: a caller that is cancelled must not cancel the others.
             return await asyncio.shield(task)
@@ -231,12 +198,12 @@ class LoginAuth(Auth):
                 raise
             raise TokenProviderError("the provider of login tokens was cancelled", operation="", sent=False) from None
         except Exception as error:
-            # Each caller gets an error of its own, as it tells of the caller's operation.
+            # Each caller gets an error of its own, as it names the caller's operation.
             raise TokenProviderError(_reason(error), operation="", sent=False) from error
 
     async def _fetch(self) -> Mapping[str, str]:
         assert not isinstance(self._provider, str)  # else nothing is asked for
-        began = self._clock()
+        asked = self.credentials.clock()
         ASKING.set(True)
         EFFECTS.set(None)  # what it sends is not for the item of a bulk run
         try:
@@ -244,21 +211,16 @@ class LoginAuth(Auth):
             token, lifetime = (answer.value, answer.lifetime) if isinstance(answer, AccessToken) else (answer, None)
             headers = self._carry(token)
         except Exception as error:
-            if self.headers:  # calls go on with them, or get the refusal of them: no error tells of this
+            if self.credentials.headers:  # calls go on with them, or get the refusal of them: no error shows this
                 logger.warning("the renewal of a login token failed: %s", self.mask(_reason(error)))
             raise
         finally:
-            self._answered = self._clock()
-        self.headers = headers
-        if lifetime is None:
-            self._due = self._expires = math.inf
-        else:
-            self._expires = began + lifetime
-            self._due = self._expires - min(_MARGIN, lifetime / 10)
+            self.credentials.answered()
+        self.credentials.granted(headers, lifetime, asked=asked)
         return headers
 
     async def close(self) -> None:
-        task = self._question
+        task = self._request
         if task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop():
             task.cancel()
             await asyncio.wait((task,), timeout=_PATIENCE)
@@ -284,43 +246,48 @@ def _masked(text: str, token: str) -> str:
 
 
 class Middleware:
-    """The aiohttp client middleware: adds the credentials; where they are refused, renews them and replays once."""
+    """The aiohttp client middleware: adds the credentials; where they are refused, renews them and replays once.
 
-    __slots__ = ("_auth", "_authority", "_scheme")
+    Args:
+        auth: what to send.
+        base: a URL of the origin that it goes to.
+    """
+
+    __slots__ = ("_auth", "_pinned")
 
     def __init__(self, auth: Auth, base: URL) -> None:
         self._auth = auth
-        self._scheme = base.scheme
-        self._authority = base.authority
+        self._pinned = Pinned(auth.credentials, base)
 
     def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> Awaitable[ClientResponse]:
-        if request.url.authority != self._authority or request.url.scheme != self._scheme:
-            # Whatever led the request elsewhere, the credentials do not follow.
+        decision = self._pinned.before(request.url)
+        if decision is Decision.SEND_BARE:
             return handler(request)
-        if self._auth.renewable:
-            return self._renewing(request, handler)
-        _add(request, self._auth.headers)
+        if self._pinned.credentials.renewable:
+            return self._renewing(decision, request, handler)
+        _add(request, self._pinned.credentials.headers)
         return handler(request)
 
-    async def _renewing(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        auth = self._auth
-        headers = await auth.current()
-        _add(request, headers)
-        response = await handler(request)
-        if response.status not in _REFUSED:
-            return response
-        if isinstance(request.body, RequestBody):
-            request.body.in_doubt = False
-        try:
-            renewed = await auth.renewed(headers)
-            if renewed is None:
+    async def _renewing(self, decision: Decision, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        headers = await self._auth.headers(decision)
+        is_replay = False
+        while True:
+            _add(request, headers)
+            response = await handler(request)
+            decision = self._pinned.after(response.status, headers, is_replay=is_replay)
+            if decision is Decision.DONE:
                 return response
-            await _discard(response)
-        except BaseException:
-            response.close()
-            raise
-        _add(request, renewed)
-        return await handler(request)
+            if isinstance(request.body, RequestBody):
+                request.body.in_doubt = False
+            try:
+                headers = await self._auth.headers(decision)
+                await _discard(response)
+            except TokenProviderError:  # the log has it; the caller gets the refusal
+                return response
+            except BaseException:
+                response.close()
+                raise
+            is_replay = True
 
 
 def _add(request: ClientRequest, headers: Mapping[str, str]) -> None:

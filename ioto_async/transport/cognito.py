@@ -3,9 +3,8 @@
 Source: reference, section 4; the vendor's sample ``login.sh``.
 """
 
-import asyncio
+import contextlib
 import logging
-import random
 import ssl as ssl_module
 import time
 from collections import deque
@@ -18,14 +17,16 @@ import orjson
 from ..errors import InvalidArgumentError, TokenProviderError, one_line
 from ..operations import Kind
 from ..settings import is_number, parse_endpoint
-from .attempt import read_up_to, text_of
+from .attempt import never_delivered, read_refusal, read_up_to, text_of, wait_to_retry
 from .auth import AccessToken
-from .retry import Failure, RetryPolicy, failure_of_status
+from .refusals import Refusal
+from .retry import Failed, Failure, Retries, RetryPolicy
 
 __all__ = ["CognitoLogin"]
 
 logger = logging.getLogger("ioto_async")
 
+_OPERATION: Final = "cognito/InitiateAuth"
 _HEADERS: Final = {
     "Content-Type": "application/x-amz-json-1.1",
     "X-Amz-Target": "AWSCognitoIdentityProviderService.InitiateAuth",
@@ -43,9 +44,9 @@ class CognitoLogin:
         login = CognitoLogin("https://cognito-idp.us-east-1.amazonaws.com", client_id, username, password)
         client = IotoClient("https://….amazonaws.com", login=login, origin="app.example")
 
-    The first token is had for the password, the next ones for the refresh token that came with it, and for the
-    password again where that is refused. Each time opens and closes a connection of its own, as it is about once an
-    hour.
+    The first token is requested with the password, the next ones with the refresh token that came with it, and with
+    the password again where that is refused. Each request opens and closes a connection of its own, as there is about
+    one an hour.
 
     Args:
         endpoint: URL of the Cognito service; a user pool ID behind it, as the docs show, is kept.
@@ -96,97 +97,83 @@ class CognitoLogin:
             TokenProviderError: user name or password is wrong, more is asked for than them, or Cognito cannot be
                 reached.
         """
-        if self._refresh is not None:
-            status, reply = await self._ask("REFRESH_TOKEN_AUTH", {"REFRESH_TOKEN": self._refresh})
-            if _code(reply) != _REFUSED:
-                return self._token(status, reply)
-            logger.info("the refresh token was refused: signing in with the password")
-            self._refresh = None
-        return self._token(
-            *await self._ask("USER_PASSWORD_AUTH", {"USERNAME": self._username, "PASSWORD": self._password})
-        )
+        retries: Retries | None = None
+        started = time.monotonic()
+        while True:
+            refresh = self._refresh
+            try:
+                reply = await self._post(refresh)
+            except Failed as failed:
+                error, failure = failed.error, failed.failure
+            else:
+                if not isinstance(reply, Refusal):
+                    return self._token(reply)
+                if refresh is not None and reply.code == _REFUSED:
+                    logger.info("the refresh token was refused: signing in with the password")
+                    self._refresh = retries = None
+                    started = time.monotonic()
+                    continue
+                error, failure = self._error(reply.message, reply.status, reply.retry_after), reply.failure
+            if retries is None:
+                retries = Retries(_OPERATION, Kind.READ, _RETRY)
+            retries.failed(error, failure)
+            await wait_to_retry(retries, elapsed=time.monotonic() - started, retry_after=error.retry_after)
 
-    def _token(self, status: int, reply: Mapping[str, object]) -> AccessToken:
+    def _token(self, reply: Mapping[str, object]) -> AccessToken:
         """What a *reply* grants."""
-        if status != 200:
-            message = reply.get("message") or reply.get("Message") or "no text"
-            raise self._error(f"{_code(reply) or 'refused'}: {message}", status)
         if challenge := reply.get("ChallengeName"):
-            raise self._error(f"asks for {challenge}, which only a person can answer", status)
+            raise self._error(f"asks for {challenge}, which only a person can answer", 200)
         result = reply.get("AuthenticationResult")
         if not isinstance(result, dict):
-            raise self._error("the reply has no AuthenticationResult", status)
+            raise self._error("the reply has no AuthenticationResult", 200)
         value, lifetime, refresh = (result.get(name) for name in ("AccessToken", "ExpiresIn", "RefreshToken"))
         if not isinstance(value, str) or not value:
-            raise self._error("the reply has no AccessToken", status)
+            raise self._error("the reply has no AccessToken", 200)
         if lifetime is not None and not (is_number(lifetime) and lifetime > 0):
-            raise self._error("ExpiresIn: expected seconds above 0", status)
+            raise self._error("ExpiresIn: expected seconds above 0", 200)
         if isinstance(refresh, str) and refresh:  # a refreshed token may come without
             self._refresh = refresh
             if refresh not in self._refreshes:
                 self._refreshes.append(refresh)
         return AccessToken(value, lifetime)
 
-    async def _ask(self, flow: str, parameters: Mapping[str, str]) -> tuple[int, Mapping[str, object]]:
-        """Status and reply of one flow; a failure that may pass is tried again."""
+    async def _post(self, refresh: str | None) -> Mapping[str, object] | Refusal:
+        """The reply to one request for a token: for *refresh*, or for the password where that is None.
+
+        Raises:
+            Failed: there is none that can be read.
+        """
+        if refresh is None:
+            flow, parameters = "USER_PASSWORD_AUTH", {"USERNAME": self._username, "PASSWORD": self._password}
+        else:
+            flow, parameters = "REFRESH_TOKEN_AUTH", {"REFRESH_TOKEN": refresh}
         body = orjson.dumps({"AuthFlow": flow, "ClientId": self._client_id, "AuthParameters": parameters})
-        attempts = 0
-        started = time.monotonic()
-        while True:
-            attempts += 1
-            status = None
-            try:
-                status, data = await self._post(body)
-            except (aiohttp.ClientError, OSError) as error:
-                text = text_of(error) or type(error).__name__
-                if isinstance(error, TimeoutError):
-                    text = "no complete reply in time"
-                hopeless = isinstance(error, aiohttp.ClientConnectorCertificateError)
-                failure = Failure.DEFINITE if hopeless else Failure.NEVER_DELIVERED
-            else:
-                reply = _parsed(data)
-                busy = _code(reply) == "TooManyRequestsException"
-                failure = Failure.REFUSED if busy else failure_of_status(status, None)
-                if failure is Failure.DEFINITE and reply is not None:
-                    return status, reply
-                text = f"answered {status}" if reply is not None or status != 200 else "the reply is no JSON object"
-            wait = _RETRY.wait(
-                failure,
-                Kind.READ,
-                attempts=attempts,
-                elapsed=time.monotonic() - started,
-                retry_after=None,
-                random=random.random,
-            )
-            if wait is None:
-                raise self._error(text, status, attempts)
-            await asyncio.sleep(wait)
+        try:
+            async with (
+                aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout) as session,
+                session.post(
+                    self._endpoint, data=body, headers=_HEADERS, allow_redirects=False, ssl=self._ssl or True
+                ) as response,
+            ):
+                if not 200 <= response.status < 300:
+                    return await read_refusal(response, self._mask)
+                data = await read_up_to(response, _REPLY_LIMIT)
+        except TimeoutError:
+            raise Failed(self._error("no complete reply in time"), Failure.NEVER_DELIVERED) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Failed(self._error(text_of(error) or type(error).__name__), never_delivered(error)) from None
+        with contextlib.suppress(orjson.JSONDecodeError):
+            reply = orjson.loads(data)
+            if isinstance(reply, dict):
+                return reply
+        raise Failed(self._error("the reply is no JSON object", 200), Failure.DEFINITE)
 
-    async def _post(self, body: bytes) -> tuple[int, bytes]:
-        async with (
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout) as session,
-            session.post(
-                self._endpoint, data=body, headers=_HEADERS, allow_redirects=False, ssl=self._ssl or True
-            ) as response,
-        ):
-            return response.status, await read_up_to(response, _REPLY_LIMIT)
-
-    def _error(self, text: str, status: int | None, attempts: int = 1) -> TokenProviderError:
+    def _mask(self, text: str) -> str:
         for secret in sorted((self._password, *self._refreshes), key=len, reverse=True):  # one may begin with another
             text = text.replace(secret, "***")
+        return text
+
+    def _error(self, text: str, status: int | None = None, retry_after: float | None = None) -> TokenProviderError:
         return TokenProviderError(
-            f"Cognito: {one_line(text)}", operation="cognito/InitiateAuth", status=status, attempts=attempts
+            f"Cognito: {one_line(self._mask(text))}", operation=_OPERATION, status=status, retry_after=retry_after
         )
-
-
-def _parsed(data: bytes) -> Mapping[str, object] | None:
-    try:
-        reply = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-    return reply if isinstance(reply, dict) else None
-
-
-def _code(reply: Mapping[str, object] | None) -> str:
-    """The name of the error in *reply*, without the namespace that may go before it."""
-    return str((reply or {}).get("__type", "")).rpartition("#")[2]

@@ -10,6 +10,7 @@ import attrs
 
 from ..errors import ClientStateError
 from ..settings import is_number, must_be
+from .aiohttp_private import check_borrowable, loop_of, middlewares_of, proxy_of
 from .deadlines import Deadlines
 from .limiter import Gate
 from .limits import Limits
@@ -61,15 +62,16 @@ class Pool:
 
     def __attrs_post_init__(self) -> None:
         limit = self.limit
-        if self.borrowed is not None and self.borrowed.connector is not None:
-            limit = self.borrowed.connector.limit or _UNLIMITED
+        if self.borrowed is not None:
+            check_borrowable()
+            if self.borrowed.connector is not None:
+                limit = self.borrowed.connector.limit or _UNLIMITED
         self.gate = Gate(self.limits, limit)
 
     @property
     def middlewares(self) -> tuple[aiohttp.ClientMiddlewareType, ...]:
         """Those of a borrowed session, which the ones of a request would otherwise replace."""
-        # aiohttp shows them under no public name.
-        return getattr(self.borrowed, "_middlewares", ())
+        return () if self.borrowed is None else middlewares_of(self.borrowed)
 
     async def open(self) -> aiohttp.ClientSession:
         """Make ``session`` fit for the running loop, and return it.
@@ -90,7 +92,7 @@ class Pool:
             self.gate.reset()
             await self._end()
             return await self.open()  # meanwhile another call may have opened it, or somebody has closed it
-        if self.borrowed is not None and getattr(self.borrowed, "_loop", loop) is not loop:
+        if self.borrowed is not None and loop_of(self.borrowed) is not loop:
             raise ClientStateError("the session that the client was given belongs to another event loop")
         self.session = self._make() if self.borrowed is None else self.borrowed
         self.deadlines = Deadlines(loop)
@@ -104,7 +106,7 @@ class Pool:
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=NO_TIMEOUT)
 
     def bare(self) -> aiohttp.ClientSession:
-        """A further session over the same connections, which has of a borrowed one nothing but its way out.
+        """A further session over the same connections, which takes nothing but the proxy from a borrowed one.
 
         Close it after use; the connections stay.
 
@@ -114,15 +116,15 @@ class Pool:
         session = self.session
         if session.closed:
             raise ClientStateError(SESSION_CLOSED)
+        proxy, proxy_auth = (None, None) if self.borrowed is None else proxy_of(session)
         return aiohttp.ClientSession(
             connector=session.connector,
             connector_owner=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=NO_TIMEOUT,
             trust_env=session.trust_env,
-            # aiohttp shows them under no public name.
-            proxy=getattr(session, "_default_proxy", None),
-            proxy_auth=getattr(session, "_default_proxy_auth", None),
+            proxy=proxy,
+            proxy_auth=proxy_auth,
         )
 
     def reopen(self) -> None:

@@ -20,10 +20,11 @@ from typing import Final
 
 import attrs
 
+from ..errors import CallError, DecodeError, OutcomeUnknownError
 from ..operations import Kind
 from ..settings import is_number, must_be
 
-__all__ = ["Failure", "RetryPolicy", "failure_of_status", "parse_retry_after"]
+__all__ = ["Failed", "Failure", "Retries", "RetryPolicy", "failure_of_status", "parse_retry_after"]
 
 
 class Failure(Enum):
@@ -37,6 +38,14 @@ class Failure(Enum):
     """Other 5xx, a connection that broke, or no reply in time after sending."""
     DEFINITE = "definite"
     """Seen and turned down."""
+
+
+class Failed(Exception):
+    """An attempt that did not succeed: what to raise if it was the last, and what is known of it."""
+
+    def __init__(self, error: CallError, failure: Failure) -> None:
+        self.error = error
+        self.failure = failure
 
 
 def failure_of_status(status: int, retry_after: float | None) -> Failure:
@@ -120,3 +129,82 @@ class RetryPolicy:
             # The exponent is bounded: 2.0**1100 would overflow long after any cap has been reached.
             wait = random() * min(self.cap, self.base * 2.0 ** min(attempts - 1, 60))
         return wait if elapsed + wait <= self.elapsed else None
+
+
+class Retries:
+    """The attempts of one call that have failed, and what follows from them.
+
+    Made at the first failure, so that a call that succeeds pays nothing for it.
+
+    Args:
+        operation: what errors and log call it.
+        kind: the kind of the operation.
+        policy: how often and how long to try.
+
+    Attributes:
+        operation: see above.
+        attempts: how many have failed.
+        error: what the last one failed with.
+        maybe_done: whether one of them may have done the work.
+    """
+
+    __slots__ = ("_failure", "_kind", "_policy", "attempts", "error", "maybe_done", "operation")
+
+    error: CallError
+    _failure: Failure
+
+    def __init__(self, operation: str, kind: Kind, policy: RetryPolicy) -> None:
+        self.operation = operation
+        self._kind = kind
+        self._policy = policy
+        self.attempts = 0
+        self.maybe_done = False
+
+    def failed(self, error: CallError, failure: Failure, *, could_be_done: bool = True) -> None:
+        """Count an attempt that has failed, and add to its *error* what only the sender knows.
+
+        Args:
+            error: what it failed with; there are no secrets in its text.
+            failure: the sort of the failure.
+            could_be_done: whether so much of the request had gone out that the work may have been done.
+        """
+        self.attempts += 1
+        self.error, self._failure = error, failure
+        # A reply that cannot be read may be one of success.
+        is_unknown = failure is Failure.UNKNOWN or isinstance(error, DecodeError)
+        if is_unknown and could_be_done and self._kind is not Kind.READ:
+            self.maybe_done = True
+        error.amend(
+            operation=self.operation,
+            attempts=self.attempts,
+            message=error.message,
+            outcome_unknown=self.maybe_done,
+        )
+
+    def wait(self, *, elapsed: float, retry_after: float | None, random: Callable[[], float]) -> float:
+        """Seconds to wait before the next attempt; the arguments are those of `RetryPolicy.wait`.
+
+        Raises:
+            CallError: there is none. It is the last error, or, of what must not be repeated, that its outcome is
+                unknown.
+        """
+        wait = self._policy.wait(
+            self._failure,
+            self._kind,
+            attempts=self.attempts,
+            elapsed=elapsed,
+            retry_after=retry_after,
+            random=random,
+        )
+        if wait is not None:
+            return wait
+        if self._failure is Failure.UNKNOWN and self._kind is Kind.ONCE:
+            raise OutcomeUnknownError(
+                f"sent, but whether it worked is not known: {self.error.message}",
+                operation=self.operation,
+                status=self.error.status,
+                attempts=self.attempts,
+                outcome_unknown=True,
+                retry_after=self.error.retry_after,
+            ) from self.error
+        raise self.error

@@ -5,16 +5,11 @@ only then.
 """
 
 import asyncio
-import contextlib
-import logging
-import random
 import time
 from collections.abc import Awaitable, Mapping
-from datetime import UTC, datetime
 from typing import Final, TypeVar
 
 import aiohttp
-import orjson
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -28,27 +23,22 @@ from ..errors import (
     ConnectionFailedError,
     DecodeError,
     InvalidArgumentError,
-    OutcomeUnknownError,
     RateLimitedError,
-    one_line,
 )
 from ..operations import Kind, Operation
 from ..settings import check_headers
-from .attempt import Failed, RequestBody, attempt, error_class, read_up_to
-from .auth import ASKING, Auth
+from .attempt import RequestBody, attempt, did_nothing, read_refusal, read_up_to, wait_to_retry
+from .auth import ASKING, Auth, Middleware
 from .effects import EFFECTS, Effects, waiting
 from .limiter import PauseError
 from .limits import Verdict
 from .options import CallOptions, TransportOptions, check_timeout, with_retries
 from .pool import NO_TIMEOUT, Pool
-from .retry import Failure, RetryPolicy, failure_of_status, parse_retry_after
+from .retry import Failed, Failure, Retries, RetryPolicy
 
 __all__ = ["Transport"]
 
-logger = logging.getLogger("ioto_async")
-
 T = TypeVar("T")
-
 
 _LONGEST_PAUSE: Final = 900.0
 """Seconds of a pause that a bulk run waits for."""
@@ -58,9 +48,6 @@ _HEADERS: Final = {
     "Content-Type": "application/json",
     "User-Agent": f"ioto-async/{__version__}",
 }
-_MESSAGE_LIMIT: Final = 1 << 16
-"""Bytes of a failed reply that are read; a service message is one line."""
-_REDIRECTS: Final = (301, 302, 303, 307, 308)
 
 
 class Transport:
@@ -90,12 +77,12 @@ class Transport:
         self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (
             *pool.middlewares,
             *options.middlewares,
-            auth.pinned(base),
+            Middleware(auth, base),
         )
         self._urls: dict[Operation, URL] = {}
 
     def with_auth(self, auth: Auth) -> "Transport":
-        """The same way to the same endpoint with other credentials."""
+        """The same endpoint and options with other credentials."""
         return Transport(self.pool, self._base, auth, self.options)
 
     async def call(
@@ -126,12 +113,10 @@ class Transport:
         timeout, retry, headers = self.options.timeout, self.options.retry, self._headers
         if options:
             timeout, retry, headers = self.for_this_call(options)
-        attempts = 0
-        maybe_done = False
+        retries: Retries | None = None
         effects = EFFECTS.get()
         started = time.monotonic()
         while True:
-            attempts += 1
             status = None
             try:
                 is_open = self.pool.loop is asyncio.get_running_loop()
@@ -141,8 +126,9 @@ class Transport:
                     entered = await self._turn(operation, retry, effects)
                     started += entered - asked  # waiting for a turn has nothing to do with the service
                 request = RequestBody(data)
+                number = 1 if retries is None else retries.attempts + 1
                 try:
-                    status, reply = await self._attempt(operation, url, request, headers, timeout, attempts, effects)
+                    status, reply = await self._attempt(operation, url, request, headers, timeout, number, effects)
                 except BaseException as ended:
                     self._left(operation, request, entered, effects, ended)
                     raise
@@ -151,39 +137,23 @@ class Transport:
             except Failed as failed:
                 error, failure = failed.error, failed.failure
             except ClientStateError as closed:
-                closed.outcome_unknown = closed.outcome_unknown or maybe_done  # by an earlier attempt
+                if retries is not None and retries.maybe_done:
+                    closed.outcome_unknown = True
                 raise
             except CallError as definite:  # from the decoder or the provider of tokens
                 error, failure = definite, Failure.DEFINITE
                 error.status = error.status if status is None else status
-                # A reply that cannot be read may have told of success.
-                maybe_done = maybe_done or isinstance(error, DecodeError)
-            maybe_done = operation.kind is not Kind.READ and (maybe_done or failure is Failure.UNKNOWN)
-            if maybe_done and effects is not None:
-                effects.doubt()
-            error.amend(
-                operation=operation.name,
-                attempts=attempts,
-                message=self._auth.mask(error.message),
-                outcome_unknown=maybe_done,
-            )
+                error.message = self._auth.mask(error.message)
+            if retries is None:
+                retries = Retries(operation.name, operation.kind, retry)
+            retries.failed(error, failure)
             # All calls of a run wait at the gate for it, and nobody may fail for having come first.
             is_shared = effects is not None and failure is Failure.REFUSED
-            wait = retry.wait(
-                failure,
-                operation.kind,
-                attempts=attempts,
+            await wait_to_retry(
+                retries,
                 elapsed=0.0 if is_shared else time.monotonic() - started,
                 retry_after=None if is_shared else error.retry_after,
-                random=random.random,
             )
-            if wait is None:
-                raise _final(operation, error, failure)
-            logger.info("%s: retry in %.2f s after attempt %d: %s", operation.name, wait, attempts, error.message)
-            if effects is not None:
-                effects.retries += 1
-            with waiting(effects):
-                await asyncio.sleep(wait)
 
     def _url(self, operation: Operation) -> URL:
         prefix = self._auth.prefix if operation.tok else ""
@@ -272,7 +242,7 @@ class Transport:
             if operation.kind is not Kind.READ:
                 if error is None:
                     effects.changed = True
-                elif body.in_doubt and not (isinstance(error, Failed) and error.failure is not Failure.UNKNOWN):
+                elif body.in_doubt and not did_nothing(error):
                     effects.doubt()
             effects.landed()
 
@@ -294,7 +264,7 @@ class Transport:
             timeout=NO_TIMEOUT,
         )
         if not 200 <= response.status < 300:
-            raise await self._refused(operation, response)
+            raise (await read_refusal(response, self._auth.mask)).failed(operation.name)
         length = response.content_length
         if length is None or length > self.options.max_reply or "Content-Encoding" in response.headers:
             return response.status, await self._read_bounded(operation, response)
@@ -307,20 +277,6 @@ class Transport:
             raise DecodeError(f"the body has more than {limit} bytes", operation=operation.name, status=response.status)
         return data
 
-    async def _refused(self, operation: Operation, response: aiohttp.ClientResponse) -> Failed:
-        """Read a reply that is no success and sort it."""
-        status = response.status
-        try:
-            data = await read_up_to(response, _MESSAGE_LIMIT)
-        except (aiohttp.ClientError, OSError):
-            data = b""  # the status has said it already
-        if status < 200:
-            response.close()  # another protocol is spoken there from now on
-        retry_after = parse_retry_after(response.headers.get("Retry-After"), lambda: datetime.now(UTC))
-        message = _message(data, response, self._auth)
-        error = error_class(status, message)(message, operation=operation.name, status=status, retry_after=retry_after)
-        return Failed(error, failure_of_status(status, retry_after))
-
 
 def _verdict(failed: Failed) -> Verdict:
     error = failed.error
@@ -330,33 +286,3 @@ def _verdict(failed: Failed) -> Verdict:
     if late or error.status == 504:
         return Verdict.OVERLOADED
     return Verdict.SILENT if error.status is None else Verdict.SERVED
-
-
-def _message(data: bytes, response: aiohttp.ClientResponse, auth: Auth) -> str:
-    """The service's text in one printable line; API Gateway itself may answer JSON, a proxy HTML."""
-    text = data.decode("utf-8", "replace").strip()
-    if response.status in _REDIRECTS:
-        text = f"redirect to {response.headers.get('Location', 'nowhere')}: check the endpoint"
-    elif text.startswith("<"):
-        text = f"an HTML page ({response.reason})"
-    elif text.startswith("{"):
-        with contextlib.suppress(orjson.JSONDecodeError):
-            text = orjson.loads(text).get("message") or ""
-    # Masked before it is cut, as a part of a token would not be found.
-    return one_line(auth.mask(str(text) or response.reason or "no text"))
-
-
-def _final(operation: Operation, error: CallError, failure: Failure) -> CallError:
-    """What to raise when there are no more attempts."""
-    if failure is not Failure.UNKNOWN or operation.kind is not Kind.ONCE:
-        return error
-    unknown = OutcomeUnknownError(
-        f"sent, but whether it worked is not known: {error.message}",
-        operation=operation.name,
-        status=error.status,
-        attempts=error.attempts,
-        outcome_unknown=True,
-        retry_after=error.retry_after,
-    )
-    unknown.__cause__ = error
-    return unknown

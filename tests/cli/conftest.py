@@ -13,7 +13,7 @@ from .metrics import NOW, Metrics
 @pytest.fixture
 def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """No jitter between the attempts of a call."""
-    monkeypatch.setattr("ioto_async.transport.transport.random.random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_a_request_that_is_not_sent_is_not_shown(
         pass
     monkeypatch.setenv("IOTO_API", server.url)
     monkeypatch.setenv("IOTO_TOKEN", "01TOKEN")
-    monkeypatch.setattr("ioto_async.transport.transport.random.random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     assert _run(["call", "device/find", "-v"]) == 4
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ioto-async: device/find: ")
@@ -163,7 +163,7 @@ async def test_a_request_is_shown_while_its_reply_is_awaited() -> None:
 def test_every_attempt_and_its_reply_are_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ioto_async.transport.transport.random.random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     with in_thread(reply(500, "no"), reply(200, {"data": []})) as server:
         monkeypatch.setenv("IOTO_API", server.url)
         monkeypatch.setenv("IOTO_TOKEN", "01TOKEN")
@@ -267,7 +267,7 @@ def test_a_refused_token_has_its_exit_status(
 @pytest.fixture
 def signing_in(cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.delenv("IOTO_TOKEN")
-    monkeypatch.setattr("ioto_async.transport.cognito.random.random", lambda: 0.0)
+    monkeypatch.setattr("random.random", lambda: 0.0)
     return monkeypatch
 
 

@@ -78,7 +78,7 @@ class Command:
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ioto_async.transport.transport.random.random", lambda: 0.0)  # the jitter between attempts
+    monkeypatch.setattr("random.random", lambda: 0.0)  # the jitter between attempts
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ import pytest
 from ioto_async import (
     Attempt,
     AuthenticationError,
+    BadRequestError,
     CallError,
     CallTimeoutError,
     ClientStateError,
@@ -600,13 +601,13 @@ async def test_an_upload_whose_connection_breaks_is_repeated(local: Path) -> Non
     assert puts == [(None, False), (200, True)]
 
 
-@pytest.mark.parametrize("way", ["upload", "download"])
+@pytest.mark.parametrize("direction", ["upload", "download"])
 async def test_a_kept_connection_that_breaks_is_not_made_good_behind_the_back_of_retries(
-    way: str, folder: Path
+    direction: str, folder: Path
 ) -> None:
     async with site(reply(200, DATA), drop(), reply(200, DATA)) as (bucket, made):
-        await transfer(made, way, folder)
-        error = await failure(transfer(made, way, folder, retries=0))
+        await transfer(made, direction, folder)
+        error = await failure(transfer(made, direction, folder, retries=0))
     assert (type(error), len(bucket.requests)) == (ConnectionLostError, 2)
 
 
@@ -740,22 +741,61 @@ async def test_a_download_that_is_always_cut_fails_and_leaves_the_old_file(folde
     assert (folder / "a.jpg").read_text() == "old"
 
 
-@pytest.mark.parametrize("way", ["upload", "download"])
-async def test_an_expired_url_is_replaced_once(way: str, folder: Path) -> None:
+@pytest.mark.parametrize("direction", ["upload", "download"])
+async def test_an_expired_url_is_replaced_once(direction: str, folder: Path) -> None:
     expired = reply(403, S3_ERROR.format("AccessDenied", "Request has expired"))
     async with site(expired, reply(200, DATA)) as (bucket, made):
-        done = await transfer(made, way, folder, retries=0)
+        done = await transfer(made, direction, folder, retries=0)
     assert done.checksum == SUM
     assert [request.query["n"] for request in bucket.requests] == ["1", "2"]
 
 
-@pytest.mark.parametrize("way", ["upload", "download"])
-async def test_a_url_that_is_refused_twice_is_given_up(way: str, folder: Path) -> None:
+@pytest.mark.parametrize("direction", ["upload", "download"])
+async def test_a_url_that_is_refused_twice_is_given_up(direction: str, folder: Path) -> None:
     expired = reply(403, S3_ERROR.format("AccessDenied", "Request has expired"))
     async with site(*[expired] * 9) as (bucket, made):
-        error = await failure(transfer(made, way, folder))
+        error = await failure(transfer(made, direction, folder))
     assert (type(error), error.status, error.attempts, len(bucket.requests)) == (AuthenticationError, 403, 2, 2)
-    assert str(error) == f"file/{way}: 403 AccessDenied: Request has expired (2 attempts)"
+    assert str(error) == f"file/{direction}: 403 AccessDenied: Request has expired (2 attempts)"
+
+
+@pytest.mark.parametrize("direction", ["upload", "download"])
+async def test_a_transfer_that_always_fails_ends_with_the_last_error_and_all_attempts(
+    direction: str, folder: Path
+) -> None:
+    seen: list[Attempt] = []
+    slow = reply(503, S3_ERROR.format("SlowDown", "Please"), headers={"Retry-After": "0"})
+    async with site(drop(), reply(500), slow, observer=seen.append) as (bucket, made):
+        error = await failure(transfer(made, direction, folder, retries=2))
+    assert str(error) == f"file/{direction}: 503 SlowDown: Please (3 attempts) (retry after 0 s)"
+    assert (type(error), error.outcome_unknown, len(bucket.requests)) == (ServiceError, direction == "upload", 3)
+    assert [attempt.number for attempt in seen if attempt.operation == f"file/{direction}"] == [1, 2, 3]
+
+
+async def test_a_transfer_that_is_asked_to_wait_too_long_fails_with_that_wait() -> None:
+    async with site(reply(503, headers={"Retry-After": "61"}), retry=RetryPolicy(elapsed=60)) as (bucket, made):
+        error = await failure(made.client.file.upload("a.jpg", DATA))
+    assert (error.retry_after, error.attempts, error.outcome_unknown, len(bucket.requests)) == (61.0, 1, False, 1)
+
+
+async def test_another_try_of_a_transfer_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    async with site(reply(500, S3_ERROR.format("InternalError", "We")), reply(200, b"")) as (_, made):
+        with caplog.at_level(logging.INFO, "ioto_async"):
+            await made.client.file.upload("a.jpg", DATA)
+    (record,) = [record for record in caplog.records if record.name == "ioto_async"]
+    assert record.getMessage() == "file/upload: retry in 0.00 s after attempt 1: InternalError: We"
+
+
+@pytest.mark.parametrize("answer", [reply(400, "No such file"), reply(200, '"ftp://elsewhere.example/?x=12345678"')])
+async def test_what_an_earlier_attempt_may_have_stored_is_not_forgotten_when_there_is_no_other_url(
+    answer: Step,
+) -> None:
+    expired = reply(403, S3_ERROR.format("AccessDenied", "Request has expired"))
+    async with RawServer.of(drop(), expired) as bucket:
+        url = reply(200, json.dumps(f"{bucket.url}/b/a.jpg?{QUERY}"))
+        async with RawServer.of(url, answer) as api, client_of(api) as client:
+            error = await failure(client.file.upload("a.jpg", DATA))
+    assert (type(error) in (BadRequestError, DecodeError), error.outcome_unknown) == (True, True)
 
 
 class Clock:
@@ -792,24 +832,24 @@ async def test_the_time_in_which_bytes_move_does_not_count_against_the_budget_of
     assert error.attempts == attempts
 
 
-async def transfer(made: Site, way: str, folder: Path, **options: Any) -> Transfer:
-    if way == "upload":
+async def transfer(made: Site, direction: str, folder: Path, **options: Any) -> Transfer:
+    if direction == "upload":
         return await made.client.file.upload("a.jpg", DATA, **options)
     return await made.client.file.download("a.jpg", folder / "a.jpg", **options)
 
 
-@pytest.mark.parametrize("way", ["upload", "download"])
-async def test_the_observer_is_told_of_the_url_and_of_the_transfer(way: str, folder: Path) -> None:
+@pytest.mark.parametrize("direction", ["upload", "download"])
+async def test_the_observer_is_told_of_the_url_and_of_the_transfer(direction: str, folder: Path) -> None:
     seen: list[Attempt] = []
     async with site(reply(500, S3_ERROR.format("InternalError", "We")), reply(200, DATA), observer=seen.append) as (
         _,
         made,
     ):
-        await transfer(made, way, folder)
+        await transfer(made, direction, folder)
     assert [(attempt.operation, attempt.number, attempt.status, attempt.failure) for attempt in seen] == [
         ("file/getSignedUrl", 1, 200, None),
-        (f"file/{way}", 1, 500, "InternalError: We"),
-        (f"file/{way}", 2, 200, None),
+        (f"file/{direction}", 1, 500, "InternalError: We"),
+        (f"file/{direction}", 2, 200, None),
     ]
 
 
@@ -860,15 +900,15 @@ ECHOES: dict[str, Callable[[], Step]] = {
 }
 
 
-@pytest.mark.parametrize("way", ["upload", "download"])
+@pytest.mark.parametrize("direction", ["upload", "download"])
 @pytest.mark.parametrize("echo", ECHOES)
 async def test_no_error_shows_the_signed_url(
-    way: str, echo: str, folder: Path, caplog: pytest.LogCaptureFixture
+    direction: str, echo: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Attempt] = []
     with caplog.at_level(logging.DEBUG):
         async with site(handler=lambda _: ECHOES[echo](), observer=seen.append) as (_, made):
-            error = await failure(transfer(made, way, folder, retries=1))
+            error = await failure(transfer(made, direction, folder, retries=1))
     records = [record.getMessage() for record in caplog.records if record.name == "ioto_async"]
     shown = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error)) + repr(seen) + repr(records)
     assert SIGNATURE[:12] not in shown
@@ -996,12 +1036,12 @@ async def test_a_source_that_gives_nothing_runs_out_of_time() -> None:
 # Progress ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["upload", "download"])
-async def test_progress_rises_and_is_complete_once_at_the_end(way: str, folder: Path) -> None:
+@pytest.mark.parametrize("direction", ["upload", "download"])
+async def test_progress_rises_and_is_complete_once_at_the_end(direction: str, folder: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     data = bytes(3 * MIB + 1)
     async with site(reply(200, data)) as (_, made):
-        if way == "upload":
+        if direction == "upload":
             await made.client.file.upload("a", data, progress=lambda *args: seen.append(args))
         else:
             await made.client.file.download("a", folder / "a.jpg", progress=lambda *args: seen.append(args))
@@ -1011,12 +1051,14 @@ async def test_progress_rises_and_is_complete_once_at_the_end(way: str, folder: 
     assert [done for done, total in seen if done == total] == [seen[-1][0]] == [len(data)]
 
 
-@pytest.mark.parametrize("way", ["upload", "download"])
-async def test_progress_is_not_complete_where_the_transfer_fails(way: str, folder: Path) -> None:
+@pytest.mark.parametrize("direction", ["upload", "download"])
+async def test_progress_is_not_complete_where_the_transfer_fails(direction: str, folder: Path) -> None:
     seen: list[tuple[int, int | None]] = []
-    answer = reply(500) if way == "upload" else reply(200, DATA, headers={"x-amz-checksum-sha256": checksum(b"other")})
+    answer = (
+        reply(500) if direction == "upload" else reply(200, DATA, headers={"x-amz-checksum-sha256": checksum(b"other")})
+    )
     async with site(answer) as (_, made):
-        await failure(transfer(made, way, folder, retries=0, progress=lambda *args: seen.append(args)))
+        await failure(transfer(made, direction, folder, retries=0, progress=lambda *args: seen.append(args)))
     assert [done for done, total in seen if done == total] == []
 
 
@@ -1028,10 +1070,12 @@ async def test_the_total_of_a_download_without_a_length_is_known_at_the_end(fold
     assert seen[-1] == (len(DATA), len(DATA))
 
 
-@pytest.mark.parametrize("way", ["upload", "download"])
+@pytest.mark.parametrize("direction", ["upload", "download"])
 @pytest.mark.parametrize("at_end", [False, True])
 @pytest.mark.parametrize("trouble", [OSError("no screen"), ZeroDivisionError(), OF_ANOTHER_CALL])
-async def test_what_progress_raises_ends_the_transfer(way: str, at_end: bool, trouble: Exception, folder: Path) -> None:
+async def test_what_progress_raises_ends_the_transfer(
+    direction: str, at_end: bool, trouble: Exception, folder: Path
+) -> None:
     calls = 0
     data = bytes(MIB)
 
@@ -1045,7 +1089,7 @@ async def test_what_progress_raises_ends_the_transfer(way: str, at_end: bool, tr
         files = made.client.file
         call = (
             files.upload("a", data, progress=progress)
-            if way == "upload"
+            if direction == "upload"
             else files.download("a", folder / "a.jpg", progress=progress)
         )
         with pytest.raises(type(trouble)) as caught:
@@ -1053,7 +1097,7 @@ async def test_what_progress_raises_ends_the_transfer(way: str, at_end: bool, tr
     assert (caught.value, calls, len(made.api.requests)) == (trouble, 1, 1)
     assert str(OF_ANOTHER_CALL) == "device/get: 403 not for you"
     # When a download is told to be whole, it is in its place.
-    assert len(list(folder.iterdir())) == (way == "download" and at_end)
+    assert len(list(folder.iterdir())) == (direction == "download" and at_end)
 
 
 async def test_a_download_that_is_told_to_be_whole_is_in_its_place(folder: Path) -> None:
@@ -1277,9 +1321,9 @@ async def test_a_download_that_is_cancelled_twice_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("borrowed", [False, True])
-@pytest.mark.parametrize("way", ["upload", "download"])
+@pytest.mark.parametrize("direction", ["upload", "download"])
 async def test_closing_the_client_ends_a_transfer_whose_reply_is_being_read(
-    way: str, borrowed: bool, folder: Path
+    direction: str, borrowed: bool, folder: Path
 ) -> None:
     async def stuck(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await head(reader, writer)
@@ -1291,9 +1335,9 @@ async def test_closing_the_client_ends_a_transfer_whose_reply_is_being_read(
     begun = asyncio.Event()
     session = aiohttp.ClientSession()
     async with session, bucket_of(stuck, timeout=None, **({"session": session} if borrowed else {})) as made:
-        options: Any = {"progress": lambda _, __: begun.set()} if way == "download" else {}
-        task = asyncio.create_task(transfer(made, way, folder, **options))
-        await (begun if way == "download" else replied).wait()
+        options: Any = {"progress": lambda _, __: begun.set()} if direction == "download" else {}
+        task = asyncio.create_task(transfer(made, direction, folder, **options))
+        await (begun if direction == "download" else replied).wait()
         await made.client.aclose()
         async with asyncio.timeout(GUARD):
             await asyncio.wait([task])
@@ -1415,8 +1459,8 @@ async def test_a_device_transfers_files_with_its_own_token(folder: Path) -> None
         assert (await device.download("log.txt", folder / "a.jpg", id="DEV0000001")).checksum == SUM
 
 
-@pytest.mark.parametrize("way", ["upload", "download"])
-async def test_a_url_of_the_embedded_cloud_that_expires_meanwhile_is_replaced(way: str, folder: Path) -> None:
+@pytest.mark.parametrize("direction", ["upload", "download"])
+async def test_a_url_of_the_embedded_cloud_that_expires_meanwhile_is_replaced(direction: str, folder: Path) -> None:
     asked = 0
 
     def age(attempt: Attempt) -> None:
@@ -1428,7 +1472,7 @@ async def test_a_url_of_the_embedded_cloud_that_expires_meanwhile_is_replaced(wa
     async with embedded() as (emulator, client):
         await client.file.put("a.jpg", DATA)
         files = client.with_options(observer=age).file
-        if way == "upload":
+        if direction == "upload":
             await files.upload("a.jpg", DATA)
         else:
             await files.download("a.jpg", folder / "a.jpg")

@@ -30,6 +30,7 @@ from ioto_async import (
     TokenProviderError,
 )
 from ioto_async.transport.auth import LoginAuth, NoAuth, TokenAuth
+from ioto_async.transport.credentials import Decision
 from tests.rawserver import TOKEN, RawServer, Request, Step, client_of, drop, leftover_tasks, reply, served, silent
 
 DEVICE = {"id": "D1", "accountId": "A1"}
@@ -76,7 +77,7 @@ async def aged(*steps: Step, **options: Any) -> AsyncIterator[tuple[RawServer, I
     """As `served`; between two looks at the clock a minute passes, so that no token is young when it is refused."""
     async with served(*steps, **options) as (server, client):
         assert isinstance(client._auth, LoginAuth)
-        client._auth._clock = partial(next, itertools.count(0.0, 60.0))
+        client._auth.credentials.clock = partial(next, itertools.count(0.0, 60.0))
         yield server, client
 
 
@@ -363,8 +364,8 @@ async def test_a_closed_client_leaves_no_question_to_the_provider_behind() -> No
     assert left == []
 
 
-@pytest.mark.parametrize("way", ["the owner", "the clone"])
-async def test_closing_ends_the_question_of_a_clone_with_a_login_of_its_own(way: str) -> None:
+@pytest.mark.parametrize("closed", ["the owner", "the clone"])
+async def test_closing_ends_the_question_of_a_clone_with_a_login_of_its_own(closed: str) -> None:
     provider = Provider(gate=asyncio.Event())
     async with served() as (_, client):
         clone = client.with_options(**login(provider))
@@ -373,7 +374,7 @@ async def test_closing_ends_the_question_of_a_clone_with_a_login_of_its_own(way:
         call.cancel()
         await asyncio.wait([call])
         assert [task for task in await leftover_tasks() if "_fetch" in repr(task)]
-        await (client if way == "the owner" else clone).aclose()
+        await (client if closed == "the owner" else clone).aclose()
         left = [task for task in await leftover_tasks() if "_fetch" in repr(task)]
         for task in left:
             task.cancel()
@@ -499,7 +500,7 @@ async def test_the_provider_is_asked_again_ten_seconds_after_its_last_answer(
     provider = Provider(None, None if works else OSError("down"))
     async with served(*[reply(403, "role too low")] * 9, **login(provider)) as (_, client):
         assert isinstance(client._auth, LoginAuth)
-        client._auth._clock = lambda: now
+        client._auth.credentials.clock = lambda: now
         await failure(client.device.get("D1"))
         now = age
         await failure(client.device.get("D1"))
@@ -514,8 +515,8 @@ async def test_many_callers_whose_refusal_stands_have_asked_the_provider_once() 
     provider = Provider(None, OSError("down"), gate=gate)
     async with served(handler=accepting("nothing"), **login(provider)) as (server, client):
         assert isinstance(client._auth, LoginAuth)
-        client._auth._clock = lambda: now
-        await client._auth.current()
+        client._auth.credentials.clock = lambda: now
+        await client._auth.headers(Decision.ASK)
         now = 60.0
         gate.clear()
         calls = [asyncio.create_task(failure(client.device.get("D1"))) for _ in range(30)]
@@ -648,21 +649,21 @@ def chain(error: BaseException | None) -> list[BaseException]:
     return found
 
 
-WAYS: dict[str, dict[str, Any]] = {
+METHODS: dict[str, dict[str, Any]] = {
     "token": {"token": SECRET},
     "bearer": {"token": SECRET, "bearer": True},
     "login": login(SECRET),
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("echo", ECHOES)
 async def test_an_error_never_shows_a_token_that_the_service_repeats(
-    way: str, echo: str, caplog: pytest.LogCaptureFixture
+    method: str, echo: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     seen: list[Attempt] = []
     with caplog.at_level(logging.DEBUG):
-        async with served(ECHOES[echo](), ECHOES[echo](), observer=seen.append, **WAYS[way]) as (_, client):
+        async with served(ECHOES[echo](), ECHOES[echo](), observer=seen.append, **METHODS[method]) as (_, client):
             error = await fetched(client)
     shown = {
         "str": str(error),
@@ -716,7 +717,7 @@ async def test_a_provided_token_that_the_service_repeats_is_not_shown() -> None:
     assert "token-" not in str(error)
 
 
-@pytest.mark.parametrize("options", [*WAYS.values(), login(Provider)])
+@pytest.mark.parametrize("options", [*METHODS.values(), login(Provider)])
 def test_no_repr_shows_a_token(options: dict[str, Any]) -> None:
     client = client_of("https://cloud.example", **options)
     reprs = f"{client!r} {client} {client.builder!r} {client.device!r} {client._auth!r} {client._pool!r}"

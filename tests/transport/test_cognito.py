@@ -19,7 +19,7 @@ from yarl import URL
 
 from ioto_async import AccessToken, CognitoLogin, InvalidArgumentError, IotoClient, TokenProviderError
 from ioto_async.emulator import Emulator
-from ioto_async.transport.auth import LoginAuth, TokenProvider
+from ioto_async.transport.auth import LoginAuth, Middleware, TokenProvider
 from tests.rawserver import RawServer, Request, Step, client_of, drop, leftover_tasks, reply, reset, silent
 
 CLIENT_ID = "4vvn6qbq9f1rhn4hh2kjn3qh5o"
@@ -178,6 +178,47 @@ async def test_a_failure_that_does_not_pass_is_told(trouble: Step, waits: list[f
     assert (len(server.requests), error.attempts, len(waits)) == (3, 3, 2)
 
 
+@pytest.mark.parametrize("status", [400, 429, 503])
+async def test_a_sign_in_waits_as_long_as_it_is_asked_to(status: int, waits: list[float]) -> None:
+    busy = reply(status, json.dumps({"__type": "TooManyRequestsException"}), headers={"Retry-After": "17"})
+    async with cognito(busy, granted()) as (_, login):
+        assert (await login()).value == "access-1"
+    assert waits == [17.0]
+
+
+async def test_a_sign_in_that_is_asked_to_wait_too_long_fails_with_that_wait(waits: list[float]) -> None:
+    async with cognito(reply(429, headers={"Retry-After": "61"}), granted()) as (server, login):
+        error = await failure(login())
+    assert (error.retry_after, error.attempts, len(server.requests), waits) == (61.0, 1, 1, [])
+
+
+async def test_a_refusal_after_a_failure_counts_the_attempts(waits: list[float]) -> None:
+    async with cognito(drop(), NOT_AUTHORIZED) as (_, login):
+        error = await failure(login())
+    assert (error.status, error.attempts, len(waits)) == (400, 2, 1)
+    assert error.operation == "cognito/InitiateAuth"
+
+
+async def test_the_password_has_attempts_of_its_own_after_a_refresh_token_that_is_refused(waits: list[float]) -> None:
+    trouble = reply(500)
+    answers = (granted(), trouble, trouble, NOT_AUTHORIZED, trouble, trouble, granted("access-2"))
+    async with cognito(*answers) as (server, login):
+        await login()
+        assert (await login()).value == "access-2"
+    assert len(server.requests) == len(answers)
+
+
+async def test_another_try_of_a_sign_in_is_logged_with_its_reason(
+    waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with cognito(BUSY, granted()) as (_, login):
+        with caplog.at_level(logging.INFO, "ioto_async"):
+            await login()
+    (record,) = [record for record in caplog.records if record.name == "ioto_async"]
+    assert record.getMessage().startswith("cognito/InitiateAuth: retry in ")
+    assert record.getMessage().endswith("Cognito: TooManyRequestsException: Rate exceeded")
+
+
 async def test_a_service_that_cannot_be_reached_is_named(waits: list[float]) -> None:
     async with RawServer() as server:
         pass
@@ -265,7 +306,9 @@ async def test_a_client_signs_in_when_it_needs_a_token_and_again_when_that_is_re
         client_of(server, login=login, origin="app.example") as client,
     ):
         assert isinstance(client._auth, LoginAuth)
-        client._auth._clock = partial(next, itertools.count(0.0, 60.0))  # no token is young when it is refused
+        client._auth.credentials.clock = partial(
+            next, itertools.count(0.0, 60.0)
+        )  # no token is young when it is refused
         assert (await client.device.get("D1")).id == "D1"
         await client.device.get("D1")
     assert len(idp.requests) == 2
@@ -371,7 +414,7 @@ class Calls:
         await leftover_tasks()
         if at is not None:
             self.clock.now = 1000.0 + at
-        async with self._session.post(self._url, middlewares=(self.auth.pinned(self._url),)) as response:
+        async with self._session.post(self._url, middlewares=(Middleware(self.auth, self._url),)) as response:
             return await response.text()
 
 
@@ -565,7 +608,9 @@ async def test_a_token_that_the_embedded_cloud_takes_no_longer_is_replaced() -> 
         emulator.cloud.login_lifetime = 600
         async with IotoClient.from_env(signing_in(emulator), observer=seen.append) as client:
             assert isinstance(client._auth, LoginAuth)
-            client._auth._clock = partial(next, itertools.count(0.0, 60.0))  # no token is young when it is refused
+            client._auth.credentials.clock = partial(
+                next, itertools.count(0.0, 60.0)
+            )  # no token is young when it is refused
             await client.device.find()
             # The client's clock knows nothing of the hour that has passed there.
             emulator.cloud.clock = lambda: time.time() + 3600
