@@ -909,7 +909,7 @@ async def test_no_error_shows_the_signed_url(direction: str, folder: Path, caplo
             seen: list[Attempt] = []
             caplog.clear()
             with row(name):
-                async with site(handler=lambda _, echo=echo: echo(), observer=seen.append) as (_, made):
+                async with site(echo(), echo(), echo(), observer=seen.append) as (_, made):
                     error = await failure(transfer(made, direction, folder, retries=1))
                 records = [record.getMessage() for record in caplog.records if record.name == "ioto_async"]
                 shown = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))

@@ -625,7 +625,7 @@ async def test_a_product_token_that_cannot_be_sent_is_refused_without_being_show
 
 # Secrecy ----------------------------------------------------------------------------------------------------------
 
-ECHOES = {
+ECHOES: dict[str, Callable[[], Step]] = {
     "refusal": lambda: reply(403, f"bad token {SECRET}"),
     "bad request": lambda: reply(400, f"bearer {SECRET} is not known"),
     "failure": lambda: reply(500, json.dumps({"message": f"token {SECRET}"})),
