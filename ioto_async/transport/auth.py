@@ -265,14 +265,15 @@ class Middleware:
             return handler(request)
         if self._pinned.credentials.renewable:
             return self._renewing(decision, request, handler)
-        _add(request, self._pinned.credentials.headers)
+        request.headers.update(self._pinned.credentials.headers)
         return handler(request)
 
     async def _renewing(self, decision: Decision, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        headers = await self._auth.headers(decision)
+        is_plain = decision is Decision.SEND
+        headers = self._pinned.credentials.headers if is_plain else await self._auth.headers(decision)
         is_replay = False
         while True:
-            _add(request, headers)
+            request.headers.update(headers)
             response = await handler(request)
             decision = self._pinned.after(response.status, headers, is_replay=is_replay)
             if decision is Decision.DONE:
@@ -288,11 +289,6 @@ class Middleware:
                 response.close()
                 raise
             is_replay = True
-
-
-def _add(request: ClientRequest, headers: Mapping[str, str]) -> None:
-    for name, value in headers.items():
-        request.headers[name] = value
 
 
 async def _discard(response: ClientResponse) -> None:

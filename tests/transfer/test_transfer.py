@@ -46,6 +46,7 @@ from ioto_async import (
 from ioto_async.emulator import Emulator, Fault
 from ioto_async.transfer.transfer import download, upload
 from ioto_async.transport.deadlines import Deadline
+from tests.each_row import each_row
 from tests.rawserver import GUARD, TOKEN, RawServer, Request, Step, client_of, drop, reply, reset, silent
 
 DATA = b"picture" * 100
@@ -251,41 +252,40 @@ async def test_a_type_that_is_given_goes_before_the_name() -> None:
     assert bucket.requests[0].header("Content-Type") == "text/html; charset=utf-8"
 
 
-@pytest.mark.parametrize(
-    ("call", "name"),
-    [
-        (lambda f: f.upload("", b"x"), "filename"),
-        (lambda f: f.upload(None, b"x"), "filename"),
-        (lambda f: f.upload("a", 17), "source"),
-        (lambda f: f.upload("a", chunks(b"x")), "size"),
-        (lambda f: f.upload("a", b"x", size=2), "size"),
-        (lambda f: f.upload("a", b"x", size=-1), "size"),
-        (lambda f: f.upload("a", b"x", size=True), "size"),
-        (lambda f: f.upload("a", memoryview(DATA)[::2]), "source"),
-        (lambda f: f.upload("a", os.curdir), "source"),
-        (lambda f: f.upload("a", "a\0b"), "source"),
-        (lambda f: f.upload("a", b"x", mime_type=""), "mime_type"),
-        (lambda f: f.upload("a", b"x", mime_type="text/x\r\nEvil: 1"), "mime_type"),
-        (lambda f: f.upload("a", b"x", progress=17), "progress"),
-        (lambda f: f.upload("a", b"x", patience=17), "patience"),
-        (lambda f: f.upload("a", b"x", timeout=0), "timeout"),
-        (lambda f: f.download("", "a.jpg"), "filename"),
-        (lambda f: f.download("a", 17), "path"),
-        (lambda f: f.download("a", os.curdir), "path"),
-        (lambda f: f.download("a", "a\0b"), "path"),
-        (lambda f: f.download("a", "a.jpg", patience=17), "patience"),
-        (lambda f: f.download("a", "no/such/folder/a.jpg"), "path"),
-        (lambda f: f.download("a", "a.jpg", checksum="abc"), "checksum"),
-        (lambda f: f.download("a", "a.jpg", max_size=-1), "max_size"),
-        (lambda f: f.download("a", "a.jpg", progress=17), "progress"),
-    ],
-)
-async def test_an_argument_that_does_not_fit_is_named_before_anything_is_sent(
-    call: Callable[[Any], Awaitable[Transfer]], name: str
-) -> None:
+UNFIT: list[tuple[Callable[[Any], Awaitable[Transfer]], str]] = [
+    (lambda f: f.upload("", b"x"), "filename"),
+    (lambda f: f.upload(None, b"x"), "filename"),
+    (lambda f: f.upload("a", 17), "source"),
+    (lambda f: f.upload("a", chunks(b"x")), "size"),
+    (lambda f: f.upload("a", b"x", size=2), "size"),
+    (lambda f: f.upload("a", b"x", size=-1), "size"),
+    (lambda f: f.upload("a", b"x", size=True), "size"),
+    (lambda f: f.upload("a", memoryview(DATA)[::2]), "source"),
+    (lambda f: f.upload("a", os.curdir), "source"),
+    (lambda f: f.upload("a", "a\0b"), "source"),
+    (lambda f: f.upload("a", b"x", mime_type=""), "mime_type"),
+    (lambda f: f.upload("a", b"x", mime_type="text/x\r\nEvil: 1"), "mime_type"),
+    (lambda f: f.upload("a", b"x", progress=17), "progress"),
+    (lambda f: f.upload("a", b"x", patience=17), "patience"),
+    (lambda f: f.upload("a", b"x", timeout=0), "timeout"),
+    (lambda f: f.download("", "a.jpg"), "filename"),
+    (lambda f: f.download("a", 17), "path"),
+    (lambda f: f.download("a", os.curdir), "path"),
+    (lambda f: f.download("a", "a\0b"), "path"),
+    (lambda f: f.download("a", "a.jpg", patience=17), "patience"),
+    (lambda f: f.download("a", "no/such/folder/a.jpg"), "path"),
+    (lambda f: f.download("a", "a.jpg", checksum="abc"), "checksum"),
+    (lambda f: f.download("a", "a.jpg", max_size=-1), "max_size"),
+    (lambda f: f.download("a", "a.jpg", progress=17), "progress"),
+]
+
+
+async def test_an_argument_that_does_not_fit_is_named_before_anything_is_sent() -> None:
     async with site() as (bucket, made):
-        with pytest.raises(InvalidArgumentError, match=name):
-            await call(made.client.file)
+        with each_row() as row:
+            for number, (call, name) in enumerate(UNFIT):
+                with row(f"{number} {name}"), pytest.raises(InvalidArgumentError, match=name):
+                    await call(made.client.file)
     assert (made.api.requests, bucket.requests) == ([], [])
 
 
@@ -402,21 +402,23 @@ async def test_a_redirect_is_not_followed(folder: Path) -> None:
     assert SIGNATURE not in str(errors)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://bucket.example/a?",
-        "ftp://127.0.0.1/a?",
-        "/a?",
-        "https://u:p@bucket.example/a?",
-        "https://b/ a?",
-        "https://b/#",
-    ],
-)
-async def test_a_signed_url_that_is_not_safe_is_refused_without_being_shown(url: str, folder: Path) -> None:
-    async with signing(f"{url}{QUERY}") as made:
-        error = await failure(made.client.file.download("a.jpg", folder / "a.jpg"))
-    assert (type(error), SIGNATURE in str(error), len(made.api.requests)) == (DecodeError, False, 1)
+UNSAFE_URLS = [
+    "http://bucket.example/a?",
+    "ftp://127.0.0.1/a?",
+    "/a?",
+    "https://u:p@bucket.example/a?",
+    "https://b/ a?",
+    "https://b/#",
+]
+
+
+async def test_a_signed_url_that_is_not_safe_is_refused_without_being_shown(folder: Path) -> None:
+    with each_row() as row:
+        for url in UNSAFE_URLS:
+            with row(url):
+                async with signing(f"{url}{QUERY}") as made:
+                    error = await failure(made.client.file.download("a.jpg", folder / "a.jpg"))
+                assert (type(error), SIGNATURE in str(error), len(made.api.requests)) == (DecodeError, False, 1)
 
 
 @pytest.mark.parametrize("allow_http", [False, True])
@@ -901,19 +903,20 @@ ECHOES: dict[str, Callable[[], Step]] = {
 
 
 @pytest.mark.parametrize("direction", ["upload", "download"])
-@pytest.mark.parametrize("echo", ECHOES)
-async def test_no_error_shows_the_signed_url(
-    direction: str, echo: str, folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    seen: list[Attempt] = []
-    with caplog.at_level(logging.DEBUG):
-        async with site(handler=lambda _: ECHOES[echo](), observer=seen.append) as (_, made):
-            error = await failure(transfer(made, direction, folder, retries=1))
-    records = [record.getMessage() for record in caplog.records if record.name == "ioto_async"]
-    shown = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error)) + repr(seen) + repr(records)
-    assert SIGNATURE[:12] not in shown
-    assert "AKIA" not in shown
-    assert SIGNATURE[:12].encode() not in pickle.dumps(error)
+async def test_no_error_shows_the_signed_url(direction: str, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with each_row() as row, caplog.at_level(logging.DEBUG):
+        for name, echo in ECHOES.items():
+            seen: list[Attempt] = []
+            caplog.clear()
+            with row(name):
+                async with site(echo(), echo(), echo(), observer=seen.append) as (_, made):
+                    error = await failure(transfer(made, direction, folder, retries=1))
+                records = [record.getMessage() for record in caplog.records if record.name == "ioto_async"]
+                shown = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
+                shown += repr(seen) + repr(records)
+                assert SIGNATURE[:12] not in shown
+                assert "AKIA" not in shown
+                assert SIGNATURE[:12].encode() not in pickle.dumps(error)
 
 
 async def test_a_deadline_begins_anew_when_something_has_moved() -> None:

@@ -20,6 +20,7 @@ from yarl import URL
 from ioto_async import AccessToken, CognitoLogin, InvalidArgumentError, IotoClient, TokenProviderError
 from ioto_async.emulator import Emulator
 from ioto_async.transport.auth import LoginAuth, Middleware, TokenProvider
+from tests.each_row import each_row
 from tests.rawserver import RawServer, Request, Step, client_of, drop, leftover_tasks, reply, reset, silent
 
 CLIENT_ID = "4vvn6qbq9f1rhn4hh2kjn3qh5o"
@@ -135,30 +136,32 @@ def test_a_login_belongs_to_no_event_loop() -> None:
 # Failures ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("answer", "text"),
-    [
-        (NOT_AUTHORIZED, "NotAuthorizedException: Incorrect username or password."),
-        (refused("a.b#UserNotFoundException", "User does not exist."), "UserNotFoundException: User does not exist."),
-        (reply(200, {"ChallengeName": "NEW_PASSWORD_REQUIRED", "Session": "s3ssion"}), "NEW_PASSWORD_REQUIRED"),
-        (reply(200, {"ChallengeName": "SOFTWARE_TOKEN_MFA"}), "SOFTWARE_TOKEN_MFA"),
-        (reply(200, {}), "AuthenticationResult"),
-        (reply(200, {"AuthenticationResult": []}), "AuthenticationResult"),
-        (reply(200, {"AuthenticationResult": {}}), "AccessToken"),
-        (reply(200, {"AuthenticationResult": {"AccessToken": 17}}), "AccessToken"),
-        (granted(lifetime="soon"), "ExpiresIn"),
-        (granted(lifetime=0), "ExpiresIn"),
-        (reply(200, "<html>"), "JSON"),
-        (reply(200, []), "JSON"),
-        (reply(403, "<html>"), "403"),
-        (reply(302, b"", headers={"Location": "http://127.0.0.1:1/"}), "302"),
-    ],
-)
-async def test_a_sign_in_that_is_refused_says_why_and_is_not_repeated(answer: Step, text: str) -> None:
-    async with cognito(answer, granted()) as (server, login):
-        error = await failure(login())
-    assert text in str(error)
-    assert len(server.requests) == 1
+FINAL: list[tuple[Step, str]] = [
+    (NOT_AUTHORIZED, "NotAuthorizedException: Incorrect username or password."),
+    (refused("a.b#UserNotFoundException", "User does not exist."), "UserNotFoundException: User does not exist."),
+    (reply(200, {"ChallengeName": "NEW_PASSWORD_REQUIRED", "Session": "s3ssion"}), "NEW_PASSWORD_REQUIRED"),
+    (reply(200, {"ChallengeName": "SOFTWARE_TOKEN_MFA"}), "SOFTWARE_TOKEN_MFA"),
+    (reply(200, {}), "AuthenticationResult"),
+    (reply(200, {"AuthenticationResult": []}), "AuthenticationResult"),
+    (reply(200, {"AuthenticationResult": {}}), "AccessToken"),
+    (reply(200, {"AuthenticationResult": {"AccessToken": 17}}), "AccessToken"),
+    (granted(lifetime="soon"), "ExpiresIn"),
+    (granted(lifetime=0), "ExpiresIn"),
+    (reply(200, "<html>"), "JSON"),
+    (reply(200, []), "JSON"),
+    (reply(403, "<html>"), "403"),
+    (reply(302, b"", headers={"Location": "http://127.0.0.1:1/"}), "302"),
+]
+
+
+async def test_a_sign_in_that_is_refused_says_why_and_is_not_repeated() -> None:
+    with each_row() as row:
+        for number, (answer, text) in enumerate(FINAL):
+            with row(f"{number} {text}"):
+                async with cognito(answer, granted()) as (server, login):
+                    error = await failure(login())
+                assert text in str(error)
+                assert len(server.requests) == 1
 
 
 BUSY = refused("TooManyRequestsException", "Rate exceeded")
@@ -269,28 +272,29 @@ def test_no_repr_shows_a_secret() -> None:
     assert "access-1" not in shown
 
 
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        ({"endpoint": "cognito.example"}, "endpoint"),
-        ({"endpoint": "http://cognito.example"}, "endpoint"),
-        ({"client_id": ""}, "client_id"),
-        ({"username": None}, "username"),
-        ({"password": 17}, "password"),
-        ({"ssl": False}, "ssl"),
-        ({"timeout": 0}, "timeout"),
-        ({"timeout": float("inf")}, "timeout"),
-    ],
-)
-def test_an_argument_that_does_not_fit_is_named(change: dict[str, Any], name: str) -> None:
+UNFIT: list[tuple[dict[str, Any], str]] = [
+    ({"endpoint": "cognito.example"}, "endpoint"),
+    ({"endpoint": "http://cognito.example"}, "endpoint"),
+    ({"client_id": ""}, "client_id"),
+    ({"username": None}, "username"),
+    ({"password": 17}, "password"),
+    ({"ssl": False}, "ssl"),
+    ({"timeout": 0}, "timeout"),
+    ({"timeout": float("inf")}, "timeout"),
+]
+
+
+def test_an_argument_that_does_not_fit_is_named() -> None:
     arguments: dict[str, Any] = {
         "endpoint": "https://cognito.example",
         "client_id": CLIENT_ID,
         "username": USER,
         "password": PASSWORD,
     }
-    with pytest.raises(InvalidArgumentError, match=name):
-        CognitoLogin(**arguments | change)
+    with each_row() as row:
+        for change, name in UNFIT:
+            with row(change), pytest.raises(InvalidArgumentError, match=name):
+                CognitoLogin(**arguments | change)
 
 
 # As the login of a client -----------------------------------------------------------------------------------------
