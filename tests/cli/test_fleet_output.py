@@ -15,7 +15,7 @@ from rich.console import Console
 
 from ioto_async.bulk import Progress, Summary
 from ioto_async.cli.options import RunOptions
-from ioto_async.cli.report import ProgressBar, Stopwatch
+from ioto_async.cli.report import ProgressBar, RequestStats
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.errors import InvalidArgumentError
 from ioto_async.transport.attempt import Attempt
@@ -197,7 +197,7 @@ def lines_of(*shown: Progress, total: int | None = 100) -> list[str]:
     text = io.StringIO()
     bar = ProgressBar("fleet claim", total, console=Console(file=text))
     for one in shown:
-        bar.show(one, not_sent=1)
+        bar.update(one, not_sent=1)
     return text.getvalue().splitlines()
 
 
@@ -228,17 +228,17 @@ def test_a_stall_is_made_up_for_by_one_line() -> None:
 
 
 def test_percentiles_are_exact_to_a_hundredth() -> None:
-    stopwatch = Stopwatch()
+    stats = RequestStats()
     for ms in range(1, 1001):
-        stopwatch.observe(Attempt("device/claim", 1, 200, ms / 1000, None))
-    figures = stopwatch.figures()
+        stats.observe(Attempt("device/claim", 1, 200, ms / 1000, None))
+    figures = stats.figures()
     assert figures["requests"] == 1000
     assert figures["p50_ms"] == pytest.approx(500, rel=0.011)
     assert figures["p99_ms"] == pytest.approx(990, rel=0.011)
 
 
 def test_no_request_has_no_latency() -> None:
-    figures = Stopwatch().figures()
+    figures = RequestStats().figures()
     assert (figures["requests"], figures["p50_ms"], figures["p99_ms"]) == (0, 0, 0)
 
 

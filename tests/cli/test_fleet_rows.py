@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from ioto_async.cli.rows import BadRow, Row, RowError, count_rows, read_rows
+from ioto_async.cli.rows import BadRow, Row, RowError, read_rows
 from ioto_async.emulator import EmulatorThread
 from ioto_async.errors import InvalidArgumentError
 
@@ -141,13 +141,13 @@ def test_a_pipe_without_rows_is_wrong_usage(cloud: EmulatorThread, fleet: Fleet)
 )
 def test_as_many_rows_are_counted_as_are_read(text: str) -> None:
     lines = text.splitlines(keepends=True)
-    assert count_rows(lines) == len(list(read_rows(lines))) == 2
+    assert read_rows(lines).count() == len(list(read_rows(lines))) == 2
 
 
 def test_duplicates_are_found_among_many() -> None:
     ids = [f"DEV{number}" for number in range(5000)]
     bad = [row for row in read_rows([f"{id}\n" for id in [*ids, *ids[::-1]]]) if isinstance(row, BadRow)]
-    assert [(row.line, row.id) for row in bad] == list(enumerate(ids[::-1], 5001))
+    assert [(row.line, row.label) for row in bad] == list(enumerate(ids[::-1], 5001))
     assert bad[0].reason == "id DEV4999 is already on line 5000"
 
 

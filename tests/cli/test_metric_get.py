@@ -11,7 +11,7 @@ from pathlib import Path
 import polars
 import pytest
 
-from ioto_async.cli.metric.arguments import in_words, moment_of, pairs_of, seconds_of
+from ioto_async.cli.metric.arguments import format_duration, parse_date, parse_duration, parse_pairs
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.errors import InvalidArgumentError
 
@@ -24,32 +24,32 @@ from .metrics import Metrics, lines, requests
     ("text", "seconds"), [("90s", 90), ("5m", 300), ("1h", 3600), ("1d", 86_400), ("4w", 2_419_200), ("1.5h", 5400)]
 )
 def test_durations_have_a_unit(text: str, seconds: float) -> None:
-    assert seconds_of("--period", text) == seconds
+    assert parse_duration("--period", text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "5", "5x", "-5m", "0s", "1h30m", "h", "5 m", "nans"])
 def test_a_duration_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match=r"--period: expected a duration such as 90s"):
-        seconds_of("--period", text)
+        parse_duration("--period", text)
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"), [(30, "30s"), (300, "5m"), (7200, "2h"), (43_200, "12h"), (2_628_000, "30.4d"), (0.5, "0.5s")]
 )
 def test_a_duration_is_told_in_its_largest_unit(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert format_duration(seconds) == words
 
 
 @pytest.mark.parametrize("text", ["today", "2026-05-01", "2026-05-01T12:00"])
 def test_a_date_without_its_offset_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match=r"--start: expected an ISO date with its offset"):
-        moment_of("--start", text)
+        parse_date("--start", text)
 
 
 @pytest.mark.parametrize("words", [["Device"], ["=x"], ["Device="], ["a=1", "a=2"]])
 def test_dimensions_are_names_and_values(words: list[str]) -> None:
     with pytest.raises(InvalidArgumentError, match=r"--dimensions: "):
-        pairs_of("--dimensions", words)
+        parse_pairs("--dimensions", words)
 
 
 def test_the_request_has_what_the_options_say(metrics: Metrics, cloud: EmulatorThread) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ioto_async.cli.metric import samples
-from ioto_async.cli.metric.samples import Order, SampleRow, count_samples, read_samples
+from ioto_async.cli.metric.samples import LateSamples, SampleRow, read_samples
 from ioto_async.cli.rows import BadRow
 from ioto_async.errors import InvalidArgumentError
 
@@ -67,7 +67,7 @@ def test_values_are_numbers(cell: str, value: float) -> None:
 @pytest.mark.parametrize("cell", ["", "warm", "nan", "inf", "1_000", "1e999"])
 def test_a_value_that_is_no_number_costs_its_row(cell: str) -> None:
     row = bad(f"metric,value\nt,{cell}\n")
-    assert (row.line, row.id) == (2, "t")
+    assert (row.line, row.label) == (2, "t")
     assert row.reason.startswith("value: expected a finite number, got ")
 
 
@@ -151,8 +151,8 @@ def test_a_key_that_comes_again_or_is_none_costs_its_row() -> None:
 
 
 def test_samples_are_counted_without_blank_lines() -> None:
-    assert count_samples(["metric,value\n", "t,1\n", "\n", "t,warm\n"]) == 2
-    assert count_samples(['{"metric":"t","value":1}\n', "\n"]) == 1
+    assert read_samples(["metric,value\n", "t,1\n", "\n", "t,warm\n"]).count() == 2
+    assert read_samples(['{"metric":"t","value":1}\n', "\n"]).count() == 1
 
 
 def late(*rows: str) -> list[int]:
@@ -161,7 +161,7 @@ def late(*rows: str) -> list[int]:
     for row in rows:
         metric, device, minute = row.split(",")
         text += f"{metric},1,{minute and f'2026-05-01T12:{minute}Z'},{device}\n"
-    order = Order()
+    order = LateSamples()
     return [row.line for row in read(text) if isinstance(row, SampleRow) and order.is_late(row)]
 
 
