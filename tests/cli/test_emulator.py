@@ -100,16 +100,22 @@ async def emulator(*options: str) -> AsyncIterator[Running]:
         assert await serving is None
 
 
+ADMIN, PLAIN, INVITED, NEW = "admin@x.test", "plain@x.test", "invited@x.test", "new@x.test"
+PEOPLE = ("--user", f"{ADMIN}:admin", "--user", f"{PLAIN}:user", "--invite", f"{INVITED}:admin", "--sign-up", NEW)
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    with process() as one:
+    """One process for all tests that look at it."""
+    with process(*PEOPLE) as one:
         yield one
 
 
-def test_the_line_has_exactly_the_documented_keys_in_their_order(running: Running) -> None:
-    assert list(running.info) == KEYS
-    assert all(isinstance(value, str) and value for key, value in running.info.items() if key != "mqtt_port")
-    assert isinstance(running.info["mqtt_port"], int)
+async def test_the_line_has_exactly_the_documented_keys_in_their_order() -> None:
+    async with emulator() as one:
+        assert list(one.info) == KEYS
+        assert all(isinstance(value, str) and value for key, value in one.info.items() if key != "mqtt_port")
+        assert isinstance(one.info["mqtt_port"], int)
 
 
 def test_it_listens_on_loopback_at_a_free_port(running: Running) -> None:
@@ -198,16 +204,6 @@ async def test_a_database_keeps_the_identity_and_the_devices(tmp_path: Path) -> 
 # Users and updates ---------------------------------------------------------------------------------------------------
 
 
-ADMIN, PLAIN, INVITED, NEW = "admin@x.test", "plain@x.test", "invited@x.test", "new@x.test"
-PEOPLE = ("--user", f"{ADMIN}:admin", "--user", f"{PLAIN}:user", "--invite", f"{INVITED}:admin", "--sign-up", NEW)
-
-
-@pytest.fixture(scope="module")
-def peopled() -> Iterator[Running]:
-    with process(*PEOPLE) as one:
-        yield one
-
-
 def people(running: Running) -> dict[str, dict[str, str]]:
     listed: Any = running.info["users"]
     return {person.pop("email"): person for person in json.loads(json.dumps(listed))}
@@ -219,42 +215,42 @@ def signed_in(running: Running, email: str) -> IotoClient:
     return IotoClient(info["api"], login=login, origin=info["origin"], environ={})
 
 
-def test_whom_options_add_is_in_the_line(peopled: Running) -> None:
-    assert list(peopled.info) == [*KEYS, "users"]
-    found = people(peopled)
+def test_whom_options_add_is_in_the_line(running: Running) -> None:
+    assert list(running.info) == [*KEYS, "users"]
+    found = people(running)
     assert len(found[INVITED].pop("invite")) == 26
     assert found == {ADMIN: {"role": "admin"}, PLAIN: {"role": "user"}, INVITED: {"role": "admin"}, NEW: {}}
 
 
-async def test_a_user_signs_in_with_his_role_and_the_password_of_the_line(peopled: Running) -> None:
+async def test_a_user_signs_in_with_his_role_and_the_password_of_the_line(running: Running) -> None:
     for email, role in ((ADMIN, "admin"), (PLAIN, "user")):
-        async with signed_in(peopled, email) as client:
+        async with signed_in(running, email) as client:
             login = await client.user.login()
             assert login.account is not None
             assert login.user is not None
-            assert (login.account.id, login.user.role) == (peopled.info["account_id"], role)
+            assert (login.account.id, login.user.role) == (running.info["account_id"], role)
             if role == "user":
                 with pytest.raises(IotoError, match="Access denied"):
                     await client.user.get_roles()
 
 
-async def test_who_is_invited_signs_in_with_the_key_of_his_invitation(peopled: Running) -> None:
-    async with signed_in(peopled, INVITED) as client:
+async def test_who_is_invited_signs_in_with_the_key_of_his_invitation(running: Running) -> None:
+    async with signed_in(running, INVITED) as client:
         with pytest.raises(IotoError, match="Cannot find invitation"):
             await client.user.login(invite="another")
-        login = await client.user.login(invite=people(peopled)[INVITED]["invite"])
+        login = await client.user.login(invite=people(running)[INVITED]["invite"])
         assert login.account is not None
-        assert login.account.id == peopled.info["account_id"]
+        assert login.account.id == running.info["account_id"]
 
 
-async def test_who_signed_up_gets_an_account_of_his_own(peopled: Running) -> None:
-    async with signed_in(peopled, NEW) as client:
+async def test_who_signed_up_gets_an_account_of_his_own(running: Running) -> None:
+    async with signed_in(running, NEW) as client:
         with pytest.raises(IotoError, match="Cannot find user"):
             await client.user.login(register=False)
         login = await client.user.login()
         assert login.user is not None
         assert login.user.role == "owner"
-        assert login.user.account_id != peopled.info["account_id"]
+        assert login.user.account_id != running.info["account_id"]
 
 
 async def test_an_update_is_published_for_the_product(tmp_path: Path) -> None:
@@ -326,6 +322,7 @@ async def test_tls_works_with_the_file_of_the_ca(secure: Running) -> None:
 
 def test_the_command_line_trusts_the_ca_that_ssl_cert_file_names(secure: Running, tmp_path: Path) -> None:
     (tmp_path / "fleet.csv").write_text("NOBODY\n")
+    # In a process of its own: aiohttp reads the file when it is imported.
     child = subprocess.run(
         [sys.executable, "-m", "ioto_async.cli", "provision", "fleet.csv", "--out", "out"],
         cwd=tmp_path,

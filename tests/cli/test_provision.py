@@ -23,7 +23,7 @@ from ioto_async.cli import files
 from ioto_async.emulator import EmulatorThread, Fault
 from tests.cli import fleets
 
-from .fleets import ran
+from .fleets import piped, ran
 from .tables import failing
 
 COUNTS = ("devices", "claimed", "already_claimed", "provisioned", "kept", "failed")
@@ -990,13 +990,14 @@ def test_a_claim_that_fails_inside_a_200_fails_its_device(cloud: EmulatorThread,
     assert "no luck" in result.stderr
 
 
-def test_a_refused_token_ends_a_piped_run_without_a_traceback(cloud: EmulatorThread, tmp_path: Path) -> None:
-    environ = {**os.environ, **cloud.env, "IOTO_TOKEN": "refused"}
-    command = [sys.executable, "-m", "ioto_async.cli", "provision", "-", "--out", str(tmp_path / "out")]
-    ids = "".join(f"DEV{number}\n" for number in range(500))
-    child = subprocess.run(command, env=environ, input=ids, capture_output=True, text=True)
-    assert child.returncode == 3
-    assert "Traceback" not in child.stderr
+def test_a_refused_token_ends_a_piped_run_without_a_traceback(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IOTO_TOKEN", "refused")
+    with piped("".join(f"DEV{number}\n" for number in range(500)), monkeypatch):
+        result = provision.on("-")
+    assert result.status == 3
+    assert "Traceback" not in result.stderr
 
 
 def test_what_a_killed_run_was_writing_is_removed(cloud: EmulatorThread, provision: Command) -> None:
