@@ -54,7 +54,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = sys.argv[1:] if arguments is None else [*arguments]
     try:
         for command in [*arguments[:1]] if {*arguments[:1]} & {*_COMMANDS} else _COMMANDS:
             module = importlib.import_module(f"{__name__}.{_COMMANDS[command]}")
