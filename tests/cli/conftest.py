@@ -7,6 +7,7 @@ from tempfile import mkdtemp
 import pytest
 
 from ioto_async.emulator import EmulatorThread
+from tests.rawserver import GUARD
 
 from .fleets import Fleet
 from .metrics import NOW, Metrics
@@ -19,7 +20,15 @@ def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def cloud(ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch, no_waits: None) -> EmulatorThread:
+def no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No lines of progress on stderr, however long a run takes on a busy machine."""
+    monkeypatch.setattr("ioto_async.cli.report._INTERVAL", GUARD)
+
+
+@pytest.fixture
+def cloud(
+    ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch, no_waits: None, no_progress: None
+) -> EmulatorThread:
     """A cloud with four registered devices."""
     for name, value in ioto_emulator.env.items():
         monkeypatch.setenv(name, value)

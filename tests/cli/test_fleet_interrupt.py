@@ -117,7 +117,7 @@ def test_a_run_that_waits_for_input_ends_at_the_first_signal(cloud: EmulatorThre
     child.stdout.readline()
     child.send_signal(signal.SIGINT)
     # Its input stays open: it does not wait for more.
-    assert child.wait(30) == 130
+    assert child.wait(GUARD) == 130
     child.communicate()
 
 
@@ -149,23 +149,33 @@ def test_another_command_that_is_interrupted_shows_nothing_of_its_arguments(clou
     assert (code, stderr) == (130, "ioto-async: interrupted\n")
 
 
-def test_the_command_to_go_on_with_does_not_show_the_product_token(cloud: EmulatorThread, fleet: Fleet) -> None:
+def test_the_command_to_go_on_with_does_not_show_the_product_token(
+    cloud: EmulatorThread, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.write("NEW1\n")
+    command = ["fleet", "register", str(fleet.file), "--json"]
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environ = cloud.env | {"IOTO_BUILDER": f"http://127.0.0.1:{silent.getsockname()[1]}"}
-        for option in (["--product", cloud.product_token], [f"--product={cloud.product_token}"]):
-            fleet.write("NEW1\n")
-            child = start("fleet", "register", str(fleet.file), "--json", *option, environ=environ)
-            connection, _ = silent.accept()
-            with connection:
-                assert b"device/register" in connection.recv(1000)
-                assert child.stderr is not None
-                child.send_signal(signal.SIGTERM)
-                child.stderr.readline()
-                child.send_signal(signal.SIGTERM)
-                code, stdout, stderr = ended(child)
-            assert code == 143
-            assert cloud.product_token not in stdout + stderr
-            assert "--json --product" in stderr
+        child = start(*command, "--product", cloud.product_token, environ=environ)
+        connection, _ = silent.accept()
+        with connection:
+            assert b"device/register" in connection.recv(1000)
+            assert child.stderr is not None
+            child.send_signal(signal.SIGTERM)
+            child.stderr.readline()
+            child.send_signal(signal.SIGTERM)
+            code, stdout, stderr = ended(child)
+    assert code == 143
+    assert cloud.product_token not in stdout + stderr
+    assert "--json --product" in stderr
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cyclopts.App.__call__", interrupt)
+    result = fleet.raw(*command, f"--product={cloud.product_token}")
+    assert (result.status, cloud.product_token in result.stderr) == (130, False)
+    assert "--json --product" in result.stderr
 
 
 def test_a_reader_that_goes_away_ends_the_run(ids: list[str], cloud: EmulatorThread, fleet: Fleet) -> None:
@@ -177,5 +187,5 @@ def test_a_reader_that_goes_away_ends_the_run(ids: list[str], cloud: EmulatorThr
     child.stdout.close()
     stderr = child.stderr.read().decode()
     child.stderr.close()
-    assert (child.wait(30), "Broken pipe" in stderr) == (1, True)
+    assert (child.wait(GUARD), "Broken pipe" in stderr) == (1, True)
     assert "Traceback" not in stderr

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from ioto_async.cli import files
 from ioto_async.emulator import EmulatorThread, Fault
 from tests.cli import fleets
+from tests.rawserver import GUARD
 
 from .fleets import piped, ran
 from .tables import failing
@@ -867,7 +868,7 @@ def interrupt_twice(child: subprocess.Popen[bytes]) -> None:
 def ended(child: subprocess.Popen[bytes]) -> int:
     """The exit status; a process that hangs fails the test."""
     try:
-        return child.wait(5)
+        return child.wait(GUARD)
     finally:
         child.kill()
         child.communicate()
