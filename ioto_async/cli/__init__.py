@@ -1,7 +1,7 @@
-"""The command line ``ioto-async``; a command is loaded when it is called.
+"""The command line ``ioto-async``; the module of a command is imported when it is run.
 
-Exit status: 0 all well, 1 some of it failed, 2 wrong usage, 3 the token or the sign-in was refused, 4 the cloud or the
-sign-in service was not reached, 130 interrupted, 143 asked to end by SIGTERM.
+Exit status: 0 success, 1 something has failed, 2 wrong usage, 3 the token or the sign-in was refused, 4 the cloud or
+the sign-in service was not reached, 130 interrupted by SIGINT, 143 by SIGTERM.
 """
 
 import importlib
@@ -25,17 +25,19 @@ _COMMANDS: Final = {
     "metric": "metric",
     "provision": "fleet",
 }
-"""The module of each; ``provision`` is short for ``fleet provision``."""
+"""The module of each command; ``provision`` is short for ``fleet provision``."""
 _INTERRUPTED: Final = (130, 143)
-_MASKED: Final = "--product"
-"""The option whose value is not to be shown."""
+_MASKED_OPTION: Final = "--product"
+"""The option whose value is not printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command in *arguments* (by default those of the process) and exit with its status."""
-    if sys.stdout is None:  # closed by whoever has started this
+    if sys.stdout is None:  # the parent process has closed it
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    if isinstance(sys.stdout, io.TextIOWrapper):  # as stderr is: what it has no character for must not end the command
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # as stderr: a character that it cannot encode must not end the command
         sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_run(arguments))
 
@@ -44,7 +46,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         import cyclopts
     except ModuleNotFoundError as error:
-        return _complain(f"{error.name} is not installed: pip install 'ioto-async[cli]'", 2)
+        return _print_error(f"{error.name} is not installed: pip install 'ioto-async[cli]'", 2)
     app = cyclopts.App(
         name="ioto-async",
         help="Work with EmbedThis Ioto device clouds.",
@@ -52,7 +54,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = sys.argv[1:] if arguments is None else [*arguments]
     try:
         for command in [*arguments[:1]] if {*arguments[:1]} & {*_COMMANDS} else _COMMANDS:
             module = importlib.import_module(f"{__name__}.{_COMMANDS[command]}")
@@ -62,40 +64,40 @@ def _run(arguments: Sequence[str] | None) -> int:
         status = 130
     except IotoError as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        return _complain(f"{error}{notes}", _status(error))
+        return _print_error(f"{error}{notes}", _status(error))
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            # Whoever read the results is gone. What is left of them must not be tried again at the exit.
+            # The reader of the results is gone. What is still buffered must not be written again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _complain(str(error), 1)
+        return _print_error(str(error), 1)
     if status in _INTERRUPTED:
-        return _complain(f"interrupted{_how_to_go_on(arguments)}", status)
+        return _print_error(f"interrupted{_resume_hint(arguments)}", status)
     return status or 0
 
 
-def _how_to_go_on(arguments: Sequence[str]) -> str:
-    """What to do after an interruption of a command that notes what it has done; nothing to say of any other."""
+def _resume_hint(arguments: Sequence[str]) -> str:
+    """How to go on with a command that was interrupted; empty for one that never keeps a journal."""
     if arguments[:1] not in (["fleet"], ["provision"]) and arguments[:2] != ["metric", "write"]:
         return ""
-    is_noted = not {"--no-journal", "-", "--from=-"} & {*arguments}
-    if is_noted or any(word.startswith("--journal") for word in arguments):
-        return f": to go on, run {_again(arguments)}"
+    keeps_journal = not {"--no-journal", "-", "--from=-"} & {*arguments}
+    if keeps_journal or any(argument.startswith("--journal") for argument in arguments):
+        return f": to go on, run {_command_line(arguments)}"
     return ": there is no journal to go on from; --journal FILE keeps one"
 
 
-def _again(arguments: Sequence[str]) -> str:
-    """The command line with those *arguments*, but for the secret in it."""
+def _command_line(arguments: Sequence[str]) -> str:
+    """The command line with *arguments*, without secrets."""
     words: list[str] = []
-    for word in arguments:
-        if words[-1:] == [_MASKED]:
+    for argument in arguments:
+        if words[-1:] == [_MASKED_OPTION]:
             words.append("…")
         else:
-            words.append(f"{_MASKED}=…" if word.startswith(f"{_MASKED}=") else shlex.quote(word))
+            words.append(f"{_MASKED_OPTION}=…" if argument.startswith(f"{_MASKED_OPTION}=") else shlex.quote(argument))
     return " ".join(("ioto-async", *words))
 
 
 def _status(error: BaseException | None) -> int:
-    """The exit status that tells of *error*."""
+    """The exit status for *error*."""
     if isinstance(error, InvalidArgumentError):
         return 2
     if isinstance(error, AuthenticationError):
@@ -103,13 +105,13 @@ def _status(error: BaseException | None) -> int:
     if isinstance(error, ConnectionFailedError):
         return 4
     if isinstance(error, TokenProviderError):
-        # The command line knows one provider, whose own error is the cause: of a sign-in, told by its status.
+        # The only provider of the command line signs in; its own error, which is the cause, has the status of that.
         cause = error.__cause__
         if isinstance(cause, TokenProviderError):
             return 4 if cause.status is None else 3 if 400 <= cause.status < 500 and cause.attempts == 1 else 1
     return 1
 
 
-def _complain(text: str, status: int) -> int:
+def _print_error(text: str, status: int) -> int:
     sys.stderr.write(f"ioto-async: {text}\n")
     return status

@@ -1,4 +1,4 @@
-"""``ioto-async call``: any operation, by its path."""
+"""``ioto-async call``: call any operation by its path."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from ..controllers.base import replacement
 from ..errors import InvalidArgumentError
 from ..operations import BUILDER, IOTO, Operation
 from ..settings import Settings
-from .report import FLAG
+from .options import FLAG
 
 __all__ = ["call"]
 
@@ -28,10 +28,10 @@ _MEMBER: Final = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)
 _SECRET: Final = re.compile(
     ".*(token|password|secret|key|certificate|authorization)s?|product", re.IGNORECASE | re.DOTALL
 )
-"""Names of what is not to be shown; a product token goes by the name of ``product``."""
+"""Names of members and headers that are masked; ``product`` may be a product token."""
 _BEARER: Final = "bearer "
-_TEXT: Final = ("string", "base64", "cursor", "any")
-"""Types of members that text fits."""
+_TEXT_TYPES: Final = ("string", "base64", "cursor", "any")
+"""Types of members whose value may be text."""
 
 
 async def call(
@@ -55,53 +55,53 @@ async def call(
     """
     _check_encoding((operation, *members, *query))
     row = (BUILDER if builder else IOTO).get(operation)
-    body = _unique("", (_member(word, row) for word in members))
-    options = _unique("--query ", map(_option, query))
+    body = _without_duplicates("", (_member(text, row) for text in members))
+    options = _without_duplicates("--query ", map(_option, query))
     if row is not None and row.instead:
-        _say(f"ioto-async: {replacement(row)}")
-    # A session of its own tells when a request goes out; middlewares only know that it will.
-    traces = [_Shown(body).config()] if verbose else []
+        _print_lines(f"ioto-async: {replacement(row)}")
+    # A session of our own tells when a request is sent; a middleware is called before that.
+    traces = [_VerboseTrace(body).config()] if verbose else []
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trace_configs=traces) as session:
         client = BuilderClient(session=session) if builder else IotoClient(session=session)
         async with client:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # it has been told already
+                warnings.simplefilter("ignore", DeprecationWarning)  # it has been printed above
                 calling = client.call(operation, body, query=options)
             reply = await calling
     sys.stdout.write(_dumps(reply, orjson.OPT_INDENT_2) + "\n")
 
 
-def _check_encoding(words: Iterable[str]) -> None:
-    for position, word in enumerate(words, 1):
+def _check_encoding(arguments: Iterable[str]) -> None:
+    for position, argument in enumerate(arguments, 1):
         try:
-            word.encode()
+            argument.encode()
         except UnicodeEncodeError:
-            # Not the value: it may be a secret.
-            name = re.split("[:=]", word)[0] if "=" in word else f"argument {position}"
+            # Without the value, which may be a secret.
+            name = re.split("[:=]", argument)[0] if "=" in argument else f"argument {position}"
             raise InvalidArgumentError(f"{ascii(name)[1:-1]}: the text is not UTF-8") from None
 
 
-def _unique(what: str, members: Iterable[tuple[str, T]]) -> dict[str, T]:
+def _without_duplicates(prefix: str, members: Iterable[tuple[str, T]]) -> dict[str, T]:
     found: dict[str, T] = {}
     for name, value in members:
         if name in found:
-            raise InvalidArgumentError(f"{what}{name}: given twice")
+            raise InvalidArgumentError(f"{prefix}{name}: given twice")
         found[name] = value
     return found
 
 
-def _member(word: str, row: Operation | None) -> tuple[str, object]:
-    match = _MEMBER.fullmatch(word)
+def _member(text: str, row: Operation | None) -> tuple[str, object]:
+    match = _MEMBER.fullmatch(text)
     if match is None:
-        raise InvalidArgumentError(f"{word}: expected key=text or key:=json")
+        raise InvalidArgumentError(f"{text}: expected key=text or key:=json")
     name, sign, value = match.groups()
     if sign == "=":
         for field in () if row is None else row.body:
-            if field.name == name and field.type not in _TEXT:
+            if field.name == name and field.type not in _TEXT_TYPES:
                 raise InvalidArgumentError(f"{name}: expected JSON ({field.type}), got text: write := for =")
         return name, value
     try:
-        # Not by orjson, which makes floats of what does not fit into 64 bits.
+        # Not by orjson, which converts integers of more than 64 bits to floats.
         return name, json.loads(value)
     except json.JSONDecodeError as error:
         raise InvalidArgumentError(f"{name}: not JSON: {error.msg} at character {error.pos}") from None
@@ -109,15 +109,15 @@ def _member(word: str, row: Operation | None) -> tuple[str, object]:
         raise InvalidArgumentError(f"{name}: nested too deep, or a number that is too large") from None
 
 
-def _option(word: str) -> tuple[str, str]:
-    name, sign, value = word.partition("=")
+def _option(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
     if not name or not sign:
-        raise InvalidArgumentError(f"--query {word}: expected key=value")
+        raise InvalidArgumentError(f"--query {text}: expected key=value")
     return name, value
 
 
-class _Shown:
-    """Shows requests when they go out, and replies when they are there, without the secrets in them."""
+class _VerboseTrace:
+    """Prints requests when they are sent, and the status of replies, without the secrets in them."""
 
     def __init__(self, body: Mapping[str, object]) -> None:
         self._body = body
@@ -125,29 +125,29 @@ class _Shown:
         self._secrets = {settings.token, settings.builder_token, settings.password}
 
     def config(self) -> aiohttp.TraceConfig:
-        """What makes a session call this."""
+        """The trace config for a session."""
         config = aiohttp.TraceConfig()
-        config.on_request_headers_sent.append(self._going_out)
-        config.on_request_end.append(self._answered)
+        config.on_request_headers_sent.append(self._on_sent)
+        config.on_request_end.append(self._on_reply)
         return config
 
-    async def _going_out(
+    async def _on_sent(
         self, session: aiohttp.ClientSession, context: SimpleNamespace, sent: aiohttp.TraceRequestHeadersSentParams
     ) -> None:
         self._secrets.add(sent.headers.get("Authorization", "").removeprefix(_BEARER))
         headers = [f"{name}: {self._masked(value, name)}" for name, value in sent.headers.items()]
-        _say(f"{sent.method} {self._url(sent.url)}", *headers, "", _dumps(self._masked(self._body)), "")
+        _print_lines(f"{sent.method} {self._url(sent.url)}", *headers, "", _dumps(self._masked(self._body)), "")
 
-    async def _answered(
+    async def _on_reply(
         self, session: aiohttp.ClientSession, context: SimpleNamespace, got: aiohttp.TraceRequestEndParams
     ) -> None:
-        _say(f"{got.response.status} {self._masked(got.response.reason)}", "")
+        _print_lines(f"{got.response.status} {self._masked(got.response.reason)}", "")
 
     def _url(self, url: URL) -> URL:
         return url.with_query([(name, str(self._masked(value, name))) for name, value in url.query.items()])
 
     def _masked(self, value: object, name: str = "") -> object:
-        """*value*, which goes by that *name*, without secrets."""
+        """*value*, the value of a member or header called *name*, without secrets."""
         if value is not None and _SECRET.fullmatch(name):
             return "***"
         if isinstance(value, Mapping):
@@ -164,6 +164,6 @@ def _dumps(value: object, option: int = 0) -> str:
     return orjson.dumps(value, option=option).decode()
 
 
-def _say(*lines: str) -> None:
+def _print_lines(*lines: str) -> None:
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""``ioto-async demo``: the main job on the embedded cloud, from a fleet file to metrics read back."""
+"""``ioto-async demo``: provision a fleet on an embedded cloud, then write and read back its metrics."""
 
 import asyncio
 import csv
@@ -19,7 +19,8 @@ from ..emulator import EmulatorThread
 from ..errors import IotoError
 from ..models import MetricQuery
 from .files import write_private
-from .report import JsonFlag, ProgressBar, Stopwatch, print_report
+from .options import JsonFlag
+from .report import ProgressBar, RequestStats, print_report
 
 __all__ = ["demo"]
 
@@ -45,7 +46,7 @@ async def demo(
     with EmulatorThread() as cloud:
         ids = [cloud.cloud.register_device() for _ in range(devices)]
         _write_fleet(fleet, ids, cloud.product_token)
-        # The very command that a user would type, in a process of its own.
+        # In a process of its own, as a user runs it.
         command = [
             sys.executable,
             "-P",
@@ -60,7 +61,7 @@ async def demo(
             subprocess.run, [*command, "--json"], env={**os.environ, **cloud.env}, stdout=subprocess.PIPE, check=False
         )
         if not child.stdout:
-            return child.returncode  # it has said why
+            return child.returncode  # the reason is on stderr
         provisioned: dict[str, Any] = json.loads(child.stdout)
         metrics = await _metrics(cloud.env, ids)
     figures = {**provisioned, **metrics, "fleet": str(fleet)}
@@ -78,12 +79,12 @@ def _write_fleet(path: Path, ids: Sequence[str], product: str) -> None:
 
 
 async def _metrics(environ: dict[str, str], ids: Sequence[str]) -> dict[str, float]:
-    """Write a sample for every device by the automation for it, and read each back."""
-    stopwatch = Stopwatch()
+    """Write a sample for every device by an automation, and read it back."""
+    requests = RequestStats()
     values = {id: 15 + number % 150 / 10 for number, id in enumerate(ids)}
     counts = {"metrics_written": 0, "metrics_read_back": 0, "metrics_failed": 0}
 
-    async with IotoClient.from_env(environ, observer=stopwatch.observe, limit=_CONCURRENCY) as client:
+    async with IotoClient.from_env(environ, observer=requests.observe, limit=_CONCURRENCY) as client:
 
         async def write(id: str) -> None:
             await client.action.invoke(
@@ -94,16 +95,16 @@ async def _metrics(environ: dict[str, str], ids: Sequence[str]) -> dict[str, flo
             query = MetricQuery("temperature", {"Device": id}, "avg", period=3600, accumulate=True)
             (metric,) = await client.metric.fetch(id, [query])
             if not metric.points or metric.points[0].value != values[id]:
-                raise _WrongError(f"wrote {values[id]}, read {metric.points or metric.error}")
+                raise _MismatchError(f"wrote {values[id]}, read {metric.points or metric.error}")
 
         for name, step in (("metrics_written", write), ("metrics_read_back", read)):
             with ProgressBar(name.replace("_", " "), len(ids)) as bar:
-                async for outcome in client.bulk(step, ids, concurrency=_CONCURRENCY, observer=bar.show):
+                async for outcome in client.bulk(step, ids, concurrency=_CONCURRENCY, observer=bar.update):
                     counts[name if outcome.error is None else "metrics_failed"] += 1
                     if outcome.error is not None:
-                        bar.say(f"{outcome.key}: {outcome.error}")
-    return counts | {f"metrics_{name}": value for name, value in stopwatch.figures().items()}
+                        bar.print(f"{outcome.key}: {outcome.error}")
+    return counts | {f"metrics_{name}": value for name, value in requests.figures().items()}
 
 
-class _WrongError(IotoError):
+class _MismatchError(IotoError):
     """What was read is not what was written."""

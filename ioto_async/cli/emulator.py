@@ -4,10 +4,10 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 from cyclopts import Parameter, validators
 
@@ -16,11 +16,9 @@ from ..emulator.request import Refused
 from ..emulator.state.cloud import Cloud
 from ..emulator.state.users import check_role
 from ..errors import InvalidArgumentError
-from .report import FLAG
+from .options import FLAG, Texts
 
 __all__ = ["emulator"]
-
-Words: TypeAlias = Annotated[Sequence[str], Parameter(negative=(), show_default=False)]
 
 
 async def emulator(
@@ -32,10 +30,10 @@ async def emulator(
     clouds: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=100))] = 1,
     mqtt: bool = True,
     mqtt_port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
-    user: Words = (),
-    invite: Words = (),
-    sign_up: Words = (),
-    update: Words = (),
+    user: Texts = (),
+    invite: Texts = (),
+    sign_up: Texts = (),
+    update: Texts = (),
 ) -> None:
     """Serve embedded device clouds and their Builder until SIGINT or SIGTERM.
 
@@ -44,9 +42,9 @@ async def emulator(
     builder_token, mqtt_host, mqtt_port (null with --no-mqtt); and with more than one cloud the same of the further ones
     in the array clouds.
 
-    Whom options add to the first cloud is in the array users: email, role and invite, the key of the invitation, as
-    far as there are such. They all sign in with the password of the line. Updates are in the array updates: id and
-    version. Each of these options may be given several times; what the database has already is not added again.
+    Users that options add to the first cloud are in the array users: email, and where they exist role and invite, the
+    key of the invitation. All of them sign in with the password of the line. Updates are in the array updates: id and
+    version. Each of these options may be given several times; what is already in the database is not added again.
 
     Args:
         host: address to listen on.
@@ -58,7 +56,7 @@ async def emulator(
         mqtt_port: port for MQTT; 0 takes a free one, as every further cloud does.
         user: EMAIL:ROLE of a user to add to the account of the line; the roles are user, admin and owner.
         invite: EMAIL:ROLE of a user to add and invite, who has signed up but not called user/login yet.
-        sign_up: EMAIL of somebody who has signed up and is no user; user/login gives him an account of his own.
+        sign_up: EMAIL of a person who has signed up and is not a user; user/login creates an account for them.
         update: FILE:VERSION of a firmware image to publish for the product of the line.
     """
     stop = asyncio.Event()
@@ -66,69 +64,69 @@ async def emulator(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with Emulator(host=host, port=port, db=db, tls=tls, clouds=clouds, mqtt=mqtt, mqtt_port=mqtt_port) as running:
-        line: dict[str, object] = {**running.info()}
-        if people := [
-            *(_user(running.cloud, word) for word in user),
-            *(_invited(running.cloud, word) for word in invite),
-            *(_signed_up(running.cloud, word) for word in sign_up),
+        info: dict[str, object] = {**running.info()}
+        if users := [
+            *(_add_user(running.cloud, text) for text in user),
+            *(_invite(running.cloud, text) for text in invite),
+            *(_sign_up(running.cloud, text) for text in sign_up),
         ]:
-            line["users"] = people
-        if updates := [_update(running.cloud, word) for word in update]:
-            line["updates"] = updates
-        sys.stdout.write(json.dumps(line) + "\n")
+            info["users"] = users
+        if updates := [_add_update(running.cloud, text) for text in update]:
+            info["updates"] = updates
+        sys.stdout.write(json.dumps(info) + "\n")
         sys.stdout.flush()
         await stop.wait()
 
 
-def _user(cloud: Cloud, word: str) -> dict[str, str]:
-    email, role = _parts("--user", word, "EMAIL:ROLE")
-    with _explained("--user", word), cloud.lock:
+def _add_user(cloud: Cloud, text: str) -> dict[str, str]:
+    email, role = _split("--user", text, "EMAIL:ROLE")
+    with _usage_error("--user", text), cloud.lock:
         if cloud.users.of_email(email) is None:
             cloud.add_user(email, role=check_role(role), password=cloud.password)
-        return _shown(cloud, email)
+        return _info(cloud, email)
 
 
-def _invited(cloud: Cloud, word: str) -> dict[str, str]:
-    email, role = _parts("--invite", word, "EMAIL:ROLE")
-    with _explained("--invite", word), cloud.lock:
+def _invite(cloud: Cloud, text: str) -> dict[str, str]:
+    email, role = _split("--invite", text, "EMAIL:ROLE")
+    with _usage_error("--invite", text), cloud.lock:
         known = cloud.users.of_email(email)
         cloud.users.invite(known.id if known else cloud.add_user(email, role=check_role(role)))
-        return _signed_up(cloud, email)
+        return _sign_up(cloud, email)
 
 
-def _signed_up(cloud: Cloud, email: str) -> dict[str, str]:
-    with _explained("--sign-up", email), cloud.lock:
+def _sign_up(cloud: Cloud, email: str) -> dict[str, str]:
+    with _usage_error("--sign-up", email), cloud.lock:
         if cloud.identities.of_email(email) is None:
             cloud.sign_up(email, cloud.password)
-        return _shown(cloud, email)
+        return _info(cloud, email)
 
 
-def _shown(cloud: Cloud, email: str) -> dict[str, str]:
+def _info(cloud: Cloud, email: str) -> dict[str, str]:
     user = cloud.users.of_email(email)
     if user is None:
         return {"email": email}
     return {"email": email, "role": user.role} | ({"invite": user.invite} if user.invite else {})
 
 
-def _update(cloud: Cloud, word: str) -> dict[str, str]:
-    file, version = _parts("--update", word, "FILE:VERSION")
+def _add_update(cloud: Cloud, text: str) -> dict[str, str]:
+    file, version = _split("--update", text, "FILE:VERSION")
     image = Path(file).read_bytes()
-    with _explained("--update", word), cloud.lock:
+    with _usage_error("--update", text), cloud.lock:
         known = cloud.updates.published(version, image, cloud.product_token)
         return {"id": known or cloud.add_update(version, image), "version": version}
 
 
-def _parts(option: str, word: str, form: str) -> tuple[str, str]:
-    first, _, second = word.rpartition(":")
+def _split(option: str, text: str, form: str) -> tuple[str, str]:
+    first, _, second = text.rpartition(":")
     if not first or not second:
-        raise InvalidArgumentError(f"{option} {word}: expected {form}")
+        raise InvalidArgumentError(f"{option} {text}: expected {form}")
     return first, second
 
 
 @contextmanager
-def _explained(option: str, word: str) -> Iterator[None]:
-    """Let what the cloud refuses be wrong usage of *option*."""
+def _usage_error(option: str, text: str) -> Iterator[None]:
+    """Report what the cloud refuses as wrong usage of *option*."""
     try:
         yield
     except (Refused, ValueError) as error:
-        raise InvalidArgumentError(f"{option} {word}: {error}") from error
+        raise InvalidArgumentError(f"{option} {text}: {error}") from error

@@ -1,4 +1,4 @@
-"""What the command line leaves on disk: a folder for each device, a manifest for all."""
+"""The files that commands write: a folder for each device, a manifest of all."""
 
 import json
 import os
@@ -14,18 +14,28 @@ from ..bulk.index import Index
 from ..bulk.locks import try_lock
 from ..errors import InvalidArgumentError
 
-__all__ = ["CERTIFICATE", "KEY", "PROVISION", "Manifest", "is_complete", "open_alone", "read", "sweep", "write_private"]
+__all__ = [
+    "CERTIFICATE",
+    "KEY",
+    "PROVISION",
+    "Manifest",
+    "is_complete",
+    "open_locked",
+    "read",
+    "remove_temporaries",
+    "write_private",
+]
 
 CERTIFICATE: Final = "certificate.pem"
 KEY: Final = "key.pem"
 PROVISION: Final = "provision.json"
-_NAMELESS: Final = "line "
-"""How the keys of rows begin that name no device; no ID has a space in it."""
+_WITHOUT_ID: Final = "line "
+"""Begins the keys of rows that have no ID; no ID has a space in it."""
 
 
 def write_private(path: Path, text: str | Iterable[bytes]) -> None:
-    """Write *path* so that it is whole or not there at all, readable by its owner alone (mode 0600)."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    """Write *path* completely or not at all, readable by its owner alone (mode 0600)."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # has mode 0600
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -38,14 +48,14 @@ def write_private(path: Path, text: str | Iterable[bytes]) -> None:
         raise
 
 
-def sweep(path: Path) -> None:
-    """Remove what runs that were killed while they wrote *path* have left beside it."""
+def remove_temporaries(path: Path) -> None:
+    """Remove the temporary files of runs that were killed while they wrote *path*."""
     for temporary in path.parent.glob(f".{path.name}.*"):
         temporary.unlink(missing_ok=True)
 
 
-def open_alone(path: Path) -> BinaryIO | None:
-    """Open *path* to append to and to read, and lock it; None if another process has it."""
+def open_locked(path: Path) -> BinaryIO | None:
+    """Open *path* for appending and reading, and lock it; None if another process has locked it."""
     while True:
         file = path.open("ab+")
         if not try_lock(file):
@@ -53,7 +63,7 @@ def open_alone(path: Path) -> BinaryIO | None:
             return None
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
-        file.close()  # whoever had it has ended meanwhile, and taken the file with it
+        file.close()  # the process that had locked it has ended meanwhile, and removed it
 
 
 def read(path: Path) -> bytes | None:
@@ -70,56 +80,64 @@ def is_complete(folder: Path) -> bool:
 
 
 class Manifest:
-    """A line of JSON for every device, the newest only: ``manifest.jsonl``.
+    """A line of JSON for every device, only the newest of each: ``manifest.jsonl``.
 
-    Lines are written beside the manifest as the devices end and folded into it at the end, so that neither a crash
-    nor a run over another part of the fleet loses any. A lock keeps two runs apart.
+    Lines are written to a file beside the manifest as the devices are done, and merged into it at the end, so that
+    neither a crash nor a run over another part of the fleet loses any. A lock keeps out other runs.
+
+    Args:
+        folder: where the manifest is; created on entry.
 
     Raises:
-        InvalidArgumentError: on entry, if another run writes into the folder.
+        InvalidArgumentError: on entry, if the folder cannot be created, or another run writes into it.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.path = folder / "manifest.jsonl"
         self._part = folder / "manifest.jsonl.part"
         self._file: BinaryIO
 
     def __enter__(self) -> Self:
-        file = open_alone(self._part)
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidArgumentError(f"--out: {error.strerror}: {self._folder}") from None
+        file = open_locked(self._part)
         if file is None:
-            raise InvalidArgumentError(f"--out: another run is writing into {self.path.parent}")
+            raise InvalidArgumentError(f"--out: another run is writing into {self._folder}")
         self._file = file
-        sweep(self.path)
-        self._fold()  # what a run that was killed has left
+        remove_temporaries(self.path)
+        self._merge()  # the lines of a run that was killed
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._fold()
+        self._merge()
         self._part.unlink()
         self._file.close()
 
     def write(self, entry: Mapping[str, object]) -> None:
-        """Add the line of one row; ``id`` tells which device, None that it names none."""
+        """Add the line of a row; its ``id`` is None if the row has none."""
         self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
 
-    def _fold(self) -> None:
+    def _merge(self) -> None:
         if os.fstat(self._file.fileno()).st_size:
-            write_private(self.path, self._folded())
+            write_private(self.path, self._merged())
             self._file.truncate(0)
 
-    def _folded(self) -> Iterator[bytes]:
-        """What is kept of the manifest, and the newest line of each row since."""
+    def _merged(self) -> Iterator[bytes]:
+        """The lines of the manifest that are still valid, and the newest line of each row since."""
         newest = Index(lambda offset: _key(self._line_at(offset)) or "")
         for offset, line in _lines(self._part):
             if key := _key(line):
                 newest.put(key, offset)
         for _, line in _lines(self.path):
             key = _key(line)
-            # Rows that named no device are told of by the run that met them, not for ever. What is not ours, is kept.
-            if key is None or not (key.startswith(_NAMELESS) or newest.get(key) is not None):
+            # Rows without an ID are listed by the run that met them, not for ever. Lines of others are kept.
+            if key is None or not (key.startswith(_WITHOUT_ID) or newest.get(key) is not None):
                 yield line
         for offset, line in _lines(self._part):
             if (key := _key(line)) and newest.get(key) == offset:
@@ -131,7 +149,7 @@ class Manifest:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of *path* and where they begin."""
+    """The lines of *path* and their offsets."""
     offset = 0
     try:
         with path.open("rb") as file:
@@ -143,12 +161,12 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _key(line: bytes) -> str | None:
-    """What tells the row of *line* from others: its ID, or where it stands; None for what is no line of ours.
+    """The key of the row in *line*: its ID, or else its line number; None for a line that is not ours.
 
-    The last line of a killed run may be torn, and is none then.
+    The last line of a killed run may be incomplete, and has no key then.
     """
     try:
         entry = orjson.loads(line)
-        return str(entry["id"]) if entry["id"] is not None else f"{_NAMELESS}{entry['line']}"
+        return str(entry["id"]) if entry["id"] is not None else f"{_WITHOUT_ID}{entry['line']}"
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None

@@ -1,30 +1,49 @@
-"""The options of commands that go through the rows of a file."""
+"""Options that several commands have."""
 
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import attrs
 from cyclopts import Parameter
 
 from ..errors import InvalidArgumentError
 from ..transport.limits import Limits
-from .report import FLAG, JsonFlag
 
-__all__ = ["DEFAULTS", "File", "Form", "JournaledPace", "Pace", "RunOptions", "check_journal", "connections"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
+    from ..client import ClientOptions
+    from ..transport.attempt import Attempt
 
-File = Annotated[str, Parameter(allow_leading_hyphen=True)]  # for -
+__all__ = [
+    "FLAG",
+    "Concurrency",
+    "File",
+    "FleetOptions",
+    "JournalOptions",
+    "JsonFlag",
+    "OutputFormat",
+    "RunOptions",
+    "Texts",
+    "check_journal",
+]
 
-_CONNECTIONS: Final = 256
+FLAG: Final = Parameter(negative=(), show_default=False)
+"""How an option without a value is declared."""
+JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
+"""The option of every command that prints figures."""
+Texts = Annotated[tuple[str, ...], FLAG]
+"""An option that may be given several times, with one text each."""
+File = Annotated[str, Parameter(allow_leading_hyphen=True)]
+"""The path of a file, or - for stdin."""
+Concurrency = int | Literal["auto"]
+OutputFormat = Literal["jsonl", "csv", "table"]
+
+_MAX_CONNECTIONS: Final = 256
 """Where ``auto`` ends; more in flight make no client faster."""
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|min))?")
 _SECONDS: Final = {None: 1.0, "s": 1.0, "min": 60.0}
-
-
-def connections(concurrency: int | Literal["auto"]) -> int:
-    """Connections that calls of that *concurrency* need at most."""
-    return _CONNECTIONS if concurrency == "auto" else concurrency
 
 
 def _check_concurrency(_: object, value: object) -> None:
@@ -34,21 +53,26 @@ def _check_concurrency(_: object, value: object) -> None:
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
-class Pace:
-    """How fast a run goes, and what it says at its end."""
+class RunOptions:
+    """How fast a run goes, and how it prints its figures."""
 
-    concurrency: Annotated[int | Literal["auto"], Parameter(validator=_check_concurrency)] = "auto"
+    concurrency: Annotated[Concurrency, Parameter(validator=_check_concurrency)] = "auto"
     """Rows at once; auto finds out how many the service can do."""
     rate: str | None = None
     """Requests at most, such as 200/s or 12000/min."""
     as_json: JsonFlag = False
     """Print the figures as one JSON object."""
 
+    @property
+    def connections(self) -> int:
+        """How many connections the calls of the run need at most."""
+        return _MAX_CONNECTIONS if self.concurrency == "auto" else self.concurrency
+
     def limits(self) -> Limits:
-        """What `rate` says.
+        """The `rate` as limits of a client.
 
         Raises:
-            InvalidArgumentError: it is no rate.
+            InvalidArgumentError: it is not a rate.
         """
         if self.rate is None:
             return Limits()
@@ -58,49 +82,55 @@ class Pace:
             raise InvalidArgumentError(f"--rate: expected requests such as 200/s or 12000/min, got {self.rate!r}")
         return Limits(rate=rate)
 
+    def client_options(self, observer: "Callable[[Attempt], None]") -> "ClientOptions":
+        """The options of the client that makes the calls; *observer* is called after each attempt.
+
+        Raises:
+            InvalidArgumentError: the rate is not a rate.
+        """
+        return {"limit": self.connections, "limits": self.limits(), "observer": observer}
+
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
-class JournaledPace(Pace):
-    """How fast a run goes that keeps a journal, and what it does with what is in there."""
+class JournalOptions(RunOptions):
+    """Options of a run that keeps a journal."""
 
     journal: Path | None = None
     """File that notes what was sent and what became of it, so that the next run goes on from there. By default it is
-    beside the file, named after it and the command; there is none for what is no file."""
+    beside the file, named after it and the command; none is kept for stdin and pipes."""
     no_journal: Annotated[bool, FLAG] = False
-    """Keep no journal, and look at none."""
+    """Keep no journal, and ignore one that exists."""
     retry_failed: Annotated[bool, FLAG] = False
-    """Do again what the journal says has failed."""
+    """Try again what has failed according to the journal."""
 
-    def path(self, file: str, command: str, *, is_kept: bool) -> Path | None:
-        """Where the journal of *command* for *file* is; None for no journal.
+    def journal_path(self, default: str | None) -> Path | None:
+        """The path of the journal; None to keep none.
 
         Args:
-            file: the path of the file.
-            command: how the name of the journal ends, if no other is given.
-            is_kept: whether there is a journal if nothing is said.
+            default: the path if no option gives one; None to keep no journal then.
 
         Raises:
-            InvalidArgumentError: both a journal and none are asked for, or failures of none.
+            InvalidArgumentError: the options contradict each other.
         """
         if self.journal is not None:
             if self.no_journal:
                 raise InvalidArgumentError("--journal and --no-journal: give one of them")
             return self.journal
-        if self.no_journal or not is_kept:
+        if self.no_journal or default is None:
             if self.retry_failed:
                 raise InvalidArgumentError(
                     "--retry-failed: there is no journal that says what has failed: give --journal"
                 )
             return None
-        return Path(f"{file}.{command}")
+        return Path(default)
 
 
 def check_journal(path: Path, *, is_directory: bool = False) -> None:
-    """Make sure that *path* can be written.
+    """Create the journal at *path* if there is none.
 
     Raises:
-        InvalidArgumentError: it cannot.
+        InvalidArgumentError: it cannot be written.
     """
     try:
         if is_directory:
@@ -112,27 +142,21 @@ def check_journal(path: Path, *, is_directory: bool = False) -> None:
         raise InvalidArgumentError(f"--journal: {error.strerror}: {path}: name another one, or --no-journal") from None
 
 
-Form = Literal["jsonl", "csv", "table"]
-
-
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
-class RunOptions(JournaledPace):
-    """How a run goes about its rows."""
+class FleetOptions(JournalOptions):
+    """Options of every fleet command."""
 
     id_column: str = "id"
     """Column that has the IDs."""
     journal: Path | None = None
     """File that notes what was sent and what became of it, so that the next run goes on from there. By default
-    FILE.COMMAND.journal, and none for what is no file and for update checks."""
+    FILE.COMMAND.journal; none is kept for stdin, pipes and update checks."""
     dask: str | None = None
     """Address of a Dask scheduler, such as tcp://host:8786: its workers do the run, each with the environment that it
     has. The journal is then a folder, FILE.COMMAND.journals by default, that they see, as they do a folder of results.
-    The rate is that of all of them together, devices at once are counted for each."""
-    output: Form | None = None
+    The rate applies to all of them together, the concurrency to each."""
+    output: OutputFormat | None = None
     """Print a line for every row; the figures then go to stderr."""
     dry_run: Annotated[bool, FLAG] = False
-    """Read and check the whole file, tell what would be done, and send nothing."""
-
-
-DEFAULTS: Final = RunOptions()
+    """Read and check the whole file, report what would be done, and send nothing."""

@@ -1,15 +1,14 @@
-"""Progress on stderr, results on stdout."""
+"""Progress and failures on stderr, figures at the end."""
 
 import json
 import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Annotated, Final, Self
+from typing import Final, Self, TextIO
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -17,40 +16,36 @@ from rich.table import Table
 from .. import bulk
 from ..transport.attempt import Attempt
 
-__all__ = ["FLAG", "JsonFlag", "ProgressBar", "Stopwatch", "print_report"]
+__all__ = ["Failures", "ProgressBar", "RequestStats", "print_report", "print_table"]
 
-FLAG: Final = Parameter(negative=(), show_default=False)
-"""How an option without a value is declared."""
-
-JsonFlag = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
-"""The option of every command that prints figures."""
-
-
-_GRAIN: Final = 0.01
-"""How exact a percentile is, as a share of it; so the times of millions of requests are a few hundred numbers."""
-_EVERY: Final = 5.0
-"""Seconds between two lines about the progress where there is no terminal."""
+_RESOLUTION: Final = 0.01
+"""Relative error of a percentile; with it, the latencies of millions of requests fit into a few hundred counters."""
+_INTERVAL: Final = 5.0
+"""Seconds between two lines of progress where stderr is not a terminal."""
+_FAILURES_SHOWN: Final = 20
+_PIPE_WIDTH: Final = 200
+"""Columns of a table that does not go to a terminal, so that paths stay in one piece."""
 
 
-class Stopwatch:
-    """Counts requests by how long they took; give `observe` to a client."""
+class RequestStats:
+    """Counts requests by their latency; give `observe` to a client."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
         self._started = time.perf_counter()
 
     def observe(self, attempt: Attempt) -> None:
-        """Take note of one attempt."""
-        self._counts[round(math.log(max(attempt.elapsed, 1e-6)) / _GRAIN)] += 1
+        """Count one attempt."""
+        self._counts[round(math.log(max(attempt.elapsed, 1e-6)) / _RESOLUTION)] += 1
 
-    def figures(self, *, in_part: bool = False) -> dict[str, float]:
+    def figures(self, *, seconds_only: bool = False) -> dict[str, float]:
         """Requests, seconds, requests a second, and median and 99th percentile of the latency in ms.
 
         Args:
-            in_part: the seconds alone, as the requests are sent elsewhere.
+            seconds_only: leave out all but the seconds, as this process has sent no requests itself.
         """
         seconds = time.perf_counter() - self._started
-        if in_part:
+        if seconds_only:
             return {"seconds": round(seconds, 3)}
         requests = self._counts.total()
         return {
@@ -63,21 +58,21 @@ class Stopwatch:
 
     def _percentile(self, requests: int, percent: int) -> float:
         left = math.ceil(requests * percent / 100)
-        for grain, count in sorted(self._counts.items()):
+        for exponent, count in sorted(self._counts.items()):
             left -= count
             if left <= 0:
-                return math.exp(grain * _GRAIN)
+                return math.exp(exponent * _RESOLUTION)
         return 0.0
 
 
 class ProgressBar:
-    """How far a run is, on stderr: a bar on a terminal, elsewhere a line now and then, the first after five seconds.
+    """Progress on stderr: a bar on a terminal, elsewhere a line every five seconds.
 
     Args:
         title: of the run.
-        total: items, if that is known.
-        console: where to; stderr.
-        hidden: draw no bar, as lines of results go to the same terminal.
+        total: number of items, if it is known.
+        console: where to print; stderr by default.
+        hidden: draw no bar, as results go to the same terminal.
     """
 
     def __init__(self, title: str, total: int | None, *, console: Console | None = None, hidden: bool = False) -> None:
@@ -89,11 +84,11 @@ class ProgressBar:
             MofNCompleteColumn(),
             TextColumn("{task.fields[more]}"),
             console=self._console,
-            redirect_stdout=False,  # it would take results that go to a file to the terminal
+            redirect_stdout=False,  # it would send to the terminal what stdout sends to a file
             disable=hidden or not self._console.is_terminal,
         )
         self._task = self._bar.add_task(title, total=total, more="")
-        self._next = _EVERY
+        self._next = _INTERVAL
 
     def __enter__(self) -> Self:
         if not self._bar.disable:
@@ -103,11 +98,11 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._bar.disable:  # rich would end a line that was never begun
+        if not self._bar.disable:  # rich would print an empty line
             self._bar.stop()
 
-    def show(self, progress: bulk.Progress, not_sent: int = 0) -> None:
-        """Show the *progress* of a run; *not_sent* items have failed before they came to it."""
+    def update(self, progress: bulk.Progress, not_sent: int = 0) -> None:
+        """Show the *progress* of a bulk run; *not_sent* items failed before they were part of it."""
         summary = progress.summary
         done, failed = summary.done + not_sent, summary.failed + not_sent
         more = [f"{progress.rate:.0f}/s", f"{failed} failed"]
@@ -121,13 +116,13 @@ class ProgressBar:
         if not self._bar.disable:
             self._bar.update(self._task, completed=done, more=", ".join(more))
         elif progress.elapsed >= self._next and not self._console.is_terminal:
-            self._next += _EVERY * ((progress.elapsed - self._next) // _EVERY + 1)
+            self._next += _INTERVAL * ((progress.elapsed - self._next) // _INTERVAL + 1)
             total = "?" if self._total is None else self._total
-            self.say(f"{self._title}: {done}/{total}, {', '.join(more)}")
+            self.print(f"{self._title}: {done}/{total}, {', '.join(more)}")
 
-    def say(self, text: str) -> None:
-        """Print a line above the bar, or plainly where there is none."""
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+    def print(self, line: str) -> None:
+        """Print a *line* above the bar, if there is one."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:
@@ -136,9 +131,32 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def print_report(figures: Mapping[str, object], *, as_json: bool, title: str, aside: bool = False) -> None:
-    """Print *figures* as a table, or as one JSON object, on stdout; *aside*, on stderr, as stdout has results."""
-    file = sys.stderr if aside else sys.stdout
+class Failures:
+    """Prints the first failed rows, and counts the others.
+
+    Args:
+        print_line: prints a line on stderr.
+    """
+
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        self._print = print_line
+        self._count = 0
+
+    def add(self, line: int, label: str, error: str) -> None:
+        """Add the row on *line* of the file, which failed with *error*."""
+        self._count += 1
+        if self._count <= _FAILURES_SHOWN:
+            self._print(f"line {line}: {label}: {error}")
+
+    def finish(self, hint: str) -> None:
+        """Print how many failures were not printed; *hint* says where they can be found."""
+        if self._count > _FAILURES_SHOWN:
+            self._print(f"and {self._count - _FAILURES_SHOWN} more: {hint}")
+
+
+def print_report(figures: Mapping[str, object], *, as_json: bool, title: str, to_stderr: bool = False) -> None:
+    """Print *figures* as a table or as one JSON object, on stdout unless results are there already."""
+    file = sys.stderr if to_stderr else sys.stdout
     if as_json:
         file.write(json.dumps(figures) + "\n")
         return
@@ -147,5 +165,10 @@ def print_report(figures: Mapping[str, object], *, as_json: bool, title: str, as
     table.add_column(justify="right", overflow="fold")
     for name, value in figures.items():
         table.add_row(name.replace("_", " "), str(value))
-    # Nobody breaks the lines of a pipe: paths stay in one piece.
-    Console(file=file, width=None if file.isatty() else 200).print(table)
+    print_table(table, file)
+
+
+def print_table(table: Table, file: TextIO) -> None:
+    """Print *table* to *file*, as wide as the terminal if it is one."""
+    width = None if file.isatty() else _PIPE_WIDTH
+    Console(file=file, width=width, markup=False, emoji=False).print(table)

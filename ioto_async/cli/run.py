@@ -1,135 +1,247 @@
-"""What the signals that end a process do to a run."""
+"""One run over the rows of a file: what ``fleet …``, ``metric export`` and ``metric write`` have in common."""
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Final, Generic, Literal, ParamSpec, Protocol, TypeVar
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import ClassVar, Final, Generic, ParamSpec, Protocol, TypeVar
 
-from ..errors import AuthenticationError, ConnectionFailedError, TokenProviderError
-from .rows import RowError
+import attrs
 
-__all__ = ["REFUSED", "Failures", "Interruption", "Reaching", "Screen", "Unreachable", "patience_of"]
+from ..bulk import EarlierError, Outcome, Progress
+from ..errors import AuthenticationError, CallError, ConnectionFailedError, IotoError, TokenProviderError
+from .options import Concurrency, RunOptions
+from .report import Failures, ProgressBar, print_report
+from .rows import BadRow, FileRow, RowError, Source, checked
 
+__all__ = ["AUTH_ERRORS", "BulkRun", "CircuitBreaker", "FileRun", "UnreachableError"]
 
+P = ParamSpec("P")
+R = TypeVar("R", bound=FileRow)
+T = TypeVar("T")
+
+AUTH_ERRORS: Final = (AuthenticationError, TokenProviderError)
+"""Errors that every other row would meet as well."""
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _GRACE: Final = 10.0
-"""Seconds that calls in flight have to end."""
+"""Seconds that calls in flight have to end after the first signal."""
+_UNREACHED: Final = 16
+"""Connections that fail one after the other before the service counts as unreachable."""
 
 
-class _Run(Protocol):
-    def stop(self, reason: str, *, grace: float | None) -> None: ...
+class BulkRun(Protocol[R, T]):
+    """A bulk run, wherever its calls are made."""
+
+    def __aiter__(self) -> AsyncIterator[Outcome[R, T]]:
+        """Its outcomes."""
+
+    def stop(self, reason: str, *, grace: float | None) -> None:
+        """Begin no further row, and cancel the calls in flight after *grace* seconds."""
 
 
-class Interruption:
-    """SIGINT and SIGTERM end a run: the first when what is in flight is done, the second at once.
+@attrs.define(kw_only=True, eq=False)
+class FileRun(ABC, Generic[R, T]):
+    """A run over the rows of a file or a pipe.
 
-    Attributes:
-        by: the first signal; None if there was none.
+    Rows that cannot be used fail before the bulk run, which has an outcome for each of the others. The first SIGINT or
+    SIGTERM ends the run when the calls in flight have ended, the second at once.
     """
 
-    def __init__(self) -> None:
-        self.by: signal.Signals | None = None
+    NAMELESS: ClassVar = "no id"
+    """What messages call a row whose label cannot be read."""
+
+    title: str
+    source: Source[R]
+    options: RunOptions
+    counts: dict[str, int]
+    """The figures, of which the first counts all rows."""
+    journal: Path | None = None
+    """Path of the journal; None if none is kept."""
+    uses_stdout: bool = False
+    """Whether results go to stdout, so that the figures go to stderr."""
+    progress: ProgressBar = attrs.field(init=False)
+    failures: Failures = attrs.field(init=False)
+    refused: int = attrs.field(default=0, init=False)
+    """Rows that cannot be used."""
+    earlier: int = attrs.field(default=0, init=False)
+    """Rows that failed in an earlier run, and were not tried again."""
+    error: CallError | None = attrs.field(default=None, init=False)
+    """What has ended the run; None if nothing has."""
+    interrupted_by: signal.Signals | None = attrs.field(default=None, init=False)
+    """The first signal; None if there was none."""
+
+    def __attrs_post_init__(self) -> None:
+        # A bar and results on one terminal would overwrite each other.
+        is_hidden = self.uses_stdout and sys.stdout.isatty()
+        self.progress = ProgressBar(self.title, self.source.total, hidden=is_hidden)
+        self.failures = Failures(self.progress.print)
+
+    # What a command adds -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def open_bulk(self, rows: Iterable[R] | AsyncIterable[R]) -> AbstractAsyncContextManager[BulkRun[R, T]]:
+        """Open the bulk run over *rows*, whose observer is `observe`."""
+
+    @abstractmethod
+    def record(self, outcome: Outcome[R, T]) -> None:
+        """Count and print what became of a row."""
+
+    def check(self, row: R) -> None:
+        """Check a *row* before anything is sent for it.
+
+        Raises:
+            RowError: it cannot be used.
+        """
+
+    def record_refused(self, row: R | BadRow, reason: str) -> None:
+        """Print a *row* that cannot be used; it has been counted."""
+
+    def summarize(self) -> None:
+        """Print what the failures on stderr do not say."""
+
+    # The run -------------------------------------------------------------------------------------------------------
 
     @property
-    def status(self) -> int:
-        """The exit status that tells of it, 0 for none."""
-        return 0 if self.by is None else 128 + self.by
+    def is_stopped(self) -> bool:
+        """Whether the run ended before all rows."""
+        return self.error is not None or self.interrupted_by is not None
+
+    async def run(self) -> None:
+        """Go through all rows, or until an error or a signal ends that."""
+        with self.progress:
+            try:
+                async with self.source.rows(self._accept) as rows, self.open_bulk(rows) as bulk:
+                    with self._stopped_by_signals(bulk):
+                        async for outcome in bulk:
+                            self._take(outcome)
+            except UnreachableError as unreachable:
+                self.error = unreachable.error
+            except CallError as error:
+                self.error = error
+            self.summarize()
+
+    def report(self, figures: Mapping[str, object]) -> int:
+        """Print the counts and further *figures*, and return the exit status.
+
+        Raises:
+            CallError: what has ended the run.
+        """
+        figures = {**self.counts, **figures}
+        if self.journal is not None:
+            figures["journal"] = str(self.journal)
+        if self.is_stopped:
+            figures["stopped"] = str(self.error) if self.interrupted_by is None else f"by {self.interrupted_by.name}"
+        print_report(figures, as_json=self.options.as_json, title=self.title, to_stderr=self.uses_stdout)
+        if self.error is not None:
+            raise self.error
+        if self.interrupted_by is not None:
+            return 128 + self.interrupted_by
+        return int(any(self.counts.get(name) for name in ("failed", "unknown")))
+
+    def observe(self, progress: Progress) -> None:
+        """Show the *progress* of the bulk run."""
+        self.progress.update(progress, self.refused)
+
+    def fail(self, row: R | BadRow, error: str) -> None:
+        """Print that a *row* has failed."""
+        self.failures.add(row.line, row.label or self.NAMELESS, error)
+
+    def _accept(self, row: R | BadRow) -> R | None:
+        try:
+            return checked(row, self.check)
+        except RowError as error:
+            self.refused += 1
+            self._count_row()
+            self.counts["failed"] += 1
+            self.record_refused(row, str(error))
+            self.fail(row, str(error))
+            return None
+
+    def _take(self, outcome: Outcome[R, T]) -> None:
+        error = outcome.error
+        if error is not None and not isinstance(error, (IotoError, OSError)):
+            raise error  # a defect, which is not the row's
+        self._count_row()
+        self.earlier += outcome.status == "failed" and isinstance(error, EarlierError)
+        self.record(outcome)
+
+    def _count_row(self) -> None:
+        self.counts[next(iter(self.counts))] += 1
 
     @contextlib.contextmanager
-    def of(self, run: _Run, say: Callable[[str], None]) -> Iterator[None]:
-        """Let the signals end *run* while the body runs, and *say* so."""
+    def _stopped_by_signals(self, bulk: BulkRun[R, T]) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        for number in numbers:
-            loop.add_signal_handler(number, self._stop, run, say, number)
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._interrupt, bulk, number)
         try:
             yield
         finally:
-            for number in numbers:
+            for number in _SIGNALS:
                 loop.remove_signal_handler(number)
 
-    def _stop(self, run: _Run, say: Callable[[str], None], number: signal.Signals) -> None:
-        run.stop(f"by {number.name}", grace=_GRACE if self.by is None else 0)
-        if self.by is None:
-            self.by = number
-            say(f"{number.name}: waiting up to {_GRACE:g} s for what is in flight; once more ends it at once")
+    def _interrupt(self, bulk: BulkRun[R, T], number: signal.Signals) -> None:
+        is_first = self.interrupted_by is None
+        bulk.stop(f"by {number.name}", grace=_GRACE if is_first else 0)
+        if is_first:
+            self.interrupted_by = number
+            self.progress.print(
+                f"{number.name}: waiting up to {_GRACE:g} s for what is in flight; once more ends it at once"
+            )
 
 
-_SHOWN: Final = 20
+class UnreachableError(Exception):
+    """The service cannot be reached, for any row.
 
-
-class Screen(Protocol):
-    """Where failures are told, such as a `ProgressBar`."""
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-
-
-class Failures:
-    """Tells of the first failures of a run, and counts the others."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
-        self._count = 0
-
-    def tell(self, line: int, what: str, error: str) -> None:
-        """Tell that the row on *line* has failed, and why."""
-        self._count += 1
-        if self._count <= _SHOWN:
-            self._screen.say(f"line {line}: {what}: {error}")
-
-    def finish(self, hint: str) -> None:
-        """Say how many were left out, and where these are to be seen."""
-        if self._count > _SHOWN:
-            self._screen.say(f"and {self._count - _SHOWN} more: {hint}")
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-REFUSED: Final = (AuthenticationError, TokenProviderError)
-"""What no other row would fare better with."""
-
-_PATIENCE: Final = 16
-"""Rows one after the other that a service does not answer before it counts as gone."""
-
-
-def patience_of(concurrency: int | Literal["auto"]) -> int:
-    """Rows one after the other that must not be answered before the service counts as gone."""
-    return _PATIENCE if concurrency == "auto" else min(concurrency, _PATIENCE)
-
-
-class Unreachable(Exception):
-    """The service is not there, for no row."""
+    Attributes:
+        error: of the last row that failed.
+    """
 
     def __init__(self, error: ConnectionFailedError) -> None:
         super().__init__(str(error))
         self.error = error
 
 
-class Reaching(Generic[P, T]):
-    """Tells a service that is gone from a connection that failed: it never answered, or not for *patience* rows."""
+class CircuitBreaker(Generic[P, T]):
+    """Calls for rows until the service cannot be reached.
 
-    def __init__(self, call: Callable[P, Awaitable[T]], patience: int) -> None:
+    That is the case when no row has had an answer yet, or when connections have failed for as many rows one after the
+    other as there may be in flight, at most 16.
+
+    Args:
+        call: what is called for each row.
+        concurrency: rows in flight at most.
+    """
+
+    def __init__(self, call: Callable[P, Awaitable[T]], concurrency: Concurrency) -> None:
         self._call = call
-        self._patience = patience
-        self._reached = False
+        self._threshold = _UNREACHED if concurrency == "auto" else min(concurrency, _UNREACHED)
+        self._is_reached = False
         self._unreached = 0
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do what was asked for, or raise `Unreachable`."""
+        """Make the call.
+
+        Raises:
+            UnreachableError: it has failed, and the service cannot be reached.
+        """
         try:
-            done = await self._call(*args, **kwargs)
+            value = await self._call(*args, **kwargs)
         except Exception as error:
-            # A row that failed on its way has had answers before.
-            self._reached = self._reached or isinstance(error, RowError)
-            cause = error.__cause__ if isinstance(error, RowError) else error
-            if isinstance(cause, ConnectionFailedError):
-                self._unreached += 1
-                if not self._reached or self._unreached >= self._patience:
-                    raise Unreachable(cause) from error
-            else:
-                self._reached, self._unreached = True, 0
+            cause: BaseException = error
+            if isinstance(error, RowError):  # the row had an answer before
+                self._is_reached = True
+                cause = error.__cause__ or error
+            if not isinstance(cause, ConnectionFailedError):
+                self._is_reached, self._unreached = True, 0
+                raise
+            self._unreached += 1
+            if not self._is_reached or self._unreached >= self._threshold:
+                raise UnreachableError(cause) from error
             raise
-        self._reached, self._unreached = True, 0
-        return done
+        self._is_reached, self._unreached = True, 0
+        return value

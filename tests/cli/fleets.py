@@ -1,10 +1,11 @@
 """Runs ``ioto-async fleet`` as a user does, in this process or in one of its own."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,17 @@ def ran(capture: pytest.CaptureFixture[str], arguments: Sequence[str]) -> tuple[
         status = end.code if isinstance(end.code, int) else 1
     captured = capture.readouterr()
     return status, captured.out, captured.err
+
+
+@contextlib.contextmanager
+def piped(text: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let stdin be a pipe that gives *text*, which must not be more than a pipe can hold."""
+    read, write = os.pipe()
+    os.write(write, text.encode())
+    os.close(write)
+    with os.fdopen(read) as stdin, monkeypatch.context() as patch:
+        patch.setattr("sys.stdin", stdin)
+        yield
 
 
 def start(*arguments: str, environ: dict[str, str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:

@@ -1,6 +1,7 @@
 """``ioto-async call``."""
 
 import asyncio
+import io
 import json
 import os
 import subprocess
@@ -9,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from ioto_async.cli import _run
+from ioto_async.cli import _run, main
 from ioto_async.emulator import EmulatorThread
 from tests.rawserver import GUARD, RawServer, Step, in_thread, reply, silent
+
+from .tables import failing
 
 DEVICE = "M72DANY8BZ"
 
@@ -38,15 +41,16 @@ def test_the_reply_is_printed_as_json(cloud: EmulatorThread, capsys: pytest.Capt
     assert stderr == ""
 
 
-def test_what_stdout_cannot_encode_is_escaped(cloud: EmulatorThread) -> None:
-    child = subprocess.run(
-        [sys.executable, "-m", "ioto_async.cli", "call", "--builder", "test/echo", "value=Wärme"],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        text=True,
-    )
-    assert (child.returncode, child.stderr) == (0, "")
-    assert json.loads(child.stdout.replace("\\xe4", "ä"))["value"] == "Wärme"
+def test_what_stdout_cannot_encode_is_escaped(
+    cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe, encoding="ascii"))
+    with pytest.raises(SystemExit) as ended:
+        main(["call", "--builder", "test/echo", "value=Wärme"])
+    sys.stdout.flush()
+    assert (ended.value.code, capsys.readouterr().err) == (0, "")
+    assert json.loads(pipe.getvalue().decode("ascii").replace("\\xe4", "ä"))["value"] == "Wärme"
 
 
 def test_members_are_text_or_json_and_nothing_is_added(cloud: EmulatorThread) -> None:
@@ -79,18 +83,23 @@ def test_text_is_printed_as_a_json_string(cloud: EmulatorThread, capsys: pytest.
     assert json.loads(capsys.readouterr().out) == "pinged"
 
 
-@pytest.mark.parametrize("flag", ["-v", "--verbose"])
-def test_the_request_is_shown_without_the_token(
-    flag: str, cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert _run(["call", "device/find", f"id={DEVICE}", "--query", "limit=5", flag]) == 0
-    stdout, stderr = capsys.readouterr()
-    assert json.loads(stdout)["data"]
-    assert stderr.startswith(f"POST {cloud.api}/tok/device/find?limit=5\n")
-    assert "Authorization: ***\n" in stderr
-    assert f'\n{{"id":"{DEVICE}"}}\n' in stderr
-    assert "\n200 OK\n" in stderr
-    assert cloud.token not in stdout + stderr
+def test_the_request_is_shown_without_the_token(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = [
+        "-v",
+        "--verbose",
+    ]
+
+    def check(flag: str) -> None:
+        assert _run(["call", "device/find", f"id={DEVICE}", "--query", "limit=5", flag]) == 0
+        stdout, stderr = capsys.readouterr()
+        assert json.loads(stdout)["data"]
+        assert stderr.startswith(f"POST {cloud.api}/tok/device/find?limit=5\n")
+        assert "Authorization: ***\n" in stderr
+        assert f'\n{{"id":"{DEVICE}"}}\n' in stderr
+        assert "\n200 OK\n" in stderr
+        assert cloud.token not in stdout + stderr
+
+    assert failing(cases, check) == {}
 
 
 def test_the_request_is_shown_when_it_is_refused(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
@@ -186,22 +195,24 @@ def test_a_registration_by_its_path_goes_with_the_product_token(
     assert json.loads(capsys.readouterr().out)["token"]
 
 
-@pytest.mark.parametrize(
-    ("words", "note"),
-    [
+def test_a_legacy_operation_is_reported_with_what_replaces_it(
+    cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = [
         (["device/remove", f"id={DEVICE}"], "device/remove is a legacy operation: use device/release"),
         (
             ["device/claim", "id=D", "cloudToken=T", "accountId=A", "--builder"],
             "device/claim of the Builder is a legacy operation: use device/claim of the device cloud",
         ),
-    ],
-)
-def test_a_legacy_operation_is_told_with_what_replaces_it(
-    words: list[str], note: str, cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _run(["call", *words])
-    assert capsys.readouterr().err.splitlines()[0] == f"ioto-async: {note}"
-    assert len(cloud.requests) == 1
+    ]
+
+    def check(words: list[str], note: str) -> None:
+        cloud.requests.clear()
+        _run(["call", *words])
+        assert capsys.readouterr().err.splitlines()[0] == f"ioto-async: {note}"
+        assert len(cloud.requests) == 1
+
+    assert failing(cases, check) == {}
 
 
 def test_an_operation_that_nobody_knows_is_the_services_to_refuse(
@@ -218,9 +229,8 @@ def test_the_builder_is_called_with_its_own_token(cloud: EmulatorThread, capsys:
     assert sent(cloud)[0] == "/api/tok/device/get"
 
 
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
+def test_what_cannot_be_sent_is_reported(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = [
         (["device/get", "id"], "id: expected key=text or key:=json"),
         (["device/get", "=x"], "=x: expected key=text or key:=json"),
         (["device/get", "id:=x"], "id: not JSON"),
@@ -246,14 +256,15 @@ def test_the_builder_is_called_with_its_own_token(cloud: EmulatorThread, capsys:
         (["device/get"], "device/get: id is required"),
         (["device"], "device"),
         (["metric/set", "metric=x"], "MQTT"),
-    ],
-)
-def test_what_cannot_be_sent_is_told(
-    words: list[str], complaint: str, cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert _run(["call", *words]) == 2
-    assert complaint in capsys.readouterr().err
-    assert not cloud.requests
+    ]
+
+    def check(words: list[str], complaint: str) -> None:
+        cloud.requests.clear()
+        assert _run(["call", *words]) == 2
+        assert complaint in capsys.readouterr().err
+        assert not cloud.requests
+
+    assert failing(cases, check) == {}
 
 
 def test_a_refused_token_has_its_exit_status(
@@ -295,12 +306,16 @@ def test_a_sign_in_service_that_is_not_reached_has_the_exit_status_of_such_a_clo
     assert f"127.0.0.1:{server.port}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "answer", [reply(200, "{}"), reply(500, "{}"), reply(400, {"__type": "TooManyRequestsException"})]
-)
-def test_a_sign_in_service_that_fails_has_the_exit_status_of_a_failure(
-    answer: Step, signing_in: pytest.MonkeyPatch
-) -> None:
-    with in_thread(answer, answer, answer) as server:
-        signing_in.setenv("IOTO_COGNITO", server.url)
-        assert _run(["call", "device/find"]) == 1
+def test_a_sign_in_service_that_fails_has_the_exit_status_of_a_failure(signing_in: pytest.MonkeyPatch) -> None:
+    cases = [
+        reply(200, "{}"),
+        reply(500, "{}"),
+        reply(400, {"__type": "TooManyRequestsException"}),
+    ]
+
+    def check(answer: Step) -> None:
+        with in_thread(answer, answer, answer) as server:
+            signing_in.setenv("IOTO_COGNITO", server.url)
+            assert _run(["call", "device/find"]) == 1
+
+    assert failing(cases, check) == {}

@@ -1,6 +1,8 @@
 """``ioto-async emulator``: the embedded cloud as a process."""
 
+import asyncio
 import hashlib
+import io
 import json
 import os
 import signal
@@ -8,17 +10,21 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from cyclopts import App
 
 from ioto_async import CognitoLogin, IotoClient, IotoError
 from ioto_async.cli import _run
+from ioto_async.cli.emulator import emulator as emulator_command
 from tests.rawserver import GUARD
+
+from .tables import failing
 
 KEYS = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
@@ -28,11 +34,15 @@ KEYS = [
 
 @attrs.frozen
 class Running:
-    child: subprocess.Popen[str]
     info: dict[str, Any]
 
     def client(self, **options: Any) -> IotoClient:
         return IotoClient(self.info["api"], token=self.info["token"], account_id=self.info["account_id"], **options)
+
+
+@attrs.frozen
+class Process(Running):
+    child: subprocess.Popen[str]
 
     def stop(self, number: int) -> tuple[int, str, str]:
         """Send a signal and return the exit status and what else came on stdout and stderr."""
@@ -42,7 +52,8 @@ class Running:
 
 
 @contextmanager
-def emulator(*options: str) -> Iterator[Running]:
+def process(*options: str) -> Iterator[Process]:
+    """The command in a process of its own."""
     child = subprocess.Popen(
         [sys.executable, "-m", "ioto_async.cli", "emulator", *options],
         stdout=subprocess.PIPE,
@@ -51,22 +62,60 @@ def emulator(*options: str) -> Iterator[Running]:
     )
     assert child.stdout is not None
     try:
-        yield Running(child, json.loads(child.stdout.readline()))
+        yield Process(json.loads(child.stdout.readline()), child)
     finally:
         child.terminate()
         child.communicate()
 
 
+class Line(io.StringIO):
+    """What is printed, and whether it is there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_there = asyncio.Event()
+
+    def flush(self) -> None:
+        self.is_there.set()
+
+
+@asynccontextmanager
+async def emulator(*options: str) -> AsyncIterator[Running]:
+    """The command in this process, until the end of the block, which SIGTERM ends it for."""
+    app = App(result_action="return_value")
+    app.command(emulator_command, name="emulator")
+    command, arguments, _ = app.parse_args(["emulator", *options])
+    line = Line()
+    with redirect_stdout(line):
+        serving = asyncio.create_task(command(*arguments.args, **arguments.kwargs))
+        printing = asyncio.create_task(line.is_there.wait())
+        await asyncio.wait([serving, printing], return_when=asyncio.FIRST_COMPLETED)
+        printing.cancel()
+    if serving.done():
+        serving.result()
+    try:
+        yield Running(json.loads(line.getvalue()))
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await serving is None
+
+
+ADMIN, PLAIN, INVITED, NEW = "admin@x.test", "plain@x.test", "invited@x.test", "new@x.test"
+PEOPLE = ("--user", f"{ADMIN}:admin", "--user", f"{PLAIN}:user", "--invite", f"{INVITED}:admin", "--sign-up", NEW)
+
+
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    with emulator() as one:
+    """One process for all tests that look at it."""
+    with process(*PEOPLE) as one:
         yield one
 
 
-def test_the_line_has_exactly_the_documented_keys_in_their_order(running: Running) -> None:
-    assert list(running.info) == KEYS
-    assert all(isinstance(value, str) and value for key, value in running.info.items() if key != "mqtt_port")
-    assert isinstance(running.info["mqtt_port"], int)
+async def test_the_line_has_exactly_the_documented_keys_in_their_order() -> None:
+    async with emulator() as one:
+        assert list(one.info) == KEYS
+        assert all(isinstance(value, str) and value for key, value in one.info.items() if key != "mqtt_port")
+        assert isinstance(one.info["mqtt_port"], int)
 
 
 def test_it_listens_on_loopback_at_a_free_port(running: Running) -> None:
@@ -92,36 +141,46 @@ async def test_the_login_token_is_good_with_the_origin(running: Running) -> None
         assert await client.device.find(id="NOBODY")
 
 
-def test_further_clouds_are_listed_with_the_same_keys() -> None:
-    with emulator("--clouds", "3") as one:
+async def test_further_clouds_are_listed_with_the_same_keys() -> None:
+    async with emulator("--clouds", "3") as one:
         assert list(one.info) == [*KEYS, "clouds"]
         others: Any = one.info["clouds"]
         assert [list(other) for other in others] == [KEYS, KEYS]
         assert len({one.info["api"], *(other["api"] for other in others)}) == 3
 
 
-@pytest.mark.parametrize("clouds", ["0", "-1", "x"])
-def test_a_number_of_clouds_that_is_none_is_wrong_usage(clouds: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        _run(["emulator", "--clouds", clouds])
-    assert ended.value.code == 2
-    assert "--clouds" in capsys.readouterr().err
+def test_a_number_of_clouds_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    cases = [
+        "0",
+        "-1",
+        "x",
+    ]
+
+    def check(clouds: str) -> None:
+        with pytest.raises(SystemExit) as ended:
+            _run(["emulator", "--clouds", clouds])
+        assert ended.value.code == 2
+        assert "--clouds" in capsys.readouterr().err
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_status_0_and_nothing_more_to_say(number: int) -> None:
-    with emulator() as one:
-        assert one.stop(number) == (0, "", "")
-        assert not Path(one.info["ca"]).exists()
+def test_a_signal_ends_it_with_status_0_and_nothing_more_to_say() -> None:
+    def check(number: signal.Signals) -> None:
+        with process() as one:
+            assert one.stop(number) == (0, "", "")
+            assert not Path(one.info["ca"]).exists()
+
+    assert failing([signal.SIGINT, signal.SIGTERM], check) == {}
 
 
-def test_mqtt_can_be_left_out_or_given_a_port(tmp_path: Path) -> None:
-    with emulator("--no-mqtt") as without:
+async def test_mqtt_can_be_left_out_or_given_a_port(tmp_path: Path) -> None:
+    async with emulator("--no-mqtt") as without:
         assert (without.info["mqtt_host"], without.info["mqtt_port"]) == (None, None)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    with emulator("--mqtt-port", str(port)) as running:
+    async with emulator("--mqtt-port", str(port)) as running:
         assert (running.info["mqtt_host"], running.info["mqtt_port"]) == ("localhost", port)
         with socket.create_connection(("127.0.0.1", port)):
             pass
@@ -129,14 +188,13 @@ def test_mqtt_can_be_left_out_or_given_a_port(tmp_path: Path) -> None:
 
 async def test_a_database_keeps_the_identity_and_the_devices(tmp_path: Path) -> None:
     options = ("--db", str(tmp_path / "cloud.db"))
-    with emulator(*options) as first:
+    async with emulator(*options) as first:
         async with first.client(builder=first.info["builder"]) as client:
             await client.builder.device.register("DEV1", first.info["product_token"])
             await client.device.claim("DEV1")
         authority = Path(first.info["ca"]).read_text()
-        assert first.stop(signal.SIGTERM)[0] == 0
     same = [key for key in KEYS if key not in ("api", "builder", "cognito", "mqtt_port")]
-    with emulator(*options) as second:
+    async with emulator(*options) as second:
         assert [second.info[key] for key in same] == [first.info[key] for key in same]
         assert Path(second.info["ca"]).read_text() == authority
         async with second.client() as client:
@@ -144,16 +202,6 @@ async def test_a_database_keeps_the_identity_and_the_devices(tmp_path: Path) -> 
 
 
 # Users and updates ---------------------------------------------------------------------------------------------------
-
-
-ADMIN, PLAIN, INVITED, NEW = "admin@x.test", "plain@x.test", "invited@x.test", "new@x.test"
-PEOPLE = ("--user", f"{ADMIN}:admin", "--user", f"{PLAIN}:user", "--invite", f"{INVITED}:admin", "--sign-up", NEW)
-
-
-@pytest.fixture(scope="module")
-def peopled() -> Iterator[Running]:
-    with emulator(*PEOPLE) as one:
-        yield one
 
 
 def people(running: Running) -> dict[str, dict[str, str]]:
@@ -167,50 +215,48 @@ def signed_in(running: Running, email: str) -> IotoClient:
     return IotoClient(info["api"], login=login, origin=info["origin"], environ={})
 
 
-def test_whom_options_add_is_in_the_line(peopled: Running) -> None:
-    assert list(peopled.info) == [*KEYS, "users"]
-    found = people(peopled)
+def test_whom_options_add_is_in_the_line(running: Running) -> None:
+    assert list(running.info) == [*KEYS, "users"]
+    found = people(running)
     assert len(found[INVITED].pop("invite")) == 26
     assert found == {ADMIN: {"role": "admin"}, PLAIN: {"role": "user"}, INVITED: {"role": "admin"}, NEW: {}}
 
 
-@pytest.mark.parametrize(("email", "role"), [(ADMIN, "admin"), (PLAIN, "user")])
-async def test_a_user_signs_in_with_his_role_and_the_password_of_the_line(
-    peopled: Running, email: str, role: str
-) -> None:
-    async with signed_in(peopled, email) as client:
-        login = await client.user.login()
-        assert login.account is not None
-        assert login.user is not None
-        assert (login.account.id, login.user.role) == (peopled.info["account_id"], role)
-        if role == "user":
-            with pytest.raises(IotoError, match="Access denied"):
-                await client.user.get_roles()
+async def test_a_user_signs_in_with_his_role_and_the_password_of_the_line(running: Running) -> None:
+    for email, role in ((ADMIN, "admin"), (PLAIN, "user")):
+        async with signed_in(running, email) as client:
+            login = await client.user.login()
+            assert login.account is not None
+            assert login.user is not None
+            assert (login.account.id, login.user.role) == (running.info["account_id"], role)
+            if role == "user":
+                with pytest.raises(IotoError, match="Access denied"):
+                    await client.user.get_roles()
 
 
-async def test_who_is_invited_signs_in_with_the_key_of_his_invitation(peopled: Running) -> None:
-    async with signed_in(peopled, INVITED) as client:
+async def test_who_is_invited_signs_in_with_the_key_of_his_invitation(running: Running) -> None:
+    async with signed_in(running, INVITED) as client:
         with pytest.raises(IotoError, match="Cannot find invitation"):
             await client.user.login(invite="another")
-        login = await client.user.login(invite=people(peopled)[INVITED]["invite"])
+        login = await client.user.login(invite=people(running)[INVITED]["invite"])
         assert login.account is not None
-        assert login.account.id == peopled.info["account_id"]
+        assert login.account.id == running.info["account_id"]
 
 
-async def test_who_signed_up_gets_an_account_of_his_own(peopled: Running) -> None:
-    async with signed_in(peopled, NEW) as client:
+async def test_who_signed_up_gets_an_account_of_his_own(running: Running) -> None:
+    async with signed_in(running, NEW) as client:
         with pytest.raises(IotoError, match="Cannot find user"):
             await client.user.login(register=False)
         login = await client.user.login()
         assert login.user is not None
         assert login.user.role == "owner"
-        assert login.user.account_id != peopled.info["account_id"]
+        assert login.user.account_id != running.info["account_id"]
 
 
 async def test_an_update_is_published_for_the_product(tmp_path: Path) -> None:
     image = tmp_path / "firmware.bin"
     image.write_bytes(b"firmware")
-    with emulator("--update", f"{image}:2.0.0") as one:
+    async with emulator("--update", f"{image}:2.0.0") as one:
         updates: Any = one.info["updates"]
         async with one.client(builder=one.info["builder"]) as client:
             await client.builder.device.register("DEV1", one.info["product_token"])
@@ -220,21 +266,20 @@ async def test_an_update_is_published_for_the_product(tmp_path: Path) -> None:
         assert offer.checksum == hashlib.sha256(b"firmware").hexdigest()
 
 
-def test_what_the_database_has_is_not_added_again(tmp_path: Path) -> None:
+async def test_what_the_database_has_is_not_added_again(tmp_path: Path) -> None:
     image = tmp_path / "firmware.bin"
     image.write_bytes(b"firmware")
     options = ("--db", str(tmp_path / "cloud.db"), *PEOPLE, "--update", f"{image}:2.0.0")
-    with emulator(*options) as first:
-        assert first.stop(signal.SIGTERM)[0] == 0
-    with emulator(*options) as second:
+    async with emulator(*options) as first:
+        pass
+    async with emulator(*options) as second:
         assert [second.info[key] for key in ("password", "users", "updates")] == [
             first.info[key] for key in ("password", "users", "updates")
         ]
 
 
-@pytest.mark.parametrize(
-    ("option", "word", "why"),
-    [
+def test_what_cannot_be_added_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    cases = [
         ("--user", "a@x.test", "expected EMAIL:ROLE"),
         ("--user", ":admin", "expected EMAIL:ROLE"),
         ("--user", "a:admin", 'Bad value for "email": not an address'),
@@ -244,17 +289,17 @@ def test_what_the_database_has_is_not_added_again(tmp_path: Path) -> None:
         ("--sign-up", "a", 'Bad value for "email": not an address'),
         ("--update", "1.0.0", "expected FILE:VERSION"),
         ("--update", f"{__file__}:v1", "v1 is not valid SemVer string"),
-    ],
-)
-def test_what_cannot_be_added_is_wrong_usage(
-    option: str, word: str, why: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert _run(["emulator", option, word]) == 2
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", f"ioto-async: {option} {word}: {why}\n")
+    ]
+
+    def check(option: str, word: str, why: str) -> None:
+        assert _run(["emulator", option, word]) == 2
+        captured = capsys.readouterr()
+        assert (captured.out, captured.err) == ("", f"ioto-async: {option} {word}: {why}\n")
+
+    assert failing(cases, check) == {}
 
 
-def test_an_image_that_is_not_there_is_told_without_a_traceback(
+def test_an_image_that_is_not_there_is_reported_without_a_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert str(tmp_path / "none.bin") in complaint(capsys, "--update", f"{tmp_path / 'none.bin'}:1.0.0")
@@ -265,7 +310,7 @@ def test_an_image_that_is_not_there_is_told_without_a_traceback(
 
 @pytest.fixture(scope="module")
 def secure() -> Iterator[Running]:
-    with emulator("--tls", "--host", "localhost") as one:
+    with process("--tls", "--host", "localhost") as one:
         yield one
 
 
@@ -277,6 +322,7 @@ async def test_tls_works_with_the_file_of_the_ca(secure: Running) -> None:
 
 def test_the_command_line_trusts_the_ca_that_ssl_cert_file_names(secure: Running, tmp_path: Path) -> None:
     (tmp_path / "fleet.csv").write_text("NOBODY\n")
+    # In a process of its own: aiohttp reads the file when it is imported.
     child = subprocess.run(
         [sys.executable, "-m", "ioto_async.cli", "provision", "fleet.csv", "--out", "out"],
         cwd=tmp_path,
@@ -300,21 +346,29 @@ def complaint(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     return captured.err
 
 
-def test_a_port_that_is_taken_is_told_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_reported_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert port in complaint(capsys, "--port", port)
 
 
-@pytest.mark.parametrize("port", ["-1", "65536", "web"])
-def test_a_port_that_is_none_is_wrong_usage(port: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        _run(["emulator", "--port", port])
-    assert ended.value.code == 2
-    assert "--port" in capsys.readouterr().err
+def test_a_port_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    cases = [
+        "-1",
+        "65536",
+        "web",
+    ]
+
+    def check(port: str) -> None:
+        with pytest.raises(SystemExit) as ended:
+            _run(["emulator", "--port", port])
+        assert ended.value.code == 2
+        assert "--port" in capsys.readouterr().err
+
+    assert failing(cases, check) == {}
 
 
-def test_a_database_that_is_none_is_told_without_a_traceback(
+def test_a_database_that_is_none_is_reported_without_a_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "fleet.csv"
@@ -323,16 +377,16 @@ def test_a_database_that_is_none_is_told_without_a_traceback(
     assert path.read_text() == "id\nDEV1\n" * 100
 
 
-def test_a_database_in_no_folder_is_told_without_a_traceback(
+def test_a_database_in_no_folder_is_reported_without_a_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tmp_path / "nowhere" / "cloud.db")
     assert path in complaint(capsys, "--db", path)
 
 
-def test_a_database_of_secrets_is_its_owners_alone(tmp_path: Path) -> None:
+async def test_a_database_of_secrets_is_its_owners_alone(tmp_path: Path) -> None:
     # It holds the key of the CA, and the tokens and keys of all devices.
-    with emulator("--db", str(tmp_path / "cloud.db")):
+    async with emulator("--db", str(tmp_path / "cloud.db")):
         modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.iterdir() if "ca.pem" not in path.name}
     assert modes
     assert set(modes.values()) == {0}

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -9,6 +10,7 @@ from ioto_async.cli import fleet as fleet_commands
 from ioto_async.emulator import EmulatorThread, Fault
 
 from .fleets import Fleet
+from .tables import failing
 
 
 def operations(cloud: EmulatorThread) -> list[str]:
@@ -178,18 +180,20 @@ def test_check_update_tells_the_policy_the_other_columns(cloud: EmulatorThread, 
     assert [row["result"] for row in rows] == ["up_to_date", "offered"]
 
 
-@pytest.mark.parametrize(
-    ("row", "problem"),
-    [
-        pytest.param("DEV1,,01PRODUCT", "version: ", id="no version"),
-        pytest.param("DEV1,1.0.0,", "product: ", id="no product"),
-    ],
-)
-def test_check_update_needs_version_and_product(row: str, problem: str, cloud: EmulatorThread, fleet: Fleet) -> None:
-    fleet.write(f"id,version,product\n{row}\n")
-    result = fleet("check-update")
-    assert (result.status, bool(cloud.requests)) == (1, False)
-    assert result.stderr.startswith(f"line 2: DEV1: {problem}")
+def test_check_update_needs_version_and_product(new_fleet: Callable[[], Fleet], cloud: EmulatorThread) -> None:
+    cases = {
+        "no version": ("DEV1,,01PRODUCT", "version: "),
+        "no product": ("DEV1,1.0.0,", "product: "),
+    }
+
+    def check(row: str, problem: str) -> None:
+        fleet = new_fleet()
+        fleet.write(f"id,version,product\n{row}\n")
+        result = fleet("check-update")
+        assert (result.status, bool(cloud.requests)) == (1, False)
+        assert result.stderr.startswith(f"line 2: DEV1: {problem}")
+
+    assert failing(cases, check) == {}
 
 
 def test_check_update_asks_again_when_it_is_run_again(cloud: EmulatorThread, fleet: Fleet) -> None:
@@ -221,11 +225,30 @@ def test_provision_lists_no_key_material(cloud: EmulatorThread, fleet: Fleet) ->
 # All of them -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["register", "claim", "provision", "release", "check-update"])
-def test_help_tells_of_the_common_options(command: str, fleet: Fleet) -> None:
-    text = fleet.raw("fleet", command, "--help").stdout
-    for option in ("id-column", "concurrency", "rate", "journal", "no-journal", "retry-failed", "output", "dry-run"):
-        assert f"--{option}" in text
+def test_help_tells_of_the_common_options(fleet: Fleet) -> None:
+    cases = [
+        "register",
+        "claim",
+        "provision",
+        "release",
+        "check-update",
+    ]
+
+    def check(command: str) -> None:
+        text = fleet.raw("fleet", command, "--help").stdout
+        for option in (
+            "id-column",
+            "concurrency",
+            "rate",
+            "journal",
+            "no-journal",
+            "retry-failed",
+            "output",
+            "dry-run",
+        ):
+            assert f"--{option}" in text
+
+    assert failing(cases, check) == {}
 
 
 def test_help_tells_of_every_fleet_command(fleet: Fleet) -> None:
@@ -236,14 +259,24 @@ def test_help_tells_of_every_fleet_command(fleet: Fleet) -> None:
         assert first.split()[0] in text
 
 
-@pytest.mark.parametrize("command", ["claim", "provision", "release"])
 def test_a_refused_token_ends_the_run_at_once(
-    command: str, cloud: EmulatorThread, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cases = [
+        "claim",
+        "provision",
+        "release",
+    ]
+
     monkeypatch.setenv("IOTO_TOKEN", "WRONG")
-    fleet.write("DEV1\nDEV2\nDEV3\n")
-    more = ("--out", str(fleet.out)) if command == "provision" else ()
-    result = fleet(command, "--concurrency", "1", *more)
-    assert (result.status, len(cloud.requests)) == (3, 1)
-    assert result.stderr.endswith("403 Authentication failed (item DEV1)\n")
-    assert "403" in result.figures["stopped"]
+
+    def check(command: str) -> None:
+        fleet = new_fleet()
+        fleet.write("DEV1\nDEV2\nDEV3\n")
+        more = ("--out", str(fleet.out)) if command == "provision" else ()
+        result = fleet(command, "--concurrency", "1", *more)
+        assert (result.status, len(cloud.requests)) == (3, 1)
+        assert result.stderr.endswith("403 Authentication failed (item DEV1)\n")
+        assert "403" in result.figures["stopped"]
+
+    assert failing(cases, check) == {}

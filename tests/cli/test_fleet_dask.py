@@ -35,7 +35,9 @@ def operations(cloud: EmulatorThread) -> Counter[str]:
     return Counter(request.path.rpartition("/tok/")[2].removeprefix("/api/") for request in cloud.requests)
 
 
-def test_a_cluster_does_what_one_machine_does(cloud: EmulatorThread, fleet: Fleet, address: str) -> None:
+def test_a_cluster_does_what_one_machine_does_and_a_token_that_it_is_refused_with_ends_the_run(
+    cloud: EmulatorThread, fleet: Fleet, address: str
+) -> None:
     assert "IOTO_TOKEN" not in os.environ
     fleet.write("id\n" + "\n".join(IDS) + "\n")
     result = fleet("register", "--product", cloud.product_token, "--dask", address)
@@ -52,11 +54,9 @@ def test_a_cluster_does_what_one_machine_does(cloud: EmulatorThread, fleet: Flee
     provisioned = fleet.provision("--dask", address)
     assert (provisioned.status, provisioned.figures["provisioned"], provisioned.figures["skipped"]) == (0, 1, 39)
 
-
-def test_a_token_that_workers_are_refused_with_ends_the_run(cloud: EmulatorThread, fleet: Fleet, address: str) -> None:
+    cloud.requests.clear()
     cloud.faults.add(Fault("device/claim", status=401, body="Unauthorized", times=None))
-    fleet.write("id\n" + "\n".join(IDS) + "\n")
-    result = fleet("claim", "--dask", address, "--concurrency", "1")
+    result = fleet("claim", "--dask", address, "--concurrency", "1", "--no-journal")
     assert result.status == 3
     assert len(cloud.requests) < 20
 

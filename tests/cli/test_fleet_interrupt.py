@@ -1,12 +1,11 @@
 """``ioto-async fleet`` when it is asked to end, and when it goes on."""
 
 import json
-import os
 import shlex
 import signal
 import socket
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from ioto_async.emulator import EmulatorThread
 from tests.rawserver import GUARD
 
 from .fleets import Fleet, start
+from .tables import failing
 
 # Each row is a line on stdout; this many fill its pipe, so that nobody is done before somebody reads.
-ROWS = 1500
+ROWS = 700
 
 
 @pytest.fixture
@@ -39,34 +39,33 @@ def rows_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_finishes_what_it_began_and_the_next_one_does_the_rest(
-    number: signal.Signals, status: int, ids: list[str], cloud: EmulatorThread, fleet: Fleet
+    cloud: EmulatorThread, new_fleet: Callable[[], Fleet]
 ) -> None:
-    fleet.write("\n".join(ids))
-    command = ["fleet", "claim", str(fleet.file), "--output", "jsonl", "--concurrency", "8"]
-    child = start(*command, environ=cloud.env)
-    assert child.stdout is not None
-    first = child.stdout.readline().decode()
-    child.send_signal(number)
-    code, stdout, stderr = ended(child)
-    assert code == status
-    done = {row["id"]: row["status"] for row in rows_of(first + stdout)}
-    assert 0 < len(done) < ROWS
-    assert set(done.values()) == {"ok"}  # nothing was cut off
-    assert f"{number.name}: waiting up to 10 s" in stderr
-    again = stderr.splitlines()[-1].partition("to go on, run ")[2]
-    assert shlex.split(again) == ["ioto-async", *command]
-    rest = subprocess.run(
-        [sys.executable, "-m", "ioto_async.cli", *shlex.split(again)[1:]],
-        env=os.environ | cloud.env,
-        capture_output=True,
-        text=True,
-    )
-    assert rest.returncode == 0, rest.stderr
-    left = {row["id"] for row in rows_of(rest.stdout) if row["status"] == "ok"}
-    assert left == set(ids) - done.keys()
-    assert all(cloud.cloud.device(id) is not None for id in ids)
+    def check(number: signal.Signals, status: int) -> None:
+        fleet = new_fleet()
+        ids = [cloud.cloud.register_device() for _ in range(ROWS)]
+        fleet.write("\n".join(ids))
+        command = ["fleet", "claim", str(fleet.file), "--output", "jsonl", "--concurrency", "8"]
+        child = start(*command, environ=cloud.env)
+        assert child.stdout is not None
+        first = child.stdout.readline().decode()
+        child.send_signal(number)
+        code, stdout, stderr = ended(child)
+        assert code == status
+        done = {row["id"]: row["status"] for row in rows_of(first + stdout)}
+        assert 0 < len(done) < ROWS
+        assert set(done.values()) == {"ok"}  # nothing was cut off
+        assert f"{number.name}: waiting up to 10 s" in stderr
+        again = stderr.splitlines()[-1].partition("to go on, run ")[2]
+        assert shlex.split(again) == ["ioto-async", *command]
+        rest = fleet.raw(*shlex.split(again)[1:])
+        assert rest.status == 0, rest.stderr
+        left = {row["id"] for row in rest.rows if row["status"] == "ok"}
+        assert left == set(ids) - done.keys()
+        assert all(cloud.cloud.device(id) is not None for id in ids)
+
+    assert failing([(signal.SIGINT, 130), (signal.SIGTERM, 143)], check) == {}
 
 
 @pytest.mark.slow
@@ -118,7 +117,7 @@ def test_a_run_that_waits_for_input_ends_at_the_first_signal(cloud: EmulatorThre
     child.stdout.readline()
     child.send_signal(signal.SIGINT)
     # Its input stays open: it does not wait for more.
-    assert child.wait(30) == 130
+    assert child.wait(GUARD) == 130
     child.communicate()
 
 
@@ -150,23 +149,33 @@ def test_another_command_that_is_interrupted_shows_nothing_of_its_arguments(clou
     assert (code, stderr) == (130, "ioto-async: interrupted\n")
 
 
-def test_the_command_to_go_on_with_does_not_show_the_product_token(cloud: EmulatorThread, fleet: Fleet) -> None:
+def test_the_command_to_go_on_with_does_not_show_the_product_token(
+    cloud: EmulatorThread, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.write("NEW1\n")
+    command = ["fleet", "register", str(fleet.file), "--json"]
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environ = cloud.env | {"IOTO_BUILDER": f"http://127.0.0.1:{silent.getsockname()[1]}"}
-        for option in (["--product", cloud.product_token], [f"--product={cloud.product_token}"]):
-            fleet.write("NEW1\n")
-            child = start("fleet", "register", str(fleet.file), "--json", *option, environ=environ)
-            connection, _ = silent.accept()
-            with connection:
-                assert b"device/register" in connection.recv(1000)
-                assert child.stderr is not None
-                child.send_signal(signal.SIGTERM)
-                child.stderr.readline()
-                child.send_signal(signal.SIGTERM)
-                code, stdout, stderr = ended(child)
-            assert code == 143
-            assert cloud.product_token not in stdout + stderr
-            assert "--json --product" in stderr
+        child = start(*command, "--product", cloud.product_token, environ=environ)
+        connection, _ = silent.accept()
+        with connection:
+            assert b"device/register" in connection.recv(1000)
+            assert child.stderr is not None
+            child.send_signal(signal.SIGTERM)
+            child.stderr.readline()
+            child.send_signal(signal.SIGTERM)
+            code, stdout, stderr = ended(child)
+    assert code == 143
+    assert cloud.product_token not in stdout + stderr
+    assert "--json --product" in stderr
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cyclopts.App.__call__", interrupt)
+    result = fleet.raw(*command, f"--product={cloud.product_token}")
+    assert (result.status, cloud.product_token in result.stderr) == (130, False)
+    assert "--json --product" in result.stderr
 
 
 def test_a_reader_that_goes_away_ends_the_run(ids: list[str], cloud: EmulatorThread, fleet: Fleet) -> None:
@@ -178,5 +187,5 @@ def test_a_reader_that_goes_away_ends_the_run(ids: list[str], cloud: EmulatorThr
     child.stdout.close()
     stderr = child.stderr.read().decode()
     child.stderr.close()
-    assert (child.wait(30), "Broken pipe" in stderr) == (1, True)
+    assert (child.wait(GUARD), "Broken pipe" in stderr) == (1, True)
     assert "Traceback" not in stderr

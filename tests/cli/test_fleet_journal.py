@@ -11,6 +11,7 @@ from ioto_async.bulk import Journal
 from ioto_async.emulator import EmulatorThread, Fault
 
 from .fleets import Fleet
+from .tables import failing
 
 
 def claims(cloud: EmulatorThread) -> list[str]:
@@ -52,7 +53,7 @@ def test_no_journal_leaves_none_behind(cloud: EmulatorThread, fleet: Fleet) -> N
     assert [path.name for path in fleet.folder.iterdir()] == ["fleet.csv"]
 
 
-def test_what_has_failed_is_told_and_not_sent_again(cloud: EmulatorThread, fleet: Fleet) -> None:
+def test_what_has_failed_is_reported_and_not_sent_again(cloud: EmulatorThread, fleet: Fleet) -> None:
     fleet.write("NOBODY\n")
     fleet("claim")
     sent = len(cloud.requests)
@@ -111,7 +112,7 @@ def test_what_was_done_at_another_cloud_is_not_done_here(
         assert "https://production.example.com" in result.stderr
 
 
-def test_rows_that_are_no_good_are_no_items_of_the_journal(cloud: EmulatorThread, fleet: Fleet) -> None:
+def test_rows_that_cannot_be_used_are_not_in_the_journal(cloud: EmulatorThread, fleet: Fleet) -> None:
     fleet.write("id,product\n..,\nDEV1,\nNEW1," + cloud.product_token + "\nNEW1,\n")
     result = fleet("register")
     assert (result.figures["failed"], fleet.journaled("register")) == (3, {"NEW1": "ok"})
@@ -142,7 +143,7 @@ def test_an_unreachable_cloud_fails_no_row(
     assert fleet("claim").figures["claimed"] == 2
 
 
-def test_a_journal_goes_where_it_is_told(cloud: EmulatorThread, fleet: Fleet) -> None:
+def test_a_journal_goes_where_the_option_says(cloud: EmulatorThread, fleet: Fleet) -> None:
     fleet.write("DEV1\n")
     elsewhere = fleet.folder / "elsewhere.jsonl"
     fleet("claim", "--journal", str(elsewhere))
@@ -163,20 +164,21 @@ def test_stdin_has_a_journal_where_one_is_named(
     assert [figure["skipped"] for figure in figures] == [0, 1]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param(["--journal", "x", "--no-journal"], id="a journal and none"),
-        pytest.param(["--retry-failed", "--no-journal"], id="failures of no journal"),
-        pytest.param(["--journal", "no/such/folder/journal"], id="no such folder"),
-        pytest.param(["--journal", "."], id="a folder"),
-    ],
-)
-def test_a_journal_that_cannot_be_is_wrong_usage(options: list[str], cloud: EmulatorThread, fleet: Fleet) -> None:
-    fleet.write("DEV1\n")
-    result = fleet("claim", *options)
-    assert (result.status, result.stdout, bool(cloud.requests)) == (2, "", False)
-    assert "journal" in result.stderr
+def test_a_journal_that_cannot_be_is_wrong_usage(cloud: EmulatorThread, fleet: Fleet) -> None:
+    cases = {
+        "a journal and none": ["--journal", "x", "--no-journal"],
+        "failures of no journal": ["--retry-failed", "--no-journal"],
+        "no such folder": ["--journal", "no/such/folder/journal"],
+        "a folder": ["--journal", "."],
+    }
+
+    def check(options: list[str]) -> None:
+        fleet.write("DEV1\n")
+        result = fleet("claim", *options)
+        assert (result.status, result.stdout, bool(cloud.requests)) == (2, "", False)
+        assert "journal" in result.stderr
+
+    assert failing(cases, check) == {}
 
 
 def test_a_journal_that_another_run_has_is_refused(cloud: EmulatorThread, fleet: Fleet) -> None:

@@ -1,4 +1,4 @@
-"""What ``ioto-async fleet`` prints, what it would do, and how fast it is told to go."""
+"""What ``ioto-async fleet`` prints, what a dry run reports, and how fast a run goes."""
 
 import contextlib
 import csv
@@ -9,18 +9,20 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
 
 from ioto_async.bulk import Progress, Summary
 from ioto_async.cli.options import RunOptions
-from ioto_async.cli.report import ProgressBar, Stopwatch
+from ioto_async.cli.report import ProgressBar, RequestStats
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.errors import InvalidArgumentError
 from ioto_async.transport.attempt import Attempt
 
 from .fleets import Fleet
+from .tables import failing
 
 FLEET = "id,name\nDEV1,a\nNOBODY,b\n..,c\nDEV2,d\n"
 
@@ -131,7 +133,7 @@ def test_no_secret_is_printed_or_journaled(cloud: EmulatorThread, fleet: Fleet) 
     assert [secret for secret in (cloud.token, cloud.product_token) if secret in told] == []
 
 
-def test_of_many_failures_the_first_are_told(cloud: EmulatorThread, fleet: Fleet) -> None:
+def test_of_many_failures_the_first_are_reported(cloud: EmulatorThread, fleet: Fleet) -> None:
     fleet.write("id\n" + "..\n" * 25)
     result = fleet("claim")
     assert result.figures["failed"] == 25
@@ -171,7 +173,7 @@ def test_a_dry_run_of_provision_looks_into_the_folders(cloud: EmulatorThread, fl
     assert fleet.provision("--dry-run", "--overwrite").figures["to_do"] == 2
 
 
-def test_a_dry_run_tells_of_rows_that_are_no_good(cloud: EmulatorThread, fleet: Fleet) -> None:
+def test_a_dry_run_reports_rows_that_cannot_be_used(cloud: EmulatorThread, fleet: Fleet) -> None:
     fleet.write("id,product\nNEW1,\n..,x\nNEW2,x\n")
     result = fleet("register", "--dry-run")
     assert (result.status, result.figures["failed"], result.figures["to_do"]) == (1, 2, 1)
@@ -197,7 +199,7 @@ def lines_of(*shown: Progress, total: int | None = 100) -> list[str]:
     text = io.StringIO()
     bar = ProgressBar("fleet claim", total, console=Console(file=text))
     for one in shown:
-        bar.show(one, not_sent=1)
+        bar.update(one, not_sent=1)
     return text.getvalue().splitlines()
 
 
@@ -228,34 +230,56 @@ def test_a_stall_is_made_up_for_by_one_line() -> None:
 
 
 def test_percentiles_are_exact_to_a_hundredth() -> None:
-    stopwatch = Stopwatch()
+    stats = RequestStats()
     for ms in range(1, 1001):
-        stopwatch.observe(Attempt("device/claim", 1, 200, ms / 1000, None))
-    figures = stopwatch.figures()
+        stats.observe(Attempt("device/claim", 1, 200, ms / 1000, None))
+    figures = stats.figures()
     assert figures["requests"] == 1000
     assert figures["p50_ms"] == pytest.approx(500, rel=0.011)
     assert figures["p99_ms"] == pytest.approx(990, rel=0.011)
 
 
 def test_no_request_has_no_latency() -> None:
-    figures = Stopwatch().figures()
+    figures = RequestStats().figures()
     assert (figures["requests"], figures["p50_ms"], figures["p99_ms"]) == (0, 0, 0)
 
 
 # How fast it goes --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "rate"), [("200/s", 200), ("200", 200), ("12000/min", 200), ("0.5/s", 0.5), (None, None)]
-)
-def test_a_rate_is_requests_a_second_or_a_minute(text: str | None, rate: float | None) -> None:
-    assert RunOptions(rate=text).limits().rate == rate
+def test_a_rate_is_requests_a_second_or_a_minute() -> None:
+    cases = [
+        ("200/s", 200),
+        ("200", 200),
+        ("12000/min", 200),
+        ("0.5/s", 0.5),
+        (None, None),
+    ]
+
+    def check(text: str | None, rate: float | None) -> None:
+        assert RunOptions(rate=text).limits().rate == rate
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize("text", ["", "fast", "0", "0/min", "-1", "200/h", "1e3", "200 /s", "inf"])
-def test_what_is_no_rate_is_wrong_usage(text: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="--rate: expected requests such as 200/s"):
-        RunOptions(rate=text).limits()
+def test_what_is_no_rate_is_wrong_usage() -> None:
+    cases = [
+        "",
+        "fast",
+        "0",
+        "0/min",
+        "-1",
+        "200/h",
+        "1e3",
+        "200 /s",
+        "inf",
+    ]
+
+    def check(text: str) -> None:
+        with pytest.raises(InvalidArgumentError, match="--rate: expected requests such as 200/s"):
+            RunOptions(rate=text).limits()
+
+    assert failing(cases, check) == {}
 
 
 def test_a_run_goes_as_fast_as_its_rate(cloud: EmulatorThread, fleet: Fleet) -> None:
@@ -265,18 +289,35 @@ def test_a_run_goes_as_fast_as_its_rate(cloud: EmulatorThread, fleet: Fleet) -> 
     assert result.figures["seconds"] >= 3 / 20
 
 
-@pytest.mark.parametrize("options", [["--rate", "fast"], ["--concurrency", "0"], ["--output", "xml"]])
-def test_wrong_options_are_wrong_usage(options: list[str], cloud: EmulatorThread, fleet: Fleet) -> None:
-    fleet.write("DEV1\n")
-    result = fleet("claim", *options)
-    assert (result.status, result.stdout, bool(cloud.requests)) == (2, "", False)
+def test_wrong_options_are_wrong_usage(cloud: EmulatorThread, fleet: Fleet) -> None:
+    cases = [
+        ["--rate", "fast"],
+        ["--concurrency", "0"],
+        ["--output", "xml"],
+    ]
+
+    def check(options: list[str]) -> None:
+        fleet.write("DEV1\n")
+        result = fleet("claim", *options)
+        assert (result.status, result.stdout, bool(cloud.requests)) == (2, "", False)
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize("concurrency", ["auto", "1", "8"])
-def test_every_concurrency_brings_all_rows_to_their_end(concurrency: str, cloud: EmulatorThread, fleet: Fleet) -> None:
-    ids = [cloud.cloud.register_device() for _ in range(100)]
-    fleet.write("\n".join(ids))
-    assert fleet("claim", "--concurrency", concurrency).figures["claimed"] == 100
+def test_every_concurrency_brings_all_rows_to_their_end(new_fleet: Callable[[], Fleet], cloud: EmulatorThread) -> None:
+    cases = [
+        "auto",
+        "1",
+        "8",
+    ]
+
+    def check(concurrency: str) -> None:
+        fleet = new_fleet()
+        ids = [cloud.cloud.register_device() for _ in range(100)]
+        fleet.write("\n".join(ids))
+        assert fleet("claim", "--concurrency", concurrency).figures["claimed"] == 100
+
+    assert failing(cases, check) == {}
 
 
 def test_a_closed_standard_output_stops_nothing(cloud: EmulatorThread, fleet: Fleet) -> None:

@@ -5,7 +5,6 @@ import io
 import json
 import signal
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +18,10 @@ from ioto_async.cli.metric import tables
 from ioto_async.emulator import EmulatorThread, Fault
 from tests.rawserver import GUARD
 
-from .fleets import start
+from .fleets import piped, start
 from .metrics import Metrics, lines, requests
+from .tables import failing
 
-READERS = {"csv": "read_csv", "jsonl": "read_ndjson", "parquet": "read_parquet"}
 FLEET = "id,name\nDEV1,a\nDEV2,b\nDEV3,c\n"
 
 
@@ -72,15 +71,16 @@ def test_all_metrics_of_a_device_are_one_request(metrics: Metrics, fleet: Path, 
     assert bodies[0]["items"][0]["dimensions"] == {"Device": "DEV1"}
 
 
-@pytest.mark.parametrize("form", READERS)
-def test_the_name_of_the_file_tells_the_form(form: str, metrics: Metrics, fleet: Path) -> None:
-    out = metrics.folder / f"points.{form}"
-    result = metrics(*export(metrics, "--out", out, "--json"))
-    assert (result.status, result.figures["out"]) == (0, str(out))
-    reader: Callable[[Path], polars.DataFrame] = getattr(polars, READERS[form])
-    frame = reader(out)
-    assert frame.height == 36
-    assert not (metrics.folder / f"points.{form}.part").exists()
+def test_the_name_of_the_file_tells_the_form(metrics: Metrics, fleet: Path) -> None:
+    def check(form: str, reader: Callable[[Path], polars.DataFrame]) -> None:
+        out = metrics.folder / f"points.{form}"
+        result = metrics(*export(metrics, "--out", out, "--json"))
+        assert (result.status, result.figures["out"]) == (0, str(out))
+        assert reader(out).height == 36
+        assert not (metrics.folder / f"points.{form}.part").exists()
+
+    readers = [("csv", polars.read_csv), ("jsonl", polars.read_ndjson), ("parquet", polars.read_parquet)]
+    assert failing(readers, check) == {}
 
 
 def test_without_a_word_it_is_csv_on_stdout(metrics: Metrics, fleet: Path) -> None:
@@ -90,7 +90,7 @@ def test_without_a_word_it_is_csv_on_stdout(metrics: Metrics, fleet: Path) -> No
 
 
 def test_parquet_is_written_by_row_groups(metrics: Metrics, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_GROUP", 12)
+    monkeypatch.setattr(tables, "_ROW_GROUP", 12)
     out = metrics.folder / "points.parquet"
     metrics(*export(metrics, "--out", out))
     file = pyarrow.parquet.ParquetFile(out)
@@ -114,13 +114,19 @@ def test_rows_of_csv_and_jsonl_are_written_as_they_come(cloud: EmulatorThread, m
     assert b"ioto-async: interrupted\n" in stderr
 
 
-@pytest.mark.parametrize(
-    "text", ["DEV1\nDEV2\nDEV3\n", '{"id":"DEV1"}\n{"id":"DEV2"}\n{"id":"DEV3"}\n', "name,id\na,DEV1\nb,DEV2\nc,DEV3\n"]
-)
-def test_files_are_read_as_those_of_the_fleet_commands(text: str, metrics: Metrics, fleet: Path) -> None:
-    fleet.write_text(text)
-    rows = lines(metrics(*export(metrics, "--output", "jsonl")).stdout)
-    assert {row["device_id"] for row in rows} == {"DEV1", "DEV2", "DEV3"}
+def test_files_are_read_as_those_of_the_fleet_commands(metrics: Metrics, fleet: Path) -> None:
+    cases = [
+        "DEV1\nDEV2\nDEV3\n",
+        '{"id":"DEV1"}\n{"id":"DEV2"}\n{"id":"DEV3"}\n',
+        "name,id\na,DEV1\nb,DEV2\nc,DEV3\n",
+    ]
+
+    def check(text: str) -> None:
+        fleet.write_text(text)
+        rows = lines(metrics(*export(metrics, "--output", "jsonl")).stdout)
+        assert {row["device_id"] for row in rows} == {"DEV1", "DEV2", "DEV3"}
+
+    assert failing(cases, check) == {}
 
 
 def test_the_column_of_the_ids_may_be_named(metrics: Metrics, fleet: Path) -> None:
@@ -129,18 +135,17 @@ def test_the_column_of_the_ids_may_be_named(metrics: Metrics, fleet: Path) -> No
     assert {row["device_id"] for row in rows} == {"DEV1"}
 
 
-def test_devices_come_from_a_pipe(metrics: Metrics, cloud: EmulatorThread, fleet: Path) -> None:
-    command = ["metric", "export", "--devices", "-", "--metric", "temperature", "--output", "jsonl"]
-    child = start(*command, environ=cloud.env, stdin=subprocess.PIPE)
-    stdout, _ = child.communicate(b"DEV1\nDEV3\n", timeout=GUARD)
-    assert child.returncode == 0
-    assert {row["device_id"] for row in lines(stdout.decode())} == {"DEV1", "DEV3"}
+def test_devices_come_from_a_pipe(metrics: Metrics, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with piped("DEV1\nDEV3\n", monkeypatch):
+        result = metrics("export", "--devices", "-", "--metric", "temperature", "--output", "jsonl")
+    assert result.status == 0
+    assert {row["device_id"] for row in lines(result.stdout)} == {"DEV1", "DEV3"}
 
 
 # Failures ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_fails_is_told_counted_and_has_a_row(metrics: Metrics, fleet: Path, cloud: EmulatorThread) -> None:
+def test_what_fails_is_reported_counted_and_has_a_row(metrics: Metrics, fleet: Path, cloud: EmulatorThread) -> None:
     fleet.write_text("id\nDEV1\n..\nDEV2\n")
     cloud.faults.add(Fault("metric/fetch", status=400, body="no such device"))
     result = metrics(*export(metrics, "--output", "jsonl", "--json", "--concurrency", "1"))
@@ -186,7 +191,7 @@ def test_the_file_is_written_though_some_devices_fail(metrics: Metrics, fleet: P
     assert len(out.read_text().splitlines()) == 1 + 1 + 24
 
 
-def test_metrics_that_no_device_has_are_told(metrics: Metrics, fleet: Path) -> None:
+def test_metrics_that_no_device_has_are_reported(metrics: Metrics, fleet: Path) -> None:
     metrics.add("DEV2", 1, metric="rare")
     result = metrics(*export(metrics, "--metric", "rare", "--metric", "typo", "--metric", "humdity", "--json"))
     told = result.stderr.splitlines()[:-1]
@@ -252,9 +257,8 @@ def test_two_exports_into_one_file_do_not_meet(metrics: Metrics, fleet: Path) ->
     assert metrics(*export(metrics, "--out", out)).status == 0  # what a killed run has left is written over
 
 
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
+def test_wrong_usage_is_reported_and_nothing_is_sent(metrics: Metrics, fleet: Path, cloud: EmulatorThread) -> None:
+    cases = [
         (["--out", "points.txt"], "--out: expected a name that ends in .csv, .jsonl or .parquet, or --output: points"),
         (["--output", "csv", "--metric", "temperature"], "--metric: a name is given twice: temperature"),
         (["--output", "csv", "--period", "x"], "--period: expected a duration"),
@@ -264,46 +268,46 @@ def test_two_exports_into_one_file_do_not_meet(metrics: Metrics, fleet: Path) ->
         ),
         (["--output", "csv", "--rate", "x"], "--rate: expected requests such as 200/s"),
         (["--out", "/", "--output", "csv"], "--out: Is a directory: /"),
-    ],
-)
-def test_wrong_usage_is_told_and_nothing_is_sent(
-    options: list[str], complaint: str, metrics: Metrics, fleet: Path, cloud: EmulatorThread
-) -> None:
-    result = metrics(*export(metrics, *options))
-    assert (result.status, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"ioto-async: {complaint}")
-    assert requests(cloud, "metric/fetch") == []
+    ]
+
+    def check(options: list[str], complaint: str) -> None:
+        result = metrics(*export(metrics, *options))
+        assert (result.status, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"ioto-async: {complaint}")
+        assert requests(cloud, "metric/fetch") == []
+
+    assert failing(cases, check) == {}
 
 
-def test_a_file_without_rows_is_told(metrics: Metrics, fleet: Path) -> None:
+def test_a_file_without_rows_is_reported(metrics: Metrics, fleet: Path) -> None:
     fleet.write_text("")
     result = metrics(*export(metrics, "--output", "csv"))
     assert result.status == 2
     assert result.stderr.startswith("ioto-async: --devices: no rows: expected a CSV with a column id")
 
 
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
+def test_what_is_wrong_with_the_file_names_its_option(metrics: Metrics, fleet: Path) -> None:
+    cases = [
         (None, "--devices: No such file or directory: "),
         ("[]", "--devices: looks like a JSON array"),
         ("id,id\n", "--devices: the header names a column twice"),
         ("serial,name\n", "--devices: the header has no column id"),
         ("id;name\n", "--devices: columns are separated by ';'"),
-    ],
-)
-def test_what_is_wrong_with_the_file_names_its_option(
-    text: str | None, complaint: str, metrics: Metrics, fleet: Path
-) -> None:
-    if text is None:
-        fleet.unlink()
-    else:
-        fleet.write_text(text)
-    result = metrics(*export(metrics))
-    assert (result.status, result.stderr.startswith(f"ioto-async: {complaint}")) == (2, True), result.stderr
+    ]
+
+    def check(text: str | None, complaint: str) -> None:
+        if text is None:
+            fleet.unlink()
+        else:
+            fleet.write_text(text)
+        result = metrics(*export(metrics))
+        assert (result.status, result.stderr.startswith(f"ioto-async: {complaint}")) == (2, True), result.stderr
+
+    assert failing(cases, check) == {}
 
 
-def test_what_is_wrong_with_a_pipe_names_its_option(cloud: EmulatorThread) -> None:
-    child = start("metric", "export", "--devices", "-", "--metric", "t", environ=cloud.env, stdin=subprocess.PIPE)
-    _, stderr = child.communicate(b"", timeout=GUARD)
-    assert (child.returncode, stderr.startswith(b"ioto-async: --devices: no rows")) == (2, True), stderr
+def test_what_is_wrong_with_a_pipe_names_its_option(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    with piped("", monkeypatch):
+        result = metrics("export", "--devices", "-", "--metric", "t")
+    assert result.status == 2
+    assert result.stderr.startswith("ioto-async: --devices: no rows")

@@ -1,4 +1,4 @@
-"""Files of samples: what is read of them, and what makes a row no good."""
+"""Files of samples: what is read, and which rows cannot be used."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from ioto_async.cli.metric import samples
-from ioto_async.cli.metric.samples import Order, SampleRow, count_samples, read_samples
+from ioto_async.cli.metric.samples import LateSamples, SampleRow, read_samples
 from ioto_async.cli.rows import BadRow
 from ioto_async.errors import InvalidArgumentError
+
+from .tables import failing
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -56,42 +58,85 @@ def test_no_dimensions_are_not_the_same_as_an_empty_map() -> None:
     assert one("metric,value,dimensions.Device\nt,1,\n").dimensions is None
 
 
-@pytest.mark.parametrize(
-    ("cell", "value"), [("21.5", 21.5), ("21", 21), ("-1e3", -1000), (".5", 0.5), ("1e300", 1e300)]
-)
-def test_values_are_numbers(cell: str, value: float) -> None:
-    found = one(f"metric,value\nt,{cell}\n").value
-    assert (found, type(found)) == (value, type(value))
+def test_values_are_numbers() -> None:
+    cases = [
+        ("21.5", 21.5),
+        ("21", 21),
+        ("-1e3", -1000),
+        (".5", 0.5),
+        ("1e300", 1e300),
+    ]
+
+    def check(cell: str, value: float) -> None:
+        found = one(f"metric,value\nt,{cell}\n").value
+        assert (found, type(found)) == (value, type(value))
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize("cell", ["", "warm", "nan", "inf", "1_000", "1e999"])
-def test_a_value_that_is_no_number_costs_its_row(cell: str) -> None:
-    row = bad(f"metric,value\nt,{cell}\n")
-    assert (row.line, row.id) == (2, "t")
-    assert row.reason.startswith("value: expected a finite number, got ")
+def test_a_value_that_is_no_number_costs_its_row() -> None:
+    cases = [
+        "",
+        "warm",
+        "nan",
+        "inf",
+        "1_000",
+        "1e999",
+    ]
+
+    def check(cell: str) -> None:
+        row = bad(f"metric,value\nt,{cell}\n")
+        assert (row.line, row.label) == (2, "t")
+        assert row.reason.startswith("value: expected a finite number, got ")
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize("value", ["true", "null", "[1]", '"warm"'])
-def test_a_json_value_that_is_no_number_costs_its_row(value: str) -> None:
-    assert bad(f'{{"metric":"t","value":{value}}}').reason.startswith("value: expected a finite number, got ")
+def test_a_json_value_that_is_no_number_costs_its_row() -> None:
+    cases = [
+        "true",
+        "null",
+        "[1]",
+        '"warm"',
+    ]
+
+    def check(value: str) -> None:
+        assert bad(f'{{"metric":"t","value":{value}}}').reason.startswith("value: expected a finite number, got ")
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["2026-05-01T12:00Z", "2026-05-01T14:00:00.000+02:00", "1777636800", "1777636800.0", "1777636800000"],
-)
-def test_timestamps_are_iso_dates_seconds_or_milliseconds(text: str) -> None:
-    assert one(f"metric,value,timestamp\nt,1,{text}\n").timestamp == NOON
+def test_timestamps_are_iso_dates_seconds_or_milliseconds() -> None:
+    cases = [
+        "2026-05-01T12:00Z",
+        "2026-05-01T14:00:00.000+02:00",
+        "1777636800",
+        "1777636800.0",
+        "1777636800000",
+    ]
+
+    def check(text: str) -> None:
+        assert one(f"metric,value,timestamp\nt,1,{text}\n").timestamp == NOON
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2026-05-01", "2026-05-01T12:00", "1e300"])
-def test_a_timestamp_that_is_none_costs_its_row(text: str) -> None:
-    assert bad(f"metric,value,timestamp\nt,1,{text}\n").reason.startswith("timestamp: expected an ISO date")
+def test_a_timestamp_that_is_none_costs_its_row() -> None:
+    cases = [
+        "yesterday",
+        "2026-05-01",
+        "2026-05-01T12:00",
+        "1e300",
+    ]
+
+    def check(text: str) -> None:
+        assert bad(f"metric,value,timestamp\nt,1,{text}\n").reason.startswith("timestamp: expected an ISO date")
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
+def test_the_reason_of_a_bad_row_is_reported() -> None:
+    cases = [
         ('{"value":1}', "metric: expected a text, got None"),
         ('{"metric":"","value":1}', "metric: expected a text, got ''"),
         ('{"metric":"a\\u0007","value":1}', r"metric: expected a text, got 'a\x07'"),
@@ -103,15 +148,16 @@ def test_a_timestamp_that_is_none_costs_its_row(text: str) -> None:
         ("metric,value\nt,1,2", "3 columns where the header has 2"),
         ('metric,value\n"t,1', "not CSV: "),
         ("metric,value,dimensions\nt,1,Device", "dimensions: expected a JSON object, got 'Device'"),
-    ],
-)
-def test_a_row_that_is_no_good_says_why(text: str, reason: str) -> None:
-    assert bad(text).reason.startswith(reason)
+    ]
+
+    def check(text: str, reason: str) -> None:
+        assert bad(text).reason.startswith(reason)
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize(
-    ("text", "key", "complaint"),
-    [
+def test_what_is_wrong_with_a_file_is_reported() -> None:
+    cases = [
         ("", None, "--from: no rows"),
         ("[1]", None, "--from: looks like a JSON array"),
         ("metric,x\n", None, "--from: column x: expected one of metric, value"),
@@ -120,11 +166,13 @@ def test_a_row_that_is_no_good_says_why(text: str, reason: str) -> None:
         ("metric,value\n", "id", "--from: the header has no column id"),
         ("metric,value,value\n", None, "--from: the header names a column twice"),
         ("metric;value\n", None, "--from: columns are separated by ';'"),
-    ],
-)
-def test_a_file_that_is_no_good_says_why(text: str, key: str | None, complaint: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=complaint):
-        read(text, key)
+    ]
+
+    def check(text: str, key: str | None, complaint: str) -> None:
+        with pytest.raises(InvalidArgumentError, match=complaint):
+            read(text, key)
+
+    assert failing(cases, check) == {}
 
 
 def keys(text: str, key: str | None = None) -> list[Any]:
@@ -151,8 +199,8 @@ def test_a_key_that_comes_again_or_is_none_costs_its_row() -> None:
 
 
 def test_samples_are_counted_without_blank_lines() -> None:
-    assert count_samples(["metric,value\n", "t,1\n", "\n", "t,warm\n"]) == 2
-    assert count_samples(['{"metric":"t","value":1}\n', "\n"]) == 1
+    assert read_samples(["metric,value\n", "t,1\n", "\n", "t,warm\n"]).count() == 2
+    assert read_samples(['{"metric":"t","value":1}\n', "\n"]).count() == 1
 
 
 def late(*rows: str) -> list[int]:
@@ -161,7 +209,7 @@ def late(*rows: str) -> list[int]:
     for row in rows:
         metric, device, minute = row.split(",")
         text += f"{metric},1,{minute and f'2026-05-01T12:{minute}Z'},{device}\n"
-    order = Order()
+    order = LateSamples()
     return [row.line for row in read(text) if isinstance(row, SampleRow) and order.is_late(row)]
 
 

@@ -1,5 +1,6 @@
 """``ioto-async metric write``: the samples of a file in the cloud, and what its journal says of them."""
 
+import contextlib
 import itertools
 import json
 import re
@@ -9,6 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,8 +19,9 @@ import pytest
 from ioto_async.emulator import EmulatorThread, Fault
 from tests.rawserver import GUARD
 
-from .fleets import Fleet, Result, start
+from .fleets import Fleet, Result, piped, start
 from .metrics import NOW, Metrics, lines, requests
+from .tables import failing
 
 AUTOMATION = ("--via", "automation", "--automation", "MetricSample")
 SAMPLES = "metric,value,dimensions.Device\ntemperature,20,DEV1\ntemperature,22,DEV1\nhumidity,40,DEV2\n"
@@ -45,7 +49,7 @@ def journaled(metrics: Metrics) -> list[str]:
     return list({row["key"]: row["status"] for row in rows[1:]}.values())
 
 
-# The ways ---------------------------------------------------------------------------------------------------------
+# The sinks --------------------------------------------------------------------------------------------------------
 
 
 def test_an_automation_adds_each_sample(metrics: Metrics, samples: Path, cloud: EmulatorThread) -> None:
@@ -141,21 +145,20 @@ def test_a_broker_that_is_not_there_ends_it(metrics: Metrics, certified: Path, m
     assert (result.status, counts(result)) == (4, {})
 
 
-@pytest.mark.parametrize(
-    ("certs", "options", "complaint"),
-    [
+def test_certificates_that_are_not_there_are_reported(metrics: Metrics, certified: Path) -> None:
+    cases = [
         ("", [], "--certs: no provision.json in "),
         ("nowhere", ["--device", "DEV1"], "--certs: no provision.json in "),
         ("DEV1", ["--device", "DEV2"], "--certs: "),
-    ],
-)
-def test_certificates_that_are_not_there_are_told(
-    certs: str, options: list[str], complaint: str, metrics: Metrics, certified: Path
-) -> None:
-    metrics.file("samples.csv", SAMPLES)
-    result = by_mqtt(metrics, certified / certs, *options)
-    assert (result.status, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"ioto-async: {complaint}")
+    ]
+
+    def check(certs: str, options: list[str], complaint: str) -> None:
+        metrics.file("samples.csv", SAMPLES)
+        result = by_mqtt(metrics, certified / certs, *options)
+        assert (result.status, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"ioto-async: {complaint}")
+
+    assert failing(cases, check) == {}
 
 
 def test_what_mqtt_needs_is_named_with_its_extra(
@@ -175,9 +178,8 @@ def test_no_key_is_shown(metrics: Metrics, certified: Path) -> None:
     assert "certificate and key cannot be used" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("options", "complaint"),
-    [
+def test_wrong_usage_is_reported_and_nothing_is_sent(metrics: Metrics, samples: Path, cloud: EmulatorThread) -> None:
+    cases = [
         (["--via", "automation"], "--automation: --via automation needs it"),
         (["--via", "model"], "--model: --via model needs it"),
         (["--via", "mqtt"], "--certs: --via mqtt needs it"),
@@ -187,15 +189,15 @@ def test_no_key_is_shown(metrics: Metrics, certified: Path) -> None:
         (["--via", "automation", "--automation", "A", "--patience", "long"], "--patience: expected a duration"),
         (["--via", "automation", "--automation", "A", "--retry-failed", "--no-journal"], "--retry-failed: "),
         (["--via", "automation", "--automation", "A", "--key", "id"], "--from: the header has no column id"),
-    ],
-)
-def test_wrong_usage_is_told_and_nothing_is_sent(
-    options: list[str], complaint: str, metrics: Metrics, samples: Path, cloud: EmulatorThread
-) -> None:
-    result = metrics("write", "--from", samples, *options)
-    assert (result.status, result.stdout) == (2, "")
-    assert result.stderr.startswith(f"ioto-async: {complaint}")
-    assert requests(cloud, "action/invoke") == []
+    ]
+
+    def check(options: list[str], complaint: str) -> None:
+        result = metrics("write", "--from", samples, *options)
+        assert (result.status, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"ioto-async: {complaint}")
+        assert requests(cloud, "action/invoke") == []
+
+    assert failing(cases, check) == {}
 
 
 def test_the_help_tells_that_rules_of_a_model_are_not_checked(metrics: Metrics) -> None:
@@ -305,7 +307,7 @@ def test_a_key_tells_samples_that_have_moved(metrics: Metrics) -> None:
     assert metrics.total("t", Device="DEV1") == (7, 3)
 
 
-def test_what_has_failed_is_told_and_only_written_again_if_asked(
+def test_what_has_failed_is_reported_and_only_written_again_if_asked(
     metrics: Metrics, samples: Path, cloud: EmulatorThread
 ) -> None:
     cloud.faults.add(Fault("action/invoke", status=400, body="no"))
@@ -317,7 +319,7 @@ def test_what_has_failed_is_told_and_only_written_again_if_asked(
     assert counts(write(metrics, "--retry-failed")) == {"samples": 3, "written": 1, "skipped": 2}
 
 
-def test_what_may_be_written_is_told_and_only_sent_again_if_asked(
+def test_what_may_be_written_is_reported_and_only_sent_again_if_asked(
     metrics: Metrics, samples: Path, cloud: EmulatorThread
 ) -> None:
     cloud.faults.add(Fault("action/invoke", reset="after"))
@@ -349,7 +351,7 @@ def test_what_breaks_while_a_sample_is_sent_leaves_it_in_doubt(
     async def send(way: object, samples: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("ioto_async.metrics.automation.AutomationWay.send", send)
+    monkeypatch.setattr("ioto_async.metrics.automation.AutomationSink.send", send)
     result = write(metrics)
     assert (result.status, counts(result)) == (1, {"samples": 3, "unknown": 3})
     assert "line 2: temperature: may be written: broken" in result.stderr
@@ -370,17 +372,16 @@ def test_without_a_journal_everything_is_written_again(metrics: Metrics, samples
     assert metrics.total("temperature", Device="DEV1") == (84, 4)
 
 
-def test_samples_come_from_a_pipe(metrics: Metrics, cloud: EmulatorThread) -> None:
-    command = ["metric", "write", "--from", "-", *AUTOMATION, "--json"]
-    child = start(*command, environ=cloud.env, stdin=subprocess.PIPE)
-    stdout, _ = child.communicate(SAMPLES.encode(), timeout=30)
-    assert (child.returncode, json.loads(stdout)["written"], "journal" in json.loads(stdout)) == (0, 3, False)
+def test_samples_come_from_a_pipe(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    with piped(SAMPLES, monkeypatch):
+        result = write(metrics, file="-")
+    assert (result.status, result.figures["written"], "journal" in result.figures) == (0, 3, False)
     assert metrics.total("temperature", Device="DEV1") == (42, 2)
 
 
 # Runs that end early ----------------------------------------------------------------------------------------------
 
-MANY = 3000
+MANY = 600
 
 
 @pytest.fixture
@@ -397,27 +398,36 @@ def times_written(metrics: Metrics) -> list[float]:
 
 
 @pytest.fixture
-def some_arrived(many: Path, cloud: EmulatorThread) -> threading.Event:
-    """Set when the cloud has begun with some of the samples."""
-    arrived = threading.Event()
+def some_arrived(metrics: Metrics, cloud: EmulatorThread) -> Callable[[], AbstractContextManager[None]]:
+    """Waits until the cloud has some samples; while the body runs, the cloud does nothing more."""
+    arrived, go_on = threading.Event(), threading.Event()
     looks = itertools.count(1)
 
     def clock() -> float:
         if next(looks) == 200:  # one or some for each request
             arrived.set()
+            assert go_on.wait(GUARD)
         return NOW.timestamp()
 
+    @contextlib.contextmanager
+    def waiting() -> Iterator[None]:
+        try:
+            assert arrived.wait(GUARD)
+            yield
+        finally:
+            go_on.set()
+
     cloud.cloud.clock = clock
-    return arrived
+    return waiting
 
 
 def test_an_interrupted_run_finishes_what_it_began_and_the_next_one_does_the_rest(
-    metrics: Metrics, many: Path, some_arrived: threading.Event, cloud: EmulatorThread
+    metrics: Metrics, many: Path, some_arrived: Callable[[], AbstractContextManager[None]], cloud: EmulatorThread
 ) -> None:
     command = ["metric", "write", "--from", str(many), *AUTOMATION, "--concurrency", "4", "--json"]
     child = start(*command, environ=cloud.env)
-    assert some_arrived.wait(30)
-    child.send_signal(signal.SIGINT)
+    with some_arrived():
+        child.send_signal(signal.SIGINT)
     stdout, stderr = (stream.decode() for stream in child.communicate(timeout=GUARD))
     figures = json.loads(stdout)
     assert (child.returncode, figures["stopped"]) == (130, "by SIGINT")
@@ -430,12 +440,12 @@ def test_an_interrupted_run_finishes_what_it_began_and_the_next_one_does_the_res
 
 
 @pytest.mark.slow
-def test_after_a_kill_no_sample_is_written_twice_and_those_in_doubt_are_told(
-    metrics: Metrics, many: Path, some_arrived: threading.Event, cloud: EmulatorThread
+def test_after_a_kill_no_sample_is_written_twice_and_those_in_doubt_are_reported(
+    metrics: Metrics, many: Path, some_arrived: Callable[[], AbstractContextManager[None]], cloud: EmulatorThread
 ) -> None:
     child = start("metric", "write", "--from", str(many), *AUTOMATION, environ=cloud.env)
-    assert some_arrived.wait(30)
-    child.kill()
+    with some_arrived():
+        child.kill()
     child.communicate()
     result = write(metrics)
     found = counts(result)
@@ -491,14 +501,14 @@ def test_a_sample_that_waits_for_the_cloud_when_it_ends_is_the_next_run_s(
 
 
 def test_a_run_that_waits_for_input_ends_at_the_first_signal(
-    metrics: Metrics, some_arrived: threading.Event, cloud: EmulatorThread
+    metrics: Metrics, some_arrived: Callable[[], AbstractContextManager[None]], cloud: EmulatorThread
 ) -> None:
     command = ["metric", "write", "--from", "-", *AUTOMATION, "--journal", str(metrics.folder / "journal")]
     child = start(*command, environ=cloud.env, stdin=subprocess.PIPE)
     assert child.stdin is not None
     child.stdin.write(b"metric,value,dimensions.Device\n" + b"t,1,DEV1\n" * 300)
     child.stdin.flush()
-    assert some_arrived.wait(30)
-    child.send_signal(signal.SIGINT)
-    assert child.wait(30) == 130  # its input stays open
+    with some_arrived():
+        child.send_signal(signal.SIGINT)
+    assert child.wait(GUARD) == 130  # its input stays open
     child.communicate()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from ioto_async.cli import files
 from ioto_async.emulator import EmulatorThread, Fault
 from tests.cli import fleets
+from tests.rawserver import GUARD
 
-from .fleets import ran
+from .fleets import piped, ran
+from .tables import failing
 
 COUNTS = ("devices", "claimed", "already_claimed", "provisioned", "kept", "failed")
 TIMES = ("requests", "seconds", "requests_per_second", "p50_ms", "p99_ms")
@@ -76,24 +78,15 @@ class Command:
         return {path.name for path in self.out.iterdir() if path.is_dir() and {f.name for f in path.iterdir()} == FILES}
 
 
-@pytest.fixture(autouse=True)
-def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("random.random", lambda: 0.0)  # the jitter between attempts
-
-
-@pytest.fixture
-def cloud(ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch) -> EmulatorThread:
-    """A cloud that the environment names, with four registered devices."""
-    for name, value in ioto_emulator.env.items():
-        monkeypatch.setenv(name, value)
-    for number in range(1, 5):
-        ioto_emulator.cloud.register_device(f"DEV{number}")
-    return ioto_emulator
-
-
 @pytest.fixture
 def provision(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     return Command(tmp_path, capsys)
+
+
+@pytest.fixture
+def anew(empty_folder: Callable[[], Path], capsys: pytest.CaptureFixture[str]) -> Callable[[], Command]:
+    """Makes a command for a row of a table."""
+    return lambda: Command(empty_folder(), capsys)
 
 
 def operations(cloud: EmulatorThread) -> list[str]:
@@ -117,29 +110,31 @@ def pair_matches(folder: Path) -> bool:
 # What is read ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "fleet",
-    [
-        pytest.param("id,name\nDEV1,Pump\nDEV2,Valve\n", id="a header"),
-        pytest.param("DEV1\nDEV2\n", id="one ID a line"),
-        pytest.param("DEV1\nDEV2", id="no end of the last line"),
-        pytest.param("ID\nDEV1\nDEV2\n", id="a header of one column in capitals"),
-        pytest.param("\ufeffid,name\nDEV1,\nDEV2,\n", id="a byte order mark"),
-        pytest.param("\ufeffDEV1\nDEV2\n", id="a byte order mark and no header"),
-        pytest.param("id,name\r\nDEV1,a\r\nDEV2,b\r\n", id="CRLF"),
-        pytest.param("DEV1\rDEV2\r", id="CR"),
-        pytest.param("\n\nid,name\n\nDEV1,a\n , \nDEV2,b\n\n", id="blank lines"),
-        pytest.param('"id","name"\n"DEV1","a, ""b"""\n"DEV2",c\n', id="quoted cells"),
-        pytest.param("name,colour,id\na,red,DEV1\nb,,DEV2\n", id="unknown columns before the ID"),
-        pytest.param("id,name,product\nDEV1\nDEV2,b\n", id="short rows"),
-        pytest.param(" id , name \n DEV1 , a \n\tDEV2,b\n", id="white space"),
-        pytest.param("id,name\nDEV1,Zażółć\nDEV2,温度\n", id="letters beyond ASCII"),
-    ],
-)
-def test_every_usual_form_of_a_fleet_file_is_read(fleet: str, cloud: EmulatorThread, provision: Command) -> None:
-    result = provision(fleet)
-    assert (result.status, result.counts, result.stderr) == (0, (2, 2, 0, 2, 0, 0), "")
-    assert provision.written() == {"DEV1", "DEV2"}
+def test_every_usual_form_of_a_fleet_file_is_read(anew: Callable[[], Command], cloud: EmulatorThread) -> None:
+    cases = {
+        "a header": "id,name\nDEV1,Pump\nDEV2,Valve\n",
+        "one ID a line": "DEV1\nDEV2\n",
+        "no end of the last line": "DEV1\nDEV2",
+        "a header of one column in capitals": "ID\nDEV1\nDEV2\n",
+        "a byte order mark": "\ufeffid,name\nDEV1,\nDEV2,\n",
+        "a byte order mark and no header": "\ufeffDEV1\nDEV2\n",
+        "CRLF": "id,name\r\nDEV1,a\r\nDEV2,b\r\n",
+        "CR": "DEV1\rDEV2\r",
+        "blank lines": "\n\nid,name\n\nDEV1,a\n , \nDEV2,b\n\n",
+        "quoted cells": '"id","name"\n"DEV1","a, ""b"""\n"DEV2",c\n',
+        "unknown columns before the ID": "name,colour,id\na,red,DEV1\nb,,DEV2\n",
+        "short rows": "id,name,product\nDEV1\nDEV2,b\n",
+        "white space": " id , name \n DEV1 , a \n\tDEV2,b\n",
+        "letters beyond ASCII": "id,name\nDEV1,Zażółć\nDEV2,温度\n",
+    }
+
+    def check(fleet: str) -> None:
+        provision = anew()
+        result = provision(fleet)
+        assert (result.status, result.counts, result.stderr) == (0, (2, 2, 0, 2, 0, 0), "")
+        assert provision.written() == {"DEV1", "DEV2"}
+
+    assert failing(cases, check) == {}
 
 
 def test_stdin_is_read_for_a_dash(cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,24 +159,24 @@ def test_a_named_pipe_is_read_as_a_file(cloud: EmulatorThread, provision: Comman
     assert (result.status, result.counts) == (0, (2, 2, 0, 2, 0, 0))
 
 
-@pytest.mark.parametrize(
-    ("fleet", "problem"),
-    [
-        pytest.param("", "no rows", id="empty"),
-        pytest.param("\ufeff", "no rows", id="a byte order mark alone"),
-        pytest.param("\n \n,,\n", "no rows", id="blank lines alone"),
-        pytest.param("name,product\na,b\n", "no column id: name, product", id="no column id"),
-        pytest.param("id,name,ID\nDEV1,a,DEV2\n", "names a column twice", id="a column twice"),
-    ],
-)
-def test_a_file_without_devices_is_wrong_usage(
-    fleet: str, problem: str, cloud: EmulatorThread, provision: Command
-) -> None:
-    result = provision(fleet)
-    assert (result.status, result.stdout) == (2, "")
-    assert result.stderr.startswith("ioto-async: FILE: ")
-    assert problem in result.stderr
-    assert not cloud.requests
+def test_a_file_without_devices_is_wrong_usage(anew: Callable[[], Command], cloud: EmulatorThread) -> None:
+    cases = {
+        "empty": ("", "no rows"),
+        "a byte order mark alone": ("\ufeff", "no rows"),
+        "blank lines alone": ("\n \n,,\n", "no rows"),
+        "no column id": ("name,product\na,b\n", "no column id: name, product"),
+        "a column twice": ("id,name,ID\nDEV1,a,DEV2\n", "names a column twice"),
+    }
+
+    def check(fleet: str, problem: str) -> None:
+        provision = anew()
+        result = provision(fleet)
+        assert (result.status, result.stdout) == (2, "")
+        assert result.stderr.startswith("ioto-async: FILE: ")
+        assert problem in result.stderr
+        assert not cloud.requests
+
+    assert failing(cases, check) == {}
 
 
 def test_a_header_alone_is_a_fleet_of_none(cloud: EmulatorThread, provision: Command) -> None:
@@ -201,32 +196,34 @@ def test_a_directory_as_file_is_wrong_usage(cloud: EmulatorThread, provision: Co
     assert "Is a directory" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("row", "problem"),
-    [
-        pytest.param(b"DEV\xff,a", "got 'DEV\\udcff'", id="bytes that are no UTF-8 in the ID"),
-        pytest.param(b"DEV2,a\xff", "name: not UTF-8", id="bytes that are no UTF-8 in a column"),
-        pytest.param(b"DEV2,a\x1b[2J", "control character", id="a control character"),
-        pytest.param(b"DEV2,a\x00", "control character", id="a NUL"),
-        pytest.param(b"DEV1,again", "DEV1 is already on line 2", id="a duplicate"),
-        pytest.param(b",a", "id is empty", id="no ID"),
-        pytest.param(b"DEV2,a,b,c", "4 columns where the header has 2", id="too many cells"),
-        pytest.param(b'"DEV2"x,a', "not CSV", id="text behind a quote"),
-        pytest.param(b'DEV2,"a', "not CSV", id="an unclosed quote"),
-        pytest.param(b"DEV2," + b"a" * 140_000, "not CSV", id="a cell without end"),
-        pytest.param(b"DEV 2,a", "letters, digits", id="a space in the ID"),
-        pytest.param(b"A" * 129 + b",a", "up to 128", id="a long ID"),
-    ],
-)
-def test_a_bad_row_is_told_with_its_line_and_the_others_go_on(
-    row: bytes, problem: str, cloud: EmulatorThread, provision: Command
+def test_a_bad_row_is_reported_with_its_line_and_the_others_go_on(
+    anew: Callable[[], Command], cloud: EmulatorThread
 ) -> None:
-    result = provision(b"id,name\nDEV1,a\n\n" + row + b"\nDEV3,c\nDEV4,d\n")
-    assert (result.status, result.counts) == (1, (4, 3, 0, 3, 0, 1))
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("line 4: ")
-    assert problem in line
-    assert provision.written() == {"DEV1", "DEV3", "DEV4"}
+    cases = {
+        "bytes that are no UTF-8 in the ID": (b"DEV\xff,a", "got 'DEV\\udcff'"),
+        "bytes that are no UTF-8 in a column": (b"DEV2,a\xff", "name: not UTF-8"),
+        "a control character": (b"DEV2,a\x1b[2J", "control character"),
+        "a NUL": (b"DEV2,a\x00", "control character"),
+        "a duplicate": (b"DEV1,again", "DEV1 is already on line 2"),
+        "no ID": (b",a", "id is empty"),
+        "too many cells": (b"DEV2,a,b,c", "4 columns where the header has 2"),
+        "text behind a quote": (b'"DEV2"x,a', "not CSV"),
+        "an unclosed quote": (b'DEV2,"a', "not CSV"),
+        "a cell without end": (b"DEV2," + b"a" * 140_000, "not CSV"),
+        "a space in the ID": (b"DEV 2,a", "letters, digits"),
+        "a long ID": (b"A" * 129 + b",a", "up to 128"),
+    }
+
+    def check(row: bytes, problem: str) -> None:
+        provision = anew()
+        result = provision(b"id,name\nDEV1,a\n\n" + row + b"\nDEV3,c\nDEV4,d\n")
+        assert (result.status, result.counts) == (1, (4, 3, 0, 3, 0, 1))
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("line 4: ")
+        assert problem in line
+        assert provision.written() == {"DEV1", "DEV3", "DEV4"}
+
+    assert failing(cases, check) == {}
 
 
 def test_a_bad_row_is_in_the_manifest(cloud: EmulatorThread, provision: Command) -> None:
@@ -240,17 +237,33 @@ def test_a_bad_row_is_in_the_manifest(cloud: EmulatorThread, provision: Command)
     } in provision.manifest()
 
 
-@pytest.mark.parametrize(
-    "id", ["..", ".", "../x", "a/b", "/etc/x", "a\\b", "-x", "C:x", "~", "$HOME", "manifest.jsonl", "a\u2215b"]
-)
-def test_an_id_that_could_lead_out_of_the_folder_is_refused(id: str, cloud: EmulatorThread, provision: Command) -> None:
-    result = provision(f"id\n{id}\n")
-    assert (result.status, result.counts) == (1, (1, 0, 0, 0, 0, 1))
-    assert {path.name for path in provision.out.iterdir()} == {"manifest.jsonl"}
-    assert not cloud.requests
+def test_an_id_that_could_lead_out_of_the_folder_is_refused(anew: Callable[[], Command], cloud: EmulatorThread) -> None:
+    cases = [
+        "..",
+        ".",
+        "../x",
+        "a/b",
+        "/etc/x",
+        "a\\b",
+        "-x",
+        "C:x",
+        "~",
+        "$HOME",
+        "manifest.jsonl",
+        "a\u2215b",
+    ]
+
+    def check(id: str) -> None:
+        provision = anew()
+        result = provision(f"id\n{id}\n")
+        assert (result.status, result.counts) == (1, (1, 0, 0, 0, 0, 1))
+        assert {path.name for path in provision.out.iterdir()} == {"manifest.jsonl"}
+        assert not cloud.requests
+
+    assert failing(cases, check) == {}
 
 
-def test_a_row_of_too_many_cells_is_told_with_its_id(cloud: EmulatorThread, provision: Command) -> None:
+def test_a_row_of_too_many_cells_is_reported_with_its_id(cloud: EmulatorThread, provision: Command) -> None:
     result = provision("name,id\nPump,DEV1,x\n")
     assert result.stderr == "line 2: DEV1: 3 columns where the header has 2\n"
 
@@ -420,15 +433,18 @@ def test_a_file_in_the_place_of_a_folder_fails_its_device_alone(cloud: EmulatorT
     assert result.stderr.startswith("line 1: DEV1: ")
 
 
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_a_missing_file_is_written_and_the_key_stays(name: str, cloud: EmulatorThread, provision: Command) -> None:
-    provision("DEV1\n")
-    folder = provision.out / "DEV1"
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    (folder / name).unlink()
-    result = provision("DEV1\n")
-    assert (result.status, result.counts) == (0, (1, 0, 1, 1, 0, 0))
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+def test_a_missing_file_is_written_and_the_key_stays(anew: Callable[[], Command]) -> None:
+    def check(name: str) -> None:
+        provision = anew()
+        provision("DEV1\n")
+        folder = provision.out / "DEV1"
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        (folder / name).unlink()
+        result = provision("DEV1\n")
+        assert (result.status, result.counts) == (0, (1, 0, 1, 1, 0, 0))
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+    assert failing(sorted(FILES), check) == {}
 
 
 def test_overwrite_fetches_again_what_is_there(cloud: EmulatorThread, provision: Command) -> None:
@@ -560,7 +576,7 @@ def test_as_device_a_column_test_marks_a_test_device(cloud: EmulatorThread, prov
     assert (cloud.cloud.device("DEV1") or {}).get("test") is True
 
 
-def test_as_device_a_header_that_is_no_utf8_is_told(cloud: EmulatorThread, provision: Command) -> None:
+def test_as_device_a_header_that_is_no_utf8_is_reported(cloud: EmulatorThread, provision: Command) -> None:
     result = provision(b"id,n\xffme\nDEV1,a\n", "--as-device", "--product", cloud.product_token)
     assert result.status in (1, 2)
     assert "Traceback" not in result.stderr
@@ -615,7 +631,7 @@ def test_account_claims_for_that_account(cloud: EmulatorThread, provision: Comma
     assert cloud.cloud.device("DEV1", other) is not None
 
 
-def test_a_blocked_device_is_told_with_its_delay(cloud: EmulatorThread, provision: Command) -> None:
+def test_a_blocked_device_is_reported_with_its_delay(cloud: EmulatorThread, provision: Command) -> None:
     cloud.cloud.block_device("DEV1", 90)
     result = provision("DEV1\nDEV2\n")
     assert (result.status, result.counts) == (1, (2, 2, 0, 1, 0, 1))
@@ -625,27 +641,28 @@ def test_a_blocked_device_is_told_with_its_delay(cloud: EmulatorThread, provisio
 # What goes wrong on the way ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("operation", ["device/claim", "device/provision"])
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(Fault(status=503), id="503"),
-        pytest.param(Fault(status=503, headers={"Retry-After": "0"}), id="503 with Retry-After"),
-        pytest.param(Fault(status=429, headers={"Retry-After": "0"}), id="429"),
-        pytest.param(Fault(status=500, times=3), id="500 thrice"),
-        pytest.param(Fault(status=502, body="<html>", headers={"Content-Type": "text/html"}), id="502 of a proxy"),
-        pytest.param(Fault(reset="before"), id="reset before"),
-        pytest.param(Fault(reset="after"), id="reset after"),
-        pytest.param(Fault(truncate=True), id="half a reply"),
-    ],
-)
-def test_a_passing_failure_does_not_fail_the_device(
-    operation: str, fault: Fault, cloud: EmulatorThread, provision: Command
-) -> None:
-    cloud.faults.add(attrs.evolve(fault, operation=operation))
-    result = provision("DEV1\nDEV2\n")
-    assert (result.status, result.stderr, result.figures["provisioned"]) == (0, "", 2)
-    assert provision.written() == {"DEV1", "DEV2"}
+def test_a_passing_failure_does_not_fail_the_device(anew: Callable[[], Command], cloud: EmulatorThread) -> None:
+    faults = {
+        "503": Fault(status=503),
+        "503 with Retry-After": Fault(status=503, headers={"Retry-After": "0"}),
+        "429": Fault(status=429, headers={"Retry-After": "0"}),
+        "500 thrice": Fault(status=500, times=3),
+        "502 of a proxy": Fault(status=502, body="<html>", headers={"Content-Type": "text/html"}),
+        "reset before": Fault(reset="before"),
+        "reset after": Fault(reset="after"),
+        "half a reply": Fault(truncate=True),
+    }
+    operations = ("device/claim", "device/provision")
+    cases = {f"{operation}: {name}": (operation, fault) for operation in operations for name, fault in faults.items()}
+
+    def check(operation: str, fault: Fault) -> None:
+        provision = anew()
+        cloud.faults.add(attrs.evolve(fault, operation=operation))
+        result = provision("DEV1\nDEV2\n")
+        assert (result.status, result.stderr, result.figures["provisioned"]) == (0, "", 2)
+        assert provision.written() == {"DEV1", "DEV2"}
+
+    assert failing(cases, check) == {}
 
 
 def test_old_files_of_a_released_device_are_not_kept_when_the_reply_to_its_claim_is_lost(
@@ -658,32 +675,34 @@ def test_old_files_of_a_released_device_are_not_kept_when_the_reply_to_its_claim
     assert result.figures["kept"] == 0
 
 
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        pytest.param(Fault(status=500, body="Service error", times=4), "500 Service error (4 attempts)", id="500"),
-        pytest.param(Fault(body='{"id":"DEV1",'), "device/provision: reply at $: ", id="truncated JSON"),
-        pytest.param(Fault(body="<html>Sign in</html>"), "device/provision: reply at $: ", id="HTML"),
-        pytest.param(Fault(body="[]"), "device/provision: reply at $: ", id="an array"),
-        pytest.param(Fault(body='{"port":"high"}'), "device/provision: reply at $.port: ", id="a wrong type"),
-        pytest.param(Fault(body="{}"), "no certificate", id="an empty object"),
-        pytest.param(Fault(status=204), "device/provision: ", id="204"),
-        pytest.param(Fault(status=302, headers={"Location": "https://x.test/"}), "302 redirect to", id="a redirect"),
-        pytest.param(Fault(status=404), "404 ", id="404"),
-        pytest.param(Fault(body='{"certificate":"","key":""}'), "no certificate", id="an empty certificate"),
-        pytest.param(Fault(body='{"error":"no luck"}'), "no luck", id="an error in a 200"),
-    ],
-)
-def test_a_bad_reply_fails_its_device_alone(fault: Fault, told: str, cloud: EmulatorThread, provision: Command) -> None:
-    cloud.faults.add(attrs.evolve(fault, operation="device/provision"))
-    result = provision("DEV1\nDEV2\n", "--concurrency", "1")
-    # After a 500 the certificate may have been made all the same.
-    lost = result.figures["failed"] + result.figures["unknown"]
-    assert (result.status, result.counts[:5], lost) == (1, (2, 2, 0, 1, 0), 1)
-    assert result.stderr.startswith("line 1: DEV1: ")
-    assert told in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-    assert provision.written() == {"DEV2"}
+def test_a_bad_reply_fails_its_device_alone(anew: Callable[[], Command], cloud: EmulatorThread) -> None:
+    cases = {
+        "500": (Fault(status=500, body="Service error", times=4), "500 Service error (4 attempts)"),
+        "truncated JSON": (Fault(body='{"id":"DEV1",'), "device/provision: reply at $: "),
+        "HTML": (Fault(body="<html>Sign in</html>"), "device/provision: reply at $: "),
+        "an array": (Fault(body="[]"), "device/provision: reply at $: "),
+        "a wrong type": (Fault(body='{"port":"high"}'), "device/provision: reply at $.port: "),
+        "an empty object": (Fault(body="{}"), "no certificate"),
+        "204": (Fault(status=204), "device/provision: "),
+        "a redirect": (Fault(status=302, headers={"Location": "https://x.test/"}), "302 redirect to"),
+        "404": (Fault(status=404), "404 "),
+        "an empty certificate": (Fault(body='{"certificate":"","key":""}'), "no certificate"),
+        "an error in a 200": (Fault(body='{"error":"no luck"}'), "no luck"),
+    }
+
+    def check(fault: Fault, told: str) -> None:
+        provision = anew()
+        cloud.faults.add(attrs.evolve(fault, operation="device/provision"))
+        result = provision("DEV1\nDEV2\n", "--concurrency", "1")
+        # After a 500 the certificate may have been made all the same.
+        lost = result.figures["failed"] + result.figures["unknown"]
+        assert (result.status, result.counts[:5], lost) == (1, (2, 2, 0, 1, 0), 1)
+        assert result.stderr.startswith("line 1: DEV1: ")
+        assert told in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+        assert provision.written() == {"DEV2"}
+
+    assert failing(cases, check) == {}
 
 
 def test_a_failed_device_is_completed_by_the_next_run(cloud: EmulatorThread, provision: Command) -> None:
@@ -738,58 +757,71 @@ def test_a_run_that_is_ended_still_prints_its_figures(
 # Wrong usage -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        pytest.param(["provision"], id="no file"),
-        pytest.param(["provision", "fleet.csv"], id="no folder"),
-        pytest.param(["provision", "fleet.csv", "--out", "x", "--concurrency", "0"], id="concurrency 0"),
-        pytest.param(["provision", "fleet.csv", "--out", "x", "--concurrency", "many"], id="concurrency in words"),
-        pytest.param(["provision", "fleet.csv", "--out", "x", "--nonsense"], id="an unknown option"),
-        pytest.param(["provision", "fleet.csv", "more.csv", "--out", "x"], id="two files"),
-        pytest.param(["nonsense"], id="an unknown command"),
-    ],
-)
-def test_wrong_arguments_exit_with_2(arguments: list[str], cloud: EmulatorThread, provision: Command) -> None:
-    result = provision.raw(*arguments)
-    assert (result.status, result.stdout) == (2, "")
-    assert result.stderr
+def test_wrong_arguments_exit_with_2(cloud: EmulatorThread, provision: Command) -> None:
+    cases = {
+        "no file": ["provision"],
+        "no folder": ["provision", "fleet.csv"],
+        "concurrency 0": ["provision", "fleet.csv", "--out", "x", "--concurrency", "0"],
+        "concurrency in words": ["provision", "fleet.csv", "--out", "x", "--concurrency", "many"],
+        "an unknown option": ["provision", "fleet.csv", "--out", "x", "--nonsense"],
+        "two files": ["provision", "fleet.csv", "more.csv", "--out", "x"],
+        "an unknown command": ["nonsense"],
+    }
+
+    def check(arguments: list[str]) -> None:
+        result = provision.raw(*arguments)
+        assert (result.status, result.stdout) == (2, "")
+        assert result.stderr
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize("name", ["IOTO_API", "IOTO_TOKEN"])
 def test_an_unset_variable_is_named(
-    name: str, cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+    anew: Callable[[], Command], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(name)
-    # A sign-in is another way to authenticate.
-    for other in ("IOTO_COGNITO", "IOTO_CLIENT_ID", "IOTO_USERNAME", "IOTO_PASSWORD"):
-        monkeypatch.delenv(other)
-    result = provision("DEV1\n")
-    assert (result.status, result.stdout) == (2, "")
-    assert name in result.stderr
+    cases = [
+        "IOTO_API",
+        "IOTO_TOKEN",
+    ]
+
+    def check(name: str) -> None:
+        provision = anew()
+        with monkeypatch.context() as patch:
+            patch.delenv(name)
+            # A sign-in is another way to authenticate.
+            for other in ("IOTO_COGNITO", "IOTO_CLIENT_ID", "IOTO_USERNAME", "IOTO_PASSWORD"):
+                patch.delenv(other)
+            result = provision("DEV1\n")
+        assert (result.status, result.stdout) == (2, "")
+        assert name in result.stderr
+
+    assert failing(cases, check) == {}
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
+def test_a_bad_variable_is_wrong_usage_and_shows_no_secret(
+    anew: Callable[[], Command], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [
         ("IOTO_API", "http://ioto.example"),
         ("IOTO_API", "nonsense"),
         ("IOTO_API", "https://user:secret-word@ioto.example"),
         ("IOTO_TOKEN", "secret-word\n"),
         ("IOTO_BUILDER", "https://user:secret-word@builder.example"),
-    ],
-)
-def test_a_bad_variable_is_wrong_usage_and_shows_no_secret(
-    name: str, value: str, cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(name, value)
-    result = provision("DEV1\n")
-    assert (result.status, result.stdout) == (2, "")
-    assert "secret-word" not in result.stderr
-    assert not cloud.requests
+    ]
+
+    def check(name: str, value: str) -> None:
+        provision = anew()
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            result = provision("DEV1\n")
+        assert (result.status, result.stdout) == (2, "")
+        assert "secret-word" not in result.stderr
+        assert not cloud.requests
+
+    assert failing(cases, check) == {}
 
 
-def test_a_file_as_folder_is_told_without_a_traceback(cloud: EmulatorThread, provision: Command) -> None:
+def test_a_file_as_folder_is_reported_without_a_traceback(cloud: EmulatorThread, provision: Command) -> None:
     provision.out.write_text("")
     result = provision("DEV1\n")
     assert result.status in (1, 2)
@@ -836,7 +868,7 @@ def interrupt_twice(child: subprocess.Popen[bytes]) -> None:
 def ended(child: subprocess.Popen[bytes]) -> int:
     """The exit status; a process that hangs fails the test."""
     try:
-        return child.wait(5)
+        return child.wait(GUARD)
     finally:
         child.kill()
         child.communicate()
@@ -959,13 +991,14 @@ def test_a_claim_that_fails_inside_a_200_fails_its_device(cloud: EmulatorThread,
     assert "no luck" in result.stderr
 
 
-def test_a_refused_token_ends_a_piped_run_without_a_traceback(cloud: EmulatorThread, tmp_path: Path) -> None:
-    environ = {**os.environ, **cloud.env, "IOTO_TOKEN": "refused"}
-    command = [sys.executable, "-m", "ioto_async.cli", "provision", "-", "--out", str(tmp_path / "out")]
-    ids = "".join(f"DEV{number}\n" for number in range(500))
-    child = subprocess.run(command, env=environ, input=ids, capture_output=True, text=True)
-    assert child.returncode == 3
-    assert "Traceback" not in child.stderr
+def test_a_refused_token_ends_a_piped_run_without_a_traceback(
+    cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IOTO_TOKEN", "refused")
+    with piped("".join(f"DEV{number}\n" for number in range(500)), monkeypatch):
+        result = provision.on("-")
+    assert result.status == 3
+    assert "Traceback" not in result.stderr
 
 
 def test_what_a_killed_run_was_writing_is_removed(cloud: EmulatorThread, provision: Command) -> None:
@@ -991,14 +1024,25 @@ def test_a_second_run_into_the_same_folder_is_refused(cloud: EmulatorThread, pro
     assert (result.status, "another run" in result.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("left", [b"{", b"[]", b"\xff", b"{}"])
 def test_a_spoilt_file_of_an_earlier_run_fails_its_device_alone(
-    left: bytes, cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch
+    anew: Callable[[], Command], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cases = [
+        b"{",
+        b"[]",
+        b"\xff",
+        b"{}",
+    ]
+
     monkeypatch.delenv("IOTO_ACCOUNT")
-    cloud.cloud.claim_device("DEV1")
-    (provision.out / "DEV1").mkdir(parents=True)
-    (provision.out / "DEV1" / "provision.json").write_bytes(left)
-    result = provision("DEV1\nDEV2\n", "--concurrency", "1")
-    assert (result.status, provision.written()) == (1, {"DEV2"})
-    assert "already claimed by" in provision.entry("DEV1")["error"]
+
+    def check(left: bytes) -> None:
+        provision = anew()
+        cloud.cloud.claim_device("DEV1")
+        (provision.out / "DEV1").mkdir(parents=True)
+        (provision.out / "DEV1" / "provision.json").write_bytes(left)
+        result = provision("DEV1\nDEV2\n", "--concurrency", "1")
+        assert (result.status, provision.written()) == (1, {"DEV2"})
+        assert "already claimed by" in provision.entry("DEV1")["error"]
+
+    assert failing(cases, check) == {}

@@ -1,20 +1,21 @@
 """``ioto-async fleet``: one call for each device of a file, with a journal to go on from."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import App
 
-from ..options import DEFAULTS, File, RunOptions
-from ..report import FLAG
+from ..options import FLAG, File, FleetOptions
 from .jobs import CHECK_UPDATE, CLAIM, REGISTER, RELEASE, JobSettings
 from .provisioning import PROVISION
 from .run import run
 
 __all__ = ["check_update", "claim", "fleet", "provision", "register", "release"]
 
+_OPTIONS: Final = FleetOptions()
 
-async def register(file: File, /, *, product: str | None = None, options: RunOptions = DEFAULTS) -> int:
+
+async def register(file: File, /, *, product: str | None = None, options: FleetOptions = _OPTIONS) -> int:
     """Register every device of a fleet with the Builder.
 
     The Builder is the one that IOTO_BUILDER names, or the vendor's. The product token comes from the column product;
@@ -28,7 +29,7 @@ async def register(file: File, /, *, product: str | None = None, options: RunOpt
     return await run(REGISTER, file, JobSettings(product=product), options)
 
 
-async def claim(file: File, /, *, account: str | None = None, options: RunOptions = DEFAULTS) -> int:
+async def claim(file: File, /, *, account: str | None = None, options: FleetOptions = _OPTIONS) -> int:
     """Claim every device of a fleet.
 
     The cloud is the one that IOTO_API and IOTO_TOKEN name. A device that is the account's already counts as done.
@@ -50,7 +51,7 @@ async def provision(
     product: str | None = None,
     as_device: Annotated[bool, FLAG] = False,
     overwrite: Annotated[bool, FLAG] = False,
-    options: RunOptions = DEFAULTS,
+    options: FleetOptions = _OPTIONS,
 ) -> int:
     """Claim every device of a fleet and fetch its certificates.
 
@@ -72,7 +73,7 @@ async def provision(
     return await run(PROVISION, file, settings, options)
 
 
-async def release(file: File, /, *, account: str | None = None, options: RunOptions = DEFAULTS) -> int:
+async def release(file: File, /, *, account: str | None = None, options: FleetOptions = _OPTIONS) -> int:
     """Hand every device of a fleet back to the Builder, so that it can be claimed again.
 
     The cloud is the one that IOTO_API and IOTO_TOKEN name.
@@ -85,8 +86,8 @@ async def release(file: File, /, *, account: str | None = None, options: RunOpti
     return await run(RELEASE, file, JobSettings(account=account), options)
 
 
-async def check_update(file: File, /, *, product: str | None = None, options: RunOptions = DEFAULTS) -> int:
-    """Tell which update each device of a fleet would get.
+async def check_update(file: File, /, *, product: str | None = None, options: FleetOptions = _OPTIONS) -> int:
+    """Show which update each device of a fleet would get.
 
     The cloud is the one that IOTO_API and IOTO_TOKEN name. The column version says what a device runs, the column
     product which product it is; the other columns go to the policy of the update as they are. Nothing is installed.

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,34 +12,31 @@ import attrs
 from ...bulk import Progress
 from ...errors import InvalidArgumentError
 from ...transport.limits import Limits
-from ..options import RunOptions
+from ..options import FleetOptions
 from ..rows import Row
-from ..run import REFUSED, Reaching, Unreachable, patience_of
+from ..run import AUTH_ERRORS, CircuitBreaker, UnreachableError
 from .jobs import Client, Done, Job, JobSettings
-from .journal import name_of
+from .journal import journal_name
 
 if TYPE_CHECKING:
     from ...distributed import DistributedBulk
 
-__all__ = ["spread"]
+__all__ = ["dask_bulk"]
 
 _TIMEOUT: Final = 10.0
 """Seconds that a scheduler has to answer."""
 
 
 @asynccontextmanager
-async def spread(
-    address: str,
+async def dask_bulk(
     job: Job[Client],
     rows: Iterable[Row] | AsyncIterable[Row],
     settings: JobSettings,
-    options: RunOptions,
+    options: FleetOptions,
     journal: Path | None,
     observer: Callable[[Progress], None],
-    *,
-    limit: int,
 ) -> "AsyncGenerator[DistributedBulk[Row, Done], None]":
-    """The bulk run that does *job* for *rows* on the cluster at *address*; it ends as `calls` does.
+    """The bulk run that does *job* for *rows* on the cluster that the options name.
 
     Raises:
         InvalidArgumentError: Dask is not installed, or the cluster is not reached.
@@ -46,12 +44,12 @@ async def spread(
     try:
         import distributed
 
-        from ... import distributed as machines
+        from ... import distributed as ioto_distributed
     except ModuleNotFoundError as error:
         raise InvalidArgumentError(f"--dask: {error}") from None
     if settings.out is not None:
         settings = attrs.evolve(settings, out=settings.out.absolute())
-    reaching = Reaching(job.call, patience_of(options.concurrency))
+    address = options.dask or ""
     cluster = distributed.Client(address, asynchronous=True, set_as_default=False, timeout=_TIMEOUT)
     try:
         await cluster
@@ -59,40 +57,36 @@ async def spread(
         await cluster.close()
         raise InvalidArgumentError(f"--dask: no scheduler at {address}: {error}") from None
     async with cluster:
-        run = machines.bulk(
+        bulk = ioto_distributed.bulk(
             cluster,
-            partial(_call, reaching=reaching, settings=settings),
+            partial(_call, call=CircuitBreaker(job.call, options.concurrency), settings=settings),
             rows,
             journal=journal,
-            name=name_of(job, options),
-            key=_id_of,
+            name=journal_name(job, options),
+            key=attrgetter("key"),
             concurrency=options.concurrency,
             rate=options.limits().rate,
             kind=job.kind,
             through_client=True,
             retry_failed=options.retry_failed,
             reconcile=None if job.reconcile is None else partial(_look_up, job=job, settings=settings),
-            stop_on=(*REFUSED, Unreachable),
+            stop_on=(*AUTH_ERRORS, UnreachableError),
             observer=observer,
-            connect=partial(_connect, job=job, settings=settings, limit=limit),
+            connect=partial(_connect, job=job, settings=settings, connections=options.connections),
         )
-        async with run:
-            yield run
-
-
-def _id_of(row: Row) -> str:
-    return row.id
+        async with bulk:
+            yield bulk
 
 
 # On a worker -------------------------------------------------------------------------------------------------------
 
 
-def _connect(limits: Limits, *, job: Job[Client], settings: JobSettings, limit: int) -> Client:
-    return job.client(settings, {"limit": limit, "limits": limits})
+def _connect(limits: Limits, *, job: Job[Client], settings: JobSettings, connections: int) -> Client:
+    return job.client(settings, {"limit": connections, "limits": limits})
 
 
-async def _call(client: Client, row: Row, *, reaching: Reaching[..., Done], settings: JobSettings) -> Done:
-    return await reaching(client, row, settings)
+async def _call(client: Client, row: Row, *, call: CircuitBreaker[..., Done], settings: JobSettings) -> Done:
+    return await call(client, row, settings)
 
 
 async def _look_up(client: Client, row: Row, *, job: Job[Client], settings: JobSettings) -> bool | None:

@@ -1,9 +1,9 @@
-"""What the fleet commands do with one row each.
+"""What the fleet commands do with each row.
 
 A job is plain data and functions of modules, so that it can be pickled and done elsewhere. It is called with a client,
-a row and its settings, and returns what was done or raises why not. Two sorts of errors concern all rows: a token or a
-sign-in that is refused (`reaching.REFUSED`), and a service that is not reached (`ConnectionFailedError`); of what
-concerns its row alone, a job makes a `RowError`.
+a row and its settings, and returns what was done or raises an error. Two kinds of errors concern all rows: a token or
+a sign-in that is refused (`AUTH_ERRORS`), and a service that cannot be reached (`ConnectionFailedError`). An error of
+these kinds that concerns its row alone is raised as a `RowError`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,10 +29,10 @@ __all__ = [
     "Job",
     "JobSettings",
     "check_registration",
-    "claimed",
+    "claim",
     "cloud_client",
     "cloud_endpoint",
-    "registered",
+    "register",
 ]
 
 Client = TypeVar("Client", IotoClient, BuilderClient)
@@ -42,18 +42,18 @@ _BOOLEANS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": F
 
 @attrs.define(kw_only=True)
 class JobSettings:
-    """What the jobs of a run have in common."""
+    """The settings of a run, for every row."""
 
     account: str | None = None
-    """Whose devices are ours; where nobody says it, the first claim of a run does."""
+    """The account whose devices count as ours; if it is not given, the first claim of a run sets it."""
     product: str | None = attrs.field(default=None, repr=False)
-    """Product of the rows that name none: its token, or for update checks its key."""
+    """Product of rows that name none: its token, or for update checks its key."""
     out: Path | None = None
     """Folder for certificates."""
     as_device: bool = False
     """Fetch certificates with the token that ``device/register`` returns."""
     overwrite: bool = False
-    """Replace keys that are there and differ."""
+    """Replace existing keys that differ."""
 
 
 @attrs.frozen
@@ -65,11 +65,11 @@ class Done:
     shown: dict[str, JSON] = attrs.field(factory=dict)
     """Members of the reply that may be shown, by the service's names: no token, no key, no signed URL."""
     claimed: str | None = None
-    """Where claiming was only a part of it: ``now`` or ``before``."""
+    """If claiming was only a part of the job, when that was done: ``now`` or ``before``."""
 
 
-def _nothing(row: Row, settings: JobSettings) -> None:
-    """Find any row good."""
+def _accept_all(row: Row, settings: JobSettings) -> None:
+    """Accept any row."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,21 +78,21 @@ class Job(Generic[Client]):
 
     name: str
     client: Callable[[JobSettings, ClientOptions], Client]
-    """Makes the client, of the environment where it is done."""
+    """Makes the client, from the environment of the process that calls it."""
     endpoint: Callable[[Settings], str]
-    """Which service that is."""
+    """The base URL of the service."""
     call: Callable[[Client, Row, JobSettings], Awaitable[Done]]
     kind: Kind
-    """What a second call for the same row would do."""
+    """What a second call for the same row does."""
     results: tuple[str, ...]
     shown: tuple[str, ...] = ()
     """The members that `Done.shown` may have."""
-    check: Callable[[Row, JobSettings], None] = _nothing
-    """Looks at a row before anything is sent; raises a `RowError`."""
+    check: Callable[[Row, JobSettings], None] = _accept_all
+    """Checks a row before anything is sent; raises a `RowError` if it cannot be used."""
     reconcile: Callable[[Client, Row, JobSettings], Awaitable[bool | None]] | None = None
-    """Looks up what became of a row whose outcome is unknown."""
+    """Looks up whether a row whose outcome is unknown is done; None if that cannot be told."""
     when_skipped: Done | None = None
-    """How a row is told of that an earlier run has done."""
+    """How a row is reported that an earlier run has done."""
 
 
 def cloud_client(settings: JobSettings, options: ClientOptions) -> IotoClient:
@@ -101,10 +101,10 @@ def cloud_client(settings: JobSettings, options: ClientOptions) -> IotoClient:
 
 
 def cloud_endpoint(settings: Settings) -> str:
-    """Where the device cloud is.
+    """The base URL of the device cloud.
 
     Raises:
-        InvalidArgumentError: the environment does not say it.
+        InvalidArgumentError: the environment does not name it.
     """
     if settings.api is None:
         raise InvalidArgumentError("api: no endpoint: set IOTO_API to the base URL of the device cloud")
@@ -123,7 +123,11 @@ def _builder_client(settings: JobSettings, options: ClientOptions) -> BuilderCli
 
 
 def check_registration(row: Row, settings: JobSettings) -> None:
-    """Refuse a *row* that cannot be registered."""
+    """Check that a *row* can be registered.
+
+    Raises:
+        RowError: the product token is missing, or a column does not fit.
+    """
     if not _product(row, settings):
         raise RowError("product: registering needs the product token: a column product, or --product")
     _properties(row)
@@ -134,7 +138,7 @@ def _product(row: Row, settings: JobSettings) -> str | None:
 
 
 def _properties(row: Row, *named: str) -> dict[str, JSON]:
-    """The columns that travel under their own names: all but the product and those *named*."""
+    """The columns that are sent under their own names: all but the product and those in *named*."""
     properties = {name: value for name, value in row.columns.items() if name != "product" and name not in named}
     test = properties.get("test")
     if test is not None and not isinstance(test, bool):
@@ -144,11 +148,11 @@ def _properties(row: Row, *named: str) -> dict[str, JSON]:
     return properties
 
 
-async def registered(builder: BuilderClient, row: Row, settings: JobSettings) -> Registration:
+async def register(builder: BuilderClient, row: Row, settings: JobSettings) -> Registration:
     """Register the device of a *row*.
 
     Raises:
-        RowError: the token of the row itself is refused; others may have a better one.
+        RowError: the product token in the row itself is refused.
     """
     try:
         return await builder.device.register(row.id, _product(row, settings) or "", properties=_properties(row))
@@ -159,7 +163,7 @@ async def registered(builder: BuilderClient, row: Row, settings: JobSettings) ->
 
 
 async def _register(client: BuilderClient, row: Row, settings: JobSettings) -> Done:
-    reply = await registered(client, row, settings)
+    reply = await register(client, row, settings)
     shown: dict[str, JSON] = {
         "registered": reply.registered,
         "api": reply.api,
@@ -167,7 +171,7 @@ async def _register(client: BuilderClient, row: Row, settings: JobSettings) -> D
         "cloudName": reply.cloud_name,
         "cloudRegion": reply.cloud_region,
     }
-    return Done("registered", _known(shown))
+    return Done("registered", _without_none(shown))
 
 
 REGISTER: Final = Job(
@@ -185,19 +189,25 @@ REGISTER: Final = Job(
 # claim -------------------------------------------------------------------------------------------------------------
 
 
-async def claimed(
-    client: IotoClient, row: Row, settings: JobSettings, account_left: Callable[[], Awaitable[str | None]] | None = None
+async def claim(
+    client: IotoClient,
+    row: Row,
+    settings: JobSettings,
+    earlier_account: Callable[[], Awaitable[str | None]] | None = None,
 ) -> tuple[Device, bool]:
     """Claim the device of a *row*.
 
     Args:
-        client: the cloud.
+        client: of the device cloud.
         row: the device.
-        settings: whose devices are ours.
-        account_left: says whose the device was in an earlier run, if that can be told.
+        settings: say which account is ours.
+        earlier_account: looks up the account that an earlier run has claimed the device for, if that is recorded.
 
     Returns:
-        The device, and whether it was claimed now; false if it already was ours.
+        The device, and whether it was claimed now; false if it was ours already.
+
+    Raises:
+        RowError: it belongs to another account.
     """
     try:
         device, now = await client.device.claim(row.id), True
@@ -209,7 +219,7 @@ async def claimed(
             device, now = await client.device.get(row.id), refused.outcome_unknown
         except NotFoundError:
             raise refused from None
-        ours = client.account_id or settings.account or (await account_left() if account_left else None)
+        ours = client.account_id or settings.account or (await earlier_account() if earlier_account else None)
         _check_owner(device, ours)
     if now:
         settings.account = settings.account or device.account_id
@@ -217,7 +227,7 @@ async def claimed(
 
 
 def _check_owner(device: Device, ours: str | None) -> None:
-    """Refuse a claimed device of another account: a CloudAPI token sees those as well."""
+    """Check that a claimed device is not of another account: a CloudAPI token can read those as well."""
     if ours is None:
         raise RowError(f"already claimed by {device.account_id}: if that is you, say so by --account or IOTO_ACCOUNT")
     if device.account_id != ours:
@@ -225,14 +235,14 @@ def _check_owner(device: Device, ours: str | None) -> None:
 
 
 async def _claim(client: IotoClient, row: Row, settings: JobSettings) -> Done:
-    device, now = await claimed(client, row, settings)
+    device, now = await claim(client, row, settings)
     created = device.created.isoformat() if device.created else None
-    # Nothing of the product: where a token is told from a key of it, is not documented.
+    # Nothing about the product: the API does not document which of its members are secret.
     shown: dict[str, JSON] = {"accountId": device.account_id, "created": created}
-    return Done("claimed" if now else "already_claimed", _known(shown))
+    return Done("claimed" if now else "already_claimed", _without_none(shown))
 
 
-def _known(members: dict[str, JSON]) -> dict[str, JSON]:
+def _without_none(members: dict[str, JSON]) -> dict[str, JSON]:
     return {name: value for name, value in members.items() if value is not None}
 
 
@@ -292,14 +302,14 @@ def _check_version(row: Row, settings: JobSettings) -> None:
 async def _check_update(client: IotoClient, row: Row, settings: JobSettings) -> Done:
     product, version = _product(row, settings) or "", row.text("version") or ""
     offer = await client.provision.update(row.id, product, version, properties=_properties(row, "version"))
-    # The URL is not shown: whoever has it can download the image.
+    # Not the URL: it gives access to the image.
     shown: dict[str, JSON] = {
         "version": offer.version,
         "update": offer.update,
         "checksum": offer.checksum,
         "message": offer.message,
     }
-    return Done("offered" if offer.url else "up_to_date", _known(shown))
+    return Done("offered" if offer.url else "up_to_date", _without_none(shown))
 
 
 CHECK_UPDATE: Final = Job(

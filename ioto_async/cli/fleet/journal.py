@@ -1,4 +1,4 @@
-"""The journal of a fleet command: where it is, and what it says before a run."""
+"""The journal of a fleet command: where it is, and what is changed in it before a run."""
 
 import os
 from pathlib import Path
@@ -11,61 +11,62 @@ from ...operations import Kind
 from ...settings import Settings
 from ...transport.tasks import in_thread
 from ..files import is_complete
-from ..options import RunOptions
-from .jobs import Client, Job
+from ..options import FleetOptions, check_journal
+from ..rows import Row, Source
+from .jobs import Client, Job, JobSettings
 
-__all__ = ["distrust", "journals_in", "name_of", "path_of"]
+__all__ = ["journal_name", "journal_path", "prepare_journal"]
 
 _BATCH: Final = 1000
+"""Entries that are written at once."""
 
 
-def path_of(file: str, job: Job[Client], options: RunOptions, *, is_file: bool) -> Path | None:
-    """Where the journal is; None for no journal.
+def journal_path(source: Source[Row], job: Job[Client], options: FleetOptions) -> Path | None:
+    """The path of the journal; None to keep none.
 
-    Update checks have none unless told: what they print today was not printed yesterday.
+    Update checks have none unless the options name one: their results change from day to day.
 
     Raises:
-        InvalidArgumentError: both a journal and none are asked for, or failures of none.
+        InvalidArgumentError: the options contradict each other.
     """
-    command = f"{job.name}.{'journal' if options.dask is None else 'journals'}"
-    return options.path(file, command, is_kept=is_file and file != "-" and job.kind is not Kind.READ)
+    suffix = "journal" if options.dask is None else "journals"
+    is_kept = source.path is not None and job.kind is not Kind.READ
+    return options.journal_path(f"{source.path}.{job.name}.{suffix}" if is_kept else None)
 
 
-def name_of(job: Job[Client], options: RunOptions) -> str:
-    """What the journal is of: another command, or another service, has nothing to do with it.
+def journal_name(job: Job[Client], options: FleetOptions) -> str:
+    """What the journal is of: the command, and the service unless workers with environments of their own call it.
 
     Raises:
         InvalidArgumentError: the environment names no service.
     """
-    if options.dask is not None:
-        return f"fleet {job.name}"  # each worker has an environment of its own
-    return f"fleet {job.name} at {job.endpoint(Settings.from_env(os.environ)).rstrip('/')}"
+    name = f"fleet {job.name}"
+    return name if options.dask is not None else f"{name} at {job.endpoint(Settings.from_env(os.environ)).rstrip('/')}"
 
 
-def journals_in(path: Path) -> list[Path]:
-    """The journals that are at *path*: itself, or those of a run on many machines."""
-    return sorted(path.glob("shard-*.jsonl")) if path.is_dir() else [path]
+async def prepare_journal(path: Path, job: Job[Client], settings: JobSettings, options: FleetOptions) -> None:
+    """Create the journal if there is none, and have it forget the devices that are to be provisioned again.
 
+    These are those whose folder is not complete, or all of them if files are to be overwritten.
 
-async def distrust(path: Path, name: str | None, out: Path, *, overwrite: bool) -> None:
-    """Have those provisioned again that the journal calls done and whose folder is not whole, or all of them.
-
-    Args:
-        path: the journal.
-        name: what it is of.
-        out: where each device has its folder.
-        overwrite: whether everything is to be fetched again.
+    Raises:
+        InvalidArgumentError: it cannot be written, or is of something else.
     """
-    journal = Journal(path, name)
-    await in_thread(journal.open)
-    try:
-        await in_thread(_distrust, journal, out, overwrite)
-    finally:
-        await journal.close()
+    name = journal_name(job, options)
+    check_journal(path, is_directory=options.dask is not None)
+    if settings.out is None:
+        return
+    for file in sorted(path.glob("shard-*.jsonl")) if path.is_dir() else [path]:  # noqa: ASYNC240  nothing else runs
+        journal = Journal(file, name)
+        await in_thread(journal.open)
+        try:
+            await in_thread(_forget, journal, settings.out, settings.overwrite)
+        finally:
+            await journal.close()
 
 
-def _distrust(journal: Journal, out: Path, overwrite: bool) -> None:
-    changed = 0
+def _forget(journal: Journal, out: Path, overwrite: bool) -> None:
+    forgotten = 0
     with journal.path.open("rb") as lines:
         for line in lines:
             entry = orjson.loads(line)
@@ -74,6 +75,6 @@ def _distrust(journal: Journal, out: Path, overwrite: bool) -> None:
                 continue
             if overwrite or not is_complete(out / key):
                 journal.forget(key)
-                changed += 1
-                if changed % _BATCH == 0:
+                forgotten += 1
+                if forgotten % _BATCH == 0:
                     journal.flush()

@@ -1,4 +1,4 @@
-"""The job of ``fleet provision``: claim a device, fetch its certificate, write that down."""
+"""The job of ``fleet provision``: claim a device, fetch its certificate, write it to files."""
 
 import asyncio
 import itertools
@@ -13,13 +13,13 @@ from ...models import Certificates, Registration
 from ...operations import Kind
 from .. import files
 from ..rows import Row, RowError
-from ..run import REFUSED
-from .jobs import Done, Job, JobSettings, check_registration, claimed, cloud_client, cloud_endpoint, registered
+from ..run import AUTH_ERRORS
+from .jobs import Done, Job, JobSettings, check_registration, claim, cloud_client, cloud_endpoint, register
 
 __all__ = ["PROVISION"]
 
-_LOOKS: Final = 6
-"""How often a device that was just claimed is looked up on the Builder until it is known there."""
+_LOOK_UPS: Final = 6
+"""How often the Builder is asked for a device that was just claimed until it knows that."""
 
 
 def _check(row: Row, settings: JobSettings) -> None:
@@ -29,16 +29,16 @@ def _check(row: Row, settings: JobSettings) -> None:
 
 async def _provision(client: IotoClient, row: Row, settings: JobSettings) -> Done:
     folder = (settings.out or Path()) / row.id
-    _, now = await claimed(client, row, settings, partial(asyncio.to_thread, _account_left, folder / files.PROVISION))
+    _, now = await claim(client, row, settings, partial(asyncio.to_thread, _earlier_account, folder / files.PROVISION))
     when = "now" if now else "before"
     if not now and not settings.overwrite and await asyncio.to_thread(files.is_complete, folder):
         return Done("kept", claimed=when)
     try:
         certificates = await _fetch(client, row, settings, folder)
-    except REFUSED:
+    except AUTH_ERRORS:
         raise
     except (IotoError, OSError) as error:
-        # Whatever the cloud has done, the files are not there: this is known to have failed.
+        # Whatever the cloud has done, the files are missing: this is a failure, and not an unknown outcome.
         raise RowError(str(error), claimed=when) from error
     return Done("provisioned", {"endpoint": certificates.endpoint, "thing": certificates.thing}, claimed=when)
 
@@ -57,22 +57,22 @@ async def _fetch(client: IotoClient, row: Row, settings: JobSettings, folder: Pa
 
 
 async def _known_registration(client: IotoClient, row: Row, settings: JobSettings) -> Registration:
-    for look in itertools.count(1):
-        registration = await registered(client.builder, row, settings)
+    for number in itertools.count(1):
+        registration = await register(client.builder, row, settings)
         if registration.api and registration.token:
             return registration
-        if look == _LOOKS:
+        if number == _LOOK_UPS:
             break
-        await asyncio.sleep(0.25 * 2**look)
+        await asyncio.sleep(0.25 * 2**number)
     raise RowError("device/register: the Builder does not know yet that the device is claimed")
 
 
 async def _as_device(client: IotoClient, row: Row, registration: Registration) -> Certificates:
-    """Fetch certificates with the token of the device, whose refusal says nothing about other devices."""
+    """Fetch certificates with the token of the device; that it is refused does not concern other devices."""
     device = client.with_options(api=registration.api, token=registration.token).device
     try:
         return await device.provision(row.id)
-    except (*REFUSED, ConnectionFailedError) as error:
+    except (*AUTH_ERRORS, ConnectionFailedError) as error:
         raise RowError(str(error)) from None
 
 
@@ -83,17 +83,17 @@ def _write(folder: Path, certificates: Certificates, registration: Registration 
     present = files.read(folder / files.KEY)
     if present not in (None, certificates.key.encode()) and not overwrite:
         raise RowError(f"{folder / files.KEY} holds another key: --overwrite replaces it")
-    # First, so that the folder does not look complete while key and certificate do not belong together.
+    # Removed first, so that the folder is not complete while key and certificate do not belong together.
     (folder / files.PROVISION).unlink(missing_ok=True)
     for name in (files.KEY, files.CERTIFICATE, files.PROVISION):
-        files.sweep(folder / name)
+        files.remove_temporaries(folder / name)
     files.write_private(folder / files.KEY, certificates.key)
     files.write_private(folder / files.CERTIFICATE, certificates.certificate)
     files.write_private(folder / files.PROVISION, json.dumps(_for_device(certificates, registration), indent=2) + "\n")
 
 
 def _for_device(certificates: Certificates, registration: Registration | None) -> dict[str, object]:
-    """What a device needs to know beside its certificate and key, named as the service names it."""
+    """What a device needs besides its certificate and key, by the names of the service."""
     known: dict[str, object] = {
         "id": certificates.id,
         "accountId": certificates.account_id,
@@ -113,13 +113,13 @@ def _for_device(certificates: Certificates, registration: Registration | None) -
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _account_left(path: Path) -> str | None:
-    """The account in what an earlier run has written to *path*; None if there is nothing that says so."""
+def _earlier_account(path: Path) -> str | None:
+    """The account in the file that an earlier run has written to *path*; None if it names none."""
     try:
-        left = json.loads(files.read(path) or b"{}")
+        written = json.loads(files.read(path) or b"{}")
     except ValueError:
         return None
-    account = left.get("accountId") if isinstance(left, dict) else None
+    account = written.get("accountId") if isinstance(written, dict) else None
     return account if isinstance(account, str) else None
 
 

@@ -1,4 +1,4 @@
-"""What is told of rows: figures, the manifest, a line for each, failures on stderr."""
+"""What is printed and written about each row of a fleet command."""
 
 import csv
 import io
@@ -9,41 +9,39 @@ from typing import Final
 import attrs
 import orjson
 
-from ...bulk import EarlierError, Outcome, Status
-from ...errors import IotoError
+from ...bulk import Status
 from ...models import JSON
-from ..files import Manifest
-from ..options import Form
-from ..rows import BadRow, Row, RowError
-from ..run import Failures, Screen
-from .jobs import Client, Done, Job, JobSettings
+from ..options import OutputFormat
+from .jobs import Client, Done, Job
 
-__all__ = ["Results", "printer"]
+__all__ = ["Print", "RowResult", "printer"]
+
+Print = Callable[[dict[str, JSON]], None]
+"""Prints the members of a result."""
 
 _COLUMNS: Final = ("id", "line", "status", "result", "error", "attempts", "elapsed")
 
 
 @attrs.frozen(kw_only=True)
-class _Told:
-    """What is known of a row that is over."""
+class RowResult:
+    """The result of a row."""
 
     line: int
     id: str | None
-    """None where the row names no device."""
+    """None if the row has no valid ID."""
     text: str = ""
-    """What stands there instead."""
+    """What it has instead."""
     status: Status
     done: Done | None = None
     error: str | None = None
     claimed: str | None = None
+    """Whether the device was claimed: ``now``, ``before``, or None if claiming is not part of the job."""
     attempts: int = 0
     elapsed: float = 0.0
 
     def members(self) -> dict[str, JSON]:
-        """As a line of the output."""
-        known: dict[str, JSON] = {"id": self.id, "line": self.line}
-        if self.id is None:
-            known["text"] = self.text
+        """The members of a line of the output."""
+        known = self._row()
         known["status"] = self.status
         if self.done is not None:
             known["result"] = self.done.result
@@ -54,128 +52,29 @@ class _Told:
             known["claimed"] = self.claimed
         return known | (self.done.shown if self.done is not None else {})
 
-    def entry(self) -> dict[str, JSON]:
-        """As a line of the manifest."""
-        known: dict[str, JSON] = {"id": self.id, "line": self.line}
-        if self.id is None:
-            known["text"] = self.text
+    def manifest_entry(self) -> dict[str, JSON]:
+        """The members of a line of the manifest."""
+        known = self._row()
         if self.claimed is not None:
             known["claimed"] = self.claimed
         known["status"] = self.done.result if self.done is not None else self.status
         return known if self.error is None else {**known, "error": self.error}
 
-
-class Results:
-    """Takes note of every row that is over.
-
-    Args:
-        job: what is done.
-        screen: where failures are told.
-        manifest: where each row has a line, if anywhere.
-        write: prints one row, if that is wanted.
-
-    Attributes:
-        counts: the figures.
-        not_sent: rows that were refused before anything was sent.
-        earlier: failures that were an earlier run's.
-    """
-
-    def __init__(
-        self,
-        job: Job[Client],
-        screen: Screen,
-        manifest: Manifest | None,
-        write: Callable[[dict[str, JSON]], None] | None,
-    ) -> None:
-        self._when_skipped = job.when_skipped
-        self._screen = screen
-        self._failures = Failures(screen)
-        self._manifest = manifest
-        self._write = write
-        self.counts = dict.fromkeys(("devices", *job.results, "failed", "unknown", "skipped"), 0)
-        self.not_sent = self.earlier = 0
-
-    @property
-    def are_good(self) -> bool:
-        """Whether every row so far is done."""
-        return not self.counts["failed"] and not self.counts["unknown"]
-
-    def admits(self, row: Row | BadRow, job: Job[Client], settings: JobSettings) -> Row | None:
-        """*row* if it can be done; a row that cannot has failed, and is no item of the run."""
-        if isinstance(row, BadRow):
-            # Whatever stands there, it is no device of this fleet.
-            told = _Told(line=row.line, id=None, text=row.id, status="failed", error=row.reason)
-        else:
-            try:
-                job.check(row, settings)
-            except RowError as error:
-                told = _Told(line=row.line, id=row.id, status="failed", error=str(error))
-            else:
-                return row
-        self.not_sent += 1
-        self._note(told)
-        return None
-
-    def take(self, outcome: Outcome[Row, Done]) -> None:
-        """Note what became of a row that was sent, or was before.
-
-        Raises:
-            Exception: that of the outcome, if it is none that a row can be blamed for.
-        """
-        error, row = outcome.error, outcome.item
-        if error is not None and not isinstance(error, (IotoError, OSError)):
-            raise error
-        self.earlier += isinstance(error, EarlierError)
-        done = self._when_skipped if outcome.status == "skipped" else outcome.value
-        claimed = done.claimed if done is not None else error.claimed if isinstance(error, RowError) else None
-        self._note(
-            _Told(
-                line=row.line,
-                id=row.id,
-                status=outcome.status,
-                done=done,
-                error=None if error is None else str(error),
-                claimed=claimed,
-                attempts=outcome.attempts,
-                elapsed=outcome.elapsed,
-            )
-        )
-
-    def _note(self, told: _Told) -> None:
-        counts = self.counts
-        counts["devices"] += 1
-        if told.status != "ok":
-            counts[told.status] += 1
-        if told.done is not None:
-            counts[told.done.result] += 1
-        if told.claimed is not None:
-            counts["claimed" if told.claimed == "now" else "already_claimed"] += 1
-        if self._manifest is not None:
-            self._manifest.write(told.entry())
-        if self._write is not None:
-            self._write(told.members())
-        if told.error is not None:
-            self._failures.tell(told.line, told.id or told.text or "no id", told.error)
-
-    def finish(self, journal: object) -> None:
-        """Say on stderr what the lines there have left out."""
-        self._failures.finish("--output jsonl tells of all" if self._manifest is None else f"see {self._manifest.path}")
-        if self.earlier:
-            self._screen.say(f"{self.earlier} of them failed in an earlier run: --retry-failed tries them again")
-        if self.counts["skipped"]:
-            self._screen.say(f"{self.counts['skipped']} skipped: {journal} says that they are done")
+    def _row(self) -> dict[str, JSON]:
+        row: dict[str, JSON] = {"id": self.id, "line": self.line}
+        return row if self.id is not None else {**row, "text": self.text}
 
 
-def printer(form: Form, job: Job[Client]) -> Callable[[dict[str, JSON]], None]:
-    """What prints a row on stdout, at once: who reads it may be another program."""
+def printer(output: OutputFormat, job: Job[Client]) -> Print:
+    """Print the header, if there is one, and return what prints a result on stdout at once, as a pipe may be read."""
     columns = (*_COLUMNS, *(() if job.when_skipped is None else ("claimed",)), *job.shown)
-    if form == "jsonl":
+    if output == "jsonl":
         return lambda members: _print(orjson.dumps(members).decode())
-    if form == "csv":
+    if output == "csv":
         _print(_csv(columns))
         return lambda members: _print(_csv([_cell(members.get(name)) for name in columns]))
-    _print(_aligned({"line": "line", "id": "id", "status": "status"}, "result"))
-    return lambda members: _print(_aligned(members, _detail(members)))
+    _print(_table_line({"line": "line", "id": "id", "status": "status"}, "result"))
+    return lambda members: _print(_table_line(members, _detail(members)))
 
 
 def _print(line: str) -> None:
@@ -193,7 +92,7 @@ def _cell(value: JSON) -> str:
     return "" if value is None else value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def _aligned(members: dict[str, JSON], detail: str) -> str:
+def _table_line(members: dict[str, JSON], detail: str) -> str:
     name = members["id"] or members.get("text") or "-"
     return f"{members['line']:>8}  {name!s:<20}  {members['status']!s:<8}  {detail}".rstrip()
 

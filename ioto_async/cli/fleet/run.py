@@ -1,193 +1,178 @@
-"""A run of a fleet command, from the open file to the exit status."""
+"""A run of a fleet command, from the file to the exit status."""
 
-import sys
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack, ExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Generic
 
-from ...bulk import Bulk, Progress
+import attrs
+
+from ...bulk import Bulk, Outcome
 from ...errors import InvalidArgumentError
 from ..files import Manifest
-from ..options import Form, RunOptions, check_journal, connections
-from ..report import ProgressBar, Stopwatch, print_report
-from ..rows import BadRow, Row, Source, count_rows, opened, read_rows
-from ..run import REFUSED, Interruption, Reaching, Unreachable, patience_of
-from .dask import spread
-from .dry_run import rehearse
+from ..options import FleetOptions, OutputFormat
+from ..report import RequestStats
+from ..rows import BadRow, Row, RowError, open_source, read_rows
+from ..run import AUTH_ERRORS, CircuitBreaker, FileRun, UnreachableError
+from .dask import dask_bulk
+from .dry_run import dry_run
 from .jobs import Client, Done, Job, JobSettings
-from .journal import distrust, journals_in, name_of, path_of
-from .results import Results, printer
+from .journal import journal_name, journal_path, prepare_journal
+from .results import Print, RowResult, printer
 
 if TYPE_CHECKING:
-    from ...client import ClientOptions
     from ...distributed import DistributedBulk
-    from ...errors import CallError
 
-__all__ = ["calls", "run"]
+__all__ = ["FleetRun", "run"]
 
 
 async def run(
-    job: Job[Client], file: str, settings: JobSettings, options: RunOptions, *, output: Form | None = None
+    job: Job[Client], file: str, settings: JobSettings, options: FleetOptions, *, output: OutputFormat | None = None
 ) -> int:
-    """Do *job* for every row of *file*, print what came of it, and return the exit status.
+    """Do *job* for every row of *file*, print the results, and return the exit status.
 
     Args:
         job: what is done.
         file: path of the fleet file, or ``-``.
         settings: of the job.
         options: of the run.
-        output: what to print for every row if the options do not say it, nor ask for figures as JSON.
+        output: how results are printed if the options neither say that nor ask for figures as JSON.
 
     Raises:
         InvalidArgumentError: an option, the file or the environment does not fit.
         CallError: it has ended the run; the figures are printed.
     """
     output = options.output or (None if options.as_json else output)
-    title = f"fleet {job.name}"
-    stopwatch = Stopwatch()
-    interruption = Interruption()
-    stop: CallError | None = None
-    rows = partial(read_rows, id_column=options.id_column)
-    count = partial(count_rows, id_column=options.id_column)
-    with opened(file, rows, count) as source, ExitStack() as stack:
-        journal = path_of(file, job, options, is_file=source.total is not None)
+    requests = RequestStats()
+    read = partial(read_rows, id_column=options.id_column)
+    with open_source(file, read) as source, ExitStack() as stack:
+        journal = journal_path(source, job, options)
         if options.dry_run:
             if options.dask is not None:
                 raise InvalidArgumentError("--dry-run: nothing is sent, by --dask neither: leave it out")
-            return await rehearse(job, source, settings, options, journal)
-        # Where workers do the run, they have the credentials.
-        client = _client(job, settings, options, stopwatch) if options.dask is None else None
-        manifest = None
-        if settings.out is not None:
-            try:
-                settings.out.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise InvalidArgumentError(f"--out: {error.strerror}: {settings.out}") from None
-            manifest = stack.enter_context(Manifest(settings.out))
-        name = None if journal is None else name_of(job, options)
-        await _prepare(journal, name, settings, options)
-        # A bar and lines of results on one terminal would write over each other.
-        bar = ProgressBar(title, source.total, hidden=output is not None and sys.stdout.isatty())
-        stack.enter_context(bar)
-        results = Results(job, bar, manifest, None if output is None else printer(output, job))
-        try:
-            await _go_through(job, client, source, settings, options, journal, results, bar, interruption)
-        except REFUSED as error:
-            stop = error
-        except Unreachable as unreachable:
-            stop = unreachable.error
-        results.finish(journal)
-    figures: dict[str, object] = {**results.counts, **stopwatch.figures(in_part=client is None)}
+            return await dry_run(job, source, settings, options, journal)
+        # Workers of a cluster have clients of their own.
+        is_local = options.dask is None
+        client = job.client(settings, options.client_options(requests.observe)) if is_local else None
+        manifest = None if settings.out is None else stack.enter_context(Manifest(settings.out))
+        if journal is not None:
+            await prepare_journal(journal, job, settings, options)
+        fleet_run = FleetRun(
+            title=f"fleet {job.name}",
+            source=source,
+            options=options,
+            counts=dict.fromkeys(("devices", *job.results, "failed", "unknown", "skipped"), 0),
+            journal=journal,
+            uses_stdout=output is not None,
+            job=job,
+            client=client,
+            settings=settings,
+            manifest=manifest,
+            print_row=None if output is None else printer(output, job),
+        )
+        await fleet_run.run()
+    figures: dict[str, object] = {**requests.figures(seconds_only=not is_local)}
     if manifest is not None:
         figures |= {"out": str(settings.out), "manifest": str(manifest.path)}
-    if journal is not None:
-        figures["journal"] = str(journal)
-    if stop is not None or interruption.by is not None:
-        figures["stopped"] = str(stop) if interruption.by is None else f"by {interruption.by.name}"
-    print_report(figures, as_json=options.as_json, title=title, aside=output is not None)
-    if stop is not None:
-        raise stop
-    return interruption.status or (0 if results.are_good else 1)
+    return fleet_run.report(figures)
 
 
-def _client(job: Job[Client], settings: JobSettings, options: RunOptions, stopwatch: Stopwatch) -> Client:
-    client_options: ClientOptions = {
-        "limit": connections(options.concurrency),
-        "limits": options.limits(),
-        "observer": stopwatch.observe,
-    }
-    return job.client(settings, client_options)
+@attrs.define(kw_only=True, eq=False)
+class FleetRun(FileRun[Row, Done], Generic[Client]):
+    """A run of a fleet command."""
 
+    job: Job[Client]
+    client: Client | None
+    """Makes the calls; None if workers of a Dask cluster do."""
+    settings: JobSettings
+    options: FleetOptions
+    manifest: Manifest | None = None
+    """Has a line for each row; None if there is no folder for results."""
+    print_row: Print | None = None
+    """Prints the result of a row; None if only figures are printed."""
 
-async def _prepare(journal: Path | None, name: str | None, settings: JobSettings, options: RunOptions) -> None:
-    if journal is not None:
-        check_journal(journal, is_directory=options.dask is not None)
-        if settings.out is not None:
-            for path in journals_in(journal):
-                await distrust(path, name, settings.out, overwrite=settings.overwrite)
+    @asynccontextmanager
+    async def open_bulk(
+        self, rows: Iterable[Row] | AsyncIterable[Row]
+    ) -> "AsyncGenerator[Bulk[Row, Done] | DistributedBulk[Row, Done], None]":
+        """Open the bulk run, whose calls are made here or on a Dask cluster."""
+        client, job, settings, options, journal = self.client, self.job, self.settings, self.options, self.journal
+        if client is None:
+            async with dask_bulk(job, rows, settings, options, journal, self.observe) as distributed:
+                yield distributed
+            return
 
+        async def call(row: Row) -> Done:
+            return await job.call(client, row, settings)
 
-async def _go_through(
-    job: Job[Client],
-    client: Client | None,
-    source: Source[Row | BadRow],
-    settings: JobSettings,
-    options: RunOptions,
-    journal: Path | None,
-    results: Results,
-    bar: ProgressBar,
-    interruption: Interruption,
-) -> None:
-    def observe(progress: Progress) -> None:
-        bar.show(progress, results.not_sent)
+        async def look_up(row: Row) -> bool | None:
+            return None if job.reconcile is None else await job.reconcile(client, row, settings)
 
-    async with AsyncExitStack() as stack:
-        rows: Iterable[Row] | AsyncIterable[Row] = _good(job, source, settings, results)
-        if source.total is None:
-            rows = await stack.enter_async_context(aclosing(_good_piped(job, source, settings, results)))
-        outcomes: Bulk[Row, Done] | DistributedBulk[Row, Done]
-        if client is not None:
-            await stack.enter_async_context(client)
-            outcomes = calls(job, client, rows, settings, options, journal, observe)
-            await stack.enter_async_context(outcomes)
-        else:
-            limit = connections(options.concurrency)
-            running = spread(options.dask or "", job, rows, settings, options, journal, observe, limit=limit)
-            outcomes = await stack.enter_async_context(running)
-        stack.enter_context(interruption.of(outcomes, bar.say))
-        async for outcome in outcomes:
-            results.take(outcome)
+        bulk = client.bulk(
+            CircuitBreaker(call, options.concurrency),
+            rows,
+            concurrency=options.concurrency,
+            journal=journal,
+            name=None if journal is None else journal_name(job, options),
+            key=attrgetter("key"),
+            kind=job.kind,
+            through_client=True,
+            reconcile=None if job.reconcile is None else look_up,
+            retry_failed=options.retry_failed,
+            stop_on=(*AUTH_ERRORS, UnreachableError),
+            observer=self.observe,
+        )
+        async with client, bulk:
+            yield bulk
 
+    def check(self, row: Row) -> None:
+        """Check the row as the job does."""
+        self.job.check(row, self.settings)
 
-def _good(job: Job[Client], source: Source[Row | BadRow], settings: JobSettings, results: Results) -> Iterator[Row]:
-    for row in source.rows():
-        if (good := results.admits(row, job, settings)) is not None:
-            yield good
+    def record(self, outcome: Outcome[Row, Done]) -> None:
+        """Count an outcome, and write it to the manifest and the output."""
+        row, error = outcome.item, outcome.error
+        done = self.job.when_skipped if outcome.status == "skipped" else outcome.value
+        claimed = done.claimed if done is not None else error.claimed if isinstance(error, RowError) else None
+        if outcome.status != "ok":
+            self.counts[outcome.status] += 1
+        if done is not None:
+            self.counts[done.result] += 1
+        if claimed is not None:
+            self.counts["claimed" if claimed == "now" else "already_claimed"] += 1
+        self._write(
+            RowResult(
+                line=row.line,
+                id=row.id,
+                status=outcome.status,
+                done=done,
+                error=None if error is None else str(error),
+                claimed=claimed,
+                attempts=outcome.attempts,
+                elapsed=outcome.elapsed,
+            )
+        )
+        if error is not None:
+            self.fail(row, str(error))
 
+    def record_refused(self, row: Row | BadRow, reason: str) -> None:
+        """Write a row that cannot be used to the manifest and the output."""
+        # What stands in place of an ID is not the ID of a device.
+        id = row.id if isinstance(row, Row) else None
+        self._write(RowResult(line=row.line, id=id, text=row.label, status="failed", error=reason))
 
-async def _good_piped(
-    job: Job[Client], source: Source[Row | BadRow], settings: JobSettings, results: Results
-) -> AsyncGenerator[Row, None]:
-    async with aclosing(source.piped_rows()) as rows:
-        async for row in rows:
-            if (good := results.admits(row, job, settings)) is not None:
-                yield good
+    def _write(self, result: RowResult) -> None:
+        if self.manifest is not None:
+            self.manifest.write(result.manifest_entry())
+        if self.print_row is not None:
+            self.print_row(result.members())
 
-
-def calls(
-    job: Job[Client],
-    client: Client,
-    rows: Iterable[Row] | AsyncIterable[Row],
-    settings: JobSettings,
-    options: RunOptions,
-    journal: Path | None,
-    observer: Callable[[Progress], None],
-) -> Bulk[Row, Done]:
-    """The bulk run that does *job* for *rows* on this machine; it ends with an error of `REFUSED`, or `Unreachable`."""
-
-    async def call(row: Row) -> Done:
-        return await job.call(client, row, settings)
-
-    async def look_up(row: Row) -> bool | None:
-        return None if job.reconcile is None else await job.reconcile(client, row, settings)
-
-    return client.bulk(
-        Reaching(call, patience_of(options.concurrency)),
-        rows,
-        concurrency=options.concurrency,
-        journal=journal,
-        name=None if journal is None else name_of(job, options),
-        key=_id_of,
-        kind=job.kind,
-        through_client=True,
-        reconcile=None if job.reconcile is None else look_up,
-        retry_failed=options.retry_failed,
-        stop_on=(*REFUSED, Unreachable),
-        observer=observer,
-    )
-
-
-def _id_of(row: Row) -> str:
-    return row.id
+    def summarize(self) -> None:
+        """Say where the other failures are, and what to do about those of earlier runs."""
+        in_manifest = None if self.manifest is None else f"see {self.manifest.path}"
+        self.failures.finish(in_manifest or "--output jsonl tells of all")
+        if self.earlier:
+            self.progress.print(f"{self.earlier} of them failed in an earlier run: --retry-failed tries them again")
+        if self.counts["skipped"]:
+            self.progress.print(f"{self.counts['skipped']} skipped: {self.journal} says that they are done")

@@ -1,24 +1,22 @@
-"""``ioto-async metric``: metrics of devices, read and written."""
+"""``ioto-async metric``: read and write metrics of devices."""
 
 from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from ..options import File, JournaledPace, Pace
-from ..report import FLAG
+from ..options import FLAG, File, JournalOptions, OutputFormat, RunOptions, Texts
 from . import exporting, reading, sending
-from .arguments import Asked
-from .sending import Via, WayOptions
-from .tables import Form
+from .arguments import QueryOptions
+from .sending import SinkOptions, Via
+from .tables import TableFormat
 
 __all__ = ["export", "get", "list_all", "metric", "write"]
 
-
-_ASKED: Final = Asked()
-_PACE: Final = Pace()
-_JOURNALED: Final = JournaledPace()
-_WAY: Final = WayOptions()
+_QUERY: Final = QueryOptions()
+_RUN: Final = RunOptions()
+_JOURNAL: Final = JournalOptions()
+_SINK: Final = SinkOptions()
 
 
 async def get(
@@ -26,9 +24,9 @@ async def get(
     metric: str,
     /,
     *,
-    asked: Asked = _ASKED,
+    query: QueryOptions = _QUERY,
     accumulate: Annotated[bool, FLAG] = False,
-    output: reading.ReadForm | None = None,
+    output: reading.PointsFormat | None = None,
     out: Path | None = None,
     graph: Annotated[bool, FLAG] = False,
     plot: Path | None = None,
@@ -41,16 +39,16 @@ async def get(
     Args:
         device: claim ID of the device.
         metric: name of the metric.
-        asked: what is asked.
+        query: what is queried.
         accumulate: one point for the whole period.
-        output: how the points are written; as a table if neither this nor a picture is asked for.
-        out: file for the points; its name may tell the form.
+        output: format of the points; a table by default, unless a picture is drawn.
+        out: file for the points, whose name may tell the format.
         graph: draw a picture in the terminal.
         plot: draw a picture in a file FILE.png or FILE.svg.
         unit: of the values, for the pictures.
     """
     return await reading.get(
-        device, metric, asked, accumulate=accumulate, output=output, out=out, graph=graph, picture=plot, unit=unit
+        device, metric, query, accumulate=accumulate, output=output, out=out, graph=graph, picture=plot, unit=unit
     )
 
 
@@ -60,7 +58,7 @@ async def list_all(
     *,
     namespace: str | None = None,
     metric: str | None = None,
-    output: reading.ListForm = "table",
+    output: OutputFormat = "table",
 ) -> int:
     """List the metrics of a device cloud with their dimensions.
 
@@ -68,7 +66,7 @@ async def list_all(
         cloud: ID of the device cloud.
         namespace: namespace, or the beginning of some; all by default.
         metric: name of a metric, to see its dimensions only.
-        output: how they are printed.
+        output: format of the list.
     """
     return await reading.list_all(cloud, namespace=namespace, metric=metric, output=output)
 
@@ -76,12 +74,12 @@ async def list_all(
 async def export(
     *,
     devices: File,
-    metric: Annotated[tuple[str, ...], Parameter(negative=())],
-    asked: Asked = _ASKED,
+    metric: Texts,
+    query: QueryOptions = _QUERY,
     id_column: str = "id",
-    output: Form | None = None,
+    output: TableFormat | None = None,
     out: Path | None = None,
-    pace: Pace = _PACE,
+    options: RunOptions = _RUN,
 ) -> int:
     """Write the points of metrics of all devices of a fleet into one table.
 
@@ -92,38 +90,38 @@ async def export(
     Args:
         devices: a CSV with a header, JSON objects (one a line), or one ID a line; - reads stdin.
         metric: name of a metric; may be given several times.
-        asked: what is asked.
+        query: what is queried.
         id_column: column that has the IDs.
-        output: how the points are written; csv, if neither this nor the name of a file tells.
-        out: file for the points, whose name may tell the form; stdout by default.
-        pace: of the run.
+        output: format of the points; csv by default, unless the name of the file tells another.
+        out: file for the points, whose name may tell the format; stdout by default.
+        options: of the run.
     """
-    return await exporting.export(devices, metric, asked, pace, id_column=id_column, output=output, out=out)
+    return await exporting.export(devices, metric, query, options, id_column=id_column, output=output, out=out)
 
 
 async def write(
     *,
     from_: Annotated[File, Parameter(name="--from")],
     via: Via,
-    way: WayOptions = _WAY,
+    sink: SinkOptions = _SINK,
     key: str | None = None,
-    pace: JournaledPace = _JOURNALED,
+    options: JournalOptions = _JOURNAL,
 ) -> int:
-    """Write the samples of a file, in one of the three ways that the API has.
+    """Write the samples of a file, by one of the three means that the API offers.
 
     A row has metric, value, and, if need be, timestamp (an ISO date with its offset, or epoch seconds or milliseconds)
     and dimensions: columns dimensions.NAME, or in JSON an object dimensions. Rows with timestamps are to be in order:
     the service drops a sample that is more than five minutes older than the newest of its series. The journal tells
-    which samples are written; one that was sent, and may be written, is not sent again, but told.
+    which samples are written; one that was sent, and may be written, is reported and not sent again.
 
     Args:
         from_: a CSV with a header, or JSON objects (one a line); - reads stdin.
-        via: the way: an automation of type metric, a model with metric rules, or MQTT as a device.
-        way: what it needs.
-        key: column that tells samples apart; by default the line and what is in it.
-        pace: of the run.
+        via: what writes them: an automation of type metric, a model with metric rules, or MQTT as a device.
+        sink: what that needs.
+        key: column that tells samples apart; by default the number of the line and its text do.
+        options: of the run.
     """
-    return await sending.write(from_, via, way, pace, key_column=key)
+    return await sending.write(from_, via, sink, options, key_column=key)
 
 
 metric = App(name="metric", help="Read metrics of devices, draw them, export those of a fleet, or write samples.")

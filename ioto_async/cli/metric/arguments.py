@@ -1,9 +1,9 @@
-"""What the metric commands are told in words: durations, dates, dimensions, statistics."""
+"""Options of the metric commands, and how durations, dates and dimensions are read."""
 
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Final
 
 import attrs
 from cyclopts import Parameter
@@ -11,23 +11,22 @@ from cyclopts import Parameter
 from ...errors import InvalidArgumentError
 from ...models import DEVICE_NAMESPACE, MetricQuery
 from ...models.metric import check_statistic
+from ..options import Texts
 
-__all__ = ["Asked", "Words", "in_words", "moment_of", "pairs_of", "seconds_of"]
-
-Words = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)]
-"""An option that may be given several times, with one word each."""
+__all__ = ["QueryOptions", "format_duration", "parse_date", "parse_duration", "parse_pairs"]
 
 _UNITS: Final[Mapping[str, int]] = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _ID: Final = "{id}"
-"""What stands for the ID of a device in the value of a dimension."""
+"""Stands for the ID of a device in the value of a dimension."""
+_NO_DIMENSIONS: Final = ("{}",)
 
 
-def seconds_of(option: str, text: str) -> float:
+def parse_duration(option: str, text: str) -> float:
     """Seconds of a duration such as ``90s``, ``5m``, ``1.5h``, ``1d`` or ``4w``.
 
     Raises:
-        InvalidArgumentError: *text* is none, or nothing.
+        InvalidArgumentError: *text* is not a duration, or is zero.
     """
     match = _DURATION.fullmatch(text)
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
@@ -36,42 +35,42 @@ def seconds_of(option: str, text: str) -> float:
     return int(seconds) if seconds.is_integer() else seconds
 
 
-def in_words(seconds: float) -> str:
-    """A duration as `seconds_of` reads it, in the largest unit that it has one of."""
+def format_duration(seconds: float) -> str:
+    """A duration as `parse_duration` reads it, in the largest unit that gives a short number."""
     for unit, length in _UNITS.items():
         if seconds >= length and (seconds % length == 0 or seconds >= 10 * length):
             return f"{round(seconds / length, 1):g}{unit}"
     return f"{seconds:g}s"
 
 
-def moment_of(option: str, text: str) -> datetime:
-    """The moment of an ISO date with its offset from UTC.
+def parse_date(option: str, text: str) -> datetime:
+    """The time of an ISO date with its offset from UTC.
 
     Raises:
-        InvalidArgumentError: *text* is none.
+        InvalidArgumentError: *text* is not such a date.
     """
     try:
-        moment = datetime.fromisoformat(text)
+        date = datetime.fromisoformat(text)
     except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        date = None
+    if date is None or date.tzinfo is None:
         raise InvalidArgumentError(
             f"{option}: expected an ISO date with its offset, such as 2026-05-01T12:00Z, got {text!r}"
         )
-    return moment
+    return date
 
 
-def pairs_of(option: str, words: Iterable[str]) -> dict[str, str]:
-    """The names and values of the *words* NAME=VALUE.
+def parse_pairs(option: str, texts: Iterable[str]) -> dict[str, str]:
+    """The names and values of *texts* such as NAME=VALUE.
 
     Raises:
-        InvalidArgumentError: one is something else, or a name comes twice.
+        InvalidArgumentError: a text is something else, or a name is given twice.
     """
     pairs: dict[str, str] = {}
-    for word in words:
-        name, _, value = word.partition("=")
+    for text in texts:
+        name, _, value = text.partition("=")
         if not name or not value:
-            raise InvalidArgumentError(f"{option}: expected NAME=VALUE, got {word!r}")
+            raise InvalidArgumentError(f"{option}: expected NAME=VALUE, got {text!r}")
         if name in pairs:
             raise InvalidArgumentError(f"{option}: {name} is given twice")
         pairs[name] = value
@@ -80,15 +79,15 @@ def pairs_of(option: str, words: Iterable[str]) -> dict[str, str]:
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
-class Asked:
-    """What is asked about metrics."""
+class QueryOptions:
+    """What is queried of a metric."""
 
     period: str = "1d"
     """How far back, such as 90s, 5m, 1h, 1d or 4w. The cloud has points of 30s up to 5m, of 5m up to 1h, of 2h up to
     1d, of 12h up to 1w, of 2d up to 4w, and of a month up to a year."""
     statistic: str = "avg"
     """avg, min, max, count, sum, current, or a percentile such as p95."""
-    dimensions: Words = ()
+    dimensions: Texts = ()
     """NAME=VALUE of the exact dimensions; may be given several times, {id} in a value stands for the ID of the device.
     Device={id} by default; {} alone is the metric without dimensions."""
     start: str | None = None
@@ -98,31 +97,32 @@ class Asked:
     account: str | None = None
     """Account that owns the devices; IOTO_ACCOUNT by default."""
 
-    def names(self) -> tuple[str, ...]:
+    def dimension_names(self) -> tuple[str, ...]:
         """The names of the dimensions.
 
         Raises:
-            InvalidArgumentError: they are none.
+            InvalidArgumentError: the dimensions are not pairs of names and values.
         """
-        if not self.dimensions:
-            return ("Device",)
-        return () if self.dimensions == ("{}",) else tuple(pairs_of("--dimensions", self.dimensions))
+        return tuple(self._dimensions())
 
     def query(self, device_id: str, metric: str, *, accumulate: bool = False) -> MetricQuery:
-        """The question about a *metric* of a device.
+        """The query for a *metric* of a device.
 
         Raises:
             InvalidArgumentError: an option does not fit.
         """
         check_statistic("--statistic", self.statistic)
-        words = self.dimensions or (f"Device={_ID}",)
-        pairs = {} if words == ("{}",) else pairs_of("--dimensions", words)
         return MetricQuery(
             metric,
-            {name: value.replace(_ID, device_id) for name, value in pairs.items()},
+            {name: value.replace(_ID, device_id) for name, value in self._dimensions().items()},
             self.statistic,
-            period=seconds_of("--period", self.period),
+            period=parse_duration("--period", self.period),
             accumulate=accumulate,
-            start=None if self.start is None else moment_of("--start", self.start),
+            start=None if self.start is None else parse_date("--start", self.start),
             namespace=self.namespace,
         )
+
+    def _dimensions(self) -> dict[str, str]:
+        if self.dimensions == _NO_DIMENSIONS:
+            return {}
+        return parse_pairs("--dimensions", self.dimensions or (f"Device={_ID}",))

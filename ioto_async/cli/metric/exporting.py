@@ -1,238 +1,172 @@
-"""``metric export``: the series of a whole fleet, as a table."""
+"""``metric export``: the series of a whole fleet as a table."""
 
 import asyncio
-import sys
+import contextlib
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from ...bulk import Outcome, Progress
+import attrs
+
+from ...bulk import Bulk, Outcome
 from ...client import IotoClient
-from ...errors import CallError, DecodeError, InBandError, InvalidArgumentError, IotoError
+from ...errors import CallError, DecodeError, InBandError, InvalidArgumentError
 from ...models import Metric
 from ...operations import Kind
-from ..options import Pace, connections
-from ..report import ProgressBar, Stopwatch, print_report
-from ..rows import BadRow, Row, Source, count_rows, opened, read_rows
-from ..run import REFUSED, Failures, Interruption, Reaching, Screen, Unreachable, patience_of
-from .arguments import Asked
-from .tables import Form, Table, failure_row, form_of, rows_of, written
+from ..options import RunOptions
+from ..report import RequestStats
+from ..rows import BadRow, Row, open_source, read_rows
+from ..run import AUTH_ERRORS, CircuitBreaker, FileRun, UnreachableError
+from .arguments import QueryOptions
+from .tables import Table, TableFormat, error_row, format_of, open_table, point_rows
 
 __all__ = ["export"]
 
-_TITLE: Final = "metric export"
+_METRIC_ERRORS: Final = (InBandError, DecodeError)
+"""Errors that concern one of the metrics in a reply."""
+
+SeriesByMetric = dict[str, Metric | CallError]
+"""By the name of each metric: its series, or why there is none."""
 
 
-_EACH: Final = (InBandError, DecodeError)
-"""What an answer has wrong, which is no matter of the others."""
-
-Answers = dict[str, Metric | CallError]
-"""By metric: its series, or why there is none."""
-
-
-class _StoppedError(Exception):
-    """The run was interrupted, so that the table is not whole."""
+class _IncompleteError(Exception):
+    """The run has ended before all rows, so that the table must not replace an older one."""
 
 
 async def export(
     file: str,
     metrics: Sequence[str],
-    asked: Asked,
-    pace: Pace,
+    query: QueryOptions,
+    options: RunOptions,
     *,
     id_column: str,
-    output: Form | None,
+    output: TableFormat | None,
     out: Path | None,
 ) -> int:
-    """Read *metrics* of every device of *file*, write the points, print what came of it, and return the exit status.
+    """Read *metrics* of every device of *file*, write the points, print the figures, and return the exit status.
 
     Raises:
         InvalidArgumentError: an option, the file or the environment does not fit.
         CallError: it has ended the run; the figures are printed.
         OSError: the table could not be written.
     """
-    form = "csv" if output is None and out is None else form_of(output, out)
-    if form is None:
-        raise InvalidArgumentError(f"--out: expected a name that ends in .csv, .jsonl or .parquet, or --output: {out}")
+    format = format_of(output, out) or "csv"
     if len(set(metrics)) < len(metrics):
         raise InvalidArgumentError(f"--metric: a name is given twice: {', '.join(metrics)}")
     for metric in metrics:
-        asked.query("-", metric)  # before anything is opened
-    stopwatch, interruption = Stopwatch(), Interruption()
-    client = IotoClient(
-        account_id=asked.account,
-        limit=connections(pace.concurrency),
-        limits=pace.limits(),
-        observer=stopwatch.observe,
-    )
-    stop: CallError | None = None
+        query.query("-", metric)  # check the options before anything is opened
+    requests = RequestStats()
+    client = IotoClient(account_id=query.account, **options.client_options(requests.observe))
     read = partial(read_rows, id_column=id_column, option="--devices")
-    count = partial(count_rows, id_column=id_column, option="--devices")
-    with opened(file, read, count, "--devices") as source:
-        bar = ProgressBar(_TITLE, source.total, hidden=out is None and sys.stdout.isatty())
-        results = _Results(asked, bar)
-        try:
-            with written(form, out, asked.names()) as table, bar:
-                await _go_through(client, source, metrics, asked, pace, results, table, bar, interruption)
-        except REFUSED as error:
-            stop = error
-        except Unreachable as unreachable:
-            stop = unreachable.error
-        except _StoppedError:
-            pass
-    results.failures.finish("they have rows with an error in the table")
-    if stop is None and interruption.by is None and results.pointless:
-        bar.say(f"no device has points of {', '.join(results.pointless)} with these dimensions")
-    figures: dict[str, object] = {**results.counts, **stopwatch.figures()}
-    if out is not None and stop is None and interruption.by is None:
-        figures["out"] = str(out)
-    if stop is not None or interruption.by is not None:
-        figures["stopped"] = str(stop) if interruption.by is None else f"by {interruption.by.name}"
-    print_report(figures, as_json=pace.as_json, title=_TITLE, aside=out is None)
-    if stop is not None:
-        raise stop
-    return interruption.status or int(results.counts["failed"] > 0)
-
-
-async def _go_through(
-    client: IotoClient,
-    source: Source[Row | BadRow],
-    metrics: Sequence[str],
-    asked: Asked,
-    pace: Pace,
-    results: "_Results",
-    table: Table,
-    bar: ProgressBar,
-    interruption: Interruption,
-) -> None:
-    async def read(row: Row) -> Answers:
-        return await _read(client, row.id, metrics, asked)
-
-    def observe(progress: Progress) -> None:
-        bar.show(progress, results.not_sent)
-
-    async with AsyncExitStack() as stack:
-        good = results.good(source.rows(), table)
-        rows: Iterable[Row] | AsyncIterable[Row] = good
-        if source.total is None:
-            rows = await stack.enter_async_context(aclosing(_piped(source, results, table)))
-        await stack.enter_async_context(client)
-        run = client.bulk(
-            Reaching(read, patience_of(pace.concurrency)),
-            rows,
-            concurrency=pace.concurrency,
-            ordered=True,
-            key=_id_of,
-            kind=Kind.READ,
-            stop_on=(*REFUSED, Unreachable),
-            observer=observe,
+    with (
+        open_source(file, read, "--devices") as source,
+        contextlib.suppress(_IncompleteError),
+        open_table(format, out, query.dimension_names()) as table,
+    ):
+        run = ExportRun(
+            title="metric export",
+            source=source,
+            options=options,
+            counts=dict.fromkeys(("devices", "failed", "series", "rows"), 0),
+            uses_stdout=out is None,
+            client=client,
+            metrics=metrics,
+            query=query,
+            table=table,
         )
-        await stack.enter_async_context(run)
-        stack.enter_context(interruption.of(run, bar.say))
-        async for outcome in run:
-            results.take(outcome, table)
-    if interruption.by is not None:
-        raise _StoppedError
+        await run.run()
+        if run.is_stopped:
+            raise _IncompleteError
+    figures: dict[str, object] = {**requests.figures()}
+    if out is not None and not run.is_stopped:
+        figures["out"] = str(out)
+    return run.report(figures)
 
 
-async def _piped(source: Source[Row | BadRow], results: "_Results", table: Table) -> AsyncGenerator[Row, None]:
-    async with aclosing(source.piped_rows()) as rows:
-        async for row in rows:
-            for good in results.good((row,), table):
-                yield good
+@attrs.define(kw_only=True, eq=False)
+class ExportRun(FileRun[Row, SeriesByMetric]):
+    """A run of ``metric export``."""
 
+    client: IotoClient
+    metrics: Sequence[str]
+    query: QueryOptions
+    table: Table
+    points: Counter[str] = attrs.field(factory=Counter, init=False)
+    """How many points of each metric have been read."""
 
-def _id_of(row: Row) -> str:
-    return row.id
+    @contextlib.asynccontextmanager
+    async def open_bulk(
+        self, rows: Iterable[Row] | AsyncIterable[Row]
+    ) -> AsyncGenerator[Bulk[Row, SeriesByMetric], None]:
+        """Open the bulk run, which makes one call for each device."""
+        bulk = self.client.bulk(
+            CircuitBreaker(self._read, self.options.concurrency),
+            rows,
+            concurrency=self.options.concurrency,
+            ordered=True,
+            key=attrgetter("key"),
+            kind=Kind.READ,
+            stop_on=(*AUTH_ERRORS, UnreachableError),
+            observer=self.observe,
+        )
+        async with self.client, bulk:
+            yield bulk
 
+    async def _read(self, row: Row) -> SeriesByMetric:
+        """Read all metrics of a device at once, so that they share one request."""
+        queries = [self.query.query(row.id, metric) for metric in self.metrics]
+        results = await asyncio.gather(
+            *(
+                self.client.metric.series(
+                    row.id,
+                    query.metric,
+                    statistic=query.statistic,
+                    period=query.period,
+                    dimensions=query.dimensions,
+                    start=query.start,
+                    namespace=query.namespace,
+                )
+                for query in queries
+            ),
+            return_exceptions=True,
+        )
+        series: SeriesByMetric = {}
+        for metric, result in zip(self.metrics, results, strict=True):
+            if isinstance(result, BaseException) and not isinstance(result, _METRIC_ERRORS):
+                raise result
+            series[metric] = result
+        return series
 
-async def _read(client: IotoClient, device_id: str, metrics: Sequence[str], asked: Asked) -> Answers:
-    """Ask for all series of a device at once, which makes one request of them."""
-    queries = [asked.query(device_id, metric) for metric in metrics]
-    answers = await asyncio.gather(
-        *(
-            client.metric.series(
-                device_id,
-                query.metric,
-                statistic=query.statistic,
-                period=query.period,
-                dimensions=query.dimensions,
-                start=query.start,
-                namespace=query.namespace,
-            )
-            for query in queries
-        ),
-        return_exceptions=True,
-    )
-    read: Answers = {}
-    for metric, answer in zip(metrics, answers, strict=True):
-        if isinstance(answer, BaseException) and not isinstance(answer, _EACH):
-            raise answer
-        read[metric] = answer
-    return read
-
-
-class _Results:
-    """Writes what was read, and takes note of what was not.
-
-    Attributes:
-        counts: the figures.
-        failures: tells of them on the screen.
-        not_sent: rows that name no device.
-        pointless: metrics that were read, but no points of them.
-    """
-
-    def __init__(self, asked: Asked, screen: Screen) -> None:
-        self._statistic = asked.statistic
-        self.failures = Failures(screen)
-        self.counts = dict.fromkeys(("devices", "failed", "series", "rows"), 0)
-        self.not_sent = 0
-        self._points: Counter[str] = Counter()
-
-    @property
-    def pointless(self) -> list[str]:
-        return [metric for metric, points in self._points.items() if not points]
-
-    def good(self, rows: Iterable[Row | BadRow], table: Table) -> Iterator[Row]:
-        """The *rows* that name a device; the others have failed."""
-        for row in rows:
-            if isinstance(row, Row):
-                yield row
-                continue
-            self.not_sent += 1
-            self._count(failed=True)
-            self._fail(table, row.line, row.id, None, row.reason)
-
-    def take(self, outcome: Outcome[Row, Answers], table: Table) -> None:
-        """Write what was read of a device.
-
-        Raises:
-            Exception: that of the outcome, if it is none that a device can be blamed for.
-        """
-        row, error = outcome.item, outcome.error
-        if error is not None and not isinstance(error, IotoError):
-            raise error
-        answers = outcome.value or {}
-        self._count(failed=error is not None or any(isinstance(answer, CallError) for answer in answers.values()))
+    def record(self, outcome: Outcome[Row, SeriesByMetric]) -> None:
+        """Count an outcome, and write it to the table."""
+        row, error, series = outcome.item, outcome.error, outcome.value or {}
         if error is not None:
-            self._fail(table, row.line, row.id, None, str(error))
-        for metric, answer in answers.items():
-            if isinstance(answer, CallError):
-                self._fail(table, row.line, row.id, metric, str(answer))
-            else:
-                points = rows_of(answer, row.id, self._statistic)
-                table.write(points)
-                self.counts["series"] += 1
-                self.counts["rows"] += len(points)
-                self._points[metric] += len(points)
+            self._write_error(row, None, str(error))
+        for metric, result in series.items():
+            if isinstance(result, CallError):
+                self._write_error(row, metric, str(result))
+                continue
+            points = point_rows(result, row.id, self.query.statistic)
+            self.table.write(points)
+            self.counts["series"] += 1
+            self.counts["rows"] += len(points)
+            self.points[metric] += len(points)
+        self.counts["failed"] += error is not None or any(isinstance(result, CallError) for result in series.values())
 
-    def _count(self, *, failed: bool) -> None:
-        self.counts["devices"] += 1
-        self.counts["failed"] += failed
+    def record_refused(self, row: Row | BadRow, reason: str) -> None:
+        """Write a row that cannot be used to the table."""
+        self.table.write([error_row(row.label, None, self.query.statistic, reason)])
 
-    def _fail(self, table: Table, line: int, id: str, metric: str | None, error: str) -> None:
-        self.failures.tell(line, (id or "no id") + (f": {metric}" if metric else ""), error)
-        table.write([failure_row(id, metric, self._statistic, error)])
+    def _write_error(self, row: Row, metric: str | None, error: str) -> None:
+        self.fail(row, error if metric is None else f"{metric}: {error}")
+        self.table.write([error_row(row.id, metric, self.query.statistic, error)])
+
+    def summarize(self) -> None:
+        """Say where the other failures are, and which metrics have no points."""
+        self.failures.finish("they have rows with an error in the table")
+        without_points = [metric for metric, points in self.points.items() if not points]
+        if without_points and not self.is_stopped:
+            self.progress.print(f"no device has points of {', '.join(without_points)} with these dimensions")

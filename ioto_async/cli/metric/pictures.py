@@ -1,6 +1,6 @@
 """A series as a picture: in the terminal by plotext, in a file by matplotlib.
 
-Points without samples are gaps. All times are UTC.
+Points without samples are gaps. All times are in UTC.
 """
 
 import math
@@ -14,8 +14,8 @@ import attrs
 
 from ...errors import InvalidArgumentError
 from ...models import Metric
-from .arguments import in_words
-from .tables import rows_of
+from .arguments import format_duration
+from .tables import point_rows
 
 __all__ = ["Series", "draw", "plot"]
 
@@ -30,16 +30,16 @@ _MONTHS: Final = (1, 2, 3, 6, 12)
 _VALUE_TICKS: Final = 6
 _TIME_TICKS: Final = 10
 _TICK_WIDTH: Final = 11
-"""Columns that a tick of the terminal's picture has."""
+"""Columns for each tick in the terminal."""
 _FRAME: Final = str.maketrans("─│┌┐└┘┤┬", "-|++++++")
-"""What stands for the lines of the frame in ASCII."""
+"""The lines of the frame in ASCII."""
 _SIZE: Final = (10, 4.5)
-"""Inches of a picture in a file."""
+"""Width and height of a picture in a file, in inches."""
 
 
 @attrs.frozen
 class Series:
-    """What a picture shows."""
+    """A series with its labels."""
 
     title: str
     subtitle: str
@@ -52,20 +52,20 @@ class Series:
 
     @classmethod
     def of(cls, metric: Metric, device_id: str, name: str, statistic: str, *, unit: str | None) -> "Series":
-        """The series of an answer.
+        """The series of a metric that was fetched.
 
         Args:
-            metric: the answer.
-            device_id: whose metric it is.
+            metric: the metric.
+            device_id: of the device.
             name: of the metric.
-            statistic: which one it is.
+            statistic: of the values.
             unit: of the values.
         """
-        rows = rows_of(metric, device_id, statistic)
+        rows = point_rows(metric, device_id, statistic)
         points = sorted((row["timestamp"].astimezone(UTC), row["value"]) for row in rows if row["timestamp"])
         span = metric.period or 0
         interval = span / metric.samples if metric.samples and len(points) > 1 else span
-        each = f"points of {in_words(interval)}" if len(points) > 1 else f"one point for {in_words(span)}"
+        each = f"points of {format_duration(interval)}" if len(points) > 1 else f"one point for {format_duration(span)}"
         own = {"Device": device_id}
         others = ", ".join(f"{key}={value}" for key, value in (metric.dimensions or {}).items())
         where = f"of {device_id}" if metric.dimensions in (own, None) else f"({others or 'no dimensions'})"
@@ -76,7 +76,7 @@ class Series:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing to see."""
+        """Whether no point has a value."""
         return all(value is None for _, value in self.points)
 
     def lines(self) -> list[list[tuple[datetime, float]]]:
@@ -86,7 +86,7 @@ class Series:
 
     @property
     def ends(self) -> tuple[datetime, datetime]:
-        """From when to when."""
+        """The begin and the end of the time axis."""
         first, last = self.points[0][0], self.points[-1][0]
         return (first, last) if first < last else (last - timedelta(seconds=self.interval or 1), last)
 
@@ -98,11 +98,11 @@ def draw(series: Series, *, width: int, height: int, colour: bool, plain: bool =
     """A picture of *series* as text.
 
     Args:
-        series: what is shown; not empty.
+        series: not empty.
         width: columns.
         height: lines.
         colour: whether colours may be used.
-        plain: draw with characters of ASCII.
+        plain: use ASCII characters only.
 
     Raises:
         InvalidArgumentError: plotext is not installed.
@@ -111,15 +111,15 @@ def draw(series: Series, *, width: int, height: int, colour: bool, plain: bool =
         import plotext
     except ModuleNotFoundError as error:
         raise _missing("--graph", error) from None
-    plotext.terminal.limit(False, False)  # it would look at the terminal of the process
+    plotext.terminal.limit(False, False)  # do not limit the size to that of the terminal
     figure = plotext.figure
     figure.clear()
-    figure.theme("simple")  # which colours the line alone, and leaves the background to the terminal
+    figure.theme("simple")  # colours the line only, and leaves the background to the terminal
     figure.plot_size(width, height)
     lines = series.lines()
     times = [at.timestamp() for line in lines for at, _ in line]
     values = [value for line in lines for _, value in line]
-    # A point that no line goes to is too small as a dot of braille.
+    # A point without neighbours is too small as a dot of braille.
     alone, joined = ("*", "*") if plain else ("•", "braille")
     markers = [alone if len(line) == 1 else joined for line in lines for _ in line]
     signal = figure.signal(times, values, marker=markers).lines()
@@ -143,7 +143,7 @@ def draw(series: Series, *, width: int, height: int, colour: bool, plain: bool =
 
 
 def _begins(lines: Iterable[Sequence[object]]) -> Iterator[int]:
-    """Where each line begins among the points of all."""
+    """The index of the first point of each line."""
     place = 0
     for line in lines:
         yield place
@@ -151,7 +151,7 @@ def _begins(lines: Iterable[Sequence[object]]) -> Iterator[int]:
 
 
 def _ticks(first: datetime, last: datetime, most: int) -> list[datetime]:
-    """Round times from *first* to *last*."""
+    """Times from *first* to *last* that are easy to read; fewer than *most*, unless there are years between them."""
     length = (last - first).total_seconds()
     step = next((step for step in _STEPS if length / step < most), None)
     if step is None:
@@ -169,7 +169,7 @@ def _month_ticks(first: datetime, last: datetime, most: int) -> list[datetime]:
 
 
 def _tick_labels(ticks: Sequence[datetime]) -> list[str]:
-    """The time of each, or the day or month where that is a new one."""
+    """The time of each tick; its day at midnight, or its month if all are the first of one."""
     if len(ticks) > 1 and all(at.day == 1 and _is_midnight(at) for at in ticks):
         return [f"{at:%b %Y}" for at in ticks]
     is_fine = any(at.second for at in ticks)
@@ -177,7 +177,7 @@ def _tick_labels(ticks: Sequence[datetime]) -> list[str]:
 
 
 def _value_ticks(low: float, high: float) -> list[float]:
-    """Round values around those from *low* to *high*."""
+    """Values from *low* to *high* that are easy to read."""
     if low == high:
         return [low]
     least = (high - low) / (_VALUE_TICKS - 1)
@@ -204,7 +204,7 @@ def _shown(level: float) -> str:
 
 
 def plot(series: Series, path: Path) -> None:
-    """Write a picture of *series*, which is not empty, to *path*, in the form that its suffix says.
+    """Write a picture of *series*, which is not empty, to *path*, in the format that its suffix names.
 
     Raises:
         InvalidArgumentError: matplotlib is not installed.
@@ -215,7 +215,7 @@ def plot(series: Series, path: Path) -> None:
         from matplotlib.ticker import FuncFormatter
     except ModuleNotFoundError as error:
         raise _missing("--plot", error) from None
-    figure = Figure(figsize=_SIZE, dpi=120, layout="constrained")  # on its own it needs no display
+    figure = Figure(figsize=_SIZE, dpi=120, layout="constrained")  # without pyplot, it needs no display
     axes = figure.add_subplot()
     for line in series.lines():
         times = [at.timestamp() for at, _ in line]

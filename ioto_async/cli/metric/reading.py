@@ -1,4 +1,4 @@
-"""``metric get`` and ``metric list``."""
+"""``metric get`` and ``metric list``: a series as a table or a picture, and which series there are."""
 
 import csv
 import os
@@ -11,115 +11,74 @@ from typing import Final, Literal
 
 import attrs
 import orjson
-from rich.console import Console
 from rich.table import Table
 
 from ...client import IotoClient
 from ...errors import InvalidArgumentError
 from ...models import Metric, MetricKey
-from .arguments import Asked
+from ..options import OutputFormat
+from ..report import print_table
+from .arguments import QueryOptions
 from .pictures import Series, draw, plot
-from .tables import PointRow, form_of, iso, rows_of, written
+from .tables import PointRow, format_of, iso_date, open_table, point_rows
 
-__all__ = ["ListForm", "ReadForm", "get", "list_all"]
+__all__ = ["PointsFormat", "get", "list_all"]
 
-ReadForm = Literal["table", "csv", "jsonl", "parquet"]
-ListForm = Literal["table", "csv", "jsonl"]
+PointsFormat = Literal["table", "csv", "jsonl", "parquet"]
 
 _PICTURES: Final = (".png", ".svg")
 _HEIGHT: Final = 20
 """Lines of a picture in the terminal."""
-_PIPE: Final = 200
-"""Columns of a table where there is no terminal."""
 _BRAILLE: Final = "⣿"
+_LISTED: Final[Sequence[str]] = ("namespace", "metric", "dimensions")
 
 
 async def get(
     device: str,
     metric: str,
-    asked: Asked,
+    options: QueryOptions,
     *,
     accumulate: bool,
-    output: ReadForm | None,
+    output: PointsFormat | None,
     out: Path | None,
     graph: bool,
     picture: Path | None,
     unit: str | None,
 ) -> int:
-    """Read one series, show it as asked for, and return the exit status.
+    """Read a series, print or draw it, and return the exit status.
 
     Raises:
         InvalidArgumentError: an option does not fit.
         CallError: the series could not be read.
         OSError: a file could not be written.
     """
-    query = asked.query(device, metric, accumulate=accumulate)
-    form = form_of(output, out)
-    is_table = output == "table" or (form is None and not graph and picture is None)
-    if out is not None and form is None:
-        raise InvalidArgumentError(f"--out: expected a name that ends in .csv, .jsonl or .parquet, or --output: {out}")
-    if graph and form is not None and out is None:
-        raise InvalidArgumentError(f"--graph: stdout has the {form}: give --out FILE")
+    query = options.query(device, metric, accumulate=accumulate)
+    format = format_of(output, out)
+    is_table = output == "table" or (format is None and not graph and picture is None)
+    if graph and format is not None and out is None:
+        raise InvalidArgumentError(f"--graph: stdout has the {format}: give --out FILE")
     if picture is not None and picture.suffix not in _PICTURES:
         raise InvalidArgumentError(f"--plot: expected a name that ends in .png or .svg, got {picture}")
-    async with IotoClient(account_id=asked.account) as client:
-        answers = await client.metric.fetch(device, [query])
-    found = answers[0] if answers else Metric()
+    async with IotoClient(account_id=options.account) as client:
+        fetched = await client.metric.fetch(device, [query])
+    found = fetched[0] if fetched else Metric()
     if found.error is not None:
         sys.stderr.write(f"ioto-async: {metric} of {device}: {found.error}\n")
         return 1
-    rows = rows_of(found, device, asked.statistic)
+    rows = point_rows(found, device, options.statistic)
     if not rows:
         sys.stderr.write(f"ioto-async: there is no metric {metric} of {device} with these dimensions\n")
-    if form is not None:
-        with written(form, out, asked.names()) as table:
+    if format is not None:
+        with open_table(format, out, options.dimension_names()) as table:
             table.write(rows)
     if is_table and rows:
-        _print_points(found, rows, device, metric, asked.statistic)
+        _print_points(found, rows, device, metric, options.statistic)
     if (graph or picture is not None) and rows:
-        _show(Series.of(found, device, metric, asked.statistic, unit=unit), graph=graph, picture=picture)
+        _show(Series.of(found, device, metric, options.statistic, unit=unit), graph=graph, picture=picture)
     return 0
 
 
-def _show(series: Series, *, graph: bool, picture: Path | None) -> None:
-    if series.is_empty:
-        sys.stderr.write("ioto-async: no samples, so there is nothing to draw\n")
-        return
-    if graph:
-        width = shutil.get_terminal_size().columns
-        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        plain = _encodable(_BRAILLE) != _BRAILLE
-        sys.stdout.write(_encodable(draw(series, width=width, height=_HEIGHT, colour=colour, plain=plain)))
-    if picture is not None:
-        plot(series, picture)
-
-
-def _print_points(found: Metric, rows: Iterable[PointRow], device: str, metric: str, statistic: str) -> None:
-    series = Series.of(found, device, metric, statistic, unit=None)
-    table = Table()
-    table.add_column("time (UTC)", no_wrap=True)
-    table.add_column(statistic, justify="right")
-    table.add_column("samples", justify="right")
-    for row in rows:
-        table.add_row(iso(row["timestamp"]), _number(row["value"]), _number(row["count"]))
-    _print(f"{series.title}: {series.subtitle}", table)
-
-
-def _encodable(text: str) -> str:
-    """*text* with a ? for what stdout has no code for."""
-    return text.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.10g}"
-
-
-def _print(title: str, table: Table) -> None:
-    sys.stdout.write(_encodable(title) + "\n")  # in the table it would be broken to the width of that
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE, markup=False).print(table)
-
-
-async def list_all(cloud: str, *, namespace: str | None, metric: str | None, output: ListForm) -> int:
+async def list_all(cloud: str, *, namespace: str | None, metric: str | None, output: OutputFormat) -> int:
     """Print the metrics of a device cloud, and return the exit status.
 
     Raises:
@@ -144,7 +103,42 @@ async def list_all(cloud: str, *, namespace: str | None, metric: str | None, out
     return 0
 
 
-_LISTED: Final[Sequence[str]] = ("namespace", "metric", "dimensions")
+def _show(series: Series, *, graph: bool, picture: Path | None) -> None:
+    if series.is_empty:
+        sys.stderr.write("ioto-async: no samples, so there is nothing to draw\n")
+        return
+    if graph:
+        width = shutil.get_terminal_size().columns
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        plain = _encodable(_BRAILLE) != _BRAILLE
+        sys.stdout.write(_encodable(draw(series, width=width, height=_HEIGHT, colour=colour, plain=plain)))
+    if picture is not None:
+        plot(series, picture)
+
+
+def _print_points(found: Metric, rows: Iterable[PointRow], device: str, metric: str, statistic: str) -> None:
+    series = Series.of(found, device, metric, statistic, unit=None)
+    table = Table()
+    table.add_column("time (UTC)", no_wrap=True)
+    table.add_column(statistic, justify="right")
+    table.add_column("samples", justify="right")
+    for row in rows:
+        table.add_row(iso_date(row["timestamp"]), _number(row["value"]), _number(row["count"]))
+    _print(f"{series.title}: {series.subtitle}", table)
+
+
+def _encodable(text: str) -> str:
+    """*text* with a ? for each character that stdout cannot encode."""
+    return text.encode(sys.stdout.encoding, "replace").decode(sys.stdout.encoding)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.10g}"
+
+
+def _print(title: str, table: Table) -> None:
+    sys.stdout.write(_encodable(title) + "\n")  # as title of the table it would be wrapped to its width
+    print_table(table, sys.stdout)
 
 
 def _listed(key: MetricKey) -> tuple[str, str, str]:

@@ -1,11 +1,11 @@
-"""Files of samples, read one line at a time."""
+"""The samples of a file or a pipe, read one line at a time."""
 
 import csv
 import hashlib
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from functools import partial
 from typing import Final
 
 import attrs
@@ -13,24 +13,23 @@ import orjson
 
 from ...errors import InvalidArgumentError
 from ...models import JSON
-from ..rows import BadRow, Seen, cells_of, header_of, numbered, object_of, printable
+from ..rows import BadRow, Rows, parse_header, parse_object, peek, printable, split_cells, unique
 
-__all__ = ["Order", "SampleRow", "count_samples", "read_samples"]
+__all__ = ["LateSamples", "SampleRow", "read_samples"]
 
 _PREFIX: Final = "dimensions."
 _MEMBERS: Final = ("metric", "value", "timestamp", "dimensions")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MILLISECONDS: Final = 1e11
-"""Numbers from here on are milliseconds, before it they are seconds."""
+"""Timestamps from here on are in milliseconds, smaller ones in seconds."""
 _LARGEST_WHOLE: Final = 2**53
-_LATE: Final = timedelta(minutes=5)
+_MAX_AGE: Final = timedelta(minutes=5)
 """By how much a sample may be older than the newest of its series before the service drops it."""
 _SERIES: Final = 10_000
-"""Series whose order is looked at, which is what is held of them in memory."""
+"""Series whose newest timestamps are kept in memory."""
 
 Dimensions = dict[str, str | int | float | bool]
 Members = dict[str, JSON]
-Reader = Callable[[int, str], Members | BadRow]
 
 
 @attrs.frozen
@@ -39,22 +38,27 @@ class SampleRow:
 
     line: int
     key: str
-    """What tells it from all others."""
+    """What tells it from all other samples, in the journal as well."""
     metric: str
     value: float
     dimensions: Dimensions | None
-    """None where the row says nothing of any."""
+    """None if the row has no dimensions."""
     timestamp: datetime | None
 
+    @property
+    def label(self) -> str:
+        """The name of the metric."""
+        return self.metric
 
-class Order:
-    """Tells samples that come too late, of the first ten thousand series that have timestamps."""
+
+class LateSamples:
+    """Finds samples that the service drops as too old, in the first 10 000 series that have timestamps."""
 
     def __init__(self) -> None:
         self._newest: dict[Hashable, datetime] = {}
 
     def is_late(self, row: SampleRow) -> bool:
-        """Whether the service drops the sample of *row* if all before it are written."""
+        """Whether the service drops the sample in *row* if all samples before it are written."""
         if row.timestamp is None:
             return False
         series = (row.metric, None if row.dimensions is None else frozenset(row.dimensions.items()))
@@ -64,67 +68,47 @@ class Order:
         if newest is None or row.timestamp > newest:
             self._newest[series] = row.timestamp
             return False
-        return newest - row.timestamp > _LATE
+        return newest - row.timestamp > _MAX_AGE
 
 
 class _BadValueError(Exception):
-    """A member that does not fit."""
+    """A member of a row that does not fit."""
 
 
-def count_samples(lines: Iterable[str], key_column: str | None = None) -> int:
-    """How many rows `read_samples` will give of *lines*.
-
-    Raises:
-        InvalidArgumentError: as `read_samples` does.
-    """
-    return sum(1 for _ in _rows(lines, key_column)[1])
-
-
-def read_samples(lines: Iterable[str], key_column: str | None = None) -> Iterator[SampleRow | BadRow]:
-    """Read a CSV with a header, or JSON objects. Blank lines are passed over.
+def read_samples(lines: Iterable[str], key_column: str | None = None) -> Rows[SampleRow]:
+    """Read samples from a CSV with a header, or from JSON objects (one a line). Blank lines are skipped.
 
     Args:
         lines: the text.
-        key_column: name of the column that tells samples apart; by default it is the line and what is in it.
+        key_column: the column that tells samples apart; by default the number of the line and its text do.
 
     Raises:
-        InvalidArgumentError: there is no row, or the header does not fit.
+        InvalidArgumentError: there are no rows, or the header does not fit.
     """
-    read, rows = _rows(lines, key_column)
-    seen = Seen()
-    for number, line in rows:
-        members = read(number, line)
-        row = members if isinstance(members, BadRow) else _sample(number, line, members, key_column)
-        if key_column is not None and isinstance(row, SampleRow) and (before := seen.before(row.key, number)):
-            row = BadRow(number, row.metric, f"{key_column} {printable(row.key)} is already on line {before}")
-        yield row
+    first, numbered = peek(lines, "--from", "a CSV with the columns metric and value, or JSONL")
+    parse: Callable[[int, str], Members | BadRow] = parse_object
+    if not first.startswith("{"):
+        cells = split_cells(first)
+        if isinstance(cells, csv.Error):
+            raise InvalidArgumentError(f"--from: the header is no CSV: {cells}")
+        parse_header(cells, "metric", "--from")
+        parse = partial(_parse_cells, _column_names(cells, key_column))
+        next(numbered)
+
+    def read(number: int, line: str) -> SampleRow | BadRow:
+        members = parse(number, line)
+        return members if isinstance(members, BadRow) else _sample(number, line, members, key_column)
+
+    return Rows(numbered, read if key_column is None else unique(read, key_column))
 
 
-def _rows(lines: Iterable[str], key_column: str | None) -> tuple[Reader, Iterator[tuple[int, str]]]:
-    """What makes members of a line, and the lines of the rows, with their numbers."""
-    rest = numbered(lines)
-    first = next(rest, None)
-    if first is None:
-        raise InvalidArgumentError("--from: no rows: expected a CSV with the columns metric and value, or JSONL")
-    text = first[1].lstrip()
-    if text.startswith("{"):
-        return object_of, chain([first], rest)
-    if text.startswith("["):
-        raise InvalidArgumentError("--from: looks like a JSON array: expected an object a line")
-    cells = cells_of(first[1])
-    if isinstance(cells, csv.Error):
-        raise InvalidArgumentError(f"--from: the header is no CSV: {cells}")
-    header_of(cells, "metric", "--from")
-    return _cells(_names(cells, key_column)), rest
-
-
-def _names(cells: list[str], key_column: str | None) -> list[str]:
-    """The names of the columns; those of dimensions and the key as they are written, the others in lower case."""
+def _column_names(cells: list[str], key_column: str | None) -> list[str]:
+    """The names of the columns: those of dimensions and the key unchanged, all others in lower case."""
     names = []
     for cell in cells:
-        is_ours = cell == key_column or cell.startswith(_PREFIX)
-        name = cell if is_ours else cell.lower()
-        if not is_ours and name not in _MEMBERS:
+        is_free = cell == key_column or cell.startswith(_PREFIX)
+        name = cell if is_free else cell.lower()
+        if not is_free and name not in _MEMBERS:
             expected = "metric, value, timestamp, dimensions.NAME, or the one that --key names"
             raise InvalidArgumentError(f"--from: column {printable(cell)}: expected one of {expected}")
         names.append(name)
@@ -134,16 +118,13 @@ def _names(cells: list[str], key_column: str | None) -> list[str]:
     return names
 
 
-def _cells(names: list[str]) -> Reader:
-    def read(number: int, line: str) -> Members | BadRow:
-        cells = cells_of(line)
-        if isinstance(cells, csv.Error):
-            return BadRow(number, "", f"not CSV: {cells}")
-        if len(cells) > len(names):
-            return BadRow(number, "", f"{len(cells)} columns where the header has {len(names)}")
-        return {name: cell for name, cell in zip(names, cells, strict=False) if cell}
-
-    return read
+def _parse_cells(names: list[str], number: int, line: str) -> Members | BadRow:
+    cells = split_cells(line)
+    if isinstance(cells, csv.Error):
+        return BadRow(number, "", f"not CSV: {cells}")
+    if len(cells) > len(names):
+        return BadRow(number, "", f"{len(cells)} columns where the header has {len(names)}")
+    return {name: cell for name, cell in zip(names, cells, strict=False) if cell}
 
 
 def _sample(number: int, line: str, members: Members, key_column: str | None) -> SampleRow | BadRow:
@@ -194,7 +175,7 @@ def _value(value: JSON) -> float:
 
 
 def _number(value: JSON) -> float | None:
-    """The number that *value* is, or that it is written as; None for anything else."""
+    """The number that *value* is or represents as text; None for anything else."""
     if isinstance(value, str):
         try:
             number = float("nan" if "_" in value else value)
@@ -211,14 +192,14 @@ def _timestamp(value: JSON) -> datetime | None:
     try:
         if number is not None:
             return _EPOCH + timedelta(seconds=number / 1000 if abs(number) >= _FIRST_MILLISECONDS else number)
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        date = datetime.fromisoformat(value) if isinstance(value, str) else None
     except (ValueError, OverflowError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        date = None
+    if date is None or date.tzinfo is None:
         raise _BadValueError(
             "timestamp: expected an ISO date with its offset, or epoch seconds or milliseconds, got " + _shown(value)
         )
-    return moment
+    return date
 
 
 def _dimensions(members: Mapping[str, JSON]) -> Dimensions | None:

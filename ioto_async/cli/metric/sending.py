@@ -1,23 +1,20 @@
-"""``metric write``: the samples of a file, each noted in a journal.
-
-A bulk run writes one sample after the other, many at once; a writer is what it calls, and has them travel together
-where they can, kept while the cloud is away, and each told what became of it.
-"""
+"""``metric write``: the samples of a file, each noted in a journal."""
 
 import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self, Unpack
 
 import attrs
 from cyclopts import Parameter
 
-from ...bulk import Bulk, BulkOptions, EarlierError, Outcome, Progress
+from ...bulk import Bulk, BulkOptions, Outcome, Progress
 from ...client import ClientOptions, IotoClient
 from ...errors import CallError, ClientStateError, ConnectionFailedError, InvalidArgumentError, IotoError, NotFoundError
 from ...metrics.link import LinkSink
@@ -28,28 +25,27 @@ from ...mqtt import DeviceLink
 from ...operations import Kind
 from ...settings import Settings
 from .. import files
-from ..options import JournaledPace, check_journal, connections
-from ..report import FLAG, ProgressBar, Stopwatch, print_report
-from ..rows import BadRow, Source, opened
-from ..run import REFUSED, Failures, Interruption, Screen
-from .arguments import seconds_of
-from .samples import Order, SampleRow, count_samples, read_samples
+from ..options import FLAG, Concurrency, JournalOptions, check_journal
+from ..report import RequestStats
+from ..rows import open_source
+from ..run import AUTH_ERRORS, FileRun
+from .arguments import parse_duration
+from .samples import LateSamples, SampleRow, read_samples
 
-__all__ = ["Destination", "Via", "WayOptions", "destination", "write"]
-
+__all__ = ["SinkOptions", "Via", "write"]
 
 Via = Literal["automation", "model", "mqtt"]
 
-_NEEDED: Final[dict[str, str]] = {"automation": "automation", "model": "model", "mqtt": "certs"}
-"""The option that each way cannot do without, and no other has."""
-_AT_ONCE: Final[dict[str, int]] = {"model": 256, "mqtt": 100}
-"""Samples at once, where that does not follow what the service can do: a request of a model has several of them."""
+_REQUIRED: Final[dict[str, str]] = {"automation": "automation", "model": "model", "mqtt": "certs"}
+"""The option that each sink needs, and the others do not have."""
+_CONCURRENCY: Final[dict[str, int]] = {"model": 256, "mqtt": 100}
+"""Samples in flight where ``auto`` cannot follow the service: one request for a model has several of them."""
 
 
 @Parameter(name="*")
 @attrs.frozen(kw_only=True)
-class WayOptions:
-    """What the ways need."""
+class SinkOptions:
+    """Options of the sinks."""
 
     automation: str | None = None
     """Name of the automation; its variables are metric, value, timestamp, deviceId for the dimension Device, and the
@@ -73,74 +69,105 @@ class WayOptions:
     is to be reached over MQTT."""
 
 
-Open = Callable[[WriterOptions], AbstractAsyncContextManager[Writer]]
+async def write(file: str, via: Via, sink: SinkOptions, options: JournalOptions, *, key_column: str | None) -> int:
+    """Write the samples of *file*, print the figures, and return the exit status.
+
+    Raises:
+        InvalidArgumentError: an option, the file or the environment does not fit.
+        CallError: it has ended the run; the figures are printed.
+    """
+    patience = parse_duration("--patience", sink.patience)
+    if options.rate is not None and via == "mqtt":
+        raise InvalidArgumentError("--rate: there are no requests over MQTT: leave it out")
+    _check(via, sink)
+    requests = RequestStats()
+    if via == "mqtt":
+        destination = _over_mqtt(sink, options, patience)
+    else:
+        destination = _over_http(via, sink, options, options.client_options(requests.observe))
+    with open_source(file, partial(read_samples, key_column=key_column), "--from") as source:
+        journal = options.journal_path(None if source.path is None else f"{source.path}.write.journal")
+        if journal is not None:
+            check_journal(journal)
+        run = WriteRun(
+            title="metric write",
+            source=source,
+            options=options,
+            counts=dict.fromkeys(("samples", "written", "failed", "unknown", "skipped"), 0),
+            journal=journal,
+            destination=destination,
+            kind=Kind.REPLAYABLE if sink.at_least_once else Kind.ONCE,
+            patience=patience,
+        )
+        await run.run()
+    return run.report(requests.figures(seconds_only=destination.client is None))
+
+
+def _check(via: Via, sink: SinkOptions) -> None:
+    for name, option in _REQUIRED.items():
+        is_given = getattr(sink, option) is not None
+        if name == via and not is_given:
+            raise InvalidArgumentError(f"--{option}: --via {via} needs it")
+        if name != via and is_given:
+            raise InvalidArgumentError(f"--{option}: belongs to --via {name}, not to {via}")
+    if sink.create and via != "model":
+        raise InvalidArgumentError(f"--create: belongs to --via model, not to {via}")
+
+
+# Destinations ------------------------------------------------------------------------------------------------------
 
 
 @attrs.frozen(kw_only=True)
 class Destination:
-    """Where samples go, and how."""
+    """Where samples are written, and how."""
 
     name: str
-    """What a journal calls it."""
+    """What the journal calls it."""
     device: str | None
     """For samples that have no dimensions."""
-    concurrency: int | Literal["auto"]
-    """Samples at once."""
-    stop_on: tuple[type[IotoError], ...]
-    """What no other sample would fare better with."""
+    concurrency: Concurrency
+    """Samples in flight."""
+    stop_on: tuple[type[CallError], ...] = AUTH_ERRORS
+    """Errors that every other sample would meet as well."""
     client: IotoClient | None
-    """Whose requests carry them; None over MQTT."""
-    open: Open
+    """Sends the samples; None over MQTT."""
+    open: Callable[[WriterOptions], AbstractAsyncContextManager[Writer]]
     """Opens a writer."""
 
 
-def destination(
-    via: Via, options: WayOptions, concurrency: int | Literal["auto"], client_options: ClientOptions
-) -> Destination:
-    """Find out where samples go that go that way.
-
-    Args:
-        via: the way.
-        options: what it needs.
-        concurrency: samples at once.
-        client_options: of the client, if there is one.
-
-    Raises:
-        InvalidArgumentError: an option is missing or does not fit, or the environment names no cloud.
-    """
-    _check(via, options)
-    if concurrency == "auto" and via in _AT_ONCE:
-        concurrency = _AT_ONCE[via]
-    if via == "mqtt":
-        return _over_mqtt(options, concurrency)
-    client = IotoClient(account_id=options.account, **client_options)
-    metric, again = client.metric, options.at_least_once
+def _over_http(via: Via, sink: SinkOptions, options: JournalOptions, client_options: ClientOptions) -> Destination:
+    client = IotoClient(account_id=sink.account, **client_options)
 
     @asynccontextmanager
-    async def open_(chosen: WriterOptions) -> AsyncGenerator[Writer, None]:
+    async def open_writer(chosen: WriterOptions) -> AsyncGenerator[Writer, None]:
+        writer = client.metric.writer
+        again = sink.at_least_once
         async with client:
-            if options.model is not None:
-                model, create = options.model, options.create
-                writer = metric.writer(via="model", model=model, create=create, at_least_once=again, **chosen)
+            if sink.model is not None:
+                opening = writer(via="model", model=sink.model, create=sink.create, at_least_once=again, **chosen)
             else:
-                name = options.automation or ""
-                writer = metric.writer(via="automation", name=name, at_least_once=again, **chosen)
-            async with writer:
-                yield writer
+                opening = writer(via="automation", name=sink.automation or "", at_least_once=again, **chosen)
+            async with opening:
+                yield opening
 
-    target = f"{via} {options.automation or options.model} at {str(Settings.from_env(os.environ).api).rstrip('/')}"
-    # What an automation does not find is itself; of its variables it complains in a 200.
-    stop_on = (*REFUSED, NotFoundError) if via == "automation" else REFUSED
-    return _named(target, options.device, concurrency, stop_on, client, open_)
+    api = str(Settings.from_env(os.environ).api).rstrip("/")
+    return Destination(
+        name=_journal_name(f"{via} {sink.automation or sink.model} at {api}", sink.device),
+        device=sink.device,
+        concurrency=_concurrency(via, options),
+        # A NotFoundError of an automation is about the automation; it reports its variables in a 200.
+        stop_on=(*AUTH_ERRORS, NotFoundError) if via == "automation" else AUTH_ERRORS,
+        client=client,
+        open=open_writer,
+    )
 
 
-def _over_mqtt(options: WayOptions, concurrency: int | Literal["auto"]) -> Destination:
-    assert options.certs is not None
-    certificates = _certificates(options.certs, options.device)
-    patience = seconds_of("--patience", options.patience)
+def _over_mqtt(sink: SinkOptions, options: JournalOptions, patience: float) -> Destination:
+    assert sink.certs is not None
+    certificates = _read_certificates(sink.certs, sink.device)
 
     @asynccontextmanager
-    async def open_(chosen: WriterOptions) -> AsyncGenerator[Writer, None]:
+    async def open_writer(chosen: WriterOptions) -> AsyncGenerator[Writer, None]:
         try:
             link = DeviceLink(certificates, patience=patience)
         except ModuleNotFoundError as error:
@@ -148,47 +175,46 @@ def _over_mqtt(options: WayOptions, concurrency: int | Literal["auto"]) -> Desti
         async with link, Writer(LinkSink(link=link), **chosen) as writer:
             yield writer
 
-    return _named(f"mqtt at {certificates.endpoint}", certificates.id, concurrency, REFUSED, None, open_)
+    return Destination(
+        name=_journal_name(f"mqtt at {certificates.endpoint}", certificates.id),
+        device=certificates.id,
+        concurrency=_concurrency("mqtt", options),
+        client=None,
+        open=open_writer,
+    )
 
 
-def _named(
-    target: str,
-    device: str | None,
-    concurrency: int | Literal["auto"],
-    stop_on: tuple[type[IotoError], ...],
-    client: IotoClient | None,
-    open_: Open,
-) -> Destination:
-    name = f"metric write via {target}" + (f" for {device}" if device else "")
-    return Destination(name=name, device=device, concurrency=concurrency, stop_on=stop_on, client=client, open=open_)
+def _journal_name(target: str, device: str | None) -> str:
+    return f"metric write via {target}" + (f" for {device}" if device else "")
 
 
-def _check(via: Via, options: WayOptions) -> None:
-    for way, name in _NEEDED.items():
-        given = getattr(options, name) is not None
-        if way == via and not given:
-            raise InvalidArgumentError(f"--{name}: --via {via} needs it")
-        if way != via and given:
-            raise InvalidArgumentError(f"--{name}: belongs to --via {way}, not to {via}")
-    if options.create and via != "model":
-        raise InvalidArgumentError(f"--create: belongs to --via model, not to {via}")
+def _concurrency(via: Via, options: JournalOptions) -> Concurrency:
+    return _CONCURRENCY.get(via, "auto") if options.concurrency == "auto" else options.concurrency
 
 
-def _certificates(path: Path, device: str | None) -> Certificates:
-    """What `fleet provision` has written for a device."""
+def _read_certificates(path: Path, device: str | None) -> Certificates:
+    """Read what `fleet provision` has written for a device.
+
+    Args:
+        path: the folder of the device, a file in it, or the folder of the fleet.
+        device: ID of the device; None to take the one in the folder.
+
+    Raises:
+        InvalidArgumentError: a file is missing, is something else, or is of another device.
+    """
     folder = path.parent if path.is_file() else path
     if device is not None and not (folder / files.PROVISION).exists():
         folder = folder / device
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     for name in (files.PROVISION, files.CERTIFICATE, files.KEY):
         content = files.read(folder / name)
         if content is None:
             hint = "" if device is not None else ": name the device by --device, or its own folder"
             raise InvalidArgumentError(f"--certs: no {name} in {folder}{hint}")
-        found[name] = content
+        contents[name] = content
     try:
-        known = json.loads(found[files.PROVISION])
-        id, account, endpoint, port = (known.get(name) for name in ("id", "accountId", "endpoint", "port"))
+        provision = json.loads(contents[files.PROVISION])
+        id, account, endpoint, port = (provision.get(name) for name in ("id", "accountId", "endpoint", "port"))
     except (ValueError, AttributeError):
         raise InvalidArgumentError(f"--certs: {folder / files.PROVISION} is not what fleet provision writes") from None
     if device is not None and id != device:
@@ -198,283 +224,208 @@ def _certificates(path: Path, device: str | None) -> Certificates:
         account_id=account,
         endpoint=endpoint,
         port=port,
-        certificate=found[files.CERTIFICATE].decode(errors="replace"),
-        key=found[files.KEY].decode(errors="replace"),
+        certificate=contents[files.CERTIFICATE].decode(errors="replace"),
+        key=contents[files.KEY].decode(errors="replace"),
     )
 
 
-_TITLE: Final = "metric write"
+# The run -----------------------------------------------------------------------------------------------------------
 
 
-async def write(file: str, via: Via, way: WayOptions, pace: JournaledPace, *, key_column: str | None) -> int:
-    """Write the samples of *file*, print what came of it, and return the exit status.
+@attrs.define(kw_only=True, eq=False)
+class WriteRun(FileRun[SampleRow, None]):
+    """A run of ``metric write``."""
 
-    Raises:
-        InvalidArgumentError: an option, the file or the environment does not fit.
-        IotoError: it has ended the run; the figures are printed.
+    NAMELESS = "no metric"
+
+    options: JournalOptions
+    destination: Destination
+    kind: Kind
+    """What a second request for the same sample does."""
+    patience: float
+    """Seconds for which the cloud may take no samples."""
+    late: LateSamples | None = attrs.field(factory=LateSamples, init=False)
+    """Finds the first sample that is too late; None once it is found."""
+
+    @asynccontextmanager
+    async def open_bulk(
+        self, rows: Iterable[SampleRow] | AsyncIterable[SampleRow]
+    ) -> "AsyncGenerator[_WriterBulk, None]":
+        """Open the bulk run, which writes each sample by a writer."""
+        destination = self.destination
+        bulk = _WriterBulk(
+            destination,
+            rows,
+            self.patience,
+            self.progress.print,
+            concurrency=destination.concurrency,
+            journal=self.journal,
+            name=destination.name,
+            key=attrgetter("key"),
+            kind=self.kind,
+            retry_failed=self.options.retry_failed,
+            stop_on=destination.stop_on,
+            observer=self.observe,
+        )
+        async with bulk.opened():
+            yield bulk
+        self.error = bulk.given_up_for
+
+    def check(self, row: SampleRow) -> None:
+        """Warn of the first sample that the service will drop."""
+        if self.late is not None and self.late.is_late(row):
+            self.late = None
+            self.progress.print(
+                f"line {row.line}: {row.metric}: the timestamp is more than five minutes before one of its series in a"
+                " line before: the service drops such samples; have the file in the order of time"
+            )
+
+    def record(self, outcome: Outcome[SampleRow, None]) -> None:
+        """Count an outcome."""
+        self.counts["written" if outcome.status == "ok" else outcome.status] += 1
+        if outcome.error is not None:
+            prefix = "may be written: " if outcome.status == "unknown" else ""
+            self.fail(outcome.item, f"{prefix}{outcome.error}")
+
+    def summarize(self) -> None:
+        """Say where the other failures are, and how to send samples again."""
+        if self.error is not None:
+            self.error.__notes__ = []  # they name the samples that have met it, but it concerns all
+        self.failures.finish(
+            "the journal has them all" if self.journal is not None else "--journal FILE notes them all"
+        )
+        unknown, skipped = self.counts["unknown"], self.counts["skipped"]
+        if self.earlier:
+            self.progress.print(
+                f"{self.earlier} have failed in an earlier run; --retry-failed sends such samples again"
+            )
+        if unknown:
+            self.progress.print(f"{unknown} may be written; --at-least-once sends such samples again")
+        if skipped:
+            self.progress.print(f"{skipped} skipped: {self.journal} says that they are written")
+
+
+# One engine on another ---------------------------------------------------------------------------------------------
+
+
+class _WriterBulk:
+    """A bulk run that hands each sample to a `Writer` and waits for its outcome.
+
+    The bulk run reads the samples and keeps the journal. The writer sends those together that can share a request, and
+    keeps them while the cloud is away.
+
+    Args:
+        destination: where the samples are written.
+        rows: the samples.
+        patience: seconds for which the cloud may take no samples.
+        print_line: prints a line on stderr.
+        options: of the bulk run.
+
+    Attributes:
+        given_up_for: the error that the cloud has answered with for too long; None if it has not.
     """
-    patience = seconds_of("--patience", way.patience)
-    if pace.rate is not None and via == "mqtt":
-        raise InvalidArgumentError("--rate: there are no requests over MQTT: leave it out")
-    stopwatch, interruption = Stopwatch(), Interruption()
-    target = destination(
-        via,
-        way,
-        pace.concurrency,
-        {"limit": connections(pace.concurrency), "limits": pace.limits(), "observer": stopwatch.observe},
-    )
-    stop: IotoError | None = None
-    read, count = partial(read_samples, key_column=key_column), partial(count_samples, key_column=key_column)
-    with opened(file, read, count, "--from") as source:
-        journal = pace.path(file, "write.journal", is_kept=source.total is not None and file != "-")
-        if journal is not None:
-            check_journal(journal)
-        with ProgressBar(_TITLE, source.total) as bar:
-            results = _Results(bar)
-            sender = _Sender(target, patience, bar)
-            kind = Kind.REPLAYABLE if way.at_least_once else Kind.ONCE
-            try:
-                stop = await _go_through(target, source, kind, journal, pace, sender, results, bar, interruption)
-            except (*REFUSED, ConnectionFailedError) as error:  # before there was anything to write
-                stop = error
-        results.finish(journal)
-    figures: dict[str, object] = {**results.counts, **stopwatch.figures(in_part=target.client is None)}
-    if journal is not None:
-        figures["journal"] = str(journal)
-    if stop is not None or interruption.by is not None:
-        figures["stopped"] = str(stop) if interruption.by is None else f"by {interruption.by.name}"
-    print_report(figures, as_json=pace.as_json, title=_TITLE)
-    if stop is not None:
-        stop.__notes__ = []  # which samples have met it is no matter: no other would fare better
-        raise stop
-    return interruption.status or int(results.counts["failed"] + results.counts["unknown"] > 0)
 
+    def __init__(
+        self,
+        destination: Destination,
+        rows: Iterable[SampleRow] | AsyncIterable[SampleRow],
+        patience: float,
+        print_line: Callable[[str], None],
+        **options: Unpack[BulkOptions[SampleRow]],
+    ) -> None:
+        self._destination = destination
+        self._patience = patience
+        self._print = print_line
+        self._observer = options.get("observer")
+        options["observer"] = self._observe
+        bulk = Bulk if destination.client is None else destination.client.bulk
+        self._bulk: Bulk[SampleRow, None] = bulk(self._write, rows, **options)
+        self._writer: Writer
+        self._waiting: dict[str, asyncio.Future[Outcome[Sample, None]]] = {}
+        self._is_reached = destination.client is None  # over MQTT it is connected before the first sample
+        self._since: float | None = None
+        """When the cloud began to take no samples; None if it takes some."""
+        self._closing: asyncio.Task[None] | None = None
+        self.given_up_for: CallError | None = None
 
-async def _go_through(
-    target: Destination,
-    source: Source[SampleRow | BadRow],
-    kind: Kind,
-    journal: Path | None,
-    pace: JournaledPace,
-    sender: "_Sender",
-    results: "_Results",
-    bar: ProgressBar,
-    interruption: Interruption,
-) -> IotoError | None:
-    """Write the samples; returns why that has ended before all of them, if it has."""
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[Self, None]:
+        """Open the writer and the bulk run."""
+        concurrency = self._destination.concurrency
+        opening = self._destination.open({"count": 1, "concurrency": concurrency, "on_outcome": self._on_outcome})
+        with contextlib.suppress(UnwrittenError):  # each of these samples has an outcome
+            async with opening as self._writer:
+                try:
+                    async with self._bulk:
+                        yield self
+                except ClientStateError:
+                    if self._closing is None:
+                        raise
 
-    def observe(progress: Progress) -> None:
-        bar.show(progress, results.not_sent)
-        sender.look()
-
-    options: BulkOptions[SampleRow] = {
-        "concurrency": target.concurrency,
-        "journal": journal,
-        "name": target.name,
-        "key": _key_of,
-        "kind": kind,
-        "retry_failed": pace.retry_failed,
-        "stop_on": target.stop_on,
-        "observer": observe,
-    }
-    async with AsyncExitStack() as stack:
-        rows: Iterable[SampleRow] | AsyncIterable[SampleRow] = results.good(source.rows())
-        if source.total is None:
-            rows = await stack.enter_async_context(aclosing(_piped(source, results)))
-        # What is not written has been told of, sample by sample.
-        stack.enter_context(contextlib.suppress(UnwrittenError))
-        opening = target.open({"count": 1, "concurrency": target.concurrency, "on_outcome": sender.told})
-        sender.writer = await stack.enter_async_context(opening)
-        run = Bulk(sender, rows, **options) if target.client is None else target.client.bulk(sender, rows, **options)
-        await stack.enter_async_context(run)
-        stack.enter_context(interruption.of(_Stoppable(run, sender), bar.say))
-        try:
-            async for outcome in run:
-                results.take(outcome)
-        except target.stop_on as error:
-            return error
-        except ClientStateError:
-            if not sender.is_closed:
-                raise
-        return sender.gone
-
-
-async def _piped(source: Source[SampleRow | BadRow], results: "_Results") -> AsyncGenerator[SampleRow, None]:
-    async with aclosing(source.piped_rows()) as rows:
-        async for row in rows:
-            for good in results.good((row,)):
-                yield good
-
-
-def _key_of(row: SampleRow) -> str:
-    return row.key
-
-
-class _Stoppable:
-    """A run that is stopped together with the writer that it calls."""
-
-    def __init__(self, run: Bulk[SampleRow, None], sender: "_Sender") -> None:
-        self._run = run
-        self._sender = sender
+    def __aiter__(self) -> AsyncIterator[Outcome[SampleRow, None]]:
+        return aiter(self._bulk)
 
     def stop(self, reason: str, *, grace: float | None) -> None:
         """Begin no further sample, and end those on their way after *grace* seconds."""
-        self._run.stop(reason)
-        # The writer knows of each whether it was sent, so that it is what ends them.
-        asyncio.get_running_loop().call_later(grace or 0, self._sender.close)
+        self._bulk.stop(reason)
+        # The writer knows which samples were sent, so it is what ends them.
+        asyncio.get_running_loop().call_later(grace or 0, self._close)
 
-
-class _Sender:
-    """Writes one sample, and waits for its outcome.
-
-    Args:
-        target: where to.
-        patience: seconds for which the cloud may take nothing.
-        screen: where that is told.
-
-    Attributes:
-        writer: carries them.
-        gone: what the cloud has failed with for too long.
-        is_closed: whether the writer was closed before all samples were written.
-    """
-
-    writer: Writer
-
-    def __init__(self, target: Destination, patience: float, screen: Screen) -> None:
-        self._device = target.device
-        self._patience = patience
-        self._screen = screen
-        self._waiting: dict[str, asyncio.Future[Outcome[Sample, None]]] = {}
-        self._is_reached = target.client is None  # a link is not open before it is connected
-        self._since: float | None = None
-        self._closing: asyncio.Task[None] | None = None
-        self.gone: CallError | None = None
-
-    @property
-    def is_closed(self) -> bool:
-        return self._closing is not None
-
-    async def __call__(self, row: SampleRow) -> None:
-        """Write a sample.
+    async def _write(self, row: SampleRow) -> None:
+        """Write a sample, and wait for its outcome.
 
         Raises:
-            IotoError: it is not written; with ``outcome_unknown`` set it may be.
+            IotoError: it is not written; if ``outcome_unknown`` is set, it may be.
         """
-        dimensions = row.dimensions
+        dimensions, device = row.dimensions, self._destination.device
         if dimensions is None:
-            dimensions = {} if self._device is None else {"Device": self._device}
+            dimensions = {} if device is None else {"Device": device}
         key = str(row.line)
         ended = self._waiting[key] = asyncio.get_running_loop().create_future()
         try:
-            await self.writer.write(row.metric, row.value, dimensions=dimensions, timestamp=row.timestamp, key=key)
+            await self._writer.write(row.metric, row.value, dimensions=dimensions, timestamp=row.timestamp, key=key)
             outcome = await ended
         finally:
             del self._waiting[key]
         if outcome.error is None:
             return
         if outcome.status == "unknown" and not getattr(outcome.error, "outcome_unknown", False):
-            raise _InDoubtError(str(outcome.error)) from outcome.error
+            raise _OutcomeUnknownError(str(outcome.error)) from outcome.error
         raise outcome.error
 
-    def told(self, outcome: Outcome[Sample, None]) -> None:
-        """Hand over the outcome of a sample."""
+    def _on_outcome(self, outcome: Outcome[Sample, None]) -> None:
         self._is_reached = self._is_reached or outcome.status != "unknown"
         ended = self._waiting.get(outcome.key)
         if ended is not None and not ended.done():
             ended.set_result(outcome)
 
-    def look(self) -> None:
-        """Give up on a cloud that is gone: it never answered, or takes nothing for too long."""
-        trouble, now = self.writer.trouble, asyncio.get_running_loop().time()
-        if trouble is None or self.is_closed:
+    def _observe(self, progress: Progress) -> None:
+        """Give up if the cloud was never reached, or has taken no samples for too long."""
+        if self._observer is not None:
+            self._observer(progress)
+        trouble, now = self._writer.trouble, asyncio.get_running_loop().time()
+        if trouble is None or self._closing is not None:
             self._since = None
             return
-        is_lost = not self._is_reached and isinstance(trouble, ConnectionFailedError)
+        is_unreachable = not self._is_reached and isinstance(trouble, ConnectionFailedError)
         if self._since is None:
             self._since = now
-            if not is_lost:
-                self._screen.say(f"waiting up to {self._patience:g} s for the cloud: {trouble}")
-        if isinstance(trouble, CallError) and (is_lost or now - self._since >= self._patience):
-            self.gone = trouble
-            self.close()
+            if not is_unreachable:
+                self._print(f"waiting up to {self._patience:g} s for the cloud: {trouble}")
+        if isinstance(trouble, CallError) and (is_unreachable or now - self._since >= self._patience):
+            self.given_up_for = trouble
+            self._close()
 
-    def close(self) -> None:
-        """End the samples on their way."""
+    def _close(self) -> None:
         if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
+            self._closing = asyncio.create_task(self._close_writer())
 
-    async def _close(self) -> None:
+    async def _close_writer(self) -> None:
         with contextlib.suppress(UnwrittenError):
-            await self.writer.aclose(grace=0)
+            await self._writer.aclose(grace=0)
 
 
-class _InDoubtError(IotoError):
+class _OutcomeUnknownError(IotoError):
     """A sample that may be written."""
 
     outcome_unknown = True
-
-
-class _Results:
-    """Counts the samples, and tells of those that are not written.
-
-    Attributes:
-        counts: the figures.
-        not_sent: rows that are no samples.
-    """
-
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
-        self._failures = Failures(screen)
-        self.counts = dict.fromkeys(("samples", "written", "failed", "unknown", "skipped"), 0)
-        self.not_sent = 0
-        self._earlier = 0
-        self._order: Order | None = Order()
-
-    def good(self, rows: Iterable[SampleRow | BadRow]) -> Iterator[SampleRow]:
-        """The *rows* that are samples; the others have failed."""
-        for row in rows:
-            if isinstance(row, SampleRow):
-                self._look(row)
-                yield row
-                continue
-            self.not_sent += 1
-            self._count("failed")
-            self._failures.tell(row.line, row.id or "no metric", row.reason)
-
-    def _look(self, row: SampleRow) -> None:
-        """Warn of the first sample that the service will take, and drop."""
-        if self._order is not None and self._order.is_late(row):
-            self._order = None
-            self._screen.say(
-                f"line {row.line}: {row.metric}: the timestamp is more than five minutes before one of its series in a"
-                " line before: the service drops such samples; have the file in the order of time"
-            )
-
-    def take(self, outcome: Outcome[SampleRow, None]) -> None:
-        """Note what became of a sample.
-
-        Raises:
-            Exception: that of the outcome, if it is none that a sample can be blamed for.
-        """
-        row, error = outcome.item, outcome.error
-        if error is not None and not isinstance(error, (IotoError, OSError)):
-            raise error
-        self._count("written" if outcome.status == "ok" else outcome.status)
-        if error is not None:
-            self._earlier += isinstance(error, EarlierError) and outcome.status == "failed"
-            doubt = "may be written: " if outcome.status == "unknown" else ""
-            self._failures.tell(row.line, row.metric, f"{doubt}{error}")
-
-    def _count(self, status: str) -> None:
-        self.counts["samples"] += 1
-        self.counts[status] += 1
-
-    def finish(self, journal: Path | None) -> None:
-        """Say on stderr what the lines there have left out."""
-        self._failures.finish("the journal has them all" if journal is not None else "--journal FILE notes them all")
-        if self._earlier:
-            self._screen.say(f"{self._earlier} have failed in an earlier run; --retry-failed sends such samples again")
-        if self.counts["unknown"]:
-            self._screen.say(f"{self.counts['unknown']} may be written; --at-least-once sends such samples again")
-        if self.counts["skipped"]:
-            self._screen.say(f"{self.counts['skipped']} skipped: {journal} says that they are written")

@@ -1,4 +1,4 @@
-"""Points of metrics as rows of CSV, JSON lines or Parquet, written as they come."""
+"""Points of metrics as a table in CSV, JSON lines or Parquet, written as they come."""
 
 import contextlib
 import csv
@@ -16,22 +16,22 @@ import orjson
 from ...errors import InvalidArgumentError
 from ...models import Metric, Metrics
 from ...models.metric import is_of_nothing
-from ..files import open_alone
+from ..files import open_locked
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["Form", "PointRow", "Table", "failure_row", "form_of", "iso", "rows_of", "written"]
+__all__ = ["PointRow", "Table", "TableFormat", "error_row", "format_of", "iso_date", "open_table", "point_rows"]
 
-Form = Literal["csv", "jsonl", "parquet"]
+TableFormat = Literal["csv", "jsonl", "parquet"]
 
-_FORMS: Final[tuple[Form, ...]] = ("csv", "jsonl", "parquet")
-_GROUP: Final = 20_000
-"""Rows of a row group of Parquet, which is what is held of it in memory."""
+_FORMATS: Final[tuple[TableFormat, ...]] = ("csv", "jsonl", "parquet")
+_ROW_GROUP: Final = 20_000
+"""Rows of a Parquet row group, which are kept in memory until it is written."""
 
 
 class PointRow(TypedDict):
-    """A point, or what failed."""
+    """A point, or an error."""
 
     device_id: str
     namespace: str | None
@@ -48,8 +48,8 @@ class PointRow(TypedDict):
 _NUMBERS: Final = ("period", "value", "count")
 
 
-def rows_of(metric: Metric, device_id: str, statistic: str) -> list[PointRow]:
-    """The points of an answer; one without samples has no value, though the service has 0 for the average of none."""
+def point_rows(metric: Metric, device_id: str, statistic: str) -> list[PointRow]:
+    """The points of a *metric*; one without samples has no value, though the average is 0 in the service's reply."""
     rows = []
     for row in Metrics([metric]).to_rows():
         is_empty = is_of_nothing(statistic, row["count"])
@@ -70,8 +70,8 @@ def rows_of(metric: Metric, device_id: str, statistic: str) -> list[PointRow]:
     return rows
 
 
-def failure_row(device_id: str, metric: str | None, statistic: str, error: str) -> PointRow:
-    """What stands in the table for what could not be read."""
+def error_row(device_id: str, metric: str | None, statistic: str, error: str) -> PointRow:
+    """The row for a metric that could not be read, or for all metrics of a device."""
     return PointRow(
         device_id=device_id,
         namespace=None,
@@ -86,52 +86,59 @@ def failure_row(device_id: str, metric: str | None, statistic: str, error: str) 
     )
 
 
-def iso(moment: datetime | None) -> str:
-    """A moment in UTC, to the millisecond at most; empty for None."""
-    if moment is None:
+def iso_date(date: datetime | None) -> str:
+    """A *date* in UTC as ISO text, to the millisecond at most; empty for None."""
+    if date is None:
         return ""
-    text = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+    text = date.isoformat(timespec="milliseconds" if date.microsecond else "seconds")
     return text.replace("+00:00", "Z")
 
 
-def form_of(output: str | None, out: Path | None) -> Form | None:
-    """How a table is written: as *output* says, or else the name of the file; None if nobody says it."""
+def format_of(output: str | None, out: Path | None) -> TableFormat | None:
+    """The format that *output* names, or else the suffix of the file *out*; None if neither names one.
+
+    Raises:
+        InvalidArgumentError: there is a file, but no format for it.
+    """
     suffix = None if out is None else out.suffix.removeprefix(".")
-    return next((form for form in _FORMS if form == (output or suffix)), None)
+    found = next((known for known in _FORMATS if known == (output or suffix)), None)
+    if found is None and out is not None:
+        raise InvalidArgumentError(f"--out: expected a name that ends in .csv, .jsonl or .parquet, or --output: {out}")
+    return found
 
 
 class Table(Protocol):
-    """Where rows go."""
+    """A table that is being written."""
 
     def write(self, rows: Iterable[PointRow]) -> None:
         """Add *rows*."""
 
     def close(self) -> None:
-        """Write what is still held."""
+        """Write what is still in memory."""
 
 
 @contextlib.contextmanager
-def written(form: Form, out: Path | None, dimensions: Sequence[str]) -> Iterator[Table]:
-    """A table on stdout, or in the file *out*, which is replaced when the body has ended without an error.
+def open_table(format: TableFormat, out: Path | None, dimensions: Sequence[str]) -> Iterator[Table]:
+    """Open a table on stdout, or in the file *out*, which is replaced when the body ends without an error.
 
-    Rows go to ``OUT.part`` until then, which an error removes.
+    Until then rows are written to ``OUT.part``, which an error removes.
 
     Args:
-        form: of the table.
+        format: of the table.
         out: the file; None for stdout.
-        dimensions: the names of dimensions that rows may have.
+        dimensions: the names of the dimensions that rows may have.
 
     Raises:
         InvalidArgumentError: *out* cannot be written, another process writes it, or it is Parquet for a terminal.
     """
     columns = [*_columns(dimensions)]
-    if form == "parquet":
-        _need_pyarrow()
+    if format == "parquet":
+        _check_pyarrow()
     if out is None:
-        if form == "parquet" and sys.stdout.isatty():
+        if format == "parquet" and sys.stdout.isatty():
             raise InvalidArgumentError("--output: parquet is not for a terminal: give --out FILE")
         sys.stdout.flush()
-        with contextlib.closing(_table(form, sys.stdout.buffer, columns)) as table:
+        with contextlib.closing(_table(format, sys.stdout.buffer, columns)) as table:
             yield table
         sys.stdout.buffer.flush()
         return
@@ -139,7 +146,7 @@ def written(form: Form, out: Path | None, dimensions: Sequence[str]) -> Iterator
         raise InvalidArgumentError(f"--out: Is a directory: {out}")
     part = out.with_name(f"{out.name}.part")
     try:
-        file = open_alone(part)
+        file = open_locked(part)
     except OSError as error:
         raise InvalidArgumentError(f"--out: {error.strerror}: {out}") from None
     if file is None:
@@ -147,7 +154,7 @@ def written(form: Form, out: Path | None, dimensions: Sequence[str]) -> Iterator
     with file:
         try:
             file.truncate(0)
-            with contextlib.closing(_table(form, file, columns)) as table:
+            with contextlib.closing(_table(format, file, columns)) as table:
                 yield table
             file.flush()
             os.fsync(file.fileno())
@@ -157,10 +164,10 @@ def written(form: Form, out: Path | None, dimensions: Sequence[str]) -> Iterator
         part.replace(out)
 
 
-def _table(form: Form, file: BinaryIO, columns: Sequence[str]) -> Table:
-    if form == "csv":
+def _table(format: TableFormat, file: BinaryIO, columns: Sequence[str]) -> Table:
+    if format == "csv":
         return _Csv(file, columns)
-    return _JsonLines(file) if form == "jsonl" else _Parquet(file, columns)
+    return _JsonLines(file) if format == "jsonl" else _Parquet(file, columns)
 
 
 def _columns(dimensions: Iterable[str]) -> Iterator[str]:
@@ -172,7 +179,7 @@ def _columns(dimensions: Iterable[str]) -> Iterator[str]:
 
 
 def _flat(row: PointRow) -> dict[str, object]:
-    """A row with a column for each dimension, called as `Metrics.to_pandas` does."""
+    """A row with a column for each dimension, named as `Metrics.to_pandas` does."""
     return {**row, **{f"dimensions.{name}": value for name, value in row["dimensions"].items()}}
 
 
@@ -189,7 +196,7 @@ class _JsonLines:
         self._file.writelines(orjson.dumps(row, option=options) for row in rows)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is kept in memory."""
 
 
 class _Csv:
@@ -207,11 +214,11 @@ class _Csv:
         self._file.write(text.getvalue().encode())
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is kept in memory."""
 
 
 def _cell(value: object) -> object:
-    return iso(value) if isinstance(value, datetime) else value
+    return iso_date(value) if isinstance(value, datetime) else value
 
 
 class _Parquet:
@@ -225,10 +232,10 @@ class _Parquet:
 
     def write(self, rows: Iterable[PointRow]) -> None:
         self._rows.extend(map(_flat, rows))
-        if len(self._rows) >= _GROUP:
-            self._end_group()
+        if len(self._rows) >= _ROW_GROUP:
+            self._write_group()
 
-    def _end_group(self) -> None:
+    def _write_group(self) -> None:
         import pyarrow
 
         self._writer.write_table(pyarrow.Table.from_pylist(self._rows, schema=self._schema))
@@ -236,7 +243,7 @@ class _Parquet:
 
     def close(self) -> None:
         if self._rows:
-            self._end_group()
+            self._write_group()
         self._writer.close()
 
 
@@ -248,7 +255,7 @@ def _arrow_type(column: str) -> "pyarrow.DataType":
     return pyarrow.float64() if column in _NUMBERS else pyarrow.string()
 
 
-def _need_pyarrow() -> None:
+def _check_pyarrow() -> None:
     try:
         importlib.import_module("pyarrow")
     except ModuleNotFoundError as error:
