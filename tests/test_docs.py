@@ -74,7 +74,7 @@ def test_every_method_that_is_no_operation_is_among_the_composed_ones() -> None:
     client = IotoClient("https://cloud.example", token="01TOKEN", environ={})
     methods = {
         f"{controller}.{name}"
-        for controller, namespace in vars(client).items()
+        for controller, namespace in inspect.getmembers(client)
         if controller in {row.partition("/")[0] for row in (*IOTO, *MQTT)}
         for name, _ in inspect.getmembers(namespace, inspect.isroutine)
         if not name.startswith("_")
