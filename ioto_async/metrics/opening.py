@@ -6,11 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgumentError
+from ..settings import check_names
 from ..transport.transport import Transport
 from .automation import AutomationWay
 from .link import LinkWay
 from .model import ModelWay
-from .writer import Writer, WriterOptions
+from .options import WriterOptions
+from .writer import Writer
 
 if TYPE_CHECKING:
     from .sinks import Way
@@ -38,10 +40,12 @@ def writer_via(transport: Transport, account_id: str | None, via: str, arguments
     way = ways.get(via)
     if way is None:
         raise InvalidArgumentError(f"writer: via: expected one of {', '.join(ways)}, got {via!r}")
-    options = {name: value for name, value in arguments.items() if name in WriterOptions.__annotations__}
-    own = {name: value for name, value in arguments.items() if name not in options}
+    signature = inspect.signature(way)
+    own = [name for name, parameter in signature.parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    check_names(arguments, [*own, *WriterOptions.__annotations__], of=f"writer: via {via}")
+    given = {name: arguments[name] for name in own if name in arguments}
     try:
-        inspect.signature(way).bind(**own)
+        signature.bind(**given)
     except TypeError as error:
         raise InvalidArgumentError(f"writer: via {via}: {error}") from None
-    return Writer(way(**own), **options)
+    return Writer(way(**given), **{name: value for name, value in arguments.items() if name not in given})

@@ -21,8 +21,9 @@ from ...bulk import Bulk, BulkOptions, EarlierError, Outcome, Progress
 from ...client import ClientOptions, IotoClient
 from ...errors import CallError, ClientStateError, ConnectionFailedError, InvalidArgumentError, IotoError, NotFoundError
 from ...metrics.link import LinkWay
+from ...metrics.options import WriterOptions
 from ...metrics.sample import Sample, UnwrittenError
-from ...metrics.writer import Writer, WriterOptions
+from ...metrics.writer import Writer
 from ...models import Certificates
 from ...mqtt import DeviceLink
 from ...operations import Kind
