@@ -72,7 +72,7 @@ class BulkOptions(RunOptions[Item], Generic[Item], total=False):
     stop_after: int | None
 
 
-def _as_path(value: object) -> object:
+def _as_path(value: Any) -> Any:
     return Path(value) if isinstance(value, (str, os.PathLike)) else value
 
 
