@@ -5,13 +5,11 @@ import functools
 import os
 import re
 import ssl as ssl_module
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypedDict, TypeVar, Unpack
+from typing import Any, ClassVar, Final, Self, TypeVar, Unpack
 from weakref import WeakSet
 
-import aiohttp
-import attrs
 from yarl import URL
 
 from .bulk import Bulk, BulkOptions
@@ -34,104 +32,83 @@ from .controllers import (
     TestController,
     UserController,
 )
-from .controllers.base import mqtt_only, warn_of_legacy
+from .controllers.base import Controller, mqtt_only, warn_of_legacy
 from .controllers.builder import registering
 from .errors import InvalidArgumentError
 from .models import JSON
 from .operations import BUILDER, IOTO, MQTT, Kind, Operation, Reply
-from .settings import BUILDER_URL, Settings, check_account, check_token, parse_endpoint
-from .transport.attempt import Attempt
+from .settings import (
+    BUILDER_URL,
+    Settings,
+    check_account,
+    check_headers,
+    check_names,
+    check_token,
+    flag,
+    parse_endpoint,
+)
 from .transport.auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
 from .transport.cognito import CognitoLogin
 from .transport.effects import reporting
 from .transport.limits import Limits
-from .transport.options import CallOptions, TransportOptions, with_retries
+from .transport.options import CallerOptions, CallOptions, ClientOptions, TransportOptions, with_retries
 from .transport.pool import Pool
-from .transport.retry import RetryPolicy
 from .transport.transport import Transport
 
 __all__ = ["BuilderClient", "CallerOptions", "ClientOptions", "IotoClient"]
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
+Namespace = TypeVar("Namespace", bound=Controller)
 
 _NAME: Final = re.compile(r"[a-z][A-Za-z0-9]*/[a-z][A-Za-z0-9]*")
-
-
-class CallerOptions(TypedDict, total=False):
-    """How calls are sent; all of it may be left out.
-
-    ``timeout``: seconds for one attempt, waiting for a free connection included (30; None for no limit).
-    ``retry``: attempts, elapsed budget and waits. ``headers``: further headers of every request. ``middlewares``:
-    aiohttp client middlewares, outermost first. ``observer``: called with every `Attempt` when it is over; must not
-    block. ``max_reply``: bytes that a reply may have (16 MiB).
-    """
-
-    timeout: float | None
-    retry: RetryPolicy
-    headers: Mapping[str, str]
-    middlewares: Sequence[aiohttp.ClientMiddlewareType]
-    observer: Callable[[Attempt], None] | None
-    max_reply: int
-
-
-class ClientOptions(CallerOptions, total=False):
-    """The pool, and how calls are sent (see `CallerOptions`); all of it may be left out.
-
-    ``limit``: connections at once (100). ``limits``: requests a second and in flight, of this client and its clones
-    together (see `Limits`). ``keepalive``: seconds that an idle connection is kept (15; less than the
-    service keeps it). ``ssl``: an `ssl.SSLContext` instead of the system's trust store. ``session``: an
-    `aiohttp.ClientSession` to borrow, which is then never closed and has its own pool settings. ``allow_http``: accept
-    plain http for a host that is not loopback.
-    """
-
-    limit: int
-    limits: Limits
-    keepalive: float
-    ssl: ssl_module.SSLContext
-    session: aiohttp.ClientSession
-    allow_http: bool
+_FLAG: Final = flag()
+_UNSET: Final = Settings.from_env({})
 
 
 class _Client:
-    """A pool and how to send through it. Clones share the pool, and the client that they were made from closes it."""
+    """A pool and what is sent through it.
+
+    Clones, and the `BuilderClient` of an `IotoClient`, share the pool of the client that they are made from, their
+    parent. Only a client that has no parent opens the pool again and closes it.
+    """
 
     _known: ClassVar[Mapping[str, Operation]]
-    _transport: Transport
+    """The operations that `call` finds by their name."""
     _pool: Pool
-    _options: TransportOptions
-    _auth: Auth
     _logins: WeakSet[Auth]
-    """The credentials that may have a question to their provider under way: the owner's and those of all its clones."""
-    _owner: bool
+    """The credentials that a provider renews, those of clones among them; whoever owns the pool closes all."""
+    _base: URL
+    _auth: Auth
     _owns_auth: bool
-    _allow_http: bool
+    """Whether the credentials are not those of the parent."""
+    _account: str | None = None
+    """The account that calls act for."""
 
-    def _configure(self, options: ClientOptions) -> None:
-        rest: dict[str, Any] = dict(options)
-        self._allow_http = rest.pop("allow_http", False)
-        borrowed = rest.pop("session", None)
-        pool = {name: rest.pop(name) for name in ("limit", "keepalive", "ssl") if name in rest}
-        if borrowed is not None and pool:
-            raise InvalidArgumentError(f"{min(pool)}: a borrowed session has its own pool settings")
-        limits = rest.pop("limits", Limits())
-        self._pool = Pool(borrowed=borrowed, allow_http=self._allow_http, limits=limits, **pool)
-        self._logins = WeakSet()
-        self._owner = self._owns_auth = True
-        self._options = _evolved(TransportOptions(), rest, ClientOptions)
+    def __init__(self, options: ClientOptions, parent: "_Client | None") -> None:
+        check_names(options, ClientOptions.__annotations__)
+        given: dict[str, Any] = dict(options)
+        self._allow_http: bool = given.pop("allow_http", False)
+        _FLAG.check("allow_http", self._allow_http)
+        self._options = TransportOptions(
+            **{name: given.pop(name) for name in CallerOptions.__annotations__ if name in given}
+        )
+        self._owns_pool = parent is None
+        if parent is not None:
+            self._pool, self._logins = parent._pool, parent._logins
+        else:
+            self._pool, self._logins = _make_pool(given, allow_http=self._allow_http), WeakSet()
 
-    def _share(self, client: "_Client") -> None:
-        self._pool, self._options, self._allow_http = client._pool, client._options, client._allow_http
-        self._logins = client._logins
-        self._owner = self._owns_auth = False
+    def _connect(self) -> None:
+        """Make the transport. A subclass that has controllers of its own may make them here."""
+        self._transport = Transport(self._pool, self._base, self._auth, self._options)
 
-    def _noted(self, auth: Auth) -> Auth:
-        if auth.renewable:
-            self._logins.add(auth)
-        return auth
+    def _call_options(self) -> dict[str, Any]:
+        """The options of the calls, as `CallerOptions`."""
+        return {name: getattr(self._options, name) for name in CallerOptions.__annotations__}
 
     async def __aenter__(self) -> Self:
-        if self._owner:
+        if self._owns_pool:
             self._pool.reopen()
         await self._pool.open()
         return self
@@ -149,10 +126,10 @@ class _Client:
         open, too.
         """
         try:
-            if self._owner:
+            if self._owns_pool:
                 await self._pool.close()
         finally:
-            closing = self._logins if self._owner else [self._auth] if self._owns_auth else ()
+            closing = self._logins if self._owns_pool else [self._auth] if self._owns_auth else ()
             await asyncio.gather(*[auth.close() for auth in closing])
 
     @reporting
@@ -193,10 +170,10 @@ class _Client:
         if operation.instead:
             warn_of_legacy(operation)
         query, body = _with_counts(operation, query or {}), body or {}
-        return self._way(operation, body).call(operation, decoding.anything, body, options, query)
+        return self._transport_for(operation, body).call(operation, decoding.anything, body, options, query)
 
-    def _way(self, operation: Operation, body: Mapping[str, object]) -> Transport:
-        """How an operation is sent that is called by its path."""
+    def _transport_for(self, operation: Operation, body: Mapping[str, object]) -> Transport:
+        """What sends an *operation* that is called by its path."""
         return self._transport
 
     def bulk(
@@ -242,11 +219,18 @@ def _with_counts(operation: Operation, query: Mapping[str, object]) -> Mapping[s
     }
 
 
-def _evolved(options: TransportOptions, changes: Mapping[str, Any], allowed: type) -> TransportOptions:
-    if unknown := changes.keys() - attrs.fields_dict(TransportOptions).keys():
-        expected = ", ".join(allowed.__annotations__ | CallerOptions.__annotations__)
-        raise InvalidArgumentError(f"unknown option {min(unknown)!r}: expected one of {expected}")
-    return attrs.evolve(options, **changes)
+def _controller(kind: type[Namespace]) -> "functools.cached_property[Namespace]":
+    """A controller of a client, made when it is first used: most clones use one."""
+    return functools.cached_property(lambda client: kind(client._transport, client._account))
+
+
+def _make_pool(options: dict[str, Any], *, allow_http: bool) -> Pool:
+    """The pool of a client with the *options* that `ClientOptions` has beyond `CallerOptions`."""
+    session = options.pop("session", None)
+    limits = options.pop("limits", Limits())
+    if session is not None and options:
+        raise InvalidArgumentError(f"{min(options)}: a borrowed session has its own pool settings")
+    return Pool(borrowed=session, allow_http=allow_http, limits=limits, **options)
 
 
 class BuilderClient(_Client):
@@ -268,6 +252,10 @@ class BuilderClient(_Client):
         InvalidArgumentError: an argument or a variable does not fit.
     """
 
+    device = _controller(BuilderDeviceController)
+    metric = _controller(BuilderMetricController)
+    test = _controller(BuilderTestController)
+
     _known = BUILDER
 
     def __init__(
@@ -276,31 +264,22 @@ class BuilderClient(_Client):
         *,
         token: str | None = None,
         environ: Mapping[str, str] = os.environ,
+        _parent: "IotoClient | None" = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        settings = Settings.from_env(environ)
-        self._configure(options)
+        super().__init__(options, _parent)
+        settings = Settings.from_env(environ) if _parent is None else _UNSET
         self._base = parse_endpoint(
             _first(url, settings.builder, BUILDER_URL), name="builder", allow_http=self._allow_http
         )
-        self._auth = _builder_auth(token if token is not None else settings.builder_token)
+        self._owns_auth = _parent is None
+        if _parent is None:
+            self._auth = _builder_auth(token if token is not None else settings.builder_token)
+        else:
+            self._auth = _parent._builder_auth
         self._connect()
 
-    @classmethod
-    def _sharing(cls, client: "IotoClient", base: URL, auth: Auth) -> Self:
-        builder = cls.__new__(cls)
-        builder._share(client)
-        builder._base, builder._auth = base, auth
-        builder._connect()
-        return builder
-
-    def _connect(self) -> None:
-        transport = self._transport = Transport(self._pool, self._base, self._auth, self._options)
-        self.device = BuilderDeviceController(transport, None)
-        self.metric = BuilderMetricController(transport, None)
-        self.test = BuilderTestController(transport, None)
-
-    def _way(self, operation: Operation, body: Mapping[str, object]) -> Transport:
+    def _transport_for(self, operation: Operation, body: Mapping[str, object]) -> Transport:
         product = body.get("product")
         if operation is BUILDER["device/register"] and product is not None:  # the table refuses to go without one
             return registering(self._transport, product)
@@ -355,7 +334,22 @@ class IotoClient(_Client):
         InvalidArgumentError: an argument or a variable does not fit.
     """
 
+    account = _controller(AccountController)
+    action = _controller(ActionController)
+    alert = _controller(AlertController)
+    dashboard = _controller(DashboardController)
+    device = _controller(DeviceController)
+    file = _controller(FileController)
+    generic = _controller(GenericController)
+    manager = _controller(ManagerController)
+    metric = _controller(MetricController)
+    provision = _controller(ProvisionController)
+    store = _controller(StoreController)
+    test = _controller(TestController)
+    user = _controller(UserController)
+
     _known: ClassVar[Mapping[str, Operation]] = {**MQTT, **IOTO}
+    _builder_auth: Auth
 
     def __init__(
         self,
@@ -369,23 +363,33 @@ class IotoClient(_Client):
         builder: str | None = None,
         builder_token: str | None = None,
         environ: Mapping[str, str] = os.environ,
+        _parent: "IotoClient | None" = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        settings = Settings.from_env(environ)
-        self._configure(options)
+        super().__init__(options, _parent)
+        settings = Settings.from_env(environ) if _parent is None else _UNSET
         if api is None and settings.api is None:
             raise InvalidArgumentError("api: no endpoint: give the base URL of the device cloud, or set IOTO_API")
         self._base = parse_endpoint(_first(api, settings.api), allow_http=self._allow_http)
         self._builder_base = parse_endpoint(
             _first(builder, settings.builder, BUILDER_URL), name="builder", allow_http=self._allow_http
         )
-        self._builder_auth = _builder_auth(builder_token if builder_token is not None else settings.builder_token)
         self._origin = origin if origin is not None else settings.origin
-        if token is None and login is None:
+        self.account_id = self._account = check_account(account_id if account_id is not None else settings.account_id)
+        if _parent is None and token is None and login is None:
             token = settings.token
             login = _login_of(settings, options.get("ssl")) if token is None else None
-        self._auth = self._noted(_make_auth(token, login, self._origin, bearer=bearer))
-        self.account_id = check_account(account_id if account_id is not None else settings.account_id)
+        if _parent is not None and token is None and login is None:
+            self._auth, self._owns_auth = _parent._auth, False
+        else:
+            self._owns_auth = True
+            self._auth = _make_auth(token, login, self._origin, bearer=bearer)
+            if self._auth.renewable:
+                self._logins.add(self._auth)
+        if _parent is not None and builder_token is None:
+            self._builder_auth = _parent._builder_auth
+        else:
+            self._builder_auth = _builder_auth(builder_token if builder_token is not None else settings.builder_token)
         self._connect()
 
     @classmethod
@@ -434,46 +438,62 @@ class IotoClient(_Client):
         Raises:
             InvalidArgumentError: an argument does not fit.
         """
-        clone = type(self).__new__(type(self))
-        clone._share(self)
-        clone._base, clone._builder_base = self._base, self._builder_base
-        clone._auth = self._auth
-        clone._builder_auth = self._builder_auth if builder_token is None else _builder_auth(builder_token)
-        clone._origin = origin if origin is not None else self._origin
-        clone.account_id = check_account(account_id if account_id is not None else self.account_id)
-        if token is not None or login is not None:
-            clone._auth = clone._noted(_make_auth(token, login, clone._origin, bearer=bearer))
-            clone._owns_auth = True
-        elif api is not None or origin is not None or bearer:
+        check_names(changes, CallerOptions.__annotations__)
+        if token is None and login is None and (api is not None or origin is not None or bearer):
             name = "api" if api is not None else "origin" if origin is not None else "bearer"
             raise InvalidArgumentError(f"{name}: goes with credentials of its own: give token or login as well")
-        if api is not None:
-            clone._base = parse_endpoint(api, allow_http=self._allow_http)
         if "headers" in changes:
-            changes["headers"] = {**self._options.headers, **changes["headers"]}
-        clone._options = _evolved(self._options, changes, CallerOptions)
+            changes["headers"] = {**self._options.headers, **check_headers(changes["headers"])}
         if retries is not None:
-            clone._options = attrs.evolve(clone._options, retry=with_retries(clone._options.retry, retries))
-        clone._connect()
-        return clone
+            changes["retry"] = with_retries(changes.get("retry", self._options.retry), retries)
+        given = {
+            "api": api,
+            "token": token,
+            "bearer": bearer or None,
+            "login": login,
+            "origin": origin,
+            "account_id": account_id,
+            "builder_token": builder_token,
+        }
+        arguments = self._arguments()
+        arguments.update((name, value) for name, value in given.items() if value is not None)
+        arguments.update(changes)
+        return type(self)(**arguments)
 
-    def _connect(self) -> None:
-        transport = self._transport = Transport(self._pool, self._base, self._auth, self._options)
-        account_id = self.account_id
-        self.account = AccountController(transport, account_id)
-        self.action = ActionController(transport, account_id)
-        self.alert = AlertController(transport, account_id)
-        self.dashboard = DashboardController(transport, account_id)
-        self.device = DeviceController(transport, account_id)
-        self.file = FileController(transport, account_id)
-        self.generic = GenericController(transport, account_id)
-        self.manager = ManagerController(transport, account_id)
-        self.metric = MetricController(transport, account_id)
-        self.provision = ProvisionController(transport, account_id)
-        self.store = StoreController(transport, account_id)
-        self.test = TestController(transport, account_id)
-        self.user = UserController(transport, account_id)
-        self.builder = BuilderClient._sharing(self, self._builder_base, self._builder_auth)
+    def _arguments(self) -> dict[str, Any]:
+        """The arguments, by keyword, with which `with_options` calls the constructor to make a clone.
+
+        A subclass whose constructor takes other arguments overrides this to add those, and to leave out those that it
+        fixes; the rest it passes on::
+
+            class TenantClient(IotoClient):
+                def __init__(self, *args, tenant, **kwargs):
+                    super().__init__(*args, **kwargs)
+                    self.tenant = tenant
+
+                def _arguments(self):
+                    return {**super()._arguments(), "tenant": self.tenant}
+
+        No argument is left to the environment. The credentials are shared if none are given.
+        """
+        return {
+            "api": str(self._base),
+            "token": None,
+            "login": None,
+            "origin": self._origin,
+            "account_id": self.account_id,
+            "builder": str(self._builder_base),
+            "builder_token": None,
+            "allow_http": self._allow_http,
+            **self._call_options(),
+            "_parent": self,
+        }
+
+    @functools.cached_property
+    def builder(self) -> BuilderClient:
+        """A `BuilderClient` that shares the pool."""
+        options = self._call_options()
+        return BuilderClient(str(self._builder_base), _parent=self, allow_http=self._allow_http, **options)
 
     def __repr__(self) -> str:
         return f"IotoClient({str(self._base)!r}, auth={self._auth!r}, account_id={self.account_id!r})"

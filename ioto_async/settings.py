@@ -1,104 +1,46 @@
-"""Endpoints, tokens and settings from the environment, validated."""
+"""Endpoints, tokens and headers; settings from the environment; checks of options and arguments."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-from .errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    import attrs
-
+import functools
 import ipaddress
+import math
 import os
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import attrs
 from yarl import URL
 
+from .errors import InvalidArgumentError
+
 __all__ = [
     "BUILDER_URL",
+    "Check",
     "Settings",
     "check_account",
     "check_headers",
+    "check_names",
+    "check_options",
     "check_origin",
     "check_signed_url",
     "check_token",
+    "flag",
+    "function",
+    "instance_of",
     "is_number",
     "must_be",
+    "or_none",
     "parse_endpoint",
+    "seconds",
+    "whole_number",
 ]
-
-
-def must_be(
-    expected: str, fits: Callable[[Any], bool], *, of: str = ""
-) -> Callable[[object, "attrs.Attribute[Any]", object], None]:
-    """An attrs validator that raises `InvalidArgumentError`, naming attribute and value, unless the value *fits*.
-
-    Args:
-        expected: what the value must be, in words.
-        fits: whether a value is that.
-        of: what the attribute belongs to, for the error.
-    """
-
-    def validate(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-        if not fits(value):
-            owner = f"{of}: " if of else ""
-            raise InvalidArgumentError(f"{owner}{attribute.name}: expected {expected}, got {value!r}")
-
-    return validate
-
-
-def is_number(value: object) -> bool:
-    """Whether *value* is an int or a float, and no boolean."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
 
 BUILDER_URL: Final = "https://api.admin.embedthis.com/api"
 """Base URL of the Builder (reference, section 1)."""
 
+Options = TypeVar("Options", bound=attrs.AttrsInstance)
 
-@attrs.frozen
-class Settings:
-    """What the environment says; the names are the vendor's own."""
 
-    api: str | None
-    """``IOTO_API``: base URL of the device cloud."""
-    token: str | None = attrs.field(repr=False)
-    """``IOTO_TOKEN``: CloudAPI token."""
-    account_id: str | None
-    """``IOTO_ACCOUNT``: account that calls act for."""
-    builder: str | None
-    """``IOTO_BUILDER``: base URL of the Builder."""
-    origin: str | None
-    """``IOTO_HOST``: domain of the device app, sent as ``Origin`` with login tokens."""
-    builder_token: str | None = attrs.field(repr=False)
-    """``BUILDER_TOKEN``: BuilderAPI token."""
-    cognito: str | None
-    """``IOTO_COGNITO``: URL of the Cognito service that login tokens are from."""
-    client_id: str | None
-    """``IOTO_CLIENT_ID``: key of the app client there."""
-    username: str | None
-    """``IOTO_USERNAME``: user name."""
-    password: str | None = attrs.field(repr=False)
-    """``IOTO_PASSWORD``: password."""
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Read *environ*; a variable that is unset or empty gives None."""
-        names = (
-            "IOTO_API",
-            "IOTO_TOKEN",
-            "IOTO_ACCOUNT",
-            "IOTO_BUILDER",
-            "IOTO_HOST",
-            "BUILDER_TOKEN",
-            "IOTO_COGNITO",
-            "IOTO_CLIENT_ID",
-            "IOTO_USERNAME",
-            "IOTO_PASSWORD",
-        )
-        return cls(*(environ.get(name) or None for name in names))
+# Endpoints, tokens and headers ------------------------------------------------------------------------------------
 
 
 def parse_endpoint(value: str, *, name: str = "api", allow_http: bool = False) -> URL:
@@ -116,9 +58,18 @@ def parse_endpoint(value: str, *, name: str = "api", allow_http: bool = False) -
             that ends in ``/tok``, which the client adds by itself.
     """
     # No text shows the value: people paste tokens and passwords into URLs, and into the wrong argument.
-    expected = f"{name}: expected an absolute https URL such as https://host"
     if not isinstance(value, str):
-        raise InvalidArgumentError(f"{expected}, got {type(value).__name__}")
+        raise InvalidArgumentError(f"{_expected(name)}, got {type(value).__name__}")
+    return _parsed(value, name, allow_http)
+
+
+def _expected(name: str) -> str:
+    return f"{name}: expected an absolute https URL such as https://host"
+
+
+@functools.lru_cache(maxsize=256)  # every clone of a client has its endpoints parsed
+def _parsed(value: str, name: str, allow_http: bool) -> URL:
+    expected = _expected(name)
     if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in value):
         raise InvalidArgumentError(f"{name}: the URL holds white space or a control character")
     try:
@@ -235,3 +186,159 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
         ):
             raise InvalidArgumentError(f"headers: the value of {name} is not text, or holds a control character")
     return dict(headers)
+
+
+# The environment --------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Settings:
+    """What the environment says; the names are the vendor's own."""
+
+    api: str | None
+    """``IOTO_API``: base URL of the device cloud."""
+    token: str | None = attrs.field(repr=False)
+    """``IOTO_TOKEN``: CloudAPI token."""
+    account_id: str | None
+    """``IOTO_ACCOUNT``: account that calls act for."""
+    builder: str | None
+    """``IOTO_BUILDER``: base URL of the Builder."""
+    origin: str | None
+    """``IOTO_HOST``: domain of the device app, sent as ``Origin`` with login tokens."""
+    builder_token: str | None = attrs.field(repr=False)
+    """``BUILDER_TOKEN``: BuilderAPI token."""
+    cognito: str | None
+    """``IOTO_COGNITO``: URL of the Cognito service that login tokens are from."""
+    client_id: str | None
+    """``IOTO_CLIENT_ID``: key of the app client there."""
+    username: str | None
+    """``IOTO_USERNAME``: user name."""
+    password: str | None = attrs.field(repr=False)
+    """``IOTO_PASSWORD``: password."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read *environ*; a variable that is unset or empty gives None."""
+        names = (
+            "IOTO_API",
+            "IOTO_TOKEN",
+            "IOTO_ACCOUNT",
+            "IOTO_BUILDER",
+            "IOTO_HOST",
+            "BUILDER_TOKEN",
+            "IOTO_COGNITO",
+            "IOTO_CLIENT_ID",
+            "IOTO_USERNAME",
+            "IOTO_PASSWORD",
+        )
+        return cls(*(environ.get(name) or None for name in names))
+
+
+# Options and arguments --------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Check:
+    """What a value must be: a validator for the fields of attrs classes, and a `check` of one argument."""
+
+    expected: str
+    """What the value must be, in words."""
+    fits: Callable[[Any], bool]
+    """Whether a value is that."""
+    of: str = ""
+    """What the argument belongs to; the error begins with it."""
+
+    def check(self, name: str, value: object) -> None:
+        """Accept *value* for the argument *name*.
+
+        Raises:
+            InvalidArgumentError: it does not fit; the text says which argument, what is expected, and the value.
+        """
+        if not self.fits(value):
+            owner = f"{self.of}: " if self.of else ""
+            raise InvalidArgumentError(f"{owner}{name}: expected {self.expected}, got {value!r}")
+
+    def __call__(self, instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        """Accept *value* for a field of *instance*; see `check`."""
+        self.check(attribute.alias or attribute.name, value)
+
+
+def must_be(expected: str, fits: Callable[[Any], bool], *, of: str = "") -> Check:
+    """A check of one's own; see `Check` for the arguments."""
+    return Check(expected, fits, of)
+
+
+def or_none(check: Check) -> Check:
+    """*check*, which None passes as well."""
+    return Check(f"{check.expected}, or None", lambda value: value is None or check.fits(value), check.of)
+
+
+def whole_number(least: int, most: int | None = None, *, of: str = "") -> Check:
+    """An int from *least* to *most*, and no boolean."""
+    if most is None:
+        return Check(f"a whole number from {least}", lambda value: type(value) is int and value >= least, of)
+    return Check(
+        f"a whole number from {least} to {most}", lambda value: type(value) is int and least <= value <= most, of
+    )
+
+
+def seconds(*, above_zero: bool = False, of: str = "") -> Check:
+    """A finite number from 0, or above it."""
+    if above_zero:
+        return Check("seconds above 0", lambda value: is_number(value) and 0 < value < math.inf, of)
+    return Check("seconds from 0", lambda value: is_number(value) and 0 <= value < math.inf, of)
+
+
+def flag(*, of: str = "") -> Check:
+    """True or False, and nothing that only counts as one of them."""
+    return Check("True or False", lambda value: isinstance(value, bool), of)
+
+
+def function(*, of: str = "") -> Check:
+    """Anything that can be called."""
+    return Check("a callable", callable, of)
+
+
+def instance_of(kind: type, *, of: str = "") -> Check:
+    """An instance of *kind*, or of a subclass."""
+    return Check(f"an instance of {kind.__name__}", lambda value: isinstance(value, kind), of)
+
+
+def is_number(value: object) -> bool:
+    """Whether *value* is an int or a float, and no boolean."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_names(given: Iterable[str], expected: Collection[str], *, of: str = "") -> None:
+    """Accept the options *given*, if all of them are among those *expected*.
+
+    Args:
+        given: names of options.
+        expected: the names that there are, in the order in which an error lists them.
+        of: what the options belong to; the error begins with it.
+
+    Raises:
+        InvalidArgumentError: there is no such option.
+    """
+    for name in given:
+        if name not in expected:
+            owner = f"{of}: " if of else ""
+            raise InvalidArgumentError(f"{owner}unknown option {name!r}: expected one of {', '.join(expected)}")
+
+
+def check_options(cls: type[Options], given: Mapping[str, Any]) -> Options:
+    """Make an instance of the attrs class *cls* from the options *given*.
+
+    This is how ``**options: Unpack[SomeOptions]`` are checked. The TypedDict is what users see and documents each
+    option; the attrs class beside it has the default and the check of each.
+
+    Raises:
+        InvalidArgumentError: there is no such option, or one does not fit.
+    """
+    check_names(given, _names(cls))
+    return cls(**given)
+
+
+@functools.cache
+def _names(cls: type[attrs.AttrsInstance]) -> tuple[str, ...]:
+    return tuple(field.alias or field.name for field in attrs.fields(cls) if field.init)

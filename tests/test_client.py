@@ -24,9 +24,14 @@ from ioto_async import (
     NotFoundError,
     RetryPolicy,
 )
+from ioto_async.codec import decoding
+from ioto_async.controllers.base import Controller
 from ioto_async.emulator import Emulator
+from ioto_async.models import Device
+from ioto_async.operations import IOTO
 from ioto_async.settings import BUILDER_URL, parse_endpoint
 from ioto_async.transport.auth import LoginAuth
+from ioto_async.transport.options import TransportOptions
 from tests.rawserver import (
     GUARD,
     TOKEN,
@@ -519,6 +524,127 @@ async def test_a_clone_of_a_client_that_allows_http_allows_it_too() -> None:
     client.with_options(api="http://other.example", token=TOKEN)
     with pytest.raises(InvalidArgumentError, match="loopback"):
         client_of(API).with_options(api="http://other.example", token=TOKEN)
+
+
+def test_a_clone_refuses_headers_and_retry_policies_that_are_none_by_name() -> None:
+    client = client_of(API)
+    for name, changes in (("headers", {"headers": None}), ("retry", {"retry": 3, "retries": 1})):
+        with pytest.raises(InvalidArgumentError, match=f"^{name}: expected"):
+            client.with_options(**changes)
+
+
+async def test_a_clone_looks_at_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(handler=answer, environ={}) as (server, client):
+        for name, value in (("API", API), ("TOKEN", "other"), ("ACCOUNT", "other"), ("BUILDER", "http://nonsense")):
+            monkeypatch.setenv(f"IOTO_{name}", value)
+        clone = client.with_options(retries=0)
+        await clone.device.get("D1")
+        assert BUILDER_URL in repr(clone.builder)
+    assert [(request.header("Authorization"), request.json) for request in server.requests] == [(TOKEN, {"id": "D1"})]
+
+
+def test_a_clone_has_all_that_its_client_was_made_with() -> None:
+    made: dict[str, Any] = {
+        "timeout": 5.0,
+        "retry": RetryPolicy(attempts=2),
+        "headers": {"X-A": "1"},
+        "middlewares": (print,),
+        "observer": print,
+        "max_reply": 1000,
+    }
+    client = client_of(API, account_id="A1", builder="https://builder.example", builder_token=SECRET, **made)
+    clone = client.with_options().with_options(account_id="A2")
+    assert clone._options == client._options == TransportOptions(**made)
+    assert (clone.account_id, client.account_id) == ("A2", "A1")
+    assert (clone._auth, clone._builder_auth) == (client._auth, client._builder_auth)
+    assert repr(clone.builder) == repr(client.builder)
+    assert clone.builder._options == client._options
+
+
+# Subclasses -------------------------------------------------------------------------------------------------------
+
+
+class Fleet(Controller):
+    """A controller of a user's own."""
+
+    __slots__ = ()
+
+    async def first(self) -> str | None:
+        device = await self._transport.call(IOTO["device/get"], decoding.record(Device), {"id": "D1"}, {})
+        return device.id
+
+
+class WithController(IotoClient):
+    """Has no constructor of its own; makes a controller where the transport is made."""
+
+    def _connect(self) -> None:
+        super()._connect()
+        self.fleet = Fleet(self._transport, self.account_id)
+
+
+class Tenant(IotoClient):
+    """Has an argument more, attributes and a controller that its constructor makes, and a default of its own."""
+
+    def __init__(self, *args: Any, tenant: str, **kwargs: Any) -> None:
+        kwargs.setdefault("timeout", 5.0)
+        kwargs.setdefault("token", "the tenant's")
+        super().__init__(*args, **kwargs)
+        self.tenant = tenant
+        self.fleet = Fleet(self._transport, self.account_id)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**super()._arguments(), "tenant": self.tenant}
+
+
+class OneCloud(IotoClient):
+    """Fixes where it goes, and the token."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, token=TOKEN, limit=1, **options)
+        self.url = url
+
+    def _arguments(self) -> dict[str, Any]:
+        arguments = {**super()._arguments(), "url": self.url}
+        del arguments["api"], arguments["token"]
+        return arguments
+
+
+async def test_a_clone_of_a_subclass_is_one_with_its_controllers() -> None:
+    async with RawServer(handler=answer) as server:
+        client = WithController(server.url, token=TOKEN, environ={})
+        async with client:
+            clone = client.with_options(headers={"X-Y": "1"})
+            assert type(clone) is WithController
+            assert await clone.fleet.first() == await client.fleet.first() == "D1"
+    assert [request.header("X-Y") for request in server.requests] == ["1", None]
+    assert server.connections == 1
+
+
+async def test_a_clone_of_a_subclass_with_more_arguments_is_made_with_those() -> None:
+    async with RawServer(handler=answer) as server:
+        client = Tenant(server.url, tenant="T1", token=SECRET, timeout=7, environ={})
+        async with client:
+            clone = client.with_options(headers={"X-Y": "1"}).with_options(retries=0)
+            assert (type(clone), clone.tenant) == (Tenant, "T1")
+            assert (clone._options.timeout, clone._auth) == (7, client._auth), (
+                "its defaults stand only where none is given"
+            )
+            assert await clone.fleet.first() == await client.fleet.first() == "D1"
+    assert [(r.header("X-Y"), r.header("Authorization")) for r in server.requests] == [("1", SECRET), (None, SECRET)]
+    assert server.connections == 1
+
+
+async def test_a_clone_of_a_subclass_that_fixes_arguments_shares_the_pool() -> None:
+    async with RawServer(handler=answer) as server:
+        async with OneCloud(server.url, environ={}, account_id="A1") as client:
+            async with client.with_options(account_id="A2") as clone:
+                assert (type(clone), clone.url) == (OneCloud, server.url)
+                await clone.device.get("D1")
+            await client.device.get("D1")
+        with pytest.raises(ClientStateError, match="closed"):
+            await clone.device.get("D1")
+    assert [request.json["accountId"] for request in server.requests] == ["A2", "A1"]
+    assert server.connections == 1
 
 
 # The environment --------------------------------------------------------------------------------------------------

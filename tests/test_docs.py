@@ -85,7 +85,7 @@ def test_an_account_is_marked_as_inferred_where_the_documents_leave_it_out(name:
 def test_every_method_that_is_no_operation_is_among_the_composed_ones() -> None:
     methods = {
         f"{controller}.{name}"
-        for controller, namespace in vars(_client()).items()
+        for controller, namespace in inspect.getmembers(_client())
         if controller in {row.partition("/")[0] for row in (*IOTO, *MQTT)}
         for name, _ in inspect.getmembers(namespace, inspect.isroutine)
         if not name.startswith("_")

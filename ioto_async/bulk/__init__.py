@@ -2,7 +2,7 @@
 
 from .engine import Bulk
 from .journal import EarlierError, Journal
-from .options import BulkOptions
+from .options import BulkOptions, RunOptions
 from .outcome import Outcome, Progress, Status, Summary
 
-__all__ = ["Bulk", "BulkOptions", "EarlierError", "Journal", "Outcome", "Progress", "Status", "Summary"]
+__all__ = ["Bulk", "BulkOptions", "EarlierError", "Journal", "Outcome", "Progress", "RunOptions", "Status", "Summary"]

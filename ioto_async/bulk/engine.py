@@ -27,7 +27,7 @@ from typing import Final, TypeVar, Unpack
 
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
 from ..operations import Kind, operation_of
-from ..settings import is_number
+from ..settings import check_options, is_number
 from ..transport.effects import Effects, reports_effects
 from ..transport.limiter import Gate
 from ..transport.tasks import in_thread
@@ -82,7 +82,7 @@ class Bulk(Run[Item, Value]):
             raise InvalidArgumentError(f"call: expected a callable, got {type(call).__name__}")
         self._source: Iterator[Item] | AsyncIterator[Item] = _iterator(items)
         self._owns_source = self._source is not items
-        chosen = self._options = Options[Item].of(options)
+        chosen = self._options = check_options(Options[Item], options)
         self._concurrency = None if chosen.concurrency == "auto" else chosen.concurrency
         self._gate = gate
         self._holding: contextlib.ExitStack | None = None

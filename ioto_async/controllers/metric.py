@@ -31,7 +31,8 @@ from .base import Controller, mqtt_only
 if TYPE_CHECKING:
     from ..codec.encoding import Exists
     from ..metrics.link import MetricLink
-    from ..metrics.writer import Writer, WriterOptions
+    from ..metrics.options import WriterOptions
+    from ..metrics.writer import Writer
 
 __all__ = ["MetricController", "fetch_metrics"]
 

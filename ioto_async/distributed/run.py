@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import os
 import uuid
 from collections.abc import (
     AsyncGenerator,
@@ -22,17 +21,18 @@ from collections.abc import (
 )
 from concurrent.futures import CancelledError
 from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar, Unpack
 
 from distributed import Client, KilledWorker
 from distributed.protocol.pickle import dumps, loads
 
-from ..bulk import Bulk, Outcome, Progress
-from ..bulk.options import Options, key_of
+from ..bulk import Bulk, Outcome, Progress, RunOptions
+from ..bulk.options import BaseOptions, key_of
 from ..bulk.outcome import Run
 from ..client import BuilderClient, IotoClient
 from ..errors import InvalidArgumentError
 from ..operations import Kind
+from ..settings import check_options, function, or_none, whole_number
 from ..transport.limits import Limits
 from ..transport.tasks import in_thread
 from .session import Job, LostWorkerError, Order, Results, Session, stop_shards, work
@@ -64,20 +64,11 @@ def bulk(
     call: Callable[[Cloud, Item], Awaitable[Value]],
     items: Iterable[Item] | AsyncIterable[Item],
     *,
-    journal: str | os.PathLike[str] | None = None,
-    name: str | None = None,
-    key: Callable[[Item], str] | None = None,
-    concurrency: int | Literal["auto"] = "auto",
     rate: float | None = None,
     shard: int = 1000,
-    kind: Kind = Kind.ONCE,
-    through_client: bool = False,
-    retry_failed: bool = False,
     reconcile: Callable[[Cloud, Item], Awaitable[bool | None]] | None = None,
-    stop_on: type[Exception] | tuple[type[Exception], ...] = (),
-    total: int | None = None,
-    observer: Callable[[Progress], None] | None = None,
     connect: Callable[[Limits], Cloud] | None = None,
+    **options: Unpack[RunOptions[Item]],
 ) -> "DistributedBulk[Item, Value]":
     """Make one call for each of many items on the workers of a Dask cluster: ``async for`` gives the outcomes.
 
@@ -105,57 +96,44 @@ def bulk(
             one. What it returns must be fit to be pickled.
         items: taken as there is room for them, and fit to be pickled. About ``shard`` items for each journal are
             held (without journals, two shards for each worker).
-        journal: a directory that this process and all workers see; holds a journal for each part of the keys.
-        name: as for ``client.bulk``.
-        key: as for ``client.bulk``; runs here.
-        concurrency: as for ``client.bulk``, on each worker.
-        rate: requests a second of all workers together. Each has an even share, which follows their number from
-            shard to shard.
+        rate: requests per second of all workers together; unlimited by default. Each worker has an even share, which
+            follows their number from shard to shard.
         shard: how many items a worker gets at a time, at most. With a rate, fewer if they would take its share
             more than five seconds.
-        kind: what a second call for the same item would do.
-        through_client: as for ``client.bulk``.
-        retry_failed: as for ``client.bulk``.
         reconcile: as for ``client.bulk``, with a client as well; an async function of a module.
-        stop_on: as for ``client.bulk``.
-        total: as for ``client.bulk``.
-        observer: as for ``client.bulk``; what is in flight are the items that workers have.
         connect: makes the client on a worker, instead of `IotoClient.from_env`; a function of a module. Where it finds
             the credentials is its business: what it holds is sent to the workers.
+        options: see `RunOptions`. Four differ here: ``concurrency`` is that of each worker; ``journal`` is a directory
+            that this process and all workers see, with a journal for each part of the keys; ``key`` is called in this
+            process; ``kind`` and ``through_client`` are known for no call. What an observer sees in flight are the
+            items that workers have.
 
     Raises:
         InvalidArgumentError: an argument does not fit.
     """
-    options = Options[Item].of(
-        {
-            "concurrency": concurrency,
-            "journal": journal,
-            "name": name,
-            "key": key,
-            "kind": kind,
-            "through_client": through_client,
-            "retry_failed": retry_failed,
-            "stop_on": stop_on,
-            "total": len(items) if total is None and isinstance(items, Sized) else total,
-            "observer": observer,
-        }
-    )
+    chosen = check_options(BaseOptions[Item], options)
     if not isinstance(cluster_client, Client) or not cluster_client.asynchronous:
         raise InvalidArgumentError("cluster_client: expected a distributed.Client made with asynchronous=True")
     if not isinstance(items, (Iterable, AsyncIterable)) or isinstance(items, (str, bytes)):
         raise InvalidArgumentError(f"items: expected an iterable or async iterable, got {type(items).__name__}")
-    if type(shard) is not int or shard < 1:
-        raise InvalidArgumentError(f"shard: expected a whole number from 1, got {shard!r}")
+    whole_number(1).check("shard", shard)
     Limits(rate=rate)
     _check_function("call", call)
     if reconcile is not None:
         _check_function("reconcile", reconcile)
-    if connect is not None and not callable(connect):
-        raise InvalidArgumentError(f"connect: expected a callable, got {type(connect).__name__}")
+    or_none(function()).check("connect", connect)
     job = Job(
-        call, reconcile, connect or _from_env, options.concurrency, kind, through_client, retry_failed, name, stop_on
+        call,
+        reconcile,
+        connect or _from_env,
+        chosen.concurrency,
+        chosen.kind or Kind.ONCE,
+        chosen.through_client,
+        chosen.retry_failed,
+        chosen.name,
+        chosen.stop_on,
     )
-    return DistributedBulk(cluster_client, job, items, options, rate, shard)
+    return DistributedBulk(cluster_client, job, items, chosen, rate, shard)
 
 
 def _from_env(limits: Limits) -> IotoClient:
@@ -190,7 +168,7 @@ class DistributedBulk(Run[Item, Value]):
         cluster_client: Client,
         job: Job,
         items: Iterable[Item] | AsyncIterable[Item],
-        options: Options[Item],
+        options: BaseOptions[Item],
         rate: float | None,
         shard: int,
     ) -> None:
@@ -199,6 +177,7 @@ class DistributedBulk(Run[Item, Value]):
         self._job = job
         self._items = items
         self._options = options
+        self._total = len(items) if options.total is None and isinstance(items, Sized) else options.total
         self._rate = rate
         self._shard = shard
         self._name = f"ioto-async-{uuid.uuid4().hex}"
@@ -295,7 +274,7 @@ class DistributedBulk(Run[Item, Value]):
         elapsed, room = shards.elapsed, self._room() * self._size()
         # Shards come at once, so that a rate of late would jump.
         rate = self.summary.done / elapsed if elapsed else 0.0
-        observer(Progress(self.summary, self._options.total, elapsed, rate, self._in_flight, room))
+        observer(Progress(self.summary, self._total, elapsed, rate, self._in_flight, room))
 
     def _room(self) -> int:
         return _AHEAD * max(self._workers, 1)

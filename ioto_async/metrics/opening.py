@@ -1,4 +1,4 @@
-"""A writer by the name of its way."""
+"""A writer by the name of its sink."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -6,11 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgumentError
+from ..settings import check_names
 from ..transport.transport import Transport
 from .automation import AutomationSink
 from .link import LinkSink
 from .model import ModelSink
-from .writer import Writer, WriterOptions
+from .options import WriterOptions
+from .writer import Writer
 
 if TYPE_CHECKING:
     from .sinks import Sink
@@ -24,24 +26,26 @@ def writer_via(transport: Transport, account_id: str | None, via: str, arguments
     Args:
         transport: the client's.
         account_id: the client's.
-        via: the name of the way.
-        arguments: those of the way, and the options of the writer.
+        via: the name of the sink.
+        arguments: those of the sink, and the options of the writer.
 
     Raises:
-        InvalidArgumentError: there is no such way, or an argument does not fit.
+        InvalidArgumentError: there is no such sink, or an argument does not fit.
     """
-    ways: dict[str, Callable[..., Sink]] = {
+    sinks: dict[str, Callable[..., Sink]] = {
         "automation": partial(AutomationSink, transport),
         "model": partial(ModelSink, transport, account_id),
         "mqtt": LinkSink,
     }
-    way = ways.get(via)
-    if way is None:
-        raise InvalidArgumentError(f"writer: via: expected one of {', '.join(ways)}, got {via!r}")
-    options = {name: value for name, value in arguments.items() if name in WriterOptions.__annotations__}
-    own = {name: value for name, value in arguments.items() if name not in options}
+    sink = sinks.get(via)
+    if sink is None:
+        raise InvalidArgumentError(f"writer: via: expected one of {', '.join(sinks)}, got {via!r}")
+    signature = inspect.signature(sink)
+    own = [name for name, parameter in signature.parameters.items() if parameter.kind is parameter.KEYWORD_ONLY]
+    check_names(arguments, [*own, *WriterOptions.__annotations__], of=f"writer: via {via}")
+    given = {name: arguments[name] for name in own if name in arguments}
     try:
-        inspect.signature(way).bind(**own)
+        signature.bind(**given)
     except TypeError as error:
         raise InvalidArgumentError(f"writer: via {via}: {error}") from None
-    return Writer(way(**own), **options)
+    return Writer(sink(**given), **{name: value for name, value in arguments.items() if name not in given})

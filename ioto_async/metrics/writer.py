@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypedDict, Unpack
+from typing import Final, Self, Unpack
 
 import attrs
 
@@ -24,90 +24,19 @@ from ..errors import (
     ServiceError,
     TokenProviderError,
 )
-from ..settings import is_number, must_be
+from ..settings import check_options, is_number
 from ..transport.effects import EFFECTS, Effects, waiting
 from ..transport.retry import Failure, failure_of_status
 from ..transport.tasks import ended
 from .buffer import Batch, Buffer
+from .options import Options, WriterOptions
 from .outage import Outage
 from .sample import Checker, Dimension, Sample, UnwrittenError
 from .sinks import Sink
 
-__all__ = ["Options", "Writer", "WriterOptions"]
+__all__ = ["Writer"]
 
 logger = logging.getLogger("ioto_async")
-
-
-class WriterOptions(TypedDict, total=False):
-    """How a writer buffers and sends; all of it may be left out.
-
-    ``count``, ``bytes``, ``seconds``: samples are sent as soon as there are so many (500), they have so many bytes of
-    names, values and dimensions as JSON (1 MiB), or the oldest is so old (1.0).
-
-    ``capacity``, ``capacity_bytes``: how many samples (100 000) and bytes of them (32 MiB) are held at most, those on
-    their way included. `Writer.write` waits while there is no room.
-
-    ``patience``: seconds (30) for which there may be no room. After that `Writer.write` raises `BufferFullError`,
-    until there is some.
-
-    ``grace``: seconds (10). The end of the block sends what there is until nothing could be written for so long.
-
-    ``concurrency``: requests in flight at most; by default as many as the client's requests have found out that the
-    service can do, and over MQTT 100 samples.
-
-    ``on_outcome``: told the `Outcome` of each sample; must not block, and what it raises is logged. ``ok``: the service
-    has it. ``failed``: it is not there. ``unknown``: it was sent, and may be there.
-    """
-
-    count: int
-    bytes: int
-    seconds: float
-    capacity: int
-    capacity_bytes: int
-    patience: float
-    grace: float
-    concurrency: int | Literal["auto"]
-    on_outcome: Callable[[Outcome[Sample, None]], None] | None
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and value >= 1
-
-
-_count: Final = must_be("a whole number from 1", _is_count)
-_seconds: Final = must_be("seconds from 0", lambda value: is_number(value) and 0 <= value < math.inf)
-
-
-@attrs.frozen(kw_only=True)
-class Options:
-    """`WriterOptions`, checked.
-
-    Raises:
-        InvalidArgumentError: one of them does not fit.
-    """
-
-    count: int = attrs.field(default=500, validator=_count)
-    bytes: int = attrs.field(default=1 << 20, validator=_count)
-    seconds: float = attrs.field(default=1.0, validator=_seconds)
-    capacity: int = attrs.field(default=100_000, validator=_count)
-    capacity_bytes: int = attrs.field(default=32 << 20, validator=_count)
-    patience: float = attrs.field(default=30.0, validator=_seconds)
-    grace: float = attrs.field(default=10.0, validator=_seconds)
-    concurrency: int | Literal["auto"] = attrs.field(
-        default="auto",
-        validator=must_be("auto, or a whole number from 1", lambda value: value == "auto" or _is_count(value)),
-    )
-    on_outcome: Callable[[Outcome[Sample, None]], None] | None = attrs.field(
-        default=None, validator=must_be("a callable", lambda value: value is None or callable(value))
-    )
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any]) -> "Options":
-        """The options *given*, and the defaults of the others."""
-        if unknown := given.keys() - WriterOptions.__annotations__.keys():
-            expected = ", ".join(WriterOptions.__annotations__)
-            raise InvalidArgumentError(f"unknown option {min(unknown)!r}: expected one of {expected}")
-        return cls(**given)
 
 
 _PASSING: Final = (ConnectionFailedError, RateLimitedError, ServiceError, TokenProviderError)
@@ -152,7 +81,7 @@ class Writer:
     # its worker, which waits for the end of the outage.
 
     def __init__(self, sink: Sink, **options: Unpack[WriterOptions]) -> None:
-        chosen = self._options = Options.of(options)
+        chosen = self._options = check_options(Options, options)
         self.summary = Summary()
         self._sink = sink
         self._outage = Outage()

@@ -5,12 +5,14 @@ aiomqtt is loaded when the first link is made.
 
 from .events import EventsLost, ItemSynced, LinkEvent, RawMessage, Release, SyncAcknowledged, SyncDown, Throttle
 from .link import DeviceLink
+from .options import LinkOptions
 
 __all__ = [
     "DeviceLink",
     "EventsLost",
     "ItemSynced",
     "LinkEvent",
+    "LinkOptions",
     "RawMessage",
     "Release",
     "SyncAcknowledged",

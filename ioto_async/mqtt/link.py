@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, Unpack
 
 from ..errors import (
     AuthenticationError,
@@ -23,11 +23,12 @@ from ..errors import (
 )
 from ..models import Certificates, Statistic
 from ..operations import IOTO, MQTT, Kind, Operation
+from ..settings import check_options
 from ..transport.effects import reporting
 from ..transport.retry import Failure, RetryPolicy
 from . import payloads
 from .events import EventBuffer, LinkEvent, Throttle, parse_event
-from .options import PORT, LinkOptions, checked, need_aiomqtt
+from .options import PORT, LinkOptions, Options, checked, need_aiomqtt
 from .outbox import Message, Outbox
 from .payloads import StoreType, StoreValue
 from .tls import Trust, make_context
@@ -86,14 +87,7 @@ class DeviceLink:
         ca: who vouches for the broker, instead of the system's trust store: PEM text, the path of a PEM file, or an
             `ssl.SSLContext`, whose loaded authorities are taken over, and nothing else. A process with many links
             saves memory and time if it names the few authorities that it needs.
-        window: messages that are sent and not acknowledged, at most.
-        patience: seconds; see above.
-        timeout: seconds that the broker has to accept the connection, to say whether the device may listen, and to
-            acknowledge a message, before the connection is given up and made again; and those that a reply may take.
-        keepalive: seconds from 30 to 1200, after which an idle connection is probed.
-        base: seconds; upper bound of the wait before the first new connection.
-        cap: seconds; upper bound of all such waits.
-        backlog: events that are kept until they are read; see `events`.
+        options: see `LinkOptions`.
 
     Raises:
         InvalidArgumentError: an argument does not fit.
@@ -107,19 +101,13 @@ class DeviceLink:
         certs: Certificates,
         *,
         ca: Trust = None,
-        window: int = 100,
-        patience: float = 60.0,
-        timeout: float = 30.0,
-        keepalive: int = 60,
-        base: float = 0.25,
-        cap: float = 8.0,
-        backlog: int = 1000,
+        **options: Unpack[LinkOptions],
     ) -> None:
         need_aiomqtt()
         self._certs = checked(certs)
         self._ca = ca
-        self._options = LinkOptions(window, patience, timeout, keepalive, backlog)
-        self._backoff = RetryPolicy(attempts=sys.maxsize, elapsed=math.inf, base=base, cap=cap)
+        chosen = self._options = check_options(Options, options)
+        self._backoff = RetryPolicy(attempts=sys.maxsize, elapsed=math.inf, base=chosen.base, cap=chosen.cap)
         self._id = str(certs.id)
         account = certs.account_id
         self._topics = [
@@ -132,7 +120,7 @@ class DeviceLink:
         self._replies: dict[str, asyncio.Future[bytes]] = {}
         self._numbers = itertools.count(_FIRST_NUMBER)
         self._changes = itertools.count(1)
-        self._events = EventBuffer(backlog)
+        self._events = EventBuffer(chosen.backlog)
         self._trouble = "not connected yet"
         self._blocked_until = -math.inf
         self._closed = False

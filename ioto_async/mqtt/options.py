@@ -1,41 +1,58 @@
-"""What a device link is told: its options and certificates, looked at."""
+"""Options of device links, and what a link needs: aiomqtt and certificates."""
 
 import importlib
-import math
 import re
-from typing import Final
+from typing import Final, TypedDict
 
 import attrs
 
 from ..errors import InvalidArgumentError
 from ..models import Certificates
-from ..settings import is_number, must_be
+from ..settings import seconds, whole_number
 
-__all__ = ["PORT", "LinkOptions", "checked", "need_aiomqtt"]
+__all__ = ["PORT", "LinkOptions", "Options", "checked", "need_aiomqtt"]
 
 PORT: Final = 443
 """The agent's, where the certificates name none."""
 
 _OF: Final = "DeviceLink"
-_whole: Final = must_be("a whole number from 1", lambda value: type(value) is int and value >= 1, of=_OF)
-_seconds: Final = must_be("seconds above 0", lambda value: is_number(value) and 0 < value < math.inf, of=_OF)
 
 
-@attrs.frozen
-class LinkOptions:
-    """The numbers of a link; `DeviceLink` explains them."""
+class LinkOptions(TypedDict, total=False):
+    """How a link connects and sends. Each option can be left out.
 
-    window: int = attrs.field(
-        validator=must_be(
-            "a whole number from 1 to 10000", lambda value: type(value) is int and 0 < value <= 10**4, of=_OF
-        )
-    )
-    patience: float = attrs.field(validator=_seconds)
-    timeout: float = attrs.field(validator=_seconds)
-    keepalive: int = attrs.field(
-        validator=must_be("seconds from 30 to 1200", lambda value: type(value) is int and 30 <= value <= 1200, of=_OF)
-    )
-    backlog: int = attrs.field(validator=_whole)
+    Attributes:
+        window: messages that are sent and not acknowledged, from 1 to 10 000; 100 by default.
+        patience: seconds without an acknowledgement after which calls fail (see `DeviceLink`); 60 by default.
+        timeout: seconds that the broker has to accept the connection, to say whether the device may listen, and to
+            acknowledge a message, before the connection is given up and made again; and those that a reply may take. 30
+            by default.
+        keepalive: whole seconds, from 30 to 1200, after which an idle connection is probed; 60 by default.
+        base: seconds; upper bound of the wait before the first new connection; 0.25 by default.
+        cap: seconds; upper bound of all such waits; 8 by default.
+        backlog: events that are kept until they are read (see `DeviceLink.events`); 1000 by default.
+    """
+
+    window: int
+    patience: float
+    timeout: float
+    keepalive: int
+    base: float
+    cap: float
+    backlog: int
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """`LinkOptions` with their defaults and checks."""
+
+    window: int = attrs.field(default=100, validator=whole_number(1, 10_000, of=_OF))
+    patience: float = attrs.field(default=60.0, validator=seconds(above_zero=True, of=_OF))
+    timeout: float = attrs.field(default=30.0, validator=seconds(above_zero=True, of=_OF))
+    keepalive: int = attrs.field(default=60, validator=whole_number(30, 1200, of=_OF))
+    base: float = attrs.field(default=0.25, validator=seconds(of=_OF))
+    cap: float = attrs.field(default=8.0, validator=seconds(of=_OF))
+    backlog: int = attrs.field(default=1000, validator=whole_number(1, of=_OF))
 
 
 def need_aiomqtt() -> None:
@@ -49,10 +66,10 @@ def need_aiomqtt() -> None:
 
 
 def checked(certs: Certificates) -> Certificates:
-    """*certs*, if a link can be made of them.
+    """Return *certs*, if a link can be made with them.
 
     Raises:
-        InvalidArgumentError: they are not whole.
+        InvalidArgumentError: one of their parts is missing or does not fit.
     """
     if not isinstance(certs, Certificates):
         raise InvalidArgumentError(f"{_OF}: certs: expected Certificates, got {type(certs).__name__}")

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from ..settings import is_number, must_be
+from ..settings import is_number, must_be, or_none, whole_number
 
 __all__ = ["Adaptive", "Limits", "TokenBucket", "Verdict"]
 
@@ -34,14 +34,7 @@ class Limits:
         ),
     )
     """Requests a second; None for no limit."""
-    in_flight: int | None = attrs.field(
-        default=None,
-        validator=must_be(
-            "a whole number from 1, or None",
-            lambda value: value is None or (type(value) is int and value >= 1),
-            of=_OF,
-        ),
-    )
+    in_flight: int | None = attrs.field(default=None, validator=or_none(whole_number(1, of=_OF)))
     """Requests that are sent and not answered yet; None for no limit."""
 
 

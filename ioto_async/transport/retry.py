@@ -22,7 +22,7 @@ import attrs
 
 from ..errors import CallError, DecodeError, OutcomeUnknownError
 from ..operations import Kind
-from ..settings import is_number, must_be
+from ..settings import is_number, must_be, whole_number
 
 __all__ = ["Failed", "Failure", "Retries", "RetryPolicy", "failure_of_status", "parse_retry_after"]
 
@@ -77,7 +77,7 @@ def parse_retry_after(value: str | None, now: Callable[[], datetime]) -> float |
 
 
 _OF: Final = "RetryPolicy"
-_whole: Final = must_be("a whole number from 1", lambda value: type(value) is int and value >= 1, of=_OF)
+_whole: Final = whole_number(1, of=_OF)
 _budget: Final = must_be("seconds from 0", lambda value: is_number(value) and value >= 0, of=_OF)
 _wait: Final = must_be("seconds from 0", lambda value: is_number(value) and 0 <= value <= 1e9, of=_OF)
 

@@ -1193,7 +1193,9 @@ def test_an_option_that_does_not_fit_is_refused_by_name_and_value(name: str, val
 
 def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
     options: dict[str, Any] = {"concurency": 4}
-    with pytest.raises(InvalidArgumentError, match=r"concurency.*concurrency, ordered, journal"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"unknown option 'concurency': expected one of concurrency, journal, .*ordered"
+    ):
         Bulk(echo, [1], **options)
 
 

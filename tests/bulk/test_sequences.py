@@ -92,7 +92,10 @@ async def test_many_items_of_one_sequence_that_are_known_are_passed_over_without
 
 
 async def test_a_sequence_key_that_cannot_be_a_key_ends_the_run_and_is_named() -> None:
-    run = Bulk(Calls(), ["a"], concurrency=1, sequence_key=lambda _: [])  # type: ignore[return-value]
+    def unhashable(item: str) -> Any:
+        return []
+
+    run = Bulk(Calls(), ["a"], concurrency=1, sequence_key=unhashable)
     with pytest.raises(InvalidArgumentError, match=r"sequence_key: expected a hashable value for item 0, got \[\]"):
         await outcomes(run)
 

@@ -506,8 +506,9 @@ async def test_arguments_that_do_not_fit_are_refused(emulator: EmulatorThread) -
             ("shard: expected a whole number from 1, got 0", calls.claim, {"shard": 0}),
             ("rate: expected requests a second above 0", calls.claim, {"rate": 0}),
             ("concurrency: expected auto, or a whole number", calls.claim, {"concurrency": 0}),
-            ("kind: expected a Kind", calls.claim, {"kind": "once"}),
+            ("kind: expected an instance of Kind, or None, got 'once'", calls.claim, {"kind": "once"}),
             ("connect: expected a callable", calls.claim, {"connect": 1}),
+            ("unknown option 'ordered': expected one of concurrency, journal", calls.claim, {"ordered": True}),
         ]:
             with pytest.raises(InvalidArgumentError, match=expected):
                 bulk(cluster, call, IDS, **options)  # type: ignore[arg-type]

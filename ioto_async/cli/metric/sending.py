@@ -18,8 +18,9 @@ from ...bulk import Bulk, BulkOptions, Outcome, Progress
 from ...client import ClientOptions, IotoClient
 from ...errors import CallError, ClientStateError, ConnectionFailedError, InvalidArgumentError, IotoError, NotFoundError
 from ...metrics.link import LinkSink
+from ...metrics.options import WriterOptions
 from ...metrics.sample import Sample, UnwrittenError
-from ...metrics.writer import Writer, WriterOptions
+from ...metrics.writer import Writer
 from ...models import Certificates
 from ...mqtt import DeviceLink
 from ...operations import Kind
