@@ -201,7 +201,7 @@ class _Client:
         Raises:
             InvalidArgumentError: an argument does not fit.
         """
-        return Bulk(call, items, self._pool.gate, **options)
+        return Bulk(call, items, self._pool.limiter, **options)
 
 
 @functools.cache

@@ -160,7 +160,7 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 def test_the_modules_and_their_imports_are_found() -> None:
     assert {"codec.encoding", "client", "controllers.device", "emulator.rest.app"} <= MODULES.keys()
-    assert {"codec.decoding", "models", "transport.transport", "controllers.base"} <= _imported("controllers.device")
+    assert {"codec.decoding", "models", "transport.options", "controllers.base"} <= _imported("controllers.device")
 
 
 def test_every_room_has_a_floor() -> None:

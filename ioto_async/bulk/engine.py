@@ -29,7 +29,7 @@ from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
 from ..operations import Kind, operation_of
 from ..settings import check_options, is_number
 from ..transport.effects import Effects, reports_effects
-from ..transport.limiter import Gate
+from ..transport.limiter import Limiter
 from ..transport.tasks import in_thread
 from .calling import Caller, Entry
 from .journal import EarlierError, Journal
@@ -60,7 +60,7 @@ class Bulk(Run[Item, Value]):
     Args:
         call: what is awaited for each item.
         items: the items, taken as there is room for them.
-        gate: the client's, where its requests wait for their turn; ``auto`` needs one.
+        limiter: the client's, where its requests wait for their turn; ``auto`` needs one.
         options: see `BulkOptions`.
 
     Attributes:
@@ -74,7 +74,7 @@ class Bulk(Run[Item, Value]):
         self,
         call: Callable[[Item], Awaitable[Value]],
         items: Iterable[Item] | AsyncIterable[Item],
-        gate: Gate | None = None,
+        limiter: Limiter | None = None,
         **options: Unpack[BulkOptions[Item]],
     ) -> None:
         super().__init__()
@@ -84,13 +84,13 @@ class Bulk(Run[Item, Value]):
         self._owns_source = self._source is not items
         chosen = self._options = check_options(Options[Item], options)
         self._concurrency = None if chosen.concurrency == "auto" else chosen.concurrency
-        self._gate = gate
+        self._limiter = limiter
         self._holding: contextlib.ExitStack | None = None
         """Held while calls are in flight: those of others may then have to wait for them."""
         self._idle_limit = 1
         self._extra = 0
         """Workers beyond the requests that may be in flight, as theirs spend time elsewhere."""
-        if chosen.concurrency == "auto" and gate is None:
+        if chosen.concurrency == "auto" and limiter is None:
             raise InvalidArgumentError("concurrency: auto needs a client; expected a whole number from 1")
         operation = operation_of(call)
         self._caller = Caller(
@@ -147,7 +147,11 @@ class Bulk(Run[Item, Value]):
     def _limit(self) -> int:
         if self._concurrency is not None:
             return self._concurrency
-        return self._idle_limit if self._gate is None or self._holding is None else int(self._gate.limit) + self._extra
+        return (
+            self._idle_limit
+            if self._limiter is None or self._holding is None
+            else int(self._limiter.limit) + self._extra
+        )
 
     # The iteration ------------------------------------------------------------------------------------------------
 
@@ -219,7 +223,7 @@ class Bulk(Run[Item, Value]):
                 last, done = now, self.summary.done
             observer = self._options.observer
             if observer is not None:
-                paused = 0.0 if self._gate is None else self._gate.pause_left()
+                paused = 0.0 if self._limiter is None else self._limiter.pause_left()
                 progress = Progress(self.summary, self._total, now - began, rate, self._in_flight, self._limit, paused)
                 try:
                     observer(progress)
@@ -290,9 +294,9 @@ class Bulk(Run[Item, Value]):
             effects.stop_waiting()
 
     def _enter_limiter(self) -> None:
-        if self._gate is not None and self._holding is None:
+        if self._limiter is not None and self._holding is None:
             self._holding = contextlib.ExitStack()
-            self._holding.enter_context(self._gate.running(adapting=self._concurrency is None))
+            self._holding.enter_context(self._limiter.running(adapting=self._concurrency is None))
 
     def _leave_limiter(self) -> None:
         """Let the calls of others pass as if there were no run, as it waits for items itself."""
@@ -301,12 +305,12 @@ class Bulk(Run[Item, Value]):
             self._holding.close()
             self._holding = None
 
-    def _follow(self, gate: Gate) -> None:
+    def _follow(self, limiter: Limiter) -> None:
         """Have more workers than requests may be in flight while they keep fewer of them there."""
-        if gate.is_crowded:
+        if limiter.is_crowded:
             self._extra = max(self._extra - 1, 0)
         elif len(self._workers) >= self._limit:
-            self._extra = min(self._extra + 1, gate.ceiling)
+            self._extra = min(self._extra + 1, limiter.ceiling)
 
     async def _work(self, effects: Effects) -> None:
         worker = asyncio.current_task()
@@ -341,8 +345,8 @@ class Bulk(Run[Item, Value]):
                     self._release(entry)
                 if not self._in_flight and self._reader is not None:
                     self._leave_limiter()
-            if self._gate is not None and self._concurrency is None:
-                self._follow(self._gate)
+            if self._limiter is not None and self._concurrency is None:
+                self._follow(self._limiter)
 
     # Reading ------------------------------------------------------------------------------------------------------
 

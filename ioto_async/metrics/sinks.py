@@ -13,7 +13,7 @@ class Sink(Protocol):
     """A way for samples to the cloud."""
 
     concurrency: ClassVar[int | None]
-    """Requests in flight where nothing else is said; None for what the gate of the pool finds out."""
+    """Requests in flight where nothing else is said; None for what the limiter of the pool finds out."""
 
     @property
     def repeats(self) -> bool:

@@ -100,7 +100,7 @@ class Writer:
         self._run: Bulk[_Request, None] = Bulk(
             self._send,
             self._requests(),
-            None if sink.pool is None else sink.pool.gate,
+            None if sink.pool is None else sink.pool.limiter,
             concurrency=concurrency,
             sequence_key=self._sequence_key,
             through_client=True,  # else `_send` notes it

@@ -11,7 +11,7 @@ from typing import Final
 from .limits import Adaptive, Limits, TokenBucket, Verdict
 from .tasks import Turns
 
-__all__ = ["Gate", "PauseError"]
+__all__ = ["Limiter", "PauseError"]
 
 logger = logging.getLogger("ioto_async")
 
@@ -27,7 +27,7 @@ class PauseError(Exception):
         self.left = left
 
 
-class Gate:
+class Limiter:
     """Lets requests pass in the order in which they came, as fast as the limits allow.
 
     Args:

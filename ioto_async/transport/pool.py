@@ -12,7 +12,7 @@ from ..errors import ClientStateError
 from ..settings import is_number, must_be
 from .aiohttp_private import check_borrowable, loop_of, middlewares_of, proxy_of
 from .deadlines import Deadlines
-from .limiter import Gate
+from .limiter import Limiter
 from .limits import Limits
 
 __all__ = ["NO_TIMEOUT", "SESSION_CLOSED", "Pool"]
@@ -53,7 +53,7 @@ class Pool:
     allow_http: bool = False
     """Whether signed URLs may be plain http beyond loopback."""
     limits: Limits = attrs.field(factory=Limits, validator=must_be("Limits", lambda value: isinstance(value, Limits)))
-    gate: Gate = attrs.field(init=False, repr=False)
+    limiter: Limiter = attrs.field(init=False, repr=False)
     loop: asyncio.AbstractEventLoop | None = attrs.field(init=False, default=None)
     """The loop of the open session, None where there is none."""
     session: aiohttp.ClientSession = attrs.field(init=False, repr=False)
@@ -66,7 +66,7 @@ class Pool:
             check_borrowable()
             if self.borrowed.connector is not None:
                 limit = self.borrowed.connector.limit or _UNLIMITED
-        self.gate = Gate(self.limits, limit)
+        self.limiter = Limiter(self.limits, limit)
 
     @property
     def middlewares(self) -> tuple[aiohttp.ClientMiddlewareType, ...]:
@@ -89,7 +89,7 @@ class Pool:
                 raise ClientStateError(
                     "the client belongs to another event loop that is still running: make one client per loop"
                 )
-            self.gate.reset()
+            self.limiter.reset()
             await self._end()
             return await self.open()  # meanwhile another call may have opened it, or somebody has closed it
         if self.borrowed is not None and loop_of(self.borrowed) is not loop:
@@ -134,7 +134,7 @@ class Pool:
     async def close(self) -> None:
         """Close the connections, unless the session is borrowed; calls raise from now on, those under way as well."""
         self._closed = True
-        self.gate.open()
+        self.limiter.open()
         if self.loop is not None:
             await self._end()
 

@@ -120,7 +120,7 @@ class Transport:
             status = None
             try:
                 is_open = self.pool.loop is asyncio.get_running_loop()
-                entered = self.pool.gate.enter_now() if is_open else None
+                entered = self.pool.limiter.enter_now() if is_open else None
                 if entered is None:
                     asked = time.monotonic()
                     entered = await self._turn(operation, retry, effects)
@@ -147,7 +147,7 @@ class Transport:
             if retries is None:
                 retries = Retries(operation.name, operation.kind, retry)
             retries.failed(error, failure)
-            # All calls of a run wait at the gate for it, and nobody may fail for having come first.
+            # All calls of a run wait at the limiter for it, and nobody may fail for having come first.
             is_shared = effects is not None and failure is Failure.REFUSED
             await wait_to_retry(
                 retries,
@@ -190,11 +190,11 @@ class Transport:
         if self.pool.loop is not asyncio.get_running_loop():
             await self.pool.open()
         if ASKING.get():
-            return self.pool.gate.enter_first()
+            return self.pool.limiter.enter_first()
         patience = retry.elapsed if effects is None else max(retry.elapsed, _LONGEST_PAUSE)
         try:
             with waiting(effects):
-                return await self.pool.gate.enter(patience)
+                return await self.pool.limiter.enter(patience)
         except PauseError as pause:
             message = "the service has asked for a pause, in its reply to another call"
             raise RateLimitedError(message, operation=operation.name, sent=False, retry_after=pause.left) from None
@@ -231,13 +231,13 @@ class Transport:
         effects: Effects | None,
         error: BaseException | None,
     ) -> None:
-        """Make room at the gate, and note what is known of a request that has come to its end, by *error* or well."""
+        """Make room at the limiter, and note what is known of a request that has come to its end, by *error* or well."""
         verdict, retry_after = Verdict.SERVED, None
         if isinstance(error, Failed):
             verdict, retry_after = _verdict(error), error.error.retry_after
         elif error is not None:
             verdict = Verdict.SILENT
-        self.pool.gate.leave(verdict, entered, of=operation.name, retry_after=retry_after)
+        self.pool.limiter.leave(verdict, entered, of=operation.name, retry_after=retry_after)
         if effects is not None:
             if operation.kind is not Kind.READ:
                 if error is None:

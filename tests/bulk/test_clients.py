@@ -104,23 +104,23 @@ async def test_two_runs_of_a_client_and_its_clone_share_what_was_found_out() -> 
         await server.received(2)
         for _ in range(20):
             await turns(10)
-        assert crowd.waiting <= client._pool.gate.limit == clone._pool.gate.limit
-        assert client._pool.gate.limit < 64
+        assert crowd.waiting <= client._pool.limiter.limit == clone._pool.limiter.limit
+        assert client._pool.limiter.limit < 64
         while not done.done():
-            assert crowd.waiting <= client._pool.gate.limit
+            assert crowd.waiting <= client._pool.limiter.limit
             crowd.release(1)
             await asyncio.sleep(0)
         assert [len(found) for found in await done] == [50, 50]
-        assert client._pool.gate.limit == math.inf, "the search goes on although the runs are over"
+        assert client._pool.limiter.limit == math.inf, "the search goes on although the runs are over"
 
 
 async def test_the_search_is_over_when_the_loop_is_left() -> None:
     async with served(handler=lambda request: reply(200, device(request))) as (_, client):
         async with client.bulk(client.device.claim, map(str, range(100))) as run:
             async for _ in run:
-                assert client._pool.gate.limit < math.inf
+                assert client._pool.limiter.limit < math.inf
                 break
-        assert client._pool.gate.limit == math.inf
+        assert client._pool.limiter.limit == math.inf
 
 
 async def test_a_run_keeps_to_the_limits_of_its_client() -> None:
@@ -177,7 +177,7 @@ async def test_auto_has_fewer_calls_at_once_again_when_they_wait_for_the_client(
             calls.give_all()
             crowd.release(crowd.waiting)
             await asyncio.sleep(0)
-            if len(server.requests) > 400:
+            if len(server.requests) > 600:
                 most = max(most, busy)
         assert len(await done) == 1000
     assert most <= 16 + 2, "calls that only stand in line have begun"
@@ -214,7 +214,7 @@ async def test_leaving_a_run_leaves_no_connection_in_use() -> None:
             await server.received(4)
             crowd.release(1)
             await task
-        assert client._pool.gate.in_flight == 0
+        assert client._pool.limiter.in_flight == 0
         crowd.release(100)  # else the server does not see that nobody waits any more
         await server.until(lambda: server.open <= 1)
     await no_task_is_left()

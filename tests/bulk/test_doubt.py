@@ -283,7 +283,7 @@ async def test_of_several_requests_at_once_none_is_lost_without_a_word_when_the_
         await server.received(2)
         run.stop()
         refusal.set()
-        while not client._pool.gate.pause_left():
+        while not client._pool.limiter.pause_left():
             await asyncio.sleep(0)
         held.set()
         async with asyncio.timeout(GUARD):

@@ -88,7 +88,7 @@ async def test_a_run_that_is_told_to_stop_in_a_long_pause_ends_at_once(
     async with served(handler=lambda _: pause, limits=Limits(in_flight=in_flight)) as (_, client):
         run = client.bulk(client.action.invoke, list("abcdef"), concurrency=concurrency, journal=path)
         done = asyncio.ensure_future(outcomes(run))
-        await until(lambda: client._pool.gate.pause_left() > 0)
+        await until(lambda: client._pool.limiter.pause_left() > 0)
         await turns()
         assert not done.done()
         run.stop("it takes too long")
@@ -104,7 +104,7 @@ async def test_a_run_that_is_told_to_stop_while_a_refused_call_waits_to_be_sent_
         run = client.bulk(client.action.invoke, list("abc"), concurrency=1, journal=path)
         done = asyncio.ensure_future(outcomes(run))
         await server.received(1)
-        await until(lambda: client._pool.gate.in_flight == 0)
+        await until(lambda: client._pool.limiter.in_flight == 0)
         run.stop()
         assert await done == []
         assert names(server) == ["a"]
@@ -133,7 +133,7 @@ async def test_a_call_that_may_have_worked_is_unknown_if_it_cannot_be_sent_again
         run = client.bulk(client.device.claim, list("abc"), concurrency=1, journal=path)
         done = asyncio.ensure_future(statuses(run))
         await server.received(1)
-        await until(lambda: client._pool.gate.in_flight == 0)
+        await until(lambda: client._pool.limiter.in_flight == 0)
         run.stop()
         assert await done == {"a": "unknown"}
 

@@ -158,12 +158,12 @@ async def test_an_async_iterable_with_an_iterator_of_its_own_will_do() -> None:
 
 
 async def test_what_was_pulled_is_called_although_the_next_item_is_long_in_coming() -> None:
-    gate = asyncio.Event()
+    limiter = asyncio.Event()
 
     async def items() -> AsyncIterator[int]:
         yield 1
         yield 2
-        await gate.wait()
+        await limiter.wait()
         yield 3
 
     run = Bulk(echo, items(), concurrency=4)
@@ -171,7 +171,7 @@ async def test_what_was_pulled_is_called_although_the_next_item_is_long_in_comin
     async for outcome in run:
         found.append(outcome.value)
         if len(found) == 2:
-            gate.set()
+            limiter.set()
     assert sorted(found) == [1, 2, 3]
 
 

@@ -116,7 +116,7 @@ async def test_a_run_that_waits_for_its_items_holds_up_no_other_calls() -> None:
         return reply(200, {})
 
     async with served(handler=handler, limits=Limits()) as (_, client):
-        limiter = client._pool.gate
+        limiter = client._pool.limiter
         before = limiter.limit
         run = client.bulk(client.action.invoke, items())
         iteration = aiter(run)

@@ -339,20 +339,20 @@ async def test_a_closed_client_has_no_writer_to_enter() -> None:
             await w.__aenter__()
 
 
-async def test_requests_wait_for_their_turn_at_the_gate_of_the_client() -> None:
+async def test_requests_wait_for_their_turn_at_the_limiter_of_the_client() -> None:
     crowd, told = Crowd(), Told()
     async with served(handler=crowd, limits=Limits(in_flight=3)) as (_, client):
-        gate = client._pool.gate
+        limiter = client._pool.limiter
         async with automation(client, on_outcome=told.append) as w:
             for number in range(12):
                 await w.write("m", number)
             await until(lambda: crowd.waiting == 3)
             await turns()
-            assert crowd.waiting == gate.in_flight == 3
+            assert crowd.waiting == limiter.in_flight == 3
             for _ in range(4):
                 await until(lambda: crowd.waiting == 3)
                 crowd.release(3)
-        assert (gate.in_flight, gate.limit) == (0, 3)  # as it was before
+        assert (limiter.in_flight, limiter.limit) == (0, 3)  # as it was before
     assert set(statuses(told).values()) == {"ok"}
 
 
@@ -381,7 +381,7 @@ async def test_a_writer_that_has_nothing_to_do_holds_back_no_other_calls() -> No
             await w.write("m", 0)
             await w.flush()
             await turns()
-            assert client._pool.gate.limit == math.inf
+            assert client._pool.limiter.limit == math.inf
 
 
 def test_a_client_writes_in_two_runs_in_a_row() -> None:

@@ -41,19 +41,19 @@ SOON = 0.05
 
 
 class Provider:
-    """Gives token-1, token-2, …; waits for *gate* first; fails with the *failures* that are some at their turns."""
+    """Gives token-1, token-2, …; waits for *limiter* first; fails with the *failures* that are some at their turns."""
 
-    def __init__(self, *failures: BaseException | None, gate: asyncio.Event | None = None) -> None:
+    def __init__(self, *failures: BaseException | None, limiter: asyncio.Event | None = None) -> None:
         self.calls = 0
         self.entered = asyncio.Event()
         self._failures = list(failures)
-        self._gate = gate
+        self._limiter = limiter
 
     async def __call__(self) -> str:
         self.calls += 1
         self.entered.set()
-        if self._gate is not None:
-            await self._gate.wait()
+        if self._limiter is not None:
+            await self._limiter.wait()
         trouble = self._failures.pop(0) if self._failures else None
         if trouble is not None:
             raise trouble
@@ -231,13 +231,13 @@ async def test_the_provider_is_asked_when_a_token_is_needed_and_not_before() -> 
 
 
 async def test_many_callers_at_the_start_ask_the_provider_once() -> None:
-    gate = asyncio.Event()
-    provider = Provider(gate=gate)
+    limiter = asyncio.Event()
+    provider = Provider(limiter=limiter)
     async with served(handler=accepting("token-1"), **login(provider)) as (server, client):
         calls = [asyncio.create_task(client.device.get("D1")) for _ in range(30)]
         await provider.entered.wait()
         await leftover_tasks()
-        gate.set()
+        limiter.set()
         await asyncio.gather(*calls)
     assert (provider.calls, len(server.requests)) == (1, 30)
 
@@ -319,35 +319,35 @@ async def test_a_renewed_token_is_used_by_the_calls_that_follow() -> None:
 
 
 async def test_a_cancelled_caller_does_not_cancel_the_others_that_wait_for_the_token() -> None:
-    gate = asyncio.Event()
-    provider = Provider(gate=gate)
+    limiter = asyncio.Event()
+    provider = Provider(limiter=limiter)
     async with served(handler=accepting("token-1"), **login(provider)) as (_, client):
         calls = [asyncio.create_task(client.device.get("D1")) for _ in range(3)]
         await provider.entered.wait()
         await leftover_tasks()
         calls[0].cancel()
         await asyncio.wait([calls[0]])
-        gate.set()
+        limiter.set()
         assert [device.id for device in await asyncio.gather(*calls[1:])] == ["D1", "D1"]
     assert calls[0].cancelled()
     assert provider.calls == 1
 
 
 async def test_the_answer_to_a_cancelled_caller_serves_the_next_one() -> None:
-    gate = asyncio.Event()
-    provider = Provider(gate=gate)
+    limiter = asyncio.Event()
+    provider = Provider(limiter=limiter)
     async with served(handler=accepting("token-1"), **login(provider)) as (_, client):
         task = asyncio.create_task(client.device.get("D1"))
         await provider.entered.wait()
         task.cancel()
         await asyncio.wait([task])
-        gate.set()
+        limiter.set()
         await client.device.get("D1")
     assert provider.calls == 1
 
 
 async def test_a_deadline_covers_the_wait_for_the_provider() -> None:
-    provider = Provider(gate=asyncio.Event())
+    provider = Provider(limiter=asyncio.Event())
     async with served(**login(provider)) as (server, client):
         error = await failure(client.generic.create("Note", timeout=SOON, retries=0))
     assert (type(error), error.sent, error.outcome_unknown) == (ConnectionFailedError, False, False)
@@ -355,7 +355,7 @@ async def test_a_deadline_covers_the_wait_for_the_provider() -> None:
 
 
 async def test_a_closed_client_leaves_no_question_to_the_provider_behind() -> None:
-    provider = Provider(gate=asyncio.Event())
+    provider = Provider(limiter=asyncio.Event())
     async with served(**login(provider)) as (_, client):
         await failure(client.device.get("D1", timeout=SOON, retries=0))
         await client.aclose()
@@ -367,7 +367,7 @@ async def test_a_closed_client_leaves_no_question_to_the_provider_behind() -> No
 
 @pytest.mark.parametrize("closed", ["the owner", "the clone"])
 async def test_closing_ends_the_question_of_a_clone_with_a_login_of_its_own(closed: str) -> None:
-    provider = Provider(gate=asyncio.Event())
+    provider = Provider(limiter=asyncio.Event())
     async with served() as (_, client):
         clone = client.with_options(**login(provider))
         call = asyncio.create_task(clone.device.get("D1"))
@@ -383,13 +383,13 @@ async def test_closing_ends_the_question_of_a_clone_with_a_login_of_its_own(clos
 
 
 async def test_closing_a_clone_leaves_the_login_that_it_shares_alone() -> None:
-    gate = asyncio.Event()
-    provider = Provider(gate=gate)
+    limiter = asyncio.Event()
+    provider = Provider(limiter=limiter)
     async with served(handler=accepting("token-1"), **login(provider)) as (_, client):
         call = asyncio.create_task(client.device.get("D1"))
         await provider.entered.wait()
         await client.with_options(retries=0).aclose()
-        gate.set()
+        limiter.set()
         assert (await call).id == "D1"
 
 
@@ -429,8 +429,8 @@ async def test_a_provider_that_is_cancelled_by_itself_does_not_look_like_a_cance
 
 
 async def test_callers_that_share_a_failure_of_the_provider_each_get_an_error_of_their_own() -> None:
-    gate = asyncio.Event()
-    provider = Provider(OSError("down"), gate=gate)
+    limiter = asyncio.Event()
+    provider = Provider(OSError("down"), limiter=limiter)
     async with served(**login(provider)) as (_, client):
         calls = [
             asyncio.create_task(failure(client.device.get("D1"))),
@@ -438,7 +438,7 @@ async def test_callers_that_share_a_failure_of_the_provider_each_get_an_error_of
         ]
         await provider.entered.wait()
         await leftover_tasks()
-        gate.set()
+        limiter.set()
         errors = await asyncio.gather(*calls)
     assert provider.calls == 1
     assert [error.operation for error in errors] == ["device/get", "generic/create"]
@@ -515,39 +515,39 @@ async def test_the_provider_is_asked_again_ten_seconds_after_its_last_answer(
 
 async def test_many_callers_whose_refusal_stands_have_asked_the_provider_once() -> None:
     now = 0.0
-    gate = asyncio.Event()
-    gate.set()
-    provider = Provider(None, OSError("down"), gate=gate)
+    limiter = asyncio.Event()
+    limiter.set()
+    provider = Provider(None, OSError("down"), limiter=limiter)
     async with served(handler=accepting("nothing"), **login(provider)) as (server, client):
         assert isinstance(client._auth, LoginAuth)
         client._auth.credentials.clock = lambda: now
         await client._auth.headers(Decision.ASK)
         now = 60.0
-        gate.clear()
+        limiter.clear()
         calls = [asyncio.create_task(failure(client.device.get("D1"))) for _ in range(30)]
         await server.received(30)
         await leftover_tasks()
-        gate.set()
+        limiter.set()
         errors = await asyncio.gather(*calls)
     assert {type(error) for error in errors} == {AuthenticationError}
     assert (provider.calls, len(server.requests)) == (2, 30)
 
 
 async def test_a_refused_request_that_waits_for_a_new_token_in_vain_was_not_done() -> None:
-    gate = asyncio.Event()
+    limiter = asyncio.Event()
     calls = 0
 
     async def provider() -> str:
         nonlocal calls
         calls += 1
         if calls > 1:
-            await gate.wait()
+            await limiter.wait()
         return "token-1"
 
     async with aged(reply(403, "expired"), **login(provider)) as (server, client):
         error = await failure(client.generic.create("Note", timeout=4 * SOON, retries=0))
         assert len(server.requests) == 1
-        gate.set()
+        limiter.set()
     assert not isinstance(error, OutcomeUnknownError)
     assert error.outcome_unknown is False
 
@@ -823,7 +823,7 @@ async def test_the_cause_of_an_error_does_not_show_the_token_of_the_request() ->
 
 
 async def test_a_caller_that_is_cancelled_together_with_the_question_is_cancelled() -> None:
-    provider = Provider(gate=asyncio.Event())
+    provider = Provider(limiter=asyncio.Event())
     async with served(**login(provider)) as (_, client):
         call = asyncio.create_task(client.device.get("D1"))
         await provider.entered.wait()

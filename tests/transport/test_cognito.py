@@ -460,14 +460,14 @@ async def test_a_token_is_renewed_shortly_before_it_expires(lifetime: float, mar
 
 
 async def test_a_slow_renewal_does_not_hold_up_calls_before_the_old_token_expires() -> None:
-    gate = asyncio.Event()
+    limiter = asyncio.Event()
     count = 0
 
     async def provider() -> AccessToken:
         nonlocal count
         count += 1
         if count > 1:
-            await gate.wait()
+            await limiter.wait()
         return AccessToken(f"token-{count}", 100)
 
     async with calls(provider) as call:
@@ -477,7 +477,7 @@ async def test_a_slow_renewal_does_not_hold_up_calls_before_the_old_token_expire
         waiting = [asyncio.create_task(call(100)) for _ in range(3)]
         await leftover_tasks()
         assert not any(task.done() for task in waiting)
-        gate.set()
+        limiter.set()
         assert await asyncio.gather(*waiting) == ["token-2"] * 3
     assert count == 2
 
@@ -566,13 +566,13 @@ async def test_a_renewal_that_fails_after_the_end_is_an_error() -> None:
 
 
 async def test_the_renewal_of_a_cancelled_caller_serves_the_next_one() -> None:
-    gate = asyncio.Event()
+    limiter = asyncio.Event()
     count = 0
 
     async def provider() -> AccessToken:
         nonlocal count
         count += 1
-        await gate.wait()
+        await limiter.wait()
         return AccessToken(f"token-{count}", 100)
 
     async with calls(provider) as call:
@@ -580,7 +580,7 @@ async def test_the_renewal_of_a_cancelled_caller_serves_the_next_one() -> None:
         await leftover_tasks()
         task.cancel()
         await asyncio.wait([task])
-        gate.set()
+        limiter.set()
         await leftover_tasks()
         assert (await call(), count) == ("token-1", 1)
 

@@ -1,4 +1,4 @@
-"""Where requests wait for their turn: the gate by itself in simulated time, and in a client against a server."""
+"""Where requests wait for their turn: the limiter by itself in simulated time, and in a client against a server."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import ioto_async.transport.limiter as gate_module
 import ioto_async.transport.transport as transport_module
 from ioto_async import ClientStateError, InvalidArgumentError, IotoClient, Limits, RateLimitedError, RetryPolicy
-from ioto_async.transport.limiter import Gate, PauseError
+from ioto_async.transport.limiter import Limiter, PauseError
 from ioto_async.transport.limits import Verdict
 from ioto_async.transport.pool import Pool
 from tests.rawserver import GUARD, RawServer, Request, Step, client_of, in_thread, leftover_tasks, reply, served
@@ -49,7 +49,7 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def simulate(main: Callable[[], Awaitable[None]]) -> None:
-    """Run *main*, and the gates in it, in a time that passes only while all wait."""
+    """Run *main*, and the limiters in it, in a time that passes only while all wait."""
 
     async def begin() -> None:
         await main()
@@ -70,11 +70,11 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def passing(gate: Gate, names: str, passed: list[str]) -> dict[str, asyncio.Task[float]]:
+def passing(limiter: Limiter, names: str, passed: list[str]) -> dict[str, asyncio.Task[float]]:
     """Tasks that wait in this order, and write their names down as they pass."""
 
     async def enter(name: str) -> float:
-        entered = await gate.enter(math.inf)
+        entered = await limiter.enter(math.inf)
         passed.append(name)
         return entered
 
@@ -89,25 +89,25 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
 
 def test_without_limits_everybody_passes_at_once() -> None:
     async def main() -> None:
-        gate = Gate(Limits(), 100)
+        limiter = Limiter(Limits(), 100)
         for _ in range(500):
-            assert gate.enter_now() is not None
-        assert await gate.enter(math.inf) == asyncio.get_running_loop().time()
-        assert (now(), gate.in_flight, gate.limit) == (0.0, 501, math.inf)
+            assert limiter.enter_now() is not None
+        assert await limiter.enter(math.inf) == asyncio.get_running_loop().time()
+        assert (now(), limiter.in_flight, limiter.limit) == (0.0, 501, math.inf)
 
     simulate(main)
 
 
 def test_no_more_are_in_flight_than_the_limit_and_the_others_pass_in_their_order() -> None:
     async def main() -> None:
-        gate, passed = Gate(Limits(in_flight=2), 100), list[str]()
-        tasks = passing(gate, "abcd", passed)
+        limiter, passed = Limiter(Limits(in_flight=2), 100), list[str]()
+        tasks = passing(limiter, "abcd", passed)
         await turns()
-        assert (passed, gate.in_flight) == (["a", "b"], 2)
-        gate.leave(Verdict.SERVED, tasks["b"].result(), of="a", retry_after=None)
+        assert (passed, limiter.in_flight) == (["a", "b"], 2)
+        limiter.leave(Verdict.SERVED, tasks["b"].result(), of="a", retry_after=None)
         await turns()
-        assert (passed, gate.in_flight) == (["a", "b", "c"], 2)
-        gate.leave(Verdict.SERVED, tasks["a"].result(), of="a", retry_after=None)
+        assert (passed, limiter.in_flight) == (["a", "b", "c"], 2)
+        limiter.leave(Verdict.SERVED, tasks["a"].result(), of="a", retry_after=None)
         await turns()
         assert passed == ["a", "b", "c", "d"]
 
@@ -116,8 +116,8 @@ def test_no_more_are_in_flight_than_the_limit_and_the_others_pass_in_their_order
 
 def test_requests_pass_at_the_rate() -> None:
     async def main() -> None:
-        gate, passed = Gate(Limits(rate=10), 100), list[str]()
-        tasks = passing(gate, "abcdefghijk", passed)
+        limiter, passed = Limiter(Limits(rate=10), 100), list[str]()
+        tasks = passing(limiter, "abcdefghijk", passed)
         await asyncio.wait(tasks.values())
         assert passed == list("abcdefghijk")
         for number, task in enumerate(tasks.values()):
@@ -128,11 +128,11 @@ def test_requests_pass_at_the_rate() -> None:
 
 def test_a_quiet_time_is_not_made_up_for() -> None:
     async def main() -> None:
-        gate = Gate(Limits(rate=10), 100)
+        limiter = Limiter(Limits(rate=10), 100)
         await asyncio.sleep(60)
         began = now()
         for _ in range(11):
-            await gate.enter(math.inf)
+            await limiter.enter(math.inf)
         assert now() - began == pytest.approx(1.0, abs=0.01)
 
     simulate(main)
@@ -140,12 +140,12 @@ def test_a_quiet_time_is_not_made_up_for() -> None:
 
 def test_nobody_passes_those_who_wait() -> None:
     async def main() -> None:
-        gate, passed = Gate(Limits(rate=1), 100), list[str]()
-        assert gate.enter_now() is not None
-        assert gate.enter_now() is None, "there was no token"
-        tasks = passing(gate, "ab", passed)
+        limiter, passed = Limiter(Limits(rate=1), 100), list[str]()
+        assert limiter.enter_now() is not None
+        assert limiter.enter_now() is None, "there was no token"
+        tasks = passing(limiter, "ab", passed)
         await asyncio.wait([tasks["a"]])
-        assert gate.enter_now() is None, "b was before"
+        assert limiter.enter_now() is None, "b was before"
         await asyncio.wait([tasks["b"]])
         assert now() == pytest.approx(2.0)
 
@@ -154,10 +154,10 @@ def test_nobody_passes_those_who_wait() -> None:
 
 def test_a_token_that_comes_a_hair_before_the_timer_belongs_to_those_who_wait() -> None:
     async def main() -> None:
-        gate, passed, seen = Gate(Limits(rate=1), 100), list[str](), list[float | None]()
-        assert gate.enter_now() is not None
-        asyncio.get_running_loop().call_at(1001.0 - 1e-7, lambda: seen.append(gate.enter_now()))
-        await asyncio.wait(passing(gate, "a", passed).values())
+        limiter, passed, seen = Limiter(Limits(rate=1), 100), list[str](), list[float | None]()
+        assert limiter.enter_now() is not None
+        asyncio.get_running_loop().call_at(1001.0 - 1e-7, lambda: seen.append(limiter.enter_now()))
+        await asyncio.wait(passing(limiter, "a", passed).values())
         assert (passed, seen) == (["a"], [None])
 
     simulate(main)
@@ -165,39 +165,39 @@ def test_a_token_that_comes_a_hair_before_the_timer_belongs_to_those_who_wait() 
 
 def test_who_is_cancelled_while_waiting_takes_no_turn() -> None:
     async def main() -> None:
-        gate, passed = Gate(Limits(in_flight=1), 100), list[str]()
-        entered = gate.enter_now()
+        limiter, passed = Limiter(Limits(in_flight=1), 100), list[str]()
+        entered = limiter.enter_now()
         assert entered is not None
-        tasks = passing(gate, "abc", passed)
+        tasks = passing(limiter, "abc", passed)
         await turns()
         await end(tasks["a"], tasks["b"])
-        gate.leave(Verdict.SERVED, entered, of="a", retry_after=None)
+        limiter.leave(Verdict.SERVED, entered, of="a", retry_after=None)
         await turns()
-        assert (passed, gate.in_flight) == (["c"], 1)
+        assert (passed, limiter.in_flight) == (["c"], 1)
 
     simulate(main)
 
 
 def test_who_is_cancelled_as_the_turn_comes_gives_it_to_the_next() -> None:
     async def main() -> None:
-        gate, passed = Gate(Limits(in_flight=1), 100), list[str]()
-        entered = gate.enter_now()
+        limiter, passed = Limiter(Limits(in_flight=1), 100), list[str]()
+        entered = limiter.enter_now()
         assert entered is not None
-        tasks = passing(gate, "ab", passed)
+        tasks = passing(limiter, "ab", passed)
         await turns()
-        gate.leave(Verdict.SERVED, entered, of="a", retry_after=None)
+        limiter.leave(Verdict.SERVED, entered, of="a", retry_after=None)
         await end(tasks["a"])
         await turns()
-        assert (passed, gate.in_flight) == (["b"], 1)
+        assert (passed, limiter.in_flight) == (["b"], 1)
 
     simulate(main)
 
 
 def test_a_token_of_somebody_who_is_cancelled_as_the_turn_comes_is_not_lost() -> None:
     async def main() -> None:
-        gate, passed = Gate(Limits(rate=1), 100), list[str]()
-        assert gate.enter_now() is not None
-        tasks = passing(gate, "ab", passed)
+        limiter, passed = Limiter(Limits(rate=1), 100), list[str]()
+        assert limiter.enter_now() is not None
+        tasks = passing(limiter, "ab", passed)
         await turns()
         asyncio.get_running_loop().call_at(1001.0, tasks["a"].cancel)
         await asyncio.wait(tasks.values())
@@ -209,9 +209,9 @@ def test_a_token_of_somebody_who_is_cancelled_as_the_turn_comes_is_not_lost() ->
 
 def test_when_the_head_of_the_line_is_cancelled_the_next_has_no_longer_to_wait() -> None:
     async def main() -> None:
-        gate, passed = Gate(Limits(rate=1), 100), list[str]()
-        assert gate.enter_now() is not None
-        tasks = passing(gate, "ab", passed)
+        limiter, passed = Limiter(Limits(rate=1), 100), list[str]()
+        assert limiter.enter_now() is not None
+        tasks = passing(limiter, "ab", passed)
         await asyncio.sleep(0.5)
         await end(tasks["a"])
         await asyncio.wait([tasks["b"]])
@@ -222,49 +222,49 @@ def test_when_the_head_of_the_line_is_cancelled_the_next_has_no_longer_to_wait()
 
 def test_a_refusal_that_asks_for_a_pause_holds_everybody_back() -> None:
     async def main() -> None:
-        gate, passed = Gate(Limits(in_flight=2), 100), list[str]()
-        first, second = gate.enter_now(), gate.enter_now()
+        limiter, passed = Limiter(Limits(in_flight=2), 100), list[str]()
+        first, second = limiter.enter_now(), limiter.enter_now()
         assert first is not None
         assert second is not None
-        tasks = passing(gate, "ab", passed)
+        tasks = passing(limiter, "ab", passed)
         await turns()
-        gate.leave(Verdict.THROTTLED, first, of="a", retry_after=5.0)
-        gate.leave(Verdict.SERVED, second, of="a", retry_after=None)
+        limiter.leave(Verdict.THROTTLED, first, of="a", retry_after=5.0)
+        limiter.leave(Verdict.SERVED, second, of="a", retry_after=None)
         await asyncio.sleep(1)
         assert passed == []
-        assert gate.enter_now() is None
-        assert gate.pause_left() == 4.0
+        assert limiter.enter_now() is None
+        assert limiter.pause_left() == 4.0
         await asyncio.wait(tasks.values())
-        assert (now(), gate.pause_left()) == (5.0, 0.0)
+        assert (now(), limiter.pause_left()) == (5.0, 0.0)
 
     simulate(main)
 
 
 def test_who_waits_and_would_not_bear_a_pause_is_told_as_soon_as_it_begins() -> None:
     async def main() -> None:
-        gate = Gate(Limits(in_flight=1), 100)
-        entered = gate.enter_now()
+        limiter = Limiter(Limits(in_flight=1), 100)
+        entered = limiter.enter_now()
         assert entered is not None
-        brief, patient = asyncio.create_task(gate.enter(5.0)), asyncio.create_task(gate.enter(20.0))
+        brief, patient = asyncio.create_task(limiter.enter(5.0)), asyncio.create_task(limiter.enter(20.0))
         await turns()
-        gate.leave(Verdict.THROTTLED, entered, of="a", retry_after=10.0)
+        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=10.0)
         with pytest.raises(PauseError) as caught:
             await brief
         assert (now(), caught.value.left) == (0.0, 10.0)
         await patient
-        assert (now(), gate.in_flight) == (10.0, 1)
+        assert (now(), limiter.in_flight) == (10.0, 1)
 
     simulate(main)
 
 
 def test_a_pause_that_would_be_borne_is_waited_for_although_it_comes_while_waiting() -> None:
     async def main() -> None:
-        gate = Gate(Limits(in_flight=1), 100)
-        entered = gate.enter_now()
+        limiter = Limiter(Limits(in_flight=1), 100)
+        entered = limiter.enter_now()
         assert entered is not None
-        waiting = asyncio.create_task(gate.enter(5.0))
+        waiting = asyncio.create_task(limiter.enter(5.0))
         await turns()
-        gate.leave(Verdict.THROTTLED, entered, of="a", retry_after=5.0)
+        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=5.0)
         await waiting
         assert now() == 5.0
 
@@ -273,47 +273,47 @@ def test_a_pause_that_would_be_borne_is_waited_for_although_it_comes_while_waiti
 
 def test_who_is_told_of_a_pause_and_cancelled_at_once_takes_no_turn() -> None:
     async def main() -> None:
-        gate = Gate(Limits(in_flight=1), 100)
-        entered = gate.enter_now()
+        limiter = Limiter(Limits(in_flight=1), 100)
+        entered = limiter.enter_now()
         assert entered is not None
-        brief = asyncio.create_task(gate.enter(1.0))
+        brief = asyncio.create_task(limiter.enter(1.0))
         await turns()
-        gate.leave(Verdict.THROTTLED, entered, of="a", retry_after=10.0)
+        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=10.0)
         await end(brief)
-        assert gate.in_flight == 0
-        await gate.enter(math.inf)
-        assert (now(), gate.in_flight) == (10.0, 1)
+        assert limiter.in_flight == 0
+        await limiter.enter(math.inf)
+        assert (now(), limiter.in_flight) == (10.0, 1)
 
     simulate(main)
 
 
 def test_those_who_are_cancelled_are_forgotten_at_once_wherever_they_stand() -> None:
     async def main() -> None:
-        gate = Gate(Limits(in_flight=1), 100)
-        assert gate.enter_now() is not None
-        head = asyncio.create_task(gate.enter(math.inf))
+        limiter = Limiter(Limits(in_flight=1), 100)
+        assert limiter.enter_now() is not None
+        head = asyncio.create_task(limiter.enter(math.inf))
         await turns()
         for _ in range(100):
-            others = [asyncio.create_task(gate.enter(math.inf)) for _ in range(10)]
+            others = [asyncio.create_task(limiter.enter(math.inf)) for _ in range(10)]
             await turns()
             await end(*others)
-        assert len(gate._waiting) == 1, "a client that waits with time-outs of its own would fill the memory"
+        assert len(limiter._waiting) == 1, "a client that waits with time-outs of its own would fill the memory"
         await end(head)
-        assert len(gate._waiting) == 0
+        assert len(limiter._waiting) == 0
 
     simulate(main)
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     async def main() -> None:
-        gate = Gate(Limits(), 100)
-        entered = gate.enter_now()
+        limiter = Limiter(Limits(), 100)
+        entered = limiter.enter_now()
         assert entered is not None
-        gate.leave(Verdict.THROTTLED, entered, of="a", retry_after=5.0)
-        assert gate.enter_now() is None
-        gate.in_flight += 1  # one that was under way
-        gate.leave(Verdict.THROTTLED, entered, of="a", retry_after=1.0)
-        await gate.enter(math.inf)
+        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=5.0)
+        assert limiter.enter_now() is None
+        limiter.in_flight += 1  # one that was under way
+        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=1.0)
+        await limiter.enter(math.inf)
         assert now() == 5.0
 
     simulate(main)
@@ -322,93 +322,93 @@ def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
 @pytest.mark.parametrize("verdict", [Verdict.SERVED, Verdict.OVERLOADED, Verdict.SILENT])
 def test_only_a_refusal_for_too_many_requests_makes_a_pause(verdict: Verdict) -> None:
     async def main() -> None:
-        gate = Gate(Limits(), 100)
-        entered = gate.enter_now()
+        limiter = Limiter(Limits(), 100)
+        entered = limiter.enter_now()
         assert entered is not None
-        gate.leave(verdict, entered, of="a", retry_after=5.0)
-        assert gate.enter_now() is not None
+        limiter.leave(verdict, entered, of="a", retry_after=5.0)
+        assert limiter.enter_now() is not None
 
     simulate(main)
 
 
 def test_while_it_adapts_it_begins_with_few_in_flight_and_lets_more_pass_as_they_are_served() -> None:
     async def main() -> None:
-        gate, passed = Gate(Limits(), 64), list[str]()
-        with gate.running(adapting=True):
-            begin = int(gate.limit)
+        limiter, passed = Limiter(Limits(), 64), list[str]()
+        with limiter.running(adapting=True):
+            begin = int(limiter.limit)
             assert 1 <= begin <= 8
-            tasks = passing(gate, "abcdefghijklmnopqrst", passed)
+            tasks = passing(limiter, "abcdefghijklmnopqrst", passed)
             await turns()
-            assert gate.in_flight == begin
-            gate.leave(Verdict.SERVED, tasks["a"].result(), of="a", retry_after=None)
+            assert limiter.in_flight == begin
+            limiter.leave(Verdict.SERVED, tasks["a"].result(), of="a", retry_after=None)
             await turns()
-            assert gate.in_flight == int(gate.limit) > begin
+            assert limiter.in_flight == int(limiter.limit) > begin
         await turns()
-        assert (len(passed), gate.limit) == (20, math.inf), "they waited on after the search was over"
+        assert (len(passed), limiter.limit) == (20, math.inf), "they waited on after the search was over"
 
     simulate(main)
 
 
 def test_the_search_never_goes_beyond_the_limit_in_flight_that_was_set() -> None:
     async def main() -> None:
-        gate = Gate(Limits(in_flight=2), 64)
-        with gate.running(adapting=True):
-            assert gate.limit == 2
+        limiter = Limiter(Limits(in_flight=2), 64)
+        with limiter.running(adapting=True):
+            assert limiter.limit == 2
             for _ in range(50):
-                for entered in [gate.enter_now(), gate.enter_now()]:
+                for entered in [limiter.enter_now(), limiter.enter_now()]:
                     assert entered is not None
-                assert gate.enter_now() is None
+                assert limiter.enter_now() is None
                 await asyncio.sleep(0.01)
                 for _ in range(2):
-                    gate.leave(Verdict.SERVED, now() + 1000.0 - 0.01, of="a", retry_after=None)
-            assert gate.limit == 2
+                    limiter.leave(Verdict.SERVED, now() + 1000.0 - 0.01, of="a", retry_after=None)
+            assert limiter.limit == 2
 
     simulate(main)
 
 
 def test_the_search_goes_on_until_the_last_who_wanted_it_is_gone() -> None:
     async def main() -> None:
-        gate = Gate(Limits(), 64)
+        limiter = Limiter(Limits(), 64)
         with contextlib.ExitStack() as outer:
-            outer.enter_context(gate.running(adapting=True))
-            with gate.running(adapting=True):
+            outer.enter_context(limiter.running(adapting=True))
+            with limiter.running(adapting=True):
                 pass
-            assert gate.limit < math.inf
-        assert gate.limit == math.inf
+            assert limiter.limit < math.inf
+        assert limiter.limit == math.inf
 
     simulate(main)
 
 
 def test_a_refusal_slows_down_while_it_adapts_and_only_then() -> None:
-    async def refused(gate: Gate) -> float:
+    async def refused(limiter: Limiter) -> float:
         for _ in range(4):
-            entered = await gate.enter(math.inf)
-            gate.leave(Verdict.SERVED, entered, of="a", retry_after=None)
-        entered = await gate.enter(math.inf)
-        gate.leave(Verdict.THROTTLED, entered, of="a", retry_after=None)
+            entered = await limiter.enter(math.inf)
+            limiter.leave(Verdict.SERVED, entered, of="a", retry_after=None)
+        entered = await limiter.enter(math.inf)
+        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=None)
         began = now()
         for _ in range(20):
-            gate.leave(Verdict.SILENT, await gate.enter(math.inf), of="a", retry_after=None)
+            limiter.leave(Verdict.SILENT, await limiter.enter(math.inf), of="a", retry_after=None)
         return now() - began
 
     async def main() -> None:
-        gate = Gate(Limits(), 64)
-        assert await refused(gate) == 0
-        with gate.running(adapting=True):
-            assert await refused(gate) > 0.02
-        assert gate.enter_now() is not None
+        limiter = Limiter(Limits(), 64)
+        assert await refused(limiter) == 0
+        with limiter.running(adapting=True):
+            assert await refused(limiter) > 0.02
+        assert limiter.enter_now() is not None
 
     simulate(main)
 
 
 def test_the_search_never_goes_beyond_the_rate_that_was_set() -> None:
     async def main() -> None:
-        gate = Gate(Limits(rate=10), 64)
-        with gate.running(adapting=True):
+        limiter = Limiter(Limits(rate=10), 64)
+        with limiter.running(adapting=True):
             began = now()
             for _ in range(21):
-                entered = await gate.enter(math.inf)
-                gate.leave(Verdict.SERVED, entered, of="a", retry_after=None)
+                entered = await limiter.enter(math.inf)
+                limiter.leave(Verdict.SERVED, entered, of="a", retry_after=None)
             assert now() - began == pytest.approx(2.0, abs=0.01)
 
     simulate(main)
@@ -416,11 +416,11 @@ def test_the_search_never_goes_beyond_the_rate_that_was_set() -> None:
 
 def test_an_open_gate_lets_everybody_pass_who_waits() -> None:
     async def main() -> None:
-        gate, passed = Gate(Limits(rate=0.001, in_flight=1), 100), list[str]()
-        assert gate.enter_now() is not None
-        tasks = passing(gate, "abc", passed)
+        limiter, passed = Limiter(Limits(rate=0.001, in_flight=1), 100), list[str]()
+        assert limiter.enter_now() is not None
+        tasks = passing(limiter, "abc", passed)
         await turns()
-        gate.open()
+        limiter.open()
         await asyncio.wait(tasks.values())
         assert (passed, now()) == (["a", "b", "c"], 0.0)
 
@@ -428,15 +428,15 @@ def test_an_open_gate_lets_everybody_pass_who_waits() -> None:
 
 
 def test_those_who_waited_in_a_loop_that_is_gone_hold_nobody_up() -> None:
-    gate = Gate(Limits(in_flight=1), 100)
+    limiter = Limiter(Limits(in_flight=1), 100)
     lost = asyncio.new_event_loop()
-    assert gate.enter_now() is not None
-    waiting = lost.create_task(gate.enter(math.inf))
+    assert limiter.enter_now() is not None
+    waiting = lost.create_task(limiter.enter(math.inf))
     lost.run_until_complete(asyncio.sleep(0))
     lost.run_until_complete(asyncio.sleep(0))
     lost.close()
-    gate.reset()
-    assert gate.enter_now() is not None
+    limiter.reset()
+    assert limiter.enter_now() is not None
     waiting._log_destroy_pending = False  # type: ignore[attr-defined]  # the loss of it is what this test is about
     del waiting
 
@@ -451,7 +451,7 @@ def test_those_who_waited_in_a_loop_that_is_gone_hold_nobody_up() -> None:
 )
 def test_whatever_is_cancelled_no_turn_is_lost(in_flight: int, rate: float | None, steps: list[str]) -> None:
     async def main() -> None:
-        gate = Gate(Limits(rate=rate, in_flight=in_flight), 100)
+        limiter = Limiter(Limits(rate=rate, in_flight=in_flight), 100)
         tasks: list[asyncio.Task[float]] = []
         inside: list[asyncio.Task[float]] = []
 
@@ -464,10 +464,10 @@ def test_whatever_is_cancelled_no_turn_is_lost(in_flight: int, rate: float | Non
         for step in steps:
             look()
             if step == "enter":
-                tasks.append(asyncio.create_task(gate.enter(math.inf)))
+                tasks.append(asyncio.create_task(limiter.enter(math.inf)))
             elif step in ("leave", "throttled") and inside:
                 throttled = step == "throttled"
-                gate.leave(
+                limiter.leave(
                     Verdict.THROTTLED if throttled else Verdict.SERVED,
                     inside.pop(0).result(),
                     of="a",
@@ -481,32 +481,32 @@ def test_whatever_is_cancelled_no_turn_is_lost(in_flight: int, rate: float | Non
                 await asyncio.sleep(0)
             elif step == "wait":
                 await asyncio.sleep(0.3)
-            assert gate.in_flight <= in_flight
+            assert limiter.in_flight <= in_flight
         while tasks or inside:  # the simulation says so if somebody would wait for ever
             look()
             if inside:
-                gate.leave(Verdict.SERVED, inside.pop().result(), of="a", retry_after=None)
+                limiter.leave(Verdict.SERVED, inside.pop().result(), of="a", retry_after=None)
             elif tasks:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        assert gate.in_flight == 0
+        assert limiter.in_flight == 0
 
     simulate(main)
 
 
 def test_a_timer_of_a_loop_that_is_gone_keeps_nobody_in_the_next() -> None:
     """Its loop will never call it."""
-    gate = Gate(Limits(rate=1), 100)
+    limiter = Limiter(Limits(rate=1), 100)
     lost = asyncio.new_event_loop()
-    assert gate.enter_now() is not None
-    waiting = [lost.create_task(gate.enter(math.inf)) for _ in range(3)]
+    assert limiter.enter_now() is not None
+    waiting = [lost.create_task(limiter.enter(math.inf)) for _ in range(3)]
     lost.run_until_complete(asyncio.sleep(0))
     lost.run_until_complete(asyncio.sleep(0))
     lost.close()
-    gate.reset()
+    limiter.reset()
 
     async def main() -> None:
         for _ in range(3):
-            await gate.enter(math.inf)
+            await limiter.enter(math.inf)
 
     began = time.monotonic()
     simulate(main)
@@ -522,15 +522,15 @@ def test_what_was_in_flight_in_a_loop_that_is_gone_takes_and_makes_no_room_in_th
 
     async def enter() -> None:
         await pool.open()
-        now = pool.gate.enter_now()
+        now = pool.limiter.enter_now()
         assert now is not None
         entered.append(now)
 
     async def main() -> None:
         await enter()
-        pool.gate.leave(Verdict.SERVED, entered[0], of="a", retry_after=None)  # the late end of the first
-        assert pool.gate.enter_now() is None
-        pool.gate.leave(Verdict.SERVED, entered[1], of="a", retry_after=None)
+        pool.limiter.leave(Verdict.SERVED, entered[0], of="a", retry_after=None)  # the late end of the first
+        assert pool.limiter.enter_now() is None
+        pool.limiter.leave(Verdict.SERVED, entered[1], of="a", retry_after=None)
         await enter()
         await pool.close()
 
@@ -727,7 +727,7 @@ async def test_a_provider_of_tokens_may_call_through_the_client_that_waits_for_i
         clients.append(client)
         async with asyncio.timeout(GUARD):
             await client.device.get("D1")
-        assert client._pool.gate.in_flight == 0
+        assert client._pool.limiter.in_flight == 0
     assert [(request.path, request.header("Authorization")) for request in server.requests] == [
         ("/tok/user/signIn", "a-token-to-sign-in-with"),
         ("/device/get", "token-0123456789"),
@@ -766,7 +766,7 @@ async def test_a_call_that_may_take_as_long_as_the_pause_waits_for_its_end() -> 
     assert len(server.requests) == 3
 
 
-async def test_closing_the_client_wakes_those_who_wait_at_the_gate() -> None:
+async def test_closing_the_client_wakes_those_who_wait_at_the_limiter() -> None:
     crowd = Crowd()
     async with served(handler=crowd, limits=Limits(in_flight=1)) as (server, client):
         calls = [asyncio.create_task(client.device.get(f"D{number}")) for number in range(3)]
@@ -793,7 +793,7 @@ async def test_closing_the_client_wakes_those_who_wait_for_the_end_of_a_pause() 
     assert len(server.requests) == 1
 
 
-async def test_a_call_that_is_cancelled_at_the_gate_sends_nothing_and_loses_no_turn() -> None:
+async def test_a_call_that_is_cancelled_at_the_limiter_sends_nothing_and_loses_no_turn() -> None:
     crowd = Crowd()
     async with served(handler=crowd, limits=Limits(in_flight=1)) as (server, client):
         first, second, third = (asyncio.create_task(client.device.get(f"D{number}")) for number in range(3))

@@ -211,7 +211,7 @@ class Server:
 
 @attrs.define
 class Client:
-    """Sends as many requests as `Adaptive` allows, as a gate does, and never has nothing to send."""
+    """Sends as many requests as `Adaptive` allows, as a limiter does, and never has nothing to send."""
 
     server: Server
     adaptive: Adaptive

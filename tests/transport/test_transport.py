@@ -109,7 +109,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         await sleep(0)
 
     monkeypatch.setattr(asyncio, "sleep", note)
-    # Nor does anybody wait at the gate for a pause that the service asked for.
+    # Nor does anybody wait at the limiter for a pause that the service asked for.
     monkeypatch.setattr(TokenBucket, "pause", lambda bucket, until: None)
     return seconds
 
