@@ -16,7 +16,7 @@ import attrs
 from ..errors import ClientStateError, IotoError
 from ..transport.effects import EFFECTS, waiting
 
-__all__ = ["Ask", "Joiner"]
+__all__ = ["Ask", "Batcher"]
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -44,7 +44,7 @@ class _Batch(Generic[Q, A]):
             self.task.cancel()
 
 
-class Joiner(Generic[Q, A]):
+class Batcher(Generic[Q, A]):
     """Collects questions until the loop has run all that is ready now, or there are enough of them.
 
     Args:

@@ -13,7 +13,7 @@ from ..errors import CallError, DecodeError, InBandError, InvalidArgumentError, 
 from ..operations import IOTO, Operation
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
-from .batcher import Joiner
+from .batcher import Batcher
 
 __all__ = ["Answer", "Item", "JoinedReads", "answers_of"]
 
@@ -40,13 +40,13 @@ class JoinedReads:
         transport: sends the requests.
     """
 
-    __slots__ = ("_ids", "_joiner", "_transport")
+    __slots__ = ("_batcher", "_ids", "_transport")
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._ids = count()
         room = transport.options.max_reply // _LARGEST_ANSWER
-        self._joiner = Joiner[Item, Answer](max(1, min(_TOGETHER, room)))
+        self._batcher = Batcher[Item, Answer](max(1, min(_TOGETHER, room)))
 
     def read(
         self,
@@ -86,7 +86,7 @@ class JoinedReads:
             self._transport.for_this_call(options)
             key = (device_id, account_id, _hashable(options))
         ask = partial(self._ask, device_id, account_id, options)
-        return self._joiner.get(key, (id, encoding.part(_FETCH, members)), ask)
+        return self._batcher.get(key, (id, encoding.part(_FETCH, members)), ask)
 
     async def _ask(
         self, device_id: str, account_id: str | None, options: CallOptions, items: Sequence[Item]

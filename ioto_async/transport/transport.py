@@ -231,7 +231,7 @@ class Transport:
         effects: Effects | None,
         error: BaseException | None,
     ) -> None:
-        """Make room at the limiter, and note what is known of a request that has come to its end, by *error* or well."""
+        """Tell the limiter and the effects how a request has ended, by *error* or well."""
         verdict, retry_after = Verdict.SERVED, None
         if isinstance(error, Failed):
             verdict, retry_after = _verdict(error), error.error.retry_after

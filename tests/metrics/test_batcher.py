@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ioto_async import ClientStateError, DecodeError, InBandError, ServiceError
-from ioto_async.metrics.batcher import Joiner
+from ioto_async.metrics.batcher import Batcher
 from ioto_async.transport.effects import EFFECTS, Effects
 from tests.bulk.calls import Calls, no_task_is_left, turns, until
 from tests.rawserver import GUARD
@@ -39,9 +39,9 @@ class Held:
         return answers
 
 
-def all_of(joiner: Joiner[str, str], questions: str, ask: Any, key: str = "key") -> dict[str, "asyncio.Task[str]"]:
+def all_of(batcher: Batcher[str, str], questions: str, ask: Any, key: str = "key") -> dict[str, "asyncio.Task[str]"]:
     """A task for each question."""
-    return {question: asyncio.create_task(joiner.get(key, question, ask)) for question in questions}
+    return {question: asyncio.create_task(batcher.get(key, question, ask)) for question in questions}
 
 
 async def ends(tasks: dict[str, "asyncio.Task[str]"]) -> dict[str, Any]:
@@ -55,23 +55,23 @@ async def ends(tasks: dict[str, "asyncio.Task[str]"]) -> dict[str, Any]:
 
 
 async def test_what_is_asked_in_one_turn_is_asked_together_and_answered_to_each() -> None:
-    ask, joiner = Asked(), Joiner[str, str](10)
-    assert await ends(all_of(joiner, "abc", ask)) == {"a": "A", "b": "B", "c": "C"}
+    ask, batcher = Asked(), Batcher[str, str](10)
+    assert await ends(all_of(batcher, "abc", ask)) == {"a": "A", "b": "B", "c": "C"}
     assert ask.batches == [["a", "b", "c"]]
 
 
 async def test_what_is_asked_later_is_asked_by_itself() -> None:
-    ask, joiner = Asked(), Joiner[str, str](10)
-    await ends(all_of(joiner, "ab", ask))
-    await ends(all_of(joiner, "c", ask))
+    ask, batcher = Asked(), Batcher[str, str](10)
+    await ends(all_of(batcher, "ab", ask))
+    await ends(all_of(batcher, "c", ask))
     assert ask.batches == [["a", "b"], ["c"]]
 
 
 async def test_a_question_does_not_join_a_request_that_is_under_way() -> None:
-    ask, joiner = Held(), Joiner[str, str](10)
-    first = all_of(joiner, "a", ask)
+    ask, batcher = Held(), Batcher[str, str](10)
+    first = all_of(batcher, "a", ask)
     await until(lambda: ask.calls.open == ["a"])
-    second = all_of(joiner, "b", ask)
+    second = all_of(batcher, "b", ask)
     await until(lambda: ask.calls.open == ["a", "b"])
     ask.calls.give("b", ["B"])
     ask.calls.give("a", ["A"])
@@ -79,14 +79,14 @@ async def test_a_question_does_not_join_a_request_that_is_under_way() -> None:
 
 
 async def test_questions_of_different_keys_are_apart() -> None:
-    ask, joiner = Asked(), Joiner[str, str](10)
-    await ends({**all_of(joiner, "ab", ask, "x"), **all_of(joiner, "cd", ask, "y")})
+    ask, batcher = Asked(), Batcher[str, str](10)
+    await ends({**all_of(batcher, "ab", ask, "x"), **all_of(batcher, "cd", ask, "y")})
     assert ask.batches == [["a", "b"], ["c", "d"]]
 
 
 async def test_there_are_no_more_questions_together_than_allowed() -> None:
-    ask, joiner = Asked(), Joiner[str, str](2)
-    assert len(await ends(all_of(joiner, "abcde", ask))) == 5
+    ask, batcher = Asked(), Batcher[str, str](2)
+    assert len(await ends(all_of(batcher, "abcde", ask))) == 5
     assert sorted(ask.batches) == [["a", "b"], ["c", "d"], ["e"]]
 
 
@@ -97,8 +97,8 @@ async def test_a_full_request_does_not_wait_for_the_end_of_the_turn() -> None:
         order.append("".join(questions))
         return questions
 
-    joiner = Joiner[str, str](2)
-    tasks = all_of(joiner, "ab", ask)
+    batcher = Batcher[str, str](2)
+    tasks = all_of(batcher, "ab", ask)
     later = asyncio.create_task(asyncio.sleep(0))
     later.add_done_callback(lambda _: order.append("next turn"))
     await ends(tasks)
@@ -113,7 +113,7 @@ async def test_the_error_of_one_question_is_its_caller_s_alone() -> None:
     async def ask(questions: Sequence[str]) -> Sequence[str | Exception]:
         return [InBandError("no such", operation="x/y") if question == "b" else question for question in questions]
 
-    ended = await ends(all_of(Joiner(10), "abc", ask))
+    ended = await ends(all_of(Batcher(10), "abc", ask))
     assert (ended["a"], ended["c"]) == ("a", "c")
     assert isinstance(ended["b"], InBandError)
 
@@ -124,7 +124,7 @@ async def test_each_caller_gets_an_error_of_its_own() -> None:
     async def ask(questions: Sequence[str]) -> Sequence[str | Exception]:
         raise DecodeError("not so", operation="metric/fetch", path="$.data", status=201) from cause
 
-    errors = [*(await ends(all_of(Joiner(10), "abc", ask))).values()]
+    errors = [*(await ends(all_of(Batcher(10), "abc", ask))).values()]
     assert len({id(error) for error in errors}) == 3
     for error in errors:
         assert isinstance(error, DecodeError)
@@ -163,7 +163,7 @@ async def test_errors_that_are_not_of_this_package_come_as_they_are(strange: Exc
     async def ask(questions: Sequence[str]) -> Sequence[str | Exception]:
         raise strange
 
-    for error in (await ends(all_of(Joiner(10), "ab", ask))).values():
+    for error in (await ends(all_of(Batcher(10), "ab", ask))).values():
         assert type(error) is type(strange)
         assert (str(error), vars(error)) == (str(strange), vars(strange))
 
@@ -174,7 +174,7 @@ async def test_notes_that_an_error_has_come_with_it_and_those_of_a_caller_stay_w
         error.add_note("from below")
         raise error
 
-    first, second = (await ends(all_of(Joiner(10), "ab", ask))).values()
+    first, second = (await ends(all_of(Batcher(10), "ab", ask))).values()
     first.add_note("mine")
     assert (first.__notes__, second.__notes__) == (["from below", "mine"], ["from below"])
 
@@ -183,7 +183,7 @@ async def test_a_traceback_shows_where_the_request_has_failed() -> None:
     async def the_request(questions: Sequence[str]) -> Sequence[str | Exception]:
         raise ServiceError("down", operation="x/y")
 
-    error = (await ends(all_of(Joiner(10), "a", the_request)))["a"]
+    error = (await ends(all_of(Batcher(10), "a", the_request)))["a"]
     names = []
     trace = error.__traceback__
     while trace is not None:
@@ -196,8 +196,8 @@ async def test_a_traceback_shows_where_the_request_has_failed() -> None:
 
 
 async def test_who_is_cancelled_before_the_request_is_not_asked_for() -> None:
-    ask, joiner = Asked(), Joiner[str, str](10)
-    tasks = all_of(joiner, "abc", ask)
+    ask, batcher = Asked(), Batcher[str, str](10)
+    tasks = all_of(batcher, "abc", ask)
     # Behind the tasks, and before the end of the turn.
     asyncio.get_running_loop().call_soon(tasks["b"].cancel)
     ended = await ends(tasks)
@@ -213,20 +213,20 @@ async def test_nothing_is_asked_if_all_are_cancelled_before() -> None:
         asked.append(questions)
         return Asked()(questions)
 
-    joiner = Joiner[str, str](10)
-    tasks = all_of(joiner, "ab", ask)
+    batcher = Batcher[str, str](10)
+    tasks = all_of(batcher, "ab", ask)
     for task in tasks.values():
         asyncio.get_running_loop().call_soon(task.cancel)
     ended = await ends(tasks)
     assert {type(end) for end in ended.values()} == {asyncio.CancelledError}
     await turns()
     assert asked == []
-    assert await ends(all_of(joiner, "c", ask)) == {"c": "C"}
+    assert await ends(all_of(batcher, "c", ask)) == {"c": "C"}
 
 
 async def test_who_is_cancelled_meanwhile_does_not_disturb_the_others() -> None:
-    ask, joiner = Held(), Joiner[str, str](10)
-    tasks = all_of(joiner, "abc", ask)
+    ask, batcher = Held(), Batcher[str, str](10)
+    tasks = all_of(batcher, "abc", ask)
     await until(lambda: ask.calls.open == ["abc"])
     tasks["b"].cancel()
     await until(tasks["b"].done)
@@ -239,8 +239,8 @@ async def test_who_is_cancelled_meanwhile_does_not_disturb_the_others() -> None:
 
 
 async def test_the_request_is_cancelled_when_the_last_of_its_callers_is_gone() -> None:
-    ask, joiner = Held(), Joiner[str, str](10)
-    tasks = all_of(joiner, "abc", ask)
+    ask, batcher = Held(), Batcher[str, str](10)
+    tasks = all_of(batcher, "abc", ask)
     await until(lambda: ask.calls.open == ["abc"])
     for task in tasks.values():
         assert ask.calls.cancelled == []
@@ -251,13 +251,13 @@ async def test_the_request_is_cancelled_when_the_last_of_its_callers_is_gone() -
 
 
 async def test_a_caller_who_runs_out_of_time_is_alone_in_that() -> None:
-    ask, joiner = Held(), Joiner[str, str](10)
+    ask, batcher = Held(), Batcher[str, str](10)
 
     async def hasty() -> str:
         async with asyncio.timeout(0):
-            return await joiner.get("key", "a", ask)
+            return await batcher.get("key", "a", ask)
 
-    tasks = {"a": asyncio.create_task(hasty())} | all_of(joiner, "b", ask)
+    tasks = {"a": asyncio.create_task(hasty())} | all_of(batcher, "b", ask)
     await until(tasks["a"].done)
     await until(lambda: bool(ask.calls.open))
     (question,) = ask.calls.open
@@ -268,8 +268,8 @@ async def test_a_caller_who_runs_out_of_time_is_alone_in_that() -> None:
 
 
 async def test_who_is_cancelled_in_the_turn_of_the_answer_is_cancelled() -> None:
-    ask, joiner = Held(), Joiner[str, str](10)
-    tasks = all_of(joiner, "ab", ask)
+    ask, batcher = Held(), Batcher[str, str](10)
+    tasks = all_of(batcher, "ab", ask)
     await until(lambda: ask.calls.open == ["ab"])
     ask.calls.give("ab", [ServiceError("down", operation="x/y"), "B"])
     while not ask.calls.ended:
@@ -281,8 +281,8 @@ async def test_who_is_cancelled_in_the_turn_of_the_answer_is_cancelled() -> None
 
 
 async def test_all_are_told_if_somebody_cancels_the_request_itself() -> None:
-    ask, joiner = Held(), Joiner[str, str](10)
-    tasks = all_of(joiner, "ab", ask)
+    ask, batcher = Held(), Batcher[str, str](10)
+    tasks = all_of(batcher, "ab", ask)
     await until(lambda: ask.calls.open == ["ab"])
     (request,) = asyncio.all_tasks() - {asyncio.current_task(), *tasks.values()}
     request.cancel()
@@ -296,11 +296,11 @@ async def test_all_are_told_if_somebody_cancels_the_request_itself() -> None:
 
 
 def test_the_end_of_the_loop_ends_request_and_callers() -> None:
-    ask, joiner = Held(), Joiner[str, str](10)
+    ask, batcher = Held(), Batcher[str, str](10)
     tasks: dict[str, asyncio.Task[str]] = {}
 
     async def main() -> None:
-        tasks.update(all_of(joiner, "ab", ask))
+        tasks.update(all_of(batcher, "ab", ask))
         await until(lambda: ask.calls.open == ["ab"])
 
     asyncio.run(main())
@@ -309,11 +309,11 @@ def test_the_end_of_the_loop_ends_request_and_callers() -> None:
 
 
 def test_a_question_of_a_loop_that_has_ended_is_not_joined() -> None:
-    joiner = Joiner[str, str](10)
+    batcher = Batcher[str, str](10)
     left: list[Coroutine[Any, Any, str]] = []
 
     def begin() -> None:
-        left.append(joiner.get("key", "a", Asked()))
+        left.append(batcher.get("key", "a", Asked()))
         left[0].send(None)
         loop.stop()  # before the turn in which it would be sent
 
@@ -322,7 +322,7 @@ def test_a_question_of_a_loop_that_has_ended_is_not_joined() -> None:
     loop.run_forever()
     loop.close()
     ask = Asked()
-    assert asyncio.run(joiner.get("key", "b", ask)) == "B"
+    assert asyncio.run(batcher.get("key", "b", ask)) == "B"
     assert ask.batches == [["b"]]
     left[0].close()
 
@@ -339,15 +339,15 @@ async def test_the_request_has_the_context_of_its_first_caller() -> None:
         assert task is not None
         NAME.set(name)
         EFFECTS.set(Effects(task))
-        return await joiner.get("key", name, ask)
+        return await batcher.get("key", name, ask)
 
-    joiner = Joiner[str, str](10)
+    batcher = Batcher[str, str](10)
     assert await asyncio.gather(*map(caller, ("first", "second"))) == ["first", "second"]
     assert seen == [("first", None)]
 
 
 async def test_a_caller_of_a_bulk_run_says_that_it_waits_and_can_be_taken_back() -> None:
-    ask, joiner = Held(), Joiner[str, str](10)
+    ask, batcher = Held(), Batcher[str, str](10)
     all_effects: list[Effects] = []
 
     async def caller() -> str:
@@ -355,7 +355,7 @@ async def test_a_caller_of_a_bulk_run_says_that_it_waits_and_can_be_taken_back()
         assert task is not None
         all_effects.append(Effects(task))
         EFFECTS.set(all_effects[0])
-        return await joiner.get("key", "a", ask)
+        return await batcher.get("key", "a", ask)
 
     tasks = {"a": asyncio.create_task(caller())}
     await until(lambda: ask.calls.open == ["a"])
@@ -367,7 +367,7 @@ async def test_a_caller_of_a_bulk_run_says_that_it_waits_and_can_be_taken_back()
 
 
 async def test_a_caller_of_a_bulk_run_that_has_ended_is_not_asked_for() -> None:
-    ask, joiner = Asked(), Joiner[str, str](10)
+    ask, batcher = Asked(), Batcher[str, str](10)
 
     async def caller() -> str:
         task = asyncio.current_task()
@@ -375,17 +375,17 @@ async def test_a_caller_of_a_bulk_run_that_has_ended_is_not_asked_for() -> None:
         effects = Effects(task)
         effects.stop_waiting()
         EFFECTS.set(effects)
-        return await joiner.get("key", "a", ask)
+        return await batcher.get("key", "a", ask)
 
-    ended = await ends({"a": asyncio.create_task(caller())} | all_of(joiner, "b", ask))
+    ended = await ends({"a": asyncio.create_task(caller())} | all_of(batcher, "b", ask))
     assert isinstance(ended["a"], asyncio.CancelledError)
     assert (ended["b"], ask.batches) == ("B", [["b"]])
 
 
 @pytest.mark.parametrize("count", [1, 7, 100, 250])
 async def test_any_number_of_questions_is_answered(count: int) -> None:
-    ask, joiner = Asked(), Joiner[str, str](100)
-    tasks = [asyncio.create_task(joiner.get("key", f"q{number}", ask)) for number in range(count)]
+    ask, batcher = Asked(), Batcher[str, str](100)
+    tasks = [asyncio.create_task(batcher.get("key", f"q{number}", ask)) for number in range(count)]
     async with asyncio.timeout(GUARD):
         assert await asyncio.gather(*tasks) == [f"Q{number}" for number in range(count)]
     assert [len(batch) for batch in ask.batches] == [100] * (count // 100) + ([count % 100] if count % 100 else [])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import ioto_async.transport.limiter as gate_module
+import ioto_async.transport.limiter as limiter_module
 import ioto_async.transport.transport as transport_module
 from ioto_async import ClientStateError, InvalidArgumentError, IotoClient, Limits, RateLimitedError, RetryPolicy
 from ioto_async.transport.limiter import Limiter, PauseError
@@ -56,7 +56,7 @@ def simulate(main: Callable[[], Awaitable[None]]) -> None:
         assert not await leftover_tasks()
 
     with asyncio.Runner(loop_factory=_Loop) as runner, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate_module, "time", SimpleNamespace(monotonic=runner.get_loop().time))
+        patch.setattr(limiter_module, "time", SimpleNamespace(monotonic=runner.get_loop().time))
         runner.run(begin())
 
 
@@ -414,7 +414,7 @@ def test_the_search_never_goes_beyond_the_rate_that_was_set() -> None:
     simulate(main)
 
 
-def test_an_open_gate_lets_everybody_pass_who_waits() -> None:
+def test_an_open_limiter_lets_everybody_pass_who_waits() -> None:
     async def main() -> None:
         limiter, passed = Limiter(Limits(rate=0.001, in_flight=1), 100), list[str]()
         assert limiter.enter_now() is not None
@@ -657,7 +657,7 @@ class Clock:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        for module in (gate_module, transport_module):
+        for module in (limiter_module, transport_module):
             patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
