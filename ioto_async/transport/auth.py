@@ -199,7 +199,8 @@ class LoginAuth(Auth):
             raise TokenProviderError("the provider of login tokens was cancelled", operation="", sent=False) from None
         except Exception as error:
             # Each caller gets an error of its own, as it names the caller's operation.
-            raise TokenProviderError(_reason(error), operation="", sent=False) from error
+            retry_after = error.retry_after if isinstance(error, TokenProviderError) else None
+            raise TokenProviderError(_reason(error), operation="", sent=False, retry_after=retry_after) from error
 
     async def _fetch(self) -> Mapping[str, str]:
         assert not isinstance(self._provider, str)  # else nothing is asked for

@@ -35,8 +35,13 @@ def granted(token: str = "access-1", lifetime: Any = 3600, refresh: str | None =
     return reply(200, {"AuthenticationResult": result | ({"RefreshToken": refresh} if refresh else {})})
 
 
-def refused(code: str, message: str = "Incorrect username or password.", status: int = 400) -> Step:
-    return reply(status, json.dumps({"__type": code, "message": message}))
+def refused(
+    code: str,
+    message: str = "Incorrect username or password.",
+    status: int = 400,
+    headers: dict[str, str] | None = None,
+) -> Step:
+    return reply(status, json.dumps({"__type": code, "message": message}), headers=headers or {})
 
 
 NOT_AUTHORIZED = refused("NotAuthorizedException")
@@ -183,7 +188,7 @@ async def test_a_failure_that_does_not_pass_is_told(trouble: Step, waits: list[f
 
 @pytest.mark.parametrize("status", [400, 429, 503])
 async def test_a_sign_in_waits_as_long_as_it_is_asked_to(status: int, waits: list[float]) -> None:
-    busy = reply(status, json.dumps({"__type": "TooManyRequestsException"}), headers={"Retry-After": "17"})
+    busy = refused("TooManyRequestsException", "Rate exceeded", status, {"Retry-After": "17"})
     async with cognito(busy, granted()) as (_, login):
         assert (await login()).value == "access-1"
     assert waits == [17.0]
@@ -330,6 +335,16 @@ async def test_an_error_of_the_sign_in_comes_out_of_the_call_with_its_text() -> 
         "device/get: the provider of login tokens: Cognito: NotAuthorizedException: Incorrect username or password."
     )
     assert server.requests == []
+
+
+async def test_the_wait_that_a_sign_in_is_asked_for_comes_out_of_the_call() -> None:
+    async with (
+        cognito(refused("TooManyRequestsException", "Rate exceeded", 429, {"Retry-After": "61"})) as (_, login),
+        RawServer() as server,
+        client_of(server, login=login, origin="app.example") as client,
+    ):
+        error = await failure(client.device.get("D1"))
+    assert (error.retry_after, error.operation, server.requests) == (61.0, "device/get", [])
 
 
 def environment(cloud: str, idp: str) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """The failed attempts of one call: what is remembered, how long to wait, and which error is final; no network."""
 
+import asyncio
+
 import pytest
 
 from ioto_async import (
@@ -12,6 +14,8 @@ from ioto_async import (
     ServiceError,
 )
 from ioto_async.operations import Kind
+from ioto_async.transport.attempt import wait_to_retry
+from ioto_async.transport.effects import EFFECTS, Effects
 from ioto_async.transport.retry import Failure, Retries
 
 
@@ -33,7 +37,7 @@ def next_wait(of: Retries, *, elapsed: float = 0.0, retry_after: float | None = 
     return of.wait(elapsed=elapsed, retry_after=retry_after, random=lambda: 0.5)
 
 
-def test_the_error_of_an_attempt_says_whose_and_the_how_many_it_was() -> None:
+def test_the_error_of_an_attempt_says_whose_it_was_and_which() -> None:
     call = retries(Kind.READ, Failure.UNKNOWN)
     error = lost("the last one")
     call.failed(error, Failure.REFUSED)
@@ -115,3 +119,42 @@ def test_what_must_not_be_repeated_ends_with_an_unknown_outcome() -> None:
     assert error.message == "sent, but whether it worked is not known: on fire"
     assert (error.operation, error.status, error.attempts) == ("device/get", 500, 2)
     assert (error.outcome_unknown, error.retry_after) == (True, 9.0)
+
+
+# As part of a bulk run --------------------------------------------------------------------------------------------
+
+
+async def effects_of(call: Retries, *, is_stopping: bool = False) -> tuple[Effects, type[BaseException] | None]:
+    """What is noted while *call* waits for its next attempt, and how that ends."""
+    task = asyncio.current_task()
+    assert task is not None
+    effects = Effects(task)
+    effects.is_stopping = is_stopping
+    token = EFFECTS.set(effects)
+    try:
+        await wait_to_retry(call, elapsed=0.0, retry_after=None)
+    except (CallError, asyncio.CancelledError) as error:
+        return effects, type(error)
+    finally:
+        EFFECTS.reset(token)
+    return effects, None
+
+
+async def test_a_further_attempt_is_noted() -> None:
+    effects, end = await effects_of(retries(Kind.READ, Failure.UNKNOWN))
+    assert (effects.retries, effects.changed, effects.in_doubt, effects.waiting, end) == (1, False, False, 0, None)
+
+
+async def test_what_may_have_been_done_is_noted_though_there_is_a_further_attempt() -> None:
+    effects, end = await effects_of(retries(Kind.REPLAYABLE, Failure.UNKNOWN, Failure.REFUSED))
+    assert (effects.retries, effects.changed, effects.in_doubt, end) == (1, True, True, None)
+
+
+async def test_what_may_have_been_done_is_noted_though_there_is_no_further_attempt() -> None:
+    effects, end = await effects_of(retries(Kind.ONCE, Failure.UNKNOWN))
+    assert (effects.retries, effects.changed, effects.in_doubt, end) == (0, True, True, OutcomeUnknownError)
+
+
+async def test_nothing_is_waited_for_where_the_run_is_to_end() -> None:
+    effects, end = await effects_of(retries(Kind.READ, Failure.UNKNOWN), is_stopping=True)
+    assert (effects.was_stopped, effects.waiting, end) == (True, 0, asyncio.CancelledError)
