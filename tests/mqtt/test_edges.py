@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -365,7 +366,7 @@ async def test_a_call_that_is_cancelled_on_its_way_is_not_sent_again(broker: Fak
 async def test_a_run_that_is_stopped_takes_back_what_was_not_sent(broker: FakeBroker, grace: int | None) -> None:
     broker.on_publish = lambda message: "hold"
     async with link_to(broker, window=1) as link:
-        run = Bulk(lambda value: link.set_metric("T", value), range(3), concurrency=3, kind=Kind.ONCE)
+        run = Bulk(partial(link.set_metric, "T"), range(3), concurrency=3, kind=Kind.ONCE)
         outcomes = []
 
         async def consume() -> None:
