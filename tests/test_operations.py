@@ -192,7 +192,7 @@ def test_the_options_of_every_call_are_documented_once() -> None:
     once = f"{inspect.getdoc(Controller)}"
     described = f"{inspect.getdoc(CallOptions)}"
     assert [name for name in CallOptions.__annotations__ if f"``{name}``" not in once] == []
-    assert [name for name in CallOptions.__annotations__ if f"``{name}``: " not in described] == []
+    assert [name for name in CallOptions.__annotations__ if f"    {name}: " not in described] == []
 
 
 @over("name", sorted(LEGACY))

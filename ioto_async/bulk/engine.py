@@ -259,6 +259,8 @@ class Bulk(Run[Item, Value]):
     def _worker_ended(self, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, asyncio.CancelledError):
             self._break(error)
+        if self._may_begin():  # it has ended for a limit that has risen meanwhile
+            self._workers.start()
         if not self._workers:
             self._wake_up()
 

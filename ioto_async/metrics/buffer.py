@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 import attrs
 
@@ -10,6 +11,9 @@ from ..transport.tasks import Turns
 from .sample import BufferFullError, Sample
 
 __all__ = ["Batch", "Buffer"]
+
+_LARGEST: Final = 1000
+"""Samples of a batch, if it does not take more for it to be due."""
 
 
 @attrs.define(eq=False)
@@ -55,6 +59,7 @@ class Buffer:
         cause: Callable[[], Exception | None],
     ) -> None:
         self._count = count
+        self._largest = max(count, _LARGEST)
         self._bytes = bytes
         self._seconds = seconds
         self._capacity = capacity
@@ -116,8 +121,10 @@ class Buffer:
         batch = self._open
         batch.samples.append(sample)
         batch.size += sample.size
-        if len(batch.samples) >= self._count or batch.size >= self._bytes:
+        if len(batch.samples) >= self._largest:
             self.make_due()
+        elif len(batch.samples) >= self._count or batch.size >= self._bytes:
+            self._is_due.set()  # what comes until it is taken travels with it
         elif len(batch.samples) == 1:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self.make_due)
 
@@ -181,6 +188,8 @@ class Buffer:
 
     def next_batch_now(self) -> Batch | None:
         """The next batch; None if there is none."""
+        if not self._due and self._is_due.is_set():
+            self.make_due()
         batch = self._due.popleft() if self._due else None
         if not self._due and not self._is_closed:
             self._is_due.clear()

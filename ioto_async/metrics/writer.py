@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Hashable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -108,6 +108,8 @@ class Writer:
         self._consumer: asyncio.Task[None] | None = None
         self._checker = Checker()
         self._number = 0
+        self._batch: tuple[Batch, Iterator[Sequence[Sample]]] | None = None
+        """The present batch, and the samples of its requests that are not made yet."""
         self._requested: dict[_Request, None] = {}
         """Requests without an outcome, oldest first."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -239,7 +241,15 @@ class Writer:
     async def _requests(self) -> AsyncGenerator[_Request, None]:
         """The requests that are made of what is due, as the run takes them."""
         while (batch := await self._buffer.next_batch()) is not None:
-            for samples in self._sink.requests(batch.samples):
+            self._batch = batch, self._sink.requests(batch.samples)
+            for request in self._rest():
+                yield request
+
+    def _rest(self) -> Iterator[_Request]:
+        """The requests of the present batch that are not made yet."""
+        if self._batch is not None:
+            batch, groups = self._batch
+            for samples in groups:
                 request = _Request(batch, samples)
                 self._requested[request] = None
                 yield request
@@ -363,11 +373,14 @@ class Writer:
         unsent.__cause__ = self._outage.cause
         for request in [request for request in self._requested if not request.is_sending]:
             self._end(request, "failed", unsent)
+        self._end_rest(unsent)
         while (batch := self._buffer.next_batch_now()) is not None:
-            for samples in self._sink.requests(batch.samples):
-                request = _Request(batch, samples)
-                self._requested[request] = None
-                self._end(request, "failed", unsent)
+            self._batch = batch, self._sink.requests(batch.samples)
+            self._end_rest(unsent)
+
+    def _end_rest(self, unsent: ClientStateError) -> None:
+        for request in self._rest():
+            self._end(request, "failed", unsent)
 
     async def _finish(self, grace: float | None) -> UnwrittenError | None:
         """Send what there is, leave no task behind, and tell what is not written.

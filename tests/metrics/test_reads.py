@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -529,10 +530,7 @@ async def test_the_calls_of_a_bulk_run_join() -> None:
 
 async def test_a_bulk_run_that_is_left_gives_up_its_joined_requests() -> None:
     async with served(handler=lambda _: silent()) as (server, client):
-
-        async def read(metric: str) -> float | None:
-            return await client.metric.value("D", metric)
-
+        read = partial(client.metric.value, "D")
         run = client.bulk(read, (f"m{number}" for number in range(10)), concurrency=10)
         reading = asyncio.create_task(outcomes(run))
         await server.received(1)
@@ -543,10 +541,7 @@ async def test_a_bulk_run_that_is_left_gives_up_its_joined_requests() -> None:
 
 async def test_stopping_a_bulk_run_takes_back_the_reads_that_wait() -> None:
     async with served(handler=lambda _: silent()) as (server, client):
-
-        async def read(metric: str) -> float | None:
-            return await client.metric.value("D", metric)
-
+        read = partial(client.metric.value, "D")
         run = client.bulk(read, (f"m{number}" for number in range(10)), concurrency=10)
         reading = asyncio.create_task(outcomes(run))
         await server.received(1)

@@ -116,7 +116,7 @@ async def test_a_sample_that_the_variables_of_an_automation_cannot_hold_is_refus
         ({"context": [1]}, "context: expected a mapping, got list"),
         ({"context": {"x": math.nan}}, "x: nan is not a finite number"),
         ({"at_least_once": 1}, "at_least_once: expected true or false, got 1"),
-        ({"model": "Store"}, "via automation: got an unexpected keyword argument 'model'"),
+        ({"model": "Store"}, "via automation: unknown option 'model'"),
         ({"metric": "value"}, "two variables have the same name: value, value, timestamp"),
     ],
 )
@@ -597,7 +597,7 @@ async def test_a_sample_that_an_item_cannot_hold_is_refused(sample: dict[str, An
         ({"create": "yes"}, "create: expected true or false, got 'yes'"),
         ({"fields": {"a": "x", "b": "x"}}, "fields: two of them have the same name"),
         ({"item": [1]}, "item: expected a mapping, got list"),
-        ({"name": "AddSample"}, "via model: got an unexpected keyword argument 'name'"),
+        ({"name": "AddSample"}, "via model: unknown option 'name'"),
     ],
 )
 def test_an_argument_of_the_way_over_models_that_does_not_fit_is_refused(options: dict[str, Any], text: str) -> None:
