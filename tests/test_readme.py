@@ -33,6 +33,8 @@ def cloud(ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch, tmp_pa
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_python_example_runs(number: int, cloud: EmulatorThread) -> None:
     source = blocks("python")[number]
+    if "to_pandas" in source:
+        pytest.importorskip("pandas", reason="pandas comes with the extra all")
     if "device.claim" not in source:
         cloud.cloud.claim_device(DEVICE)
     exec(compile(source, f"README example {number}", "exec"), {"__name__": "__main__"})
@@ -94,6 +96,7 @@ def test_provision_command_works(cloud: EmulatorThread, tmp_path: Path) -> None:
 
 
 def test_metric_commands_work(cloud: EmulatorThread, tmp_path: Path) -> None:
+    pytest.importorskip("plotext", reason="plotext comes with the extra all")
     cloud.cloud.claim_device(DEVICE)
     (tmp_path / "samples.csv").write_text(f"metric,value,dimensions.Device\ntemperature,21.5,{DEVICE}\n")
     (tmp_path / "fleet.csv").write_text(f"id\n{DEVICE}\n")

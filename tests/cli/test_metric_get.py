@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import polars
 import pytest
 
 from ioto_async.cli.metric.arguments import format_duration, parse_date, parse_duration, parse_pairs
@@ -220,6 +219,7 @@ def test_jsonl_has_the_dimensions_as_an_object(metrics: Metrics) -> None:
 def test_parquet_has_types(metrics: Metrics) -> None:
     metrics.add("DEV1", 21.5)
     out = metrics.folder / "points.parquet"
+    polars = pytest.importorskip("polars", reason="polars comes with the extra all")
     assert metrics("get", "DEV1", "temperature", "--out", out).stdout == ""
     frame = polars.read_parquet(out)
     assert frame.schema["timestamp"] == polars.Datetime("us", "UTC")
@@ -232,11 +232,13 @@ def test_parquet_goes_to_a_pipe(metrics: Metrics, monkeypatch: pytest.MonkeyPatc
     metrics.add("DEV1", 21.5)
     pipe = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe))
+    polars = pytest.importorskip("polars", reason="polars comes with the extra all")
     status = metrics("get", "DEV1", "temperature", "--output", "parquet").status
     assert (status, polars.read_parquet(pipe.getvalue()).height) == (0, 12)
 
 
 def test_parquet_is_not_for_a_terminal(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow comes with the extra all")
     monkeypatch.setattr("ioto_async.cli.metric.tables.sys.stdout.isatty", lambda: True)
     result = metrics("get", "DEV1", "temperature", "--output", "parquet")
     assert (result.status, "parquet is not for a terminal: give --out FILE" in result.stderr) == (2, True)

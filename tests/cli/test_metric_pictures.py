@@ -20,6 +20,9 @@ from tests.rawserver import GUARD
 from .metrics import NOW, Metrics
 from .tables import failing
 
+pytest.importorskip("matplotlib", reason="matplotlib comes with the extra all")
+pytest.importorskip("plotext", reason="plotext comes with the extra all")
+
 PNG = b"\x89PNG\r\n\x1a\n"
 BRAILLE = re.compile("[\u2801-\u28ff]")
 
