@@ -23,6 +23,8 @@ from paho.mqtt import client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from . import aiomqtt_private  # noqa: F401  it refuses versions without the names that are used below
+
 __all__ = ["Broken", "Connection", "dial"]
 
 
