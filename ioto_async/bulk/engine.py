@@ -9,7 +9,6 @@ at once need one, calls that wait as many as may be in flight.
 import asyncio
 import contextlib
 import logging
-import math
 from collections import deque
 from collections.abc import (
     AsyncGenerator,
@@ -27,7 +26,7 @@ from typing import Final, TypeVar, Unpack
 
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
 from ..operations import Kind, operation_of
-from ..settings import check_options, is_number
+from ..settings import check_options, or_none, seconds
 from ..transport.effects import Effects, reports_effects
 from ..transport.limiter import Limiter
 from ..transport.tasks import in_thread
@@ -45,6 +44,7 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 _BAD: Final = ("failed", "unknown")
+_GRACE: Final = or_none(seconds())
 _TICK: Final = 0.5
 """Seconds between two looks at the progress."""
 _LATELY: Final = 0.3
@@ -136,8 +136,7 @@ class Bulk(Run[Item, Value]):
         Raises:
             InvalidArgumentError: *grace* is no number of seconds.
         """
-        if grace is not None and not (is_number(grace) and 0 <= grace < math.inf):
-            raise InvalidArgumentError(f"grace: expected seconds from 0, or None, got {grace!r}")
+        _GRACE.check("grace", grace)
         self._close_input(reason)
         self._withdraw()
         if grace is not None:

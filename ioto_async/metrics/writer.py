@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncGenerator, Hashable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -24,7 +23,7 @@ from ..errors import (
     ServiceError,
     TokenProviderError,
 )
-from ..settings import check_options, is_number
+from ..settings import check_options, or_none, seconds
 from ..transport.effects import EFFECTS, Effects, waiting
 from ..transport.retry import Failure, failure_of_status
 from ..transport.tasks import ended
@@ -45,6 +44,7 @@ _AWAY: Final = (ConnectionFailedError, ConnectionLostError, CallTimeoutError, To
 """What says that the service is away, whatever was done until then."""
 _YIELD: Final = 64
 """Samples after which whoever writes lets others run."""
+_GRACE: Final = or_none(seconds())
 _KEPT: Final = 100
 """Bad outcomes that are kept for the error at the end."""
 
@@ -212,8 +212,7 @@ class Writer:
             InvalidArgumentError: *grace* is no number of seconds.
             UnwrittenError: some samples are not written, or may not be.
         """
-        if grace is not None and not (is_number(grace) and 0 <= grace < math.inf):
-            raise InvalidArgumentError(f"grace: expected seconds from 0, or None, got {grace!r}")
+        _GRACE.check("grace", grace)
         error = await self._finish(self._options.grace if grace is None else grace)
         if error is not None:
             raise error

@@ -21,6 +21,7 @@ import attrs
 from .._version import __version__
 from ..errors import CallError, ClientStateError, InvalidArgumentError, TransferError
 from ..operations import Kind
+from ..settings import check_names
 from ..transport.aiohttp_private import CAN_SEND_UNASKED, permission_of
 from ..transport.attempt import Delivery, attempt, did_nothing, read_up_to, wait_to_retry
 from ..transport.deadlines import Deadline
@@ -142,9 +143,7 @@ def _call_options(
     Raises:
         InvalidArgumentError: there are some that are not *known*.
     """
-    names = known.__annotations__.keys()
-    if unknown := options.keys() - names:
-        raise InvalidArgumentError(f"{operation}: unknown option {min(unknown)!r}: expected one of {', '.join(names)}")
+    check_names(options, known.__annotations__, of=operation)
     return cast("CallOptions", {name: value for name, value in options.items() if name in CallOptions.__annotations__})
 
 

@@ -6,7 +6,6 @@ and a login access token with an ``Origin`` header on the bare path.
 
 import asyncio
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +17,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from yarl import URL
 
 from ..errors import InvalidArgumentError, TokenProviderError
-from ..settings import check_origin, check_token, is_number, must_be
+from ..settings import check_origin, check_token, or_none, seconds
 from .attempt import RequestBody
 from .credentials import Credentials, Decision, Pinned
 from .effects import EFFECTS
@@ -36,11 +35,7 @@ class AccessToken:
     """The token."""
     lifetime: float | None = attrs.field(
         default=None,
-        validator=must_be(
-            "seconds above 0, or None",
-            lambda value: value is None or (is_number(value) and 0 < value < math.inf),
-            of="AccessToken",
-        ),
+        validator=or_none(seconds(above_zero=True, of="AccessToken")),
     )
     """Seconds from the moment it was asked for; None if that is not known."""
 

@@ -16,7 +16,7 @@ import orjson
 
 from ..errors import InvalidArgumentError, TokenProviderError, one_line
 from ..operations import Kind
-from ..settings import is_number, parse_endpoint
+from ..settings import is_number, parse_endpoint, seconds
 from .attempt import never_delivered, read_refusal, read_up_to, text_of, wait_to_retry
 from .auth import AccessToken
 from .refusals import Refusal
@@ -76,8 +76,7 @@ class CognitoLogin:
                 raise InvalidArgumentError(f"{name}: expected a string that is not empty")
         if ssl is not None and not isinstance(ssl, ssl_module.SSLContext):
             raise InvalidArgumentError(f"ssl: expected an ssl.SSLContext, got {ssl!r}")
-        if not is_number(timeout) or not 0 < timeout < float("inf"):
-            raise InvalidArgumentError(f"timeout: expected seconds above 0, got {timeout!r}")
+        seconds(above_zero=True).check("timeout", timeout)
         self._client_id = client_id
         self._username = username
         self._password = password

@@ -1,7 +1,6 @@
 """The aiohttp session of a client, bound to one loop; the deadlines of its calls."""
 
 import asyncio
-import math
 import ssl as ssl_module
 from typing import Final
 
@@ -9,7 +8,7 @@ import aiohttp
 import attrs
 
 from ..errors import ClientStateError
-from ..settings import is_number, must_be
+from ..settings import instance_of, must_be, seconds, whole_number
 from .aiohttp_private import check_borrowable, loop_of, middlewares_of, proxy_of
 from .deadlines import Deadlines
 from .limiter import Limiter
@@ -40,19 +39,15 @@ class Pool:
             of="session",
         ),
     )
-    limit: int = attrs.field(
-        default=100, validator=must_be("connections above 0", lambda value: type(value) is int and value > 0)
-    )
-    keepalive: float = attrs.field(
-        default=15.0, validator=must_be("seconds from 0", lambda value: is_number(value) and 0 <= value < math.inf)
-    )
+    limit: int = attrs.field(default=100, validator=whole_number(1))
+    keepalive: float = attrs.field(default=15.0, validator=seconds())
     ssl: ssl_module.SSLContext | bool = attrs.field(
         default=True,
         validator=must_be("an ssl.SSLContext", lambda value: value is True or isinstance(value, ssl_module.SSLContext)),
     )
     allow_http: bool = False
     """Whether signed URLs may be plain http beyond loopback."""
-    limits: Limits = attrs.field(factory=Limits, validator=must_be("Limits", lambda value: isinstance(value, Limits)))
+    limits: Limits = attrs.field(factory=Limits, validator=instance_of(Limits))
     limiter: Limiter = attrs.field(init=False, repr=False)
     loop: asyncio.AbstractEventLoop | None = attrs.field(init=False, default=None)
     """The loop of the open session, None where there is none."""

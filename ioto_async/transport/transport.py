@@ -22,11 +22,10 @@ from ..errors import (
     ClientStateError,
     ConnectionFailedError,
     DecodeError,
-    InvalidArgumentError,
     RateLimitedError,
 )
 from ..operations import Kind, Operation
-from ..settings import check_headers
+from ..settings import check_headers, check_names
 from .attempt import RequestBody, attempt, did_nothing, read_refusal, read_up_to, wait_to_retry
 from .auth import ASKING, Auth, Middleware
 from .effects import EFFECTS, Effects, waiting
@@ -167,9 +166,7 @@ class Transport:
         Raises:
             InvalidArgumentError: an option is not known, or does not fit.
         """
-        unknown = options.keys() - CallOptions.__annotations__.keys()
-        if unknown:
-            raise InvalidArgumentError(f"unknown option {min(unknown)!r}: expected timeout, retries or headers")
+        check_names(options, CallOptions.__annotations__)
         timeout, retry, headers = self.options.timeout, self.options.retry, self._headers
         if "timeout" in options:
             timeout = check_timeout(options["timeout"])

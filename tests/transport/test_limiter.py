@@ -856,5 +856,5 @@ def test_calls_that_ended_with_their_loop_take_no_room_in_the_next() -> None:
 
 
 def test_limits_that_are_none_are_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="limits: expected Limits, got"):
+    with pytest.raises(InvalidArgumentError, match="limits: expected an instance of Limits, got"):
         client_of("http://127.0.0.1:9", limits=200)
