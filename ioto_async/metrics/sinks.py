@@ -1,4 +1,4 @@
-"""What a writer wants to know of a way to the cloud."""
+"""What a writer needs of a sink, which takes samples to the cloud."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from typing import ClassVar, Protocol
@@ -10,7 +10,7 @@ __all__ = ["Sink"]
 
 
 class Sink(Protocol):
-    """A way for samples to the cloud."""
+    """Takes samples to the cloud."""
 
     concurrency: ClassVar[int | None]
     """Requests in flight where nothing else is said; None for what the limiter of the pool finds out."""
@@ -28,7 +28,7 @@ class Sink(Protocol):
         """The pool of the client that the requests go through; None if they do not."""
 
     def check(self, sample: Sample) -> None:
-        """Look whether this way can carry a *sample*.
+        """Look whether this sink can take a *sample*.
 
         Raises:
             InvalidArgumentError: it cannot; the text names what it is about.

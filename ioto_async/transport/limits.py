@@ -211,8 +211,8 @@ class Adaptive:
     def _rise(self, now: float) -> None:
         if self.rate == math.inf:
             return
-        way = (now - self._refused_at) / self._return - 1.0
-        rate = self._refused_rate * (1.0 + (1.0 - _RATE_CUT) * way**3)
+        progress = (now - self._refused_at) / self._return - 1.0
+        rate = self._refused_rate * (1.0 + (1.0 - _RATE_CUT) * progress**3)
         # Not far beyond what is used: nothing is learnt from a rate that nobody asks for.
         self.rate = max(self.rate, min(rate, 2.0 * self._meter.rate(now)))
 
