@@ -18,6 +18,7 @@ from ioto_async import (
     RateLimitedError,
     RetryPolicy,
     Sample,
+    ServiceError,
 )
 from ioto_async.bulk import Bulk
 from ioto_async.metrics import outage as waits
@@ -44,6 +45,10 @@ def refused() -> CallError:
 
 def lost() -> CallError:
     return ConnectionLostError("the connection broke", operation="metric/set", outcome_unknown=True)
+
+
+def busy() -> CallError:
+    return ServiceError("busy", operation="metric/set", status=503)
 
 
 def later() -> CallError:
@@ -111,6 +116,7 @@ async def test_what_an_error_says_of_the_samples_is_their_outcome() -> None:
         (LinkSink, [KeyError("a bug")], "unknown", 1),
         (Repeating, [lost()], "ok", 2),
         (Repeating, [lost(), away(), lost()], "ok", 4),
+        (Repeating, [lost(), busy()], "ok", 3),  # the second attempt has done nothing
         (Repeating, [lost(), refused()], "unknown", 2),
         (Repeating, [lost(), away(), refused()], "unknown", 3),
         (Repeating, [lost(), KeyError("a bug")], "unknown", 2),
