@@ -86,8 +86,7 @@ class ModelSink:
         open_: dict[Hashable, dict[str, Sample]] = {}
         made: list[dict[str, Sample]] = []
         for sample in samples:
-            # By what is sent: a member may be written by its own name as well as by that of its dimension.
-            item, field = key_of(self._members(sample)), self._field(sample)
+            item, field = self.target(sample)
             fields = open_.get(item)
             if fields is None or field in fields:
                 fields = open_[item] = {}
@@ -97,7 +96,12 @@ class ModelSink:
 
     def sequence_key(self, samples: Sequence[Sample]) -> Hashable:
         """An item is left with the values that were written last."""
-        return key_of(self._members(samples[0])) if self._is_state else None
+        return self.target(samples[0])[0] if self._is_state else None
+
+    def target(self, sample: Sample) -> tuple[Hashable, str]:
+        """What tells the item that a *sample* is written to from others, and the field."""
+        # By what is sent: a member may be written by its own name as well as by that of its dimension.
+        return key_of(self._members(sample)), self._field(sample)
 
     async def send(self, samples: Sequence[Sample]) -> None:
         """Write the item."""

@@ -22,9 +22,10 @@ class Outage:
 
     Attributes:
         cause: why it takes none, as the last refusal says; None if it does.
+        was_reached: whether it has ever taken a request, or refused one for good.
     """
 
-    __slots__ = ("_failures", "_in_flight", "_timer", "_turns", "cause")
+    __slots__ = ("_failures", "_in_flight", "_timer", "_turns", "cause", "was_reached")
 
     def __init__(self) -> None:
         self._turns = Turns[int](self._admit, self._give_back)
@@ -33,6 +34,7 @@ class Outage:
         """Refusals one after another."""
         self._timer: asyncio.TimerHandle | None = None
         self.cause: CallError | None = None
+        self.was_reached = False
 
     def enter_now(self) -> bool:
         """Begin a request, if the service takes some."""
@@ -53,6 +55,7 @@ class Outage:
     def answered(self) -> None:
         """Note that the service takes requests."""
         self._failures, self.cause = 0, None
+        self.was_reached = True
 
     def refused(self, error: CallError) -> float | None:
         """Note that the service takes no requests; returns the seconds until the next try, None if that is known."""

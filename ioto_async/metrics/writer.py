@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Hashable, Iterator, Mapping, Sequence
+from copy import copy
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -11,23 +12,12 @@ import attrs
 
 from ..bulk import Bulk
 from ..bulk.outcome import Outcome, Status, Summary
-from ..errors import (
-    CallError,
-    CallTimeoutError,
-    ClientStateError,
-    ConnectionFailedError,
-    ConnectionLostError,
-    InvalidArgumentError,
-    IotoError,
-    RateLimitedError,
-    ServiceError,
-    TokenProviderError,
-)
+from ..errors import ClientStateError, InvalidArgumentError
 from ..settings import check_options, or_none, seconds
-from ..transport.effects import EFFECTS, Effects, waiting
-from ..transport.retry import Failure, failure_of_status
+from ..transport.effects import EFFECTS, Effects
 from ..transport.tasks import ended
 from .buffer import Batch, Buffer
+from .delivery import Delivery
 from .options import Options, WriterOptions
 from .outage import Outage
 from .sample import Checker, Dimension, Sample, UnwrittenError
@@ -38,10 +28,6 @@ __all__ = ["Writer"]
 logger = logging.getLogger("ioto_async")
 
 
-_PASSING: Final = (ConnectionFailedError, RateLimitedError, ServiceError, TokenProviderError)
-"""What may be different the next time, as long as nothing was done."""
-_AWAY: Final = (ConnectionFailedError, ConnectionLostError, CallTimeoutError, TokenProviderError)
-"""What says that the service is away, whatever was done until then."""
 _YIELD: Final = 64
 """Samples after which whoever writes lets others run."""
 _GRACE: Final = or_none(seconds())
@@ -55,9 +41,18 @@ class _Request:
 
     batch: Batch
     samples: Sequence[Sample]
-    is_sending: bool = False
-    is_in_doubt: bool = False
-    """Whether the service may have taken it, though no outcome says so."""
+    effects: Effects | None = None
+    """What its delivery has done; None before it has begun."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing of it is on its way, and nothing has come back."""
+        return self.effects is None or (self.effects.waiting > 0 and not self.effects.in_flight)
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the service may have taken it."""
+        return self.effects is not None and self.effects.changed
 
 
 class Writer:
@@ -85,6 +80,7 @@ class Writer:
         self.summary = Summary()
         self._sink = sink
         self._outage = Outage()
+        self._delivery = Delivery(sink, self._outage)
         self._buffer = Buffer(
             count=chosen.count,
             bytes=chosen.bytes,
@@ -103,7 +99,7 @@ class Writer:
             None if sink.pool is None else sink.pool.limiter,
             concurrency=concurrency,
             sequence_key=self._sequence_key,
-            through_client=True,  # else `_send` notes it
+            through_client=True,  # else the delivery notes it
         )
         self._consumer: asyncio.Task[None] | None = None
         self._checker = Checker()
@@ -115,8 +111,8 @@ class Writer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: ClientStateError | None = None
         """Why no samples are accepted any more."""
-        self._is_cut = False
-        """Whether nothing is sent any more."""
+        self._cut: ClientStateError | None = None
+        """Why nothing is sent any more."""
         self._is_closing = False
         self._progress = 0.0
         """When a sample was last written; seconds of the loop's clock."""
@@ -257,65 +253,14 @@ class Writer:
         return self._sink.sequence_key(request.samples)
 
     async def _send(self, request: _Request) -> None:
-        """Send a request as often as it takes, if the service has surely not taken it before."""
-        effects = EFFECTS.get()
-        assert effects is not None  # a bulk run has set it
-        while True:
-            if not self._outage.enter_now():
-                with waiting(effects):
-                    await self._outage.enter()
-            request.is_sending = True
-            try:
-                await self._sink.send(request.samples)
-            except asyncio.CancelledError:
-                self._cut_off(request, effects)
-                raise
-            except Exception as error:
-                if not self._is_to_go_again(request, error, effects):
-                    raise
-            else:
-                self._outage.answered()
-                return
-            finally:
-                request.is_sending = False
-                self._outage.leave()
-            effects.retries += 1
-
-    def _cut_off(self, request: _Request, effects: Effects) -> None:
-        """Note what is known of a request that was cancelled on its way."""
-        if not self._sink.reports:
-            effects.doubt()
-        request.is_in_doubt = request.is_in_doubt or effects.changed
-
-    def _is_to_go_again(self, request: _Request, error: Exception, effects: Effects) -> bool:
-        """Whether a request that has ended with *error* is to be sent again."""
-        is_unknown = effects.in_doubt or getattr(error, "outcome_unknown", False)
-        effects.in_doubt = False  # of the next attempt
-        if isinstance(error, CallError) and self._passes(error, is_unknown=is_unknown) and not self._is_cut:
-            request.is_in_doubt = request.is_in_doubt or is_unknown
-            wait = self._outage.refused(error)
-            if wait is not None:
-                logger.info("writer: %d samples wait, next try in %.2f s: %s", self.pending, wait, error)
-            return True
-        if not isinstance(error, IotoError):
-            is_unknown = True  # whoever has raised it does not say what it has done
-        if isinstance(error, ClientStateError):
+        request.effects = EFFECTS.get()
+        try:
+            await self._delivery.send(request.samples)
+        except ClientStateError as error:
             self._stopped = self._stopped or error
-        if not is_unknown:
-            self._outage.answered()
-        if is_unknown or request.is_in_doubt:
-            effects.doubt()
-        return False
-
-    def _passes(self, error: CallError, *, is_unknown: bool) -> bool:
-        """Whether an *error* is of a service that is away."""
-        if not is_unknown:
-            return isinstance(error, _PASSING)
-        if not self._sink.repeats:
-            return False
-        return isinstance(error, _AWAY) or (
-            error.status is not None and failure_of_status(error.status, error.retry_after) is Failure.REFUSED
-        )
+            raise
+        finally:
+            request.effects = copy(request.effects)  # the task goes on with another request
 
     async def _consume(self) -> None:
         """Take the outcomes of the run."""
@@ -330,6 +275,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001  whatever it is, the samples have their outcome
             closed = ClientStateError(f"it broke: {error!r}")
         self._stop(closed)
+        self._give_up([*self._requested])
 
     # The ends ------------------------------------------------------------------------------------------------------
 
@@ -340,8 +286,6 @@ class Writer:
         if request not in self._requested:
             return
         del self._requested[request]
-        if status == "failed" and request.is_in_doubt:
-            status = "unknown"
         if status == "ok" and self._is_closing:
             self._progress = asyncio.get_running_loop().time()
         for sample in request.samples:
@@ -351,7 +295,7 @@ class Writer:
 
     def _tell(self, outcome: Outcome[Sample, None]) -> None:
         self.summary.count(outcome)
-        if outcome.status != "ok" and (self._is_cut or len(self._bad) < _KEPT):
+        if outcome.status != "ok" and (self._cut is not None or len(self._bad) < _KEPT):
             self._bad.append(outcome)
         told = self._options.on_outcome
         if told is not None:
@@ -363,15 +307,19 @@ class Writer:
     def _stop(self, error: ClientStateError) -> None:
         """Send nothing more, and give an outcome to what is not being sent."""
         self._stopped = self._stopped or error
-        if not self._is_cut:
-            self._is_cut = True
+        if self._cut is None:
+            self._cut = error
             self._buffer.close(self._refusal)
             self._run.stop(str(error), grace=0)
-            self._outage.close()
-        unsent = ClientStateError(f"not sent: {error}")
+        self._give_up([request for request in self._requested if request.is_waiting])
+
+    def _give_up(self, requests: Sequence[_Request]) -> None:
+        """Give an outcome to these *requests*, and to what is in none."""
+        self._outage.close()
+        unsent = ClientStateError(f"not sent: {self._cut}")
         unsent.__cause__ = self._outage.cause
-        for request in [request for request in self._requested if not request.is_sending]:
-            self._end(request, "failed", unsent)
+        for request in requests:
+            self._end(request, "unknown" if request.is_in_doubt else "failed", unsent)
         self._end_rest(unsent)
         while (batch := self._buffer.next_batch_now()) is not None:
             self._batch = batch, self._sink.requests(batch.samples)

@@ -685,6 +685,19 @@ async def test_what_cannot_be_sent_within_the_grace_is_told_and_is_not_sent_late
     assert link.cancelled == [0, 1]
 
 
+async def test_what_was_written_just_before_the_end_is_told_as_written() -> None:
+    link = Link(holds=True)
+    w, told = writer(link)
+    async with w:
+        await w.write("m", 0)
+        await link.has(1)
+        link.acknowledge()
+        await asyncio.sleep(0)  # its outcome is known to the task that has sent it, and to nobody else
+        assert (link.waiting, told) == ([], [])
+        await w.aclose(grace=0)
+    assert statuses(told) == {"0": "ok"}
+
+
 async def test_at_the_end_what_waits_for_a_service_that_is_away_was_not_written() -> None:
     link = Link()
     link.away = True

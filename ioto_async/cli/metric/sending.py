@@ -1,26 +1,27 @@
 """``metric write``: the samples of a file, each noted in a journal."""
 
 import asyncio
-import contextlib
 import json
 import os
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Hashable, Iterable
+from contextlib import asynccontextmanager
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, Unpack
+from typing import Annotated, Final, Literal
 
 import attrs
 from cyclopts import Parameter
 
-from ...bulk import Bulk, BulkOptions, Outcome, Progress
+from ...bulk import Bulk, Outcome, Progress
 from ...client import ClientOptions, IotoClient
-from ...errors import CallError, ClientStateError, ConnectionFailedError, InvalidArgumentError, IotoError, NotFoundError
+from ...errors import CallError, ConnectionFailedError, InvalidArgumentError, IotoError, NotFoundError, one_line
+from ...metrics.automation import AutomationSink
+from ...metrics.delivery import Delivery, JointDelivery
 from ...metrics.link import LinkSink
-from ...metrics.options import WriterOptions
-from ...metrics.sample import Sample, UnwrittenError
-from ...metrics.writer import Writer
+from ...metrics.model import ModelSink
+from ...metrics.outage import Outage
+from ...metrics.sample import Checker, Sample
 from ...models import Certificates
 from ...mqtt import DeviceLink
 from ...operations import Kind
@@ -101,7 +102,7 @@ async def write(file: str, via: Via, sink: SinkOptions, options: JournalOptions,
             patience=patience,
         )
         await run.run()
-    return run.report(requests.figures(seconds_only=destination.client is None))
+    return run.report(requests.figures(seconds_only=via == "mqtt"))
 
 
 def _check(via: Via, sink: SinkOptions) -> None:
@@ -130,27 +131,18 @@ class Destination:
     """Samples in flight."""
     stop_on: tuple[type[CallError], ...] = AUTH_ERRORS
     """Errors that every other sample would meet as well."""
-    client: IotoClient | None
-    """Sends the samples; None over MQTT."""
-    open: Callable[[WriterOptions], AbstractAsyncContextManager[Writer]]
-    """Opens a writer."""
+    connection: IotoClient | DeviceLink
+    """What the samples go through."""
+    sink: AutomationSink | ModelSink | LinkSink
 
 
 def _over_http(via: Via, sink: SinkOptions, options: JournalOptions, client_options: ClientOptions) -> Destination:
     client = IotoClient(account_id=sink.account, **client_options)
-
-    @asynccontextmanager
-    async def open_writer(chosen: WriterOptions) -> AsyncGenerator[Writer, None]:
-        writer = client.metric.writer
-        again = sink.at_least_once
-        async with client:
-            if sink.model is not None:
-                opening = writer(via="model", model=sink.model, create=sink.create, at_least_once=again, **chosen)
-            else:
-                opening = writer(via="automation", name=sink.automation or "", at_least_once=again, **chosen)
-            async with opening:
-                yield opening
-
+    transport, again = client._transport, sink.at_least_once
+    if sink.model is None:
+        chosen: AutomationSink | ModelSink = AutomationSink(transport, name=sink.automation or "", at_least_once=again)
+    else:
+        chosen = ModelSink(transport, client.account_id, model=sink.model, create=sink.create, at_least_once=again)
     api = str(Settings.from_env(os.environ).api).rstrip("/")
     return Destination(
         name=_journal_name(f"{via} {sink.automation or sink.model} at {api}", sink.device),
@@ -158,30 +150,24 @@ def _over_http(via: Via, sink: SinkOptions, options: JournalOptions, client_opti
         concurrency=_concurrency(via, options),
         # A NotFoundError of an automation is about the automation; it reports its variables in a 200.
         stop_on=(*AUTH_ERRORS, NotFoundError) if via == "automation" else AUTH_ERRORS,
-        client=client,
-        open=open_writer,
+        connection=client,
+        sink=chosen,
     )
 
 
 def _over_mqtt(sink: SinkOptions, options: JournalOptions, patience: float) -> Destination:
     assert sink.certs is not None
     certificates = _read_certificates(sink.certs, sink.device)
-
-    @asynccontextmanager
-    async def open_writer(chosen: WriterOptions) -> AsyncGenerator[Writer, None]:
-        try:
-            link = DeviceLink(certificates, patience=patience)
-        except ModuleNotFoundError as error:
-            raise InvalidArgumentError(f"--via: {error}") from None
-        async with link, Writer(LinkSink(link=link), **chosen) as writer:
-            yield writer
-
+    try:
+        link = DeviceLink(certificates, patience=patience)
+    except ModuleNotFoundError as error:
+        raise InvalidArgumentError(f"--via: {error}") from None
     return Destination(
         name=_journal_name(f"mqtt at {certificates.endpoint}", certificates.id),
         device=certificates.id,
         concurrency=_concurrency("mqtt", options),
-        client=None,
-        open=open_writer,
+        connection=link,
+        sink=LinkSink(link=link),
     )
 
 
@@ -247,30 +233,94 @@ class WriteRun(FileRun[SampleRow, None]):
     """Seconds for which the cloud may take no samples."""
     late: LateSamples | None = attrs.field(factory=LateSamples, init=False)
     """Finds the first sample that is too late; None once it is found."""
+    checker: Checker = attrs.field(factory=Checker, init=False)
+    outage: Outage = attrs.field(factory=Outage, init=False)
+    delivery: Delivery = attrs.field(init=False)
+    joint: JointDelivery | None = attrs.field(init=False)
+    """For a model, of which one request has several fields."""
+    bulk: Bulk[SampleRow, None] = attrs.field(init=False)
+    waiting_since: float | None = attrs.field(default=None, init=False)
+    """When the cloud began to take no samples; seconds of the loop's clock. None if it takes some."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        sink = self.destination.sink
+        self.delivery = Delivery(sink, self.outage)
+        self.joint = JointDelivery(sink, self.delivery) if isinstance(sink, ModelSink) else None
 
     @asynccontextmanager
     async def open_bulk(
         self, rows: Iterable[SampleRow] | AsyncIterable[SampleRow]
-    ) -> "AsyncGenerator[_WriterBulk, None]":
-        """Open the bulk run, which writes each sample by a writer."""
+    ) -> AsyncGenerator[Bulk[SampleRow, None], None]:
+        """Open the bulk run, which sends each sample through the sink."""
         destination = self.destination
-        bulk = _WriterBulk(
-            destination,
+        connection = destination.connection
+        bulk = connection.bulk if isinstance(connection, IotoClient) else Bulk
+        self.bulk = bulk(
+            self._write,
             rows,
-            self.patience,
-            self.progress.print,
             concurrency=destination.concurrency,
             journal=self.journal,
             name=destination.name,
             key=attrgetter("key"),
             kind=self.kind,
+            through_client=True,  # else the delivery notes it
             retry_failed=self.options.retry_failed,
             stop_on=destination.stop_on,
+            sequence_key=self._sequence_key,
             observer=self.observe,
         )
-        async with bulk.opened():
-            yield bulk
-        self.error = bulk.given_up_for
+        try:
+            async with connection, self.bulk:
+                yield self.bulk
+        finally:
+            self.outage.close()
+
+    def observe(self, progress: Progress) -> None:
+        """Show the *progress*, and give up if the cloud was never reached, or has taken no samples for too long."""
+        super().observe(progress)
+        trouble, now = self.outage.cause, asyncio.get_running_loop().time()
+        if trouble is None or self.is_stopped:
+            self.waiting_since = None
+            return
+        # Over MQTT it is connected before the first sample.
+        was_reached = self.outage.was_reached or isinstance(self.destination.connection, DeviceLink)
+        is_unreachable = not was_reached and isinstance(trouble, ConnectionFailedError)
+        if self.waiting_since is None:
+            self.waiting_since = now
+            if not is_unreachable:
+                self.progress.print(f"waiting up to {self.patience:g} s for the cloud: {trouble}")
+        if is_unreachable or now - self.waiting_since >= self.patience:
+            self.error = trouble
+            self.bulk.stop(str(trouble), grace=0)
+
+    async def _write(self, row: SampleRow) -> None:
+        """Write a sample.
+
+        Raises:
+            IotoError: it is not written, or if the effects of the task are in doubt, it may be.
+        """
+        sample = self._sample(row)
+        self.destination.sink.check(sample)
+        try:
+            await (self.delivery.send((sample,)) if self.joint is None else self.joint.send(sample))
+        except IotoError:
+            raise
+        except Exception as error:
+            raise IotoError(one_line(str(error))) from error  # of this sample, which is in doubt
+
+    def _sequence_key(self, row: SampleRow) -> Hashable:
+        try:
+            sample = self._sample(row)
+        except InvalidArgumentError:
+            return None  # it is raised again when the sample is to be written
+        return self.destination.sink.sequence_key((sample,)) if self.joint is None else self.joint.sequence_key(sample)
+
+    def _sample(self, row: SampleRow) -> Sample:
+        dimensions, device = row.dimensions, self.destination.device
+        if dimensions is None:
+            dimensions = {} if device is None else {"Device": device}
+        return self.checker.sample(row.metric, row.value, dimensions, row.timestamp, row.key)
 
     def check(self, row: SampleRow) -> None:
         """Warn of the first sample that the service will drop."""
@@ -304,129 +354,3 @@ class WriteRun(FileRun[SampleRow, None]):
             self.progress.print(f"{unknown} may be written; --at-least-once sends such samples again")
         if skipped:
             self.progress.print(f"{skipped} skipped: {self.journal} says that they are written")
-
-
-# One engine on another ---------------------------------------------------------------------------------------------
-
-
-class _WriterBulk:
-    """A bulk run that hands each sample to a `Writer` and waits for its outcome.
-
-    The bulk run reads the samples and keeps the journal. The writer sends those together that can share a request, and
-    keeps them while the cloud is away.
-
-    Args:
-        destination: where the samples are written.
-        rows: the samples.
-        patience: seconds for which the cloud may take no samples.
-        print_line: prints a line on stderr.
-        options: of the bulk run.
-
-    Attributes:
-        given_up_for: the error that the cloud has answered with for too long; None if it has not.
-    """
-
-    def __init__(
-        self,
-        destination: Destination,
-        rows: Iterable[SampleRow] | AsyncIterable[SampleRow],
-        patience: float,
-        print_line: Callable[[str], None],
-        **options: Unpack[BulkOptions[SampleRow]],
-    ) -> None:
-        self._destination = destination
-        self._patience = patience
-        self._print = print_line
-        self._observer = options.get("observer")
-        options["observer"] = self._observe
-        bulk = Bulk if destination.client is None else destination.client.bulk
-        self._bulk: Bulk[SampleRow, None] = bulk(self._write, rows, **options)
-        self._writer: Writer
-        self._waiting: dict[str, asyncio.Future[Outcome[Sample, None]]] = {}
-        self._is_reached = destination.client is None  # over MQTT it is connected before the first sample
-        self._since: float | None = None
-        """When the cloud began to take no samples; None if it takes some."""
-        self._closing: asyncio.Task[None] | None = None
-        self.given_up_for: CallError | None = None
-
-    @asynccontextmanager
-    async def opened(self) -> AsyncGenerator[Self, None]:
-        """Open the writer and the bulk run."""
-        concurrency = self._destination.concurrency
-        opening = self._destination.open({"count": 1, "concurrency": concurrency, "on_outcome": self._on_outcome})
-        with contextlib.suppress(UnwrittenError):  # each of these samples has an outcome
-            async with opening as self._writer:
-                try:
-                    async with self._bulk:
-                        yield self
-                except ClientStateError:
-                    if self._closing is None:
-                        raise
-
-    def __aiter__(self) -> AsyncIterator[Outcome[SampleRow, None]]:
-        return aiter(self._bulk)
-
-    def stop(self, reason: str, *, grace: float | None) -> None:
-        """Begin no further sample, and end those on their way after *grace* seconds."""
-        self._bulk.stop(reason)
-        # The writer knows which samples were sent, so it is what ends them.
-        asyncio.get_running_loop().call_later(grace or 0, self._close)
-
-    async def _write(self, row: SampleRow) -> None:
-        """Write a sample, and wait for its outcome.
-
-        Raises:
-            IotoError: it is not written; if ``outcome_unknown`` is set, it may be.
-        """
-        dimensions, device = row.dimensions, self._destination.device
-        if dimensions is None:
-            dimensions = {} if device is None else {"Device": device}
-        key = str(row.line)
-        ended = self._waiting[key] = asyncio.get_running_loop().create_future()
-        try:
-            await self._writer.write(row.metric, row.value, dimensions=dimensions, timestamp=row.timestamp, key=key)
-            outcome = await ended
-        finally:
-            del self._waiting[key]
-        if outcome.error is None:
-            return
-        if outcome.status == "unknown" and not getattr(outcome.error, "outcome_unknown", False):
-            raise _OutcomeUnknownError(str(outcome.error)) from outcome.error
-        raise outcome.error
-
-    def _on_outcome(self, outcome: Outcome[Sample, None]) -> None:
-        self._is_reached = self._is_reached or outcome.status != "unknown"
-        ended = self._waiting.get(outcome.key)
-        if ended is not None and not ended.done():
-            ended.set_result(outcome)
-
-    def _observe(self, progress: Progress) -> None:
-        """Give up if the cloud was never reached, or has taken no samples for too long."""
-        if self._observer is not None:
-            self._observer(progress)
-        trouble, now = self._writer.trouble, asyncio.get_running_loop().time()
-        if trouble is None or self._closing is not None:
-            self._since = None
-            return
-        is_unreachable = not self._is_reached and isinstance(trouble, ConnectionFailedError)
-        if self._since is None:
-            self._since = now
-            if not is_unreachable:
-                self._print(f"waiting up to {self._patience:g} s for the cloud: {trouble}")
-        if isinstance(trouble, CallError) and (is_unreachable or now - self._since >= self._patience):
-            self.given_up_for = trouble
-            self._close()
-
-    def _close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close_writer())
-
-    async def _close_writer(self) -> None:
-        with contextlib.suppress(UnwrittenError):
-            await self._writer.aclose(grace=0)
-
-
-class _OutcomeUnknownError(IotoError):
-    """A sample that may be written."""
-
-    outcome_unknown = True
