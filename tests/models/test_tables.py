@@ -4,15 +4,13 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-import pandas
-import polars
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ioto_async
 from ioto_async.models import Metric, MetricRow, Metrics, Point
-from tests.each_row import each_row
+from tests.rows import each_row
 
 WHEN = datetime(2024, 1, 23, 2, 3, 57, 62000, UTC)
 COLUMNS = ["device_id", "id", "namespace", "metric", "dimensions", "period", "timestamp", "value", "count", "error"]
@@ -123,6 +121,8 @@ def test_the_rows_are_the_points_and_the_failures(table: Metrics) -> None:
 
 def plain(value: Any) -> Any:
     """A value of a frame as rows have it: whole numbers compare with the floats they have become."""
+    import pandas
+
     if value is None or value is pandas.NaT or (isinstance(value, float) and value != value):
         return None
     return value.to_pydatetime() if isinstance(value, pandas.Timestamp) else value
@@ -165,6 +165,8 @@ def test_frames_have_what_the_rows_have(table: Metrics) -> None:
 @settings(max_examples=50, deadline=None)
 @given(tables)
 def test_the_types_of_columns_do_not_depend_on_what_is_in_them(table: Metrics) -> None:
+    import polars
+
     pandas_types, polars_types = table.to_pandas().dtypes, table.to_polars().schema
     for name in ("period", "value", "count"):
         assert pandas_types[name] == "float64"
@@ -177,6 +179,8 @@ def test_the_types_of_columns_do_not_depend_on_what_is_in_them(table: Metrics) -
 @settings(max_examples=50, deadline=None)
 @given(tables.filter(lambda table: bool(table.to_rows())))
 def test_dimensions_are_named_as_pandas_names_them(table: Metrics) -> None:
+    import pandas
+
     rows: list[dict[str, Any]] = [dict(row) for row in table.to_rows()]
     theirs = {str(name) for name in pandas.json_normalize(rows).columns if str(name).startswith("dimensions.")}
     assert {name for name in table.to_pandas().columns if name.startswith("dimensions.")} == theirs
@@ -195,18 +199,18 @@ def test_a_table_of_nothing_has_its_columns() -> None:
 
 
 def test_a_frame_can_be_worked_with() -> None:
+    import polars
+
     frame = Metrics([TEMPERATURE, FAILED]).to_pandas()
     assert frame.groupby("dimensions.Device")["value"].mean()["D1"] == 20
     assert frame[frame["error"].notna()]["device_id"].tolist() == ["D2"]
     assert Metrics([TEMPERATURE]).to_polars().filter(polars.col("count") > 0)["timestamp"].to_list() == [WHEN]
 
 
-def test_a_package_that_is_not_there_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    with each_row() as row:
-        for package in ("pandas", "polars"):
-            with row(package):
-                monkeypatch.setitem(sys.modules, package, None)
-                expected = rf"{package} is not installed.*pip install 'ioto-async\[{package}\]'"
-                with pytest.raises(ModuleNotFoundError, match=expected):
-                    getattr(Metrics([TEMPERATURE]), f"to_{package}")()
-                assert len(Metrics([TEMPERATURE]).to_rows()) == 2
+@each_row("package", ["pandas", "polars"])
+def test_a_package_that_is_not_there_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    expected = rf"{package} is not installed.*pip install 'ioto-async\[{package}\]'"
+    with pytest.raises(ModuleNotFoundError, match=expected):
+        getattr(Metrics([TEMPERATURE]), f"to_{package}")()
+    assert len(Metrics([TEMPERATURE]).to_rows()) == 2
