@@ -19,7 +19,7 @@ from ioto_async.controllers import base
 from ioto_async.models import JSON, Range
 from tests.mocked import API, TOKEN, Cloud
 from tests.rawserver import RawServer, reply
-from tests.rows import over
+from tests.rows import each_row
 
 BUILDER = "https://api.admin.embedthis.com/api"
 
@@ -69,7 +69,7 @@ async def test_register_goes_with_the_product_token_of_its_body() -> None:
     assert (request.path, request.header("Authorization")) == ("/api/device/register", "bearer P")
 
 
-@over("product, text", [(None, "device/register: product is required"), ("a b", "device/register: product: ")])
+@each_row("product, text", [(None, "device/register: product is required"), ("a b", "device/register: product: ")])
 async def test_register_without_a_product_token_is_refused(
     cloud: Cloud, client: IotoClient, product: str | None, text: str
 ) -> None:
@@ -83,7 +83,7 @@ async def test_records_and_dates_may_stand_in_a_body(cloud: Cloud, client: IotoC
     assert cloud.only.body == {"name": "N", "range": {"period": 60}}
 
 
-@over("limit, wire", [(5, "5"), ("5", "5")])
+@each_row("limit, wire", [(5, "5"), ("5", "5")])
 async def test_a_count_of_the_query_may_be_text(cloud: Cloud, client: IotoClient, limit: object, wire: str) -> None:
     cloud.begin(b"{}")
     await client.call("device/find", query={"limit": limit})
@@ -103,7 +103,7 @@ async def test_the_options_of_a_call_are_taken(cloud: Cloud, client: IotoClient)
 # Replies ----------------------------------------------------------------------------------------------------------
 
 
-@over(
+@each_row(
     "value",
     [
         {"data": [{"id": "D"}], "next": "N", "paged": True},
@@ -120,26 +120,26 @@ async def test_the_options_of_a_call_are_taken(cloud: Cloud, client: IotoClient)
         None,
     ],
 )
-@over("name", ["device/get", "teapot/brew"])
+@each_row("name", ["device/get", "teapot/brew"])
 async def test_a_reply_is_the_value_as_it_came(cloud: Cloud, client: IotoClient, name: str, value: JSON) -> None:
     cloud.begin(dumps(value))
     found = await client.call(name, {"id": "D"})
     assert (found, type(found)) == (value, type(value))
 
 
-@over("body", [b"", b" \n"])
+@each_row("body", [b"", b" \n"])
 async def test_an_empty_reply_is_none(cloud: Cloud, client: IotoClient, body: bytes) -> None:
     cloud.begin(body)
     assert await client.call("alert/remove", {"id": "I"}) is None
 
 
-@over("body, text", [(b"pinged\n", "pinged"), ("é ok".encode(), "é ok"), (b"nulls", "nulls")])
+@each_row("body, text", [(b"pinged\n", "pinged"), ("é ok".encode(), "é ok"), (b"nulls", "nulls")])
 async def test_a_reply_that_is_text_is_text(cloud: Cloud, client: IotoClient, body: bytes, text: str) -> None:
     cloud.begin(body)
     assert await client.call("test/ping") == text
 
 
-@over("body", [b'{"a":1', b"[1,", b'"cut', b" <html>SECRET</html>", b"\xff\xfe", b"{SECRET}"])
+@each_row("body", [b'{"a":1', b"[1,", b'"cut', b" <html>SECRET</html>", b"\xff\xfe", b"{SECRET}"])
 async def test_what_is_neither_json_nor_text_is_a_decode_error(cloud: Cloud, client: IotoClient, body: bytes) -> None:
     cloud.begin(body)
     with pytest.raises(DecodeError) as wrong:
@@ -156,7 +156,7 @@ async def test_a_reply_that_is_nothing_but_an_error_raises(cloud: Cloud, client:
 # Refusals ---------------------------------------------------------------------------------------------------------
 
 
-@over(
+@each_row(
     "name",
     [
         "",
@@ -184,7 +184,7 @@ async def test_what_is_no_path_of_an_operation_is_refused(cloud: Cloud, client: 
     assert cloud.sent == []
 
 
-@over(
+@each_row(
     "arguments, text",
     [
         ({"name": "device/get"}, "device/get: id is required"),

@@ -18,7 +18,7 @@ from ioto_async.emulator.rest.app import _ROUTES
 from tests.documented import CURRENT, INFERRED_ACCOUNT, ROWS, Member, Row, of_type, snake
 from tests.methods import COMPOSED
 from tests.recorder import Exchange
-from tests.rows import over
+from tests.rows import each_row
 from tests.scenarios import LOOK, SCENARIOS, World, world
 
 # What differs from the documents, and why ---------------------------------------------------------------------------
@@ -63,7 +63,7 @@ OWN_BY_CLIENT = {
 }
 """What the clients have beside a namespace for each controller; ``bulk`` calls what it is given, many times."""
 
-current = over("key", sorted(CURRENT))
+current = each_row("key", sorted(CURRENT))
 
 
 # The runs -----------------------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def _on_wire(record: Any, name: str) -> object:
     return record.get(name) if isinstance(record, dict) else None
 
 
-@over("key", ["dashboard/create", "dashboard/update"])
+@each_row("key", ["dashboard/create", "dashboard/update"])
 def test_every_documented_member_of_the_records_inside_a_body_is_sent(key: str) -> None:
     members = [Member("range", "Range"), Member("widgets", "Widget[]")]
     sent = [exchange.body for exchange in run(key).exchanges]
@@ -277,7 +277,7 @@ def test_every_member_of_the_decoded_records_has_its_documented_type(key: str) -
     assert [*_mistyped(run(key).results, CURRENT[key].reply, _decoded(key))] == []
 
 
-@over("key", ["dashboard/create", "dashboard/find", "dashboard/get", "dashboard/update"])
+@each_row("key", ["dashboard/create", "dashboard/find", "dashboard/get", "dashboard/update"])
 def test_the_records_inside_a_dashboard_come_back_as_they_were_sent(key: str) -> None:
     board = run(key).results[0]
     assert board.range == LOOK["range"]
@@ -288,13 +288,13 @@ CLOSED = sorted(key for key, row in CURRENT.items() if row.reply and not row.rep
 """Operations whose reply has the documented members only: its table is neither empty nor open."""
 
 
-@over("key", CLOSED)
+@each_row("key", CLOSED)
 def test_the_wire_has_no_member_of_a_record_that_is_not_documented(key: str) -> None:
     records = [record for exchange in run(key).exchanges for record in _records(exchange.reply)]
     assert {*_beyond(records, CURRENT[key].reply)} == SHOWN.get(key, set())
 
 
-@over("key", ["metric/fetch", "builder:metric/fetch"])
+@each_row("key", ["metric/fetch", "builder:metric/fetch"])
 def test_every_documented_member_of_a_metric_request_is_sent(key: str) -> None:
     items = [item for exchange in run(key).exchanges for item in exchange.body["items"]]
     documented = {member.name for member in of_type("MetricItem")}
@@ -302,7 +302,7 @@ def test_every_documented_member_of_a_metric_request_is_sent(key: str) -> None:
     assert documented <= sent <= documented | {"id"}  # the service's library echoes an id
 
 
-@over("key", ["metric/fetch", "builder:metric/fetch"])
+@each_row("key", ["metric/fetch", "builder:metric/fetch"])
 def test_a_point_has_the_documented_members_and_no_others(key: str) -> None:
     metrics = [metric for exchange in run(key).exchanges for metric in _records(exchange.reply)]
     points = [point for metric in metrics for point in metric.get("points", ())]
@@ -326,7 +326,7 @@ async def _composed(method: str) -> tuple[set[str], list[Any]]:
         return {exchange.path.removeprefix("/tok/") for exchange in w.cloud.exchanges}, results
 
 
-@over("method", COMPOSED)
+@each_row("method", sorted(COMPOSED))
 def test_a_method_that_is_made_of_several_calls_documented_operations(method: str) -> None:
     assert composed(method)[0] == COMPOSED[method]
 
@@ -335,7 +335,7 @@ HIDDEN = {"_source"}
 """Documented as hidden: a reply does not have it."""
 
 
-@over("method", ["store.find", "store.get", "store.set"])
+@each_row("method", ["store.find", "store.get", "store.set"])
 def test_every_documented_member_of_an_item_of_the_store_is_in_the_decoded_record(method: str) -> None:
     results, members = composed(method)[1], of_type("Store")
     assert {*_gaps(results, members, _decoded(method))} == HIDDEN

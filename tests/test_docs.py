@@ -17,7 +17,7 @@ from ioto_async.emulator import EmulatorThread
 from ioto_async.models import Range, Widget
 from ioto_async.operations import BUILDER, IOTO, MQTT
 from tests.documented import ROWS, snake
-from tests.rows import over
+from tests.rows import each_row
 
 _SPEC = importlib.util.spec_from_file_location("generate", Path(__file__).parent.parent / "docs" / "generate.py")
 assert _SPEC is not None
@@ -42,7 +42,7 @@ def test_every_operation_has_an_example_and_no_other_has() -> None:
     assert sorted(generate.EXAMPLES) == sorted(OPERATIONS)
 
 
-@over("name", OPERATIONS)
+@each_row("name", OPERATIONS)
 def test_the_example_shows_the_method_of_the_operation(name: str) -> None:
     prefix, _, operation = name.rpartition(" ")
     row = (BUILDER if prefix else IOTO)[operation]
@@ -59,7 +59,7 @@ def _method(name: str) -> Any:
     return operator.attrgetter(name)(_client())
 
 
-@over("name", OPERATIONS)
+@each_row("name", OPERATIONS)
 def test_a_member_of_a_query_is_offered_by_the_method_or_said_not_to_be(name: str) -> None:
     prefix, _, operation = name.rpartition(" ")
     row = (BUILDER if prefix else IOTO)[operation]
@@ -75,7 +75,7 @@ def _page() -> str:
     return text
 
 
-@over("name", [name for name, row in IOTO.items() if "accountId" in {f.name for f in row.body}])
+@each_row("name", [name for name, row in IOTO.items() if "accountId" in {f.name for f in row.body}])
 def test_an_account_is_marked_as_inferred_where_the_documents_leave_it_out(name: str) -> None:
     documented = "accountId" in {member.name for member in ROWS[name].body}
     section = _page().split(f"`POST /{name}`")[1].split("```")[0]
@@ -128,7 +128,7 @@ async def _world(emulator: EmulatorThread, client: IotoClient) -> dict[str, Any]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@over("name", OPERATIONS)
+@each_row("name", OPERATIONS)
 async def test_the_example_runs(name: str, ioto_emulator: EmulatorThread) -> None:
     ioto_emulator.reset()
     environ = ioto_emulator.env | {"BUILDER_TOKEN": ioto_emulator.cloud.builder.create_token("owner")}
@@ -146,7 +146,7 @@ async def test_the_example_runs(name: str, ioto_emulator: EmulatorThread) -> Non
     assert last.path in {path.format("tok"), path.format("").replace("//", "/")}
 
 
-@over("name", generate.COMPOSED)
+@each_row("name", sorted(generate.COMPOSED))
 async def test_the_example_of_a_composed_method_runs(name: str, ioto_emulator: EmulatorThread, tmp_path: Path) -> None:
     ioto_emulator.reset()
     what, example = generate.COMPOSED[name]

@@ -34,7 +34,7 @@ from ioto_async.errors import (
     TransferError,
     UnexpectedStatusError,
 )
-from tests.each_row import each_row
+from tests.rows import each_row
 
 CLASSES: list[type[IotoError]] = [
     value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, IotoError)
@@ -67,22 +67,18 @@ def sample(cls: type[IotoError]) -> IotoError:
     )
 
 
-def test_every_error_survives_pickling() -> None:
-    with each_row() as row:
-        for cls, protocol in itertools.product(CLASSES, range(pickle.HIGHEST_PROTOCOL + 1)):
-            with row(f"{cls.__name__} {protocol}"):
-                error = sample(cls)
-                back = pickle.loads(pickle.dumps(error, protocol))
-                assert type(back) is cls
-                assert (back.args, vars(back), str(back)) == (error.args, vars(error), str(error))
+@each_row("cls, protocol", itertools.product(CLASSES, range(pickle.HIGHEST_PROTOCOL + 1)))
+def test_every_error_survives_pickling(cls: type[IotoError], protocol: int) -> None:
+    error = sample(cls)
+    back = pickle.loads(pickle.dumps(error, protocol))
+    assert type(back) is cls
+    assert (back.args, vars(back), str(back)) == (error.args, vars(error), str(error))
 
 
-def test_every_error_can_be_copied() -> None:
-    with each_row() as row:
-        for cls in CLASSES:
-            with row(cls.__name__):
-                error = sample(cls)
-                assert (type(copy.copy(error)), vars(copy.deepcopy(error))) == (cls, vars(error))
+@each_row("cls", CLASSES)
+def test_every_error_can_be_copied(cls: type[IotoError]) -> None:
+    error = sample(cls)
+    assert (type(copy.copy(error)), vars(copy.deepcopy(error))) == (cls, vars(error))
 
 
 def test_notes_survive_pickling() -> None:
@@ -103,35 +99,32 @@ def test_the_tree_is_as_it_is_drawn() -> None:
     assert drawn == {cls.__name__: cls.__bases__[0].__name__ for cls in CLASSES}
 
 
-def test_every_error_is_public_and_says_what_it_means() -> None:
-    with each_row() as row:
-        for cls in CLASSES:
-            with row(cls.__name__):
-                assert cls.__name__ in errors.__all__
-                assert getattr(ioto_async, cls.__name__) is cls
-                assert cls.__doc__
+@each_row("cls", CLASSES)
+def test_every_error_is_public_and_says_what_it_means(cls: type[IotoError]) -> None:
+    assert cls.__name__ in errors.__all__
+    assert getattr(ioto_async, cls.__name__) is cls
+    assert cls.__doc__
 
 
-def test_the_text_of_a_call_error_begins_with_the_operation() -> None:
-    with each_row() as row:
-        for error in map(sample, CLASSES):
-            if isinstance(error, CallError):
-                with row(type(error).__name__):
-                    assert str(error).startswith(f"{error.operation}: ")
+@each_row("cls", [cls for cls in CLASSES if issubclass(cls, CallError)])
+def test_the_text_of_a_call_error_begins_with_the_operation(cls: type[CallError]) -> None:
+    error = sample(cls)
+    assert isinstance(error, CallError)
+    assert str(error).startswith(f"{error.operation}: ")
 
 
-def test_the_text_of_a_call_error_says_what_is_known() -> None:
-    texts: list[tuple[dict[str, Any], str]] = [
+@each_row(
+    "options, text",
+    [
         ({}, "device/get: no"),
         ({"status": 429}, "device/get: 429 no"),
         ({"attempts": 4}, "device/get: no (4 attempts)"),
         ({"retry_after": 90.0}, "device/get: no (retry after 90 s)"),
         ({"status": 503, "attempts": 2, "retry_after": 0.5}, "device/get: 503 no (2 attempts) (retry after 0.5 s)"),
-    ]
-    with each_row() as row:
-        for options, text in texts:
-            with row(text):
-                assert str(CallError("no", operation="device/get", **options)) == text
+    ],
+)
+def test_the_text_of_a_call_error_says_what_is_known(options: dict[str, Any], text: str) -> None:
+    assert str(CallError("no", operation="device/get", **options)) == text
 
 
 def test_the_text_of_an_error_names_the_place_in_a_reply_and_the_delay_of_a_device() -> None:
@@ -139,8 +132,9 @@ def test_the_text_of_an_error_names_the_place_in_a_reply_and_the_delay_of_a_devi
     assert str(sample(DeviceBlockedError)).endswith("(blocked for 12.5 s)")
 
 
-def test_errors_are_caught_by_their_parents_and_by_the_builtin_ones_that_mean_the_same() -> None:
-    parents: list[tuple[type[IotoError], type[BaseException]]] = [
+@each_row(
+    "cls, parent",
+    [
         (InvalidArgumentError, ValueError),
         (ClientStateError, RuntimeError),
         (CallTimeoutError, TimeoutError),
@@ -156,8 +150,10 @@ def test_errors_are_caught_by_their_parents_and_by_the_builtin_ones_that_mean_th
         (OutcomeUnknownError, CallError),
         (TokenProviderError, CallError),
         (PagingError, CallError),
-    ]
-    with each_row() as row:
-        for cls, parent in parents:
-            with row((cls.__name__, parent.__name__)), pytest.raises(parent):
-                raise sample(cls)
+    ],
+)
+def test_errors_are_caught_by_their_parents_and_by_the_builtin_ones_that_mean_the_same(
+    cls: type[IotoError], parent: type[BaseException]
+) -> None:
+    with pytest.raises(parent):
+        raise sample(cls)

@@ -15,7 +15,7 @@ from ioto_async.operations import BUILDER, IOTO, MQTT, Field, Kind, Operation, R
 from ioto_async.transport.options import CallOptions
 from tests.documented import EXAMPLES, INFERRED_ACCOUNT, ROWS, Member, example, of_type, snake
 from tests.methods import COMPOSED, METHODS, method_of
-from tests.rows import over
+from tests.rows import each_row
 
 # Where the table says something else than the documents do, and why.
 ACCOUNT = Field("accountId", "string", False, "owner")
@@ -60,7 +60,7 @@ WRITING_GETS = {"provision/getCerts", "manager/getSignedUrl"}
 TABLE = {**IOTO, **MQTT, **{f"builder:{name}": row for name, row in BUILDER.items()}}
 LEGACY = {name for name, row in ROWS.items() if row.legacy}
 
-every_operation = over("name", sorted(ROWS))
+every_operation = each_row("name", sorted(ROWS))
 
 
 def _field(member: Member, types: dict[str, Any]) -> Field:
@@ -95,7 +95,7 @@ def test_the_tables_are_by_protocol() -> None:
     assert {name for name, row in ROWS.items() if not row.http} == MQTT.keys()
 
 
-@over("table", [IOTO, BUILDER, MQTT])
+@each_row("table", [IOTO, BUILDER, MQTT])
 def test_a_row_is_found_under_its_own_name(table: dict[str, Operation]) -> None:
     assert {name: row.name for name, row in table.items()} == {name: name for name in table}
 
@@ -195,7 +195,7 @@ def test_the_options_of_every_call_are_documented_once() -> None:
     assert [name for name in CallOptions.__annotations__ if f"    {name}: " not in described] == []
 
 
-@over("name", sorted(LEGACY))
+@each_row("name", sorted(LEGACY))
 def test_a_legacy_method_says_so(name: str) -> None:
     assert "Deprecated: " in (inspect.getdoc(_method(name)) or "")
 
@@ -251,7 +251,7 @@ def _unknown(record: Any, members: Iterable[Member]) -> Iterator[str]:
             yield from _unknown(value[0] if member.type.endswith("[]") else value, of_type(member.type))
 
 
-@over("name", sorted(RECORDS))
+@each_row("name", sorted(RECORDS))
 def test_every_documented_member_of_a_reply_has_an_attribute_of_its_type(name: str) -> None:
     decoded = record(RECORDS[name])(TABLE[name], json.dumps(_documented_reply(name)).encode())
     assert [*_unknown(decoded, ROWS[name].reply)] == []

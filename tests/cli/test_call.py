@@ -13,8 +13,7 @@ import pytest
 from ioto_async.cli import _run, main
 from ioto_async.emulator import EmulatorThread
 from tests.rawserver import GUARD, RawServer, Step, in_thread, reply, silent
-
-from .tables import failing
+from tests.rows import each_row
 
 DEVICE = "M72DANY8BZ"
 
@@ -83,23 +82,18 @@ def test_text_is_printed_as_a_json_string(cloud: EmulatorThread, capsys: pytest.
     assert json.loads(capsys.readouterr().out) == "pinged"
 
 
-def test_the_request_is_shown_without_the_token(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
-    cases = [
-        "-v",
-        "--verbose",
-    ]
-
-    def check(flag: str) -> None:
-        assert _run(["call", "device/find", f"id={DEVICE}", "--query", "limit=5", flag]) == 0
-        stdout, stderr = capsys.readouterr()
-        assert json.loads(stdout)["data"]
-        assert stderr.startswith(f"POST {cloud.api}/tok/device/find?limit=5\n")
-        assert "Authorization: ***\n" in stderr
-        assert f'\n{{"id":"{DEVICE}"}}\n' in stderr
-        assert "\n200 OK\n" in stderr
-        assert cloud.token not in stdout + stderr
-
-    assert failing(cases, check) == {}
+@each_row("flag", ["-v", "--verbose"])
+def test_the_request_is_shown_without_the_token(
+    cloud: EmulatorThread, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    assert _run(["call", "device/find", f"id={DEVICE}", "--query", "limit=5", flag]) == 0
+    stdout, stderr = capsys.readouterr()
+    assert json.loads(stdout)["data"]
+    assert stderr.startswith(f"POST {cloud.api}/tok/device/find?limit=5\n")
+    assert "Authorization: ***\n" in stderr
+    assert f'\n{{"id":"{DEVICE}"}}\n' in stderr
+    assert "\n200 OK\n" in stderr
+    assert cloud.token not in stdout + stderr
 
 
 def test_the_request_is_shown_when_it_is_refused(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,24 +189,23 @@ def test_a_registration_by_its_path_goes_with_the_product_token(
     assert json.loads(capsys.readouterr().out)["token"]
 
 
-def test_a_legacy_operation_is_reported_with_what_replaces_it(
-    cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]
-) -> None:
-    cases = [
+@each_row(
+    "words, note",
+    [
         (["device/remove", f"id={DEVICE}"], "device/remove is a legacy operation: use device/release"),
         (
             ["device/claim", "id=D", "cloudToken=T", "accountId=A", "--builder"],
             "device/claim of the Builder is a legacy operation: use device/claim of the device cloud",
         ),
-    ]
-
-    def check(words: list[str], note: str) -> None:
-        cloud.requests.clear()
-        _run(["call", *words])
-        assert capsys.readouterr().err.splitlines()[0] == f"ioto-async: {note}"
-        assert len(cloud.requests) == 1
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_a_legacy_operation_is_reported_with_what_replaces_it(
+    cloud: EmulatorThread, capsys: pytest.CaptureFixture[str], words: list[str], note: str
+) -> None:
+    cloud.requests.clear()
+    _run(["call", *words])
+    assert capsys.readouterr().err.splitlines()[0] == f"ioto-async: {note}"
+    assert len(cloud.requests) == 1
 
 
 def test_an_operation_that_nobody_knows_is_the_services_to_refuse(
@@ -229,8 +222,9 @@ def test_the_builder_is_called_with_its_own_token(cloud: EmulatorThread, capsys:
     assert sent(cloud)[0] == "/api/tok/device/get"
 
 
-def test_what_cannot_be_sent_is_reported(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
-    cases = [
+@each_row(
+    "words, complaint",
+    [
         (["device/get", "id"], "id: expected key=text or key:=json"),
         (["device/get", "=x"], "=x: expected key=text or key:=json"),
         (["device/get", "id:=x"], "id: not JSON"),
@@ -256,15 +250,15 @@ def test_what_cannot_be_sent_is_reported(cloud: EmulatorThread, capsys: pytest.C
         (["device/get"], "device/get: id is required"),
         (["device"], "device"),
         (["metric/set", "metric=x"], "MQTT"),
-    ]
-
-    def check(words: list[str], complaint: str) -> None:
-        cloud.requests.clear()
-        assert _run(["call", *words]) == 2
-        assert complaint in capsys.readouterr().err
-        assert not cloud.requests
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_what_cannot_be_sent_is_reported(
+    cloud: EmulatorThread, capsys: pytest.CaptureFixture[str], words: list[str], complaint: str
+) -> None:
+    cloud.requests.clear()
+    assert _run(["call", *words]) == 2
+    assert complaint in capsys.readouterr().err
+    assert not cloud.requests
 
 
 def test_a_refused_token_has_its_exit_status(
@@ -306,16 +300,10 @@ def test_a_sign_in_service_that_is_not_reached_has_the_exit_status_of_such_a_clo
     assert f"127.0.0.1:{server.port}" in capsys.readouterr().err
 
 
-def test_a_sign_in_service_that_fails_has_the_exit_status_of_a_failure(signing_in: pytest.MonkeyPatch) -> None:
-    cases = [
-        reply(200, "{}"),
-        reply(500, "{}"),
-        reply(400, {"__type": "TooManyRequestsException"}),
-    ]
-
-    def check(answer: Step) -> None:
-        with in_thread(answer, answer, answer) as server:
-            signing_in.setenv("IOTO_COGNITO", server.url)
-            assert _run(["call", "device/find"]) == 1
-
-    assert failing(cases, check) == {}
+@each_row("answer", [reply(200, "{}"), reply(500, "{}"), reply(400, {"__type": "TooManyRequestsException"})])
+def test_a_sign_in_service_that_fails_has_the_exit_status_of_a_failure(
+    signing_in: pytest.MonkeyPatch, answer: Step
+) -> None:
+    with in_thread(answer, answer, answer) as server:
+        signing_in.setenv("IOTO_COGNITO", server.url)
+        assert _run(["call", "device/find"]) == 1

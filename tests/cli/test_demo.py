@@ -12,8 +12,7 @@ import attrs
 import pytest
 
 from ioto_async.cli import _run
-
-from .tables import failing
+from tests.rows import each_row
 
 COUNTS = ("devices", "claimed", "already_claimed", "provisioned", "kept", "failed")
 METRICS = ("metrics_written", "metrics_read_back", "metrics_failed")
@@ -102,21 +101,12 @@ def test_without_json_the_figures_are_a_table_and_out_tells_where_the_files_go(
     assert len(list((tmp_path / "here" / "devices").glob("*/key.pem"))) == 2
 
 
-def test_a_fleet_of_impossible_size_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    cases = [
-        "0",
-        "-1",
-        "many",
-        "1000001",
-    ]
-
-    def check(number: str) -> None:
-        with pytest.raises(SystemExit) as ended:
-            _run(["demo", "--devices", number])
-        assert ended.value.code == 2
-        assert "--devices" in capsys.readouterr().err
-
-    assert failing(cases, check) == {}
+@each_row("number", ["0", "-1", "many", "1000001"])
+def test_a_fleet_of_impossible_size_is_wrong_usage(capsys: pytest.CaptureFixture[str], number: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _run(["demo", "--devices", number])
+    assert ended.value.code == 2
+    assert "--devices" in capsys.readouterr().err
 
 
 def test_a_file_as_folder_is_reported_without_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,8 +23,7 @@ from ioto_async import CognitoLogin, IotoClient, IotoError
 from ioto_async.cli import _run
 from ioto_async.cli.emulator import emulator as emulator_command
 from tests.rawserver import GUARD
-
-from .tables import failing
+from tests.rows import each_row
 
 KEYS = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
@@ -149,29 +148,19 @@ async def test_further_clouds_are_listed_with_the_same_keys() -> None:
         assert len({one.info["api"], *(other["api"] for other in others)}) == 3
 
 
-def test_a_number_of_clouds_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    cases = [
-        "0",
-        "-1",
-        "x",
-    ]
-
-    def check(clouds: str) -> None:
-        with pytest.raises(SystemExit) as ended:
-            _run(["emulator", "--clouds", clouds])
-        assert ended.value.code == 2
-        assert "--clouds" in capsys.readouterr().err
-
-    assert failing(cases, check) == {}
+@each_row("clouds", ["0", "-1", "x"])
+def test_a_number_of_clouds_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str], clouds: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _run(["emulator", "--clouds", clouds])
+    assert ended.value.code == 2
+    assert "--clouds" in capsys.readouterr().err
 
 
-def test_a_signal_ends_it_with_status_0_and_nothing_more_to_say() -> None:
-    def check(number: signal.Signals) -> None:
-        with process() as one:
-            assert one.stop(number) == (0, "", "")
-            assert not Path(one.info["ca"]).exists()
-
-    assert failing([signal.SIGINT, signal.SIGTERM], check) == {}
+@each_row("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_status_0_and_nothing_more_to_say(number: signal.Signals) -> None:
+    with process() as one:
+        assert one.stop(number) == (0, "", "")
+        assert not Path(one.info["ca"]).exists()
 
 
 async def test_mqtt_can_be_left_out_or_given_a_port(tmp_path: Path) -> None:
@@ -278,8 +267,9 @@ async def test_what_the_database_has_is_not_added_again(tmp_path: Path) -> None:
         ]
 
 
-def test_what_cannot_be_added_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    cases = [
+@each_row(
+    "option, word, why",
+    [
         ("--user", "a@x.test", "expected EMAIL:ROLE"),
         ("--user", ":admin", "expected EMAIL:ROLE"),
         ("--user", "a:admin", 'Bad value for "email": not an address'),
@@ -289,14 +279,14 @@ def test_what_cannot_be_added_is_wrong_usage(capsys: pytest.CaptureFixture[str])
         ("--sign-up", "a", 'Bad value for "email": not an address'),
         ("--update", "1.0.0", "expected FILE:VERSION"),
         ("--update", f"{__file__}:v1", "v1 is not valid SemVer string"),
-    ]
-
-    def check(option: str, word: str, why: str) -> None:
-        assert _run(["emulator", option, word]) == 2
-        captured = capsys.readouterr()
-        assert (captured.out, captured.err) == ("", f"ioto-async: {option} {word}: {why}\n")
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_what_cannot_be_added_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], option: str, word: str, why: str
+) -> None:
+    assert _run(["emulator", option, word]) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", f"ioto-async: {option} {word}: {why}\n")
 
 
 def test_an_image_that_is_not_there_is_reported_without_a_traceback(
@@ -352,20 +342,12 @@ def test_a_port_that_is_taken_is_reported_without_a_traceback(capsys: pytest.Cap
         assert port in complaint(capsys, "--port", port)
 
 
-def test_a_port_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    cases = [
-        "-1",
-        "65536",
-        "web",
-    ]
-
-    def check(port: str) -> None:
-        with pytest.raises(SystemExit) as ended:
-            _run(["emulator", "--port", port])
-        assert ended.value.code == 2
-        assert "--port" in capsys.readouterr().err
-
-    assert failing(cases, check) == {}
+@each_row("port", ["-1", "65536", "web"])
+def test_a_port_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str], port: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _run(["emulator", "--port", port])
+    assert ended.value.code == 2
+    assert "--port" in capsys.readouterr().err
 
 
 def test_a_database_that_is_none_is_reported_without_a_traceback(

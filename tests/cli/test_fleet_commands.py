@@ -8,9 +8,9 @@ import pytest
 
 from ioto_async.cli import fleet as fleet_commands
 from ioto_async.emulator import EmulatorThread, Fault
+from tests.rows import each_row
 
 from .fleets import Fleet
-from .tables import failing
 
 
 def operations(cloud: EmulatorThread) -> list[str]:
@@ -180,20 +180,15 @@ def test_check_update_tells_the_policy_the_other_columns(cloud: EmulatorThread, 
     assert [row["result"] for row in rows] == ["up_to_date", "offered"]
 
 
-def test_check_update_needs_version_and_product(new_fleet: Callable[[], Fleet], cloud: EmulatorThread) -> None:
-    cases = {
-        "no version": ("DEV1,,01PRODUCT", "version: "),
-        "no product": ("DEV1,1.0.0,", "product: "),
-    }
-
-    def check(row: str, problem: str) -> None:
-        fleet = new_fleet()
-        fleet.write(f"id,version,product\n{row}\n")
-        result = fleet("check-update")
-        assert (result.status, bool(cloud.requests)) == (1, False)
-        assert result.stderr.startswith(f"line 2: DEV1: {problem}")
-
-    assert failing(cases, check) == {}
+@each_row("row, problem", {"no version": ("DEV1,,01PRODUCT", "version: "), "no product": ("DEV1,1.0.0,", "product: ")})
+def test_check_update_needs_version_and_product(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, row: str, problem: str
+) -> None:
+    fleet = new_fleet()
+    fleet.write(f"id,version,product\n{row}\n")
+    result = fleet("check-update")
+    assert (result.status, bool(cloud.requests)) == (1, False)
+    assert result.stderr.startswith(f"line 2: DEV1: {problem}")
 
 
 def test_check_update_asks_again_when_it_is_run_again(cloud: EmulatorThread, fleet: Fleet) -> None:
@@ -225,30 +220,20 @@ def test_provision_lists_no_key_material(cloud: EmulatorThread, fleet: Fleet) ->
 # All of them -------------------------------------------------------------------------------------------------------
 
 
-def test_help_tells_of_the_common_options(fleet: Fleet) -> None:
-    cases = [
-        "register",
-        "claim",
-        "provision",
-        "release",
-        "check-update",
-    ]
-
-    def check(command: str) -> None:
-        text = fleet.raw("fleet", command, "--help").stdout
-        for option in (
-            "id-column",
-            "concurrency",
-            "rate",
-            "journal",
-            "no-journal",
-            "retry-failed",
-            "output",
-            "dry-run",
-        ):
-            assert f"--{option}" in text
-
-    assert failing(cases, check) == {}
+@each_row("command", ["register", "claim", "provision", "release", "check-update"])
+def test_help_tells_of_the_common_options(fleet: Fleet, command: str) -> None:
+    text = fleet.raw("fleet", command, "--help").stdout
+    for option in (
+        "id-column",
+        "concurrency",
+        "rate",
+        "journal",
+        "no-journal",
+        "retry-failed",
+        "output",
+        "dry-run",
+    ):
+        assert f"--{option}" in text
 
 
 def test_help_tells_of_every_fleet_command(fleet: Fleet) -> None:
@@ -262,14 +247,9 @@ def test_help_tells_of_every_fleet_command(fleet: Fleet) -> None:
 def test_a_refused_token_ends_the_run_at_once(
     new_fleet: Callable[[], Fleet], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cases = [
-        "claim",
-        "provision",
-        "release",
-    ]
-
     monkeypatch.setenv("IOTO_TOKEN", "WRONG")
 
+    @each_row("command", ["claim", "provision", "release"])
     def check(command: str) -> None:
         fleet = new_fleet()
         fleet.write("DEV1\nDEV2\nDEV3\n")
@@ -279,4 +259,4 @@ def test_a_refused_token_ends_the_run_at_once(
         assert result.stderr.endswith("403 Authentication failed (item DEV1)\n")
         assert "403" in result.figures["stopped"]
 
-    assert failing(cases, check) == {}
+    check()

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from distributed import LocalCluster
 
 from ioto_async.emulator import EmulatorThread, Fault
 
@@ -17,6 +16,8 @@ IDS = [f"FLEET{number}" for number in range(40)]
 @pytest.fixture
 def address(cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A cluster of two processes, which have credentials that this process has not."""
+    from distributed import LocalCluster
+
     for name in cloud.env:
         monkeypatch.delenv(name)
     with LocalCluster(

@@ -13,9 +13,9 @@ import pytest
 
 from ioto_async.emulator import EmulatorThread
 from tests.rawserver import GUARD
+from tests.rows import each_row
 
 from .fleets import Fleet, start
-from .tables import failing
 
 # Each row is a line on stdout; this many fill its pipe, so that nobody is done before somebody reads.
 ROWS = 700
@@ -39,33 +39,31 @@ def rows_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@each_row("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_finishes_what_it_began_and_the_next_one_does_the_rest(
-    cloud: EmulatorThread, new_fleet: Callable[[], Fleet]
+    cloud: EmulatorThread, new_fleet: Callable[[], Fleet], number: signal.Signals, status: int
 ) -> None:
-    def check(number: signal.Signals, status: int) -> None:
-        fleet = new_fleet()
-        ids = [cloud.cloud.register_device() for _ in range(ROWS)]
-        fleet.write("\n".join(ids))
-        command = ["fleet", "claim", str(fleet.file), "--output", "jsonl", "--concurrency", "8"]
-        child = start(*command, environ=cloud.env)
-        assert child.stdout is not None
-        first = child.stdout.readline().decode()
-        child.send_signal(number)
-        code, stdout, stderr = ended(child)
-        assert code == status
-        done = {row["id"]: row["status"] for row in rows_of(first + stdout)}
-        assert 0 < len(done) < ROWS
-        assert set(done.values()) == {"ok"}  # nothing was cut off
-        assert f"{number.name}: waiting up to 10 s" in stderr
-        again = stderr.splitlines()[-1].partition("to go on, run ")[2]
-        assert shlex.split(again) == ["ioto-async", *command]
-        rest = fleet.raw(*shlex.split(again)[1:])
-        assert rest.status == 0, rest.stderr
-        left = {row["id"] for row in rest.rows if row["status"] == "ok"}
-        assert left == set(ids) - done.keys()
-        assert all(cloud.cloud.device(id) is not None for id in ids)
-
-    assert failing([(signal.SIGINT, 130), (signal.SIGTERM, 143)], check) == {}
+    fleet = new_fleet()
+    ids = [cloud.cloud.register_device() for _ in range(ROWS)]
+    fleet.write("\n".join(ids))
+    command = ["fleet", "claim", str(fleet.file), "--output", "jsonl", "--concurrency", "8"]
+    child = start(*command, environ=cloud.env)
+    assert child.stdout is not None
+    first = child.stdout.readline().decode()
+    child.send_signal(number)
+    code, stdout, stderr = ended(child)
+    assert code == status
+    done = {row["id"]: row["status"] for row in rows_of(first + stdout)}
+    assert 0 < len(done) < ROWS
+    assert set(done.values()) == {"ok"}  # nothing was cut off
+    assert f"{number.name}: waiting up to 10 s" in stderr
+    again = stderr.splitlines()[-1].partition("to go on, run ")[2]
+    assert shlex.split(again) == ["ioto-async", *command]
+    rest = fleet.raw(*shlex.split(again)[1:])
+    assert rest.status == 0, rest.stderr
+    left = {row["id"] for row in rest.rows if row["status"] == "ok"}
+    assert left == set(ids) - done.keys()
+    assert all(cloud.cloud.device(id) is not None for id in ids)
 
 
 @pytest.mark.slow

@@ -9,9 +9,9 @@ import pytest
 
 from ioto_async.bulk import Journal
 from ioto_async.emulator import EmulatorThread, Fault
+from tests.rows import each_row
 
 from .fleets import Fleet
-from .tables import failing
 
 
 def claims(cloud: EmulatorThread) -> list[str]:
@@ -164,21 +164,20 @@ def test_stdin_has_a_journal_where_one_is_named(
     assert [figure["skipped"] for figure in figures] == [0, 1]
 
 
-def test_a_journal_that_cannot_be_is_wrong_usage(cloud: EmulatorThread, fleet: Fleet) -> None:
-    cases = {
+@each_row(
+    "options",
+    {
         "a journal and none": ["--journal", "x", "--no-journal"],
         "failures of no journal": ["--retry-failed", "--no-journal"],
         "no such folder": ["--journal", "no/such/folder/journal"],
         "a folder": ["--journal", "."],
-    }
-
-    def check(options: list[str]) -> None:
-        fleet.write("DEV1\n")
-        result = fleet("claim", *options)
-        assert (result.status, result.stdout, bool(cloud.requests)) == (2, "", False)
-        assert "journal" in result.stderr
-
-    assert failing(cases, check) == {}
+    },
+)
+def test_a_journal_that_cannot_be_is_wrong_usage(cloud: EmulatorThread, fleet: Fleet, options: list[str]) -> None:
+    fleet.write("DEV1\n")
+    result = fleet("claim", *options)
+    assert (result.status, result.stdout, bool(cloud.requests)) == (2, "", False)
+    assert "journal" in result.stderr
 
 
 def test_a_journal_that_another_run_has_is_refused(cloud: EmulatorThread, fleet: Fleet) -> None:

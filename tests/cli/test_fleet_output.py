@@ -20,9 +20,9 @@ from ioto_async.cli.report import ProgressBar, RequestStats
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.errors import InvalidArgumentError
 from ioto_async.transport.attempt import Attempt
+from tests.rows import each_row
 
 from .fleets import Fleet
-from .tables import failing
 
 FLEET = "id,name\nDEV1,a\nNOBODY,b\n..,c\nDEV2,d\n"
 
@@ -247,39 +247,15 @@ def test_no_request_has_no_latency() -> None:
 # How fast it goes --------------------------------------------------------------------------------------------------
 
 
-def test_a_rate_is_requests_a_second_or_a_minute() -> None:
-    cases = [
-        ("200/s", 200),
-        ("200", 200),
-        ("12000/min", 200),
-        ("0.5/s", 0.5),
-        (None, None),
-    ]
-
-    def check(text: str | None, rate: float | None) -> None:
-        assert RunOptions(rate=text).limits().rate == rate
-
-    assert failing(cases, check) == {}
+@each_row("text, rate", [("200/s", 200), ("200", 200), ("12000/min", 200), ("0.5/s", 0.5), (None, None)])
+def test_a_rate_is_requests_a_second_or_a_minute(text: str | None, rate: float | None) -> None:
+    assert RunOptions(rate=text).limits().rate == rate
 
 
-def test_what_is_no_rate_is_wrong_usage() -> None:
-    cases = [
-        "",
-        "fast",
-        "0",
-        "0/min",
-        "-1",
-        "200/h",
-        "1e3",
-        "200 /s",
-        "inf",
-    ]
-
-    def check(text: str) -> None:
-        with pytest.raises(InvalidArgumentError, match="--rate: expected requests such as 200/s"):
-            RunOptions(rate=text).limits()
-
-    assert failing(cases, check) == {}
+@each_row("text", ["", "fast", "0", "0/min", "-1", "200/h", "1e3", "200 /s", "inf"])
+def test_what_is_no_rate_is_wrong_usage(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="--rate: expected requests such as 200/s"):
+        RunOptions(rate=text).limits()
 
 
 def test_a_run_goes_as_fast_as_its_rate(cloud: EmulatorThread, fleet: Fleet) -> None:
@@ -289,35 +265,21 @@ def test_a_run_goes_as_fast_as_its_rate(cloud: EmulatorThread, fleet: Fleet) -> 
     assert result.figures["seconds"] >= 3 / 20
 
 
-def test_wrong_options_are_wrong_usage(cloud: EmulatorThread, fleet: Fleet) -> None:
-    cases = [
-        ["--rate", "fast"],
-        ["--concurrency", "0"],
-        ["--output", "xml"],
-    ]
-
-    def check(options: list[str]) -> None:
-        fleet.write("DEV1\n")
-        result = fleet("claim", *options)
-        assert (result.status, result.stdout, bool(cloud.requests)) == (2, "", False)
-
-    assert failing(cases, check) == {}
+@each_row("options", [["--rate", "fast"], ["--concurrency", "0"], ["--output", "xml"]])
+def test_wrong_options_are_wrong_usage(cloud: EmulatorThread, fleet: Fleet, options: list[str]) -> None:
+    fleet.write("DEV1\n")
+    result = fleet("claim", *options)
+    assert (result.status, result.stdout, bool(cloud.requests)) == (2, "", False)
 
 
-def test_every_concurrency_brings_all_rows_to_their_end(new_fleet: Callable[[], Fleet], cloud: EmulatorThread) -> None:
-    cases = [
-        "auto",
-        "1",
-        "8",
-    ]
-
-    def check(concurrency: str) -> None:
-        fleet = new_fleet()
-        ids = [cloud.cloud.register_device() for _ in range(100)]
-        fleet.write("\n".join(ids))
-        assert fleet("claim", "--concurrency", concurrency).figures["claimed"] == 100
-
-    assert failing(cases, check) == {}
+@each_row("concurrency", ["auto", "1", "8"])
+def test_every_concurrency_brings_all_rows_to_their_end(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, concurrency: str
+) -> None:
+    fleet = new_fleet()
+    ids = [cloud.cloud.register_device() for _ in range(100)]
+    fleet.write("\n".join(ids))
+    assert fleet("claim", "--concurrency", concurrency).figures["claimed"] == 100
 
 
 def test_a_closed_standard_output_stops_nothing(cloud: EmulatorThread, fleet: Fleet) -> None:

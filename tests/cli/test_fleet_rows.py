@@ -11,54 +11,55 @@ import pytest
 from ioto_async.cli.rows import BadRow, Row, RowError, read_rows
 from ioto_async.emulator import EmulatorThread
 from ioto_async.errors import InvalidArgumentError
+from tests.rows import each_row
 
 from .fleets import Fleet
-from .tables import failing
 
 
-def test_every_form_of_a_fleet_file_is_read(new_fleet: Callable[[], Fleet], cloud: EmulatorThread) -> None:
-    cases = {
+@each_row(
+    "text, options",
+    {
         "JSONL": ('{"id":"DEV1"}\n{"id":"DEV2"}\n', []),
         "CRLF": ('\ufeff{"id": "DEV1", "name": "a"}\r\n\r\n{"name": null, "id": "DEV2"}', []),
         "JSONL by serial": ('{"serial":"DEV1","id":7}\n{"serial":"DEV2"}\n', ["--id-column", "serial"]),
         "CSV by serial": ("Serial,name\nDEV1,a\nDEV2,b\n", ["--id-column", "SERIAL"]),
         "CSV of one column by serial": ("serial\nDEV1\nDEV2\n", ["--id-column", "serial"]),
         "CSV with another column id": ("id,serial\nx,DEV1\nx,DEV2\n", ["--id-column", "serial"]),
-    }
+    },
+)
+def test_every_form_of_a_fleet_file_is_read(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, text: str, options: list[str]
+) -> None:
+    fleet = new_fleet()
+    fleet.write(text)
+    result = fleet("claim", *options)
+    assert (result.status, result.stderr, result.figures["claimed"]) == (0, "", 2)
 
-    def check(text: str, options: list[str]) -> None:
-        fleet = new_fleet()
-        fleet.write(text)
-        result = fleet("claim", *options)
-        assert (result.status, result.stderr, result.figures["claimed"]) == (0, "", 2)
 
-    assert failing(cases, check) == {}
-
-
-def test_a_file_without_devices_is_wrong_usage(new_fleet: Callable[[], Fleet], cloud: EmulatorThread) -> None:
-    cases = {
+@each_row(
+    "text, options, problem",
+    {
         "empty": ("", [], "no rows"),
         "a JSON array": ('[{"id":"DEV1"}]', [], "JSON array"),
         "no header for the column": ("DEV1\nDEV2\n", ["--id-column", "serial"], "no column serial"),
         "no such column": ("id,name\nDEV1,a\n", ["--id-column", "serial"], "no column serial"),
-    }
-
-    def check(text: str, options: list[str], problem: str) -> None:
-        fleet = new_fleet()
-        fleet.write(text)
-        result = fleet("claim", *options)
-        assert (result.status, result.stdout) == (2, "")
-        assert result.stderr.startswith("ioto-async: FILE: ")
-        assert problem in result.stderr
-        assert not fleet.journal("claim").exists()
-
-    assert failing(cases, check) == {}
-
-
-def test_a_bad_line_of_json_is_reported_and_the_others_go_on(
-    new_fleet: Callable[[], Fleet], cloud: EmulatorThread
+    },
+)
+def test_a_file_without_devices_is_wrong_usage(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, text: str, options: list[str], problem: str
 ) -> None:
-    cases = {
+    fleet = new_fleet()
+    fleet.write(text)
+    result = fleet("claim", *options)
+    assert (result.status, result.stdout) == (2, "")
+    assert result.stderr.startswith("ioto-async: FILE: ")
+    assert problem in result.stderr
+    assert not fleet.journal("claim").exists()
+
+
+@each_row(
+    "line, problem",
+    {
         "half an object": ("{", "not JSON"),
         "no JSON": ("DEV2", "not JSON"),
         "an array": ('["DEV2"]', "expected a JSON object, got list"),
@@ -69,19 +70,19 @@ def test_a_bad_line_of_json_is_reported_and_the_others_go_on(
         "a control character in the ID": ('{"id":"\\u001b[2J"}', "letters, digits"),
         "a duplicate": ('{"id":"DEV1"}', "id DEV1 is already on line 1"),
         "half a character": ('{"id":"DEV2","name":"\\ud800"}', "not JSON"),
-    }
-
-    def check(line: str, problem: str) -> None:
-        fleet = new_fleet()
-        fleet.write(f'{{"id":"DEV1"}}\n\n{line}\n{{"id":"DEV4"}}\n')
-        result = fleet("claim")
-        assert (result.status, result.figures["claimed"], result.figures["failed"]) == (1, 2, 1)
-        (told,) = result.stderr.splitlines()
-        assert told.startswith("line 3: ")
-        assert problem in told
-        assert "\x1b" not in told
-
-    assert failing(cases, check) == {}
+    },
+)
+def test_a_bad_line_of_json_is_reported_and_the_others_go_on(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, line: str, problem: str
+) -> None:
+    fleet = new_fleet()
+    fleet.write(f'{{"id":"DEV1"}}\n\n{line}\n{{"id":"DEV4"}}\n')
+    result = fleet("claim")
+    assert (result.status, result.figures["claimed"], result.figures["failed"]) == (1, 2, 1)
+    (told,) = result.stderr.splitlines()
+    assert told.startswith("line 3: ")
+    assert problem in told
+    assert "\x1b" not in told
 
 
 def test_members_of_json_keep_their_names_and_types(cloud: EmulatorThread, fleet: Fleet) -> None:
@@ -142,19 +143,10 @@ def test_a_pipe_without_rows_is_wrong_usage(cloud: EmulatorThread, fleet: Fleet)
 # The reader itself -------------------------------------------------------------------------------------------------
 
 
-def test_as_many_rows_are_counted_as_are_read() -> None:
-    cases = [
-        "id,name\nA,x\n\n,\nB,y\n",
-        "A\nB\n",
-        '{"id":"A"}\n\n{"id":"B"}\n',
-        'id\nA\n"B\n',
-    ]
-
-    def check(text: str) -> None:
-        lines = text.splitlines(keepends=True)
-        assert read_rows(lines).count() == len(list(read_rows(lines))) == 2
-
-    assert failing(cases, check) == {}
+@each_row("text", ["id,name\nA,x\n\n,\nB,y\n", "A\nB\n", '{"id":"A"}\n\n{"id":"B"}\n', 'id\nA\n"B\n'])
+def test_as_many_rows_are_counted_as_are_read(text: str) -> None:
+    lines = text.splitlines(keepends=True)
+    assert read_rows(lines).count() == len(list(read_rows(lines))) == 2
 
 
 def test_duplicates_are_found_among_many() -> None:

@@ -5,9 +5,7 @@ import io
 import json
 import signal
 import socket
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -16,10 +14,10 @@ from ioto_async.bulk.locks import try_lock
 from ioto_async.cli.metric import tables
 from ioto_async.emulator import EmulatorThread, Fault
 from tests.rawserver import GUARD
+from tests.rows import each_row
 
 from .fleets import piped, start
 from .metrics import Metrics, lines, requests
-from .tables import failing
 
 FLEET = "id,name\nDEV1,a\nDEV2,b\nDEV3,c\n"
 
@@ -70,17 +68,14 @@ def test_all_metrics_of_a_device_are_one_request(metrics: Metrics, fleet: Path, 
     assert bodies[0]["items"][0]["dimensions"] == {"Device": "DEV1"}
 
 
-def test_the_name_of_the_file_tells_the_form(metrics: Metrics, fleet: Path) -> None:
-    def check(form: str, reader: Callable[[Path], Any]) -> None:
-        out = metrics.folder / f"points.{form}"
-        result = metrics(*export(metrics, "--out", out, "--json"))
-        assert (result.status, result.figures["out"]) == (0, str(out))
-        assert reader(out).height == 36
-        assert not (metrics.folder / f"points.{form}.part").exists()
-
+@each_row("form, reader", [("csv", "read_csv"), ("jsonl", "read_ndjson"), ("parquet", "read_parquet")])
+def test_the_name_of_the_file_tells_the_form(metrics: Metrics, fleet: Path, form: str, reader: str) -> None:
     polars = pytest.importorskip("polars", reason="polars comes with the extra all")
-    readers = [("csv", polars.read_csv), ("jsonl", polars.read_ndjson), ("parquet", polars.read_parquet)]
-    assert failing(readers, check) == {}
+    out = metrics.folder / f"points.{form}"
+    result = metrics(*export(metrics, "--out", out, "--json"))
+    assert (result.status, result.figures["out"]) == (0, str(out))
+    assert getattr(polars, reader)(out).height == 36
+    assert not (metrics.folder / f"points.{form}.part").exists()
 
 
 def test_without_a_word_it_is_csv_on_stdout(metrics: Metrics, fleet: Path) -> None:
@@ -115,19 +110,18 @@ def test_rows_of_csv_and_jsonl_are_written_as_they_come(cloud: EmulatorThread, m
     assert b"ioto-async: interrupted\n" in stderr
 
 
-def test_files_are_read_as_those_of_the_fleet_commands(metrics: Metrics, fleet: Path) -> None:
-    cases = [
+@each_row(
+    "text",
+    [
         "DEV1\nDEV2\nDEV3\n",
         '{"id":"DEV1"}\n{"id":"DEV2"}\n{"id":"DEV3"}\n',
         "name,id\na,DEV1\nb,DEV2\nc,DEV3\n",
-    ]
-
-    def check(text: str) -> None:
-        fleet.write_text(text)
-        rows = lines(metrics(*export(metrics, "--output", "jsonl")).stdout)
-        assert {row["device_id"] for row in rows} == {"DEV1", "DEV2", "DEV3"}
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_files_are_read_as_those_of_the_fleet_commands(metrics: Metrics, fleet: Path, text: str) -> None:
+    fleet.write_text(text)
+    rows = lines(metrics(*export(metrics, "--output", "jsonl")).stdout)
+    assert {row["device_id"] for row in rows} == {"DEV1", "DEV2", "DEV3"}
 
 
 def test_the_column_of_the_ids_may_be_named(metrics: Metrics, fleet: Path) -> None:
@@ -258,8 +252,9 @@ def test_two_exports_into_one_file_do_not_meet(metrics: Metrics, fleet: Path) ->
     assert metrics(*export(metrics, "--out", out)).status == 0  # what a killed run has left is written over
 
 
-def test_wrong_usage_is_reported_and_nothing_is_sent(metrics: Metrics, fleet: Path, cloud: EmulatorThread) -> None:
-    cases = [
+@each_row(
+    "options, complaint",
+    [
         (["--out", "points.txt"], "--out: expected a name that ends in .csv, .jsonl or .parquet, or --output: points"),
         (["--output", "csv", "--metric", "temperature"], "--metric: a name is given twice: temperature"),
         (["--output", "csv", "--period", "x"], "--period: expected a duration"),
@@ -269,15 +264,15 @@ def test_wrong_usage_is_reported_and_nothing_is_sent(metrics: Metrics, fleet: Pa
         ),
         (["--output", "csv", "--rate", "x"], "--rate: expected requests such as 200/s"),
         (["--out", "/", "--output", "csv"], "--out: Is a directory: /"),
-    ]
-
-    def check(options: list[str], complaint: str) -> None:
-        result = metrics(*export(metrics, *options))
-        assert (result.status, result.stdout) == (2, "")
-        assert result.stderr.startswith(f"ioto-async: {complaint}")
-        assert requests(cloud, "metric/fetch") == []
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_wrong_usage_is_reported_and_nothing_is_sent(
+    metrics: Metrics, fleet: Path, cloud: EmulatorThread, options: list[str], complaint: str
+) -> None:
+    result = metrics(*export(metrics, *options))
+    assert (result.status, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"ioto-async: {complaint}")
+    assert requests(cloud, "metric/fetch") == []
 
 
 def test_a_file_without_rows_is_reported(metrics: Metrics, fleet: Path) -> None:
@@ -287,24 +282,25 @@ def test_a_file_without_rows_is_reported(metrics: Metrics, fleet: Path) -> None:
     assert result.stderr.startswith("ioto-async: --devices: no rows: expected a CSV with a column id")
 
 
-def test_what_is_wrong_with_the_file_names_its_option(metrics: Metrics, fleet: Path) -> None:
-    cases = [
+@each_row(
+    "text, complaint",
+    [
         (None, "--devices: No such file or directory: "),
         ("[]", "--devices: looks like a JSON array"),
         ("id,id\n", "--devices: the header names a column twice"),
         ("serial,name\n", "--devices: the header has no column id"),
         ("id;name\n", "--devices: columns are separated by ';'"),
-    ]
-
-    def check(text: str | None, complaint: str) -> None:
-        if text is None:
-            fleet.unlink()
-        else:
-            fleet.write_text(text)
-        result = metrics(*export(metrics))
-        assert (result.status, result.stderr.startswith(f"ioto-async: {complaint}")) == (2, True), result.stderr
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_what_is_wrong_with_the_file_names_its_option(
+    metrics: Metrics, fleet: Path, text: str | None, complaint: str
+) -> None:
+    if text is None:
+        fleet.unlink()
+    else:
+        fleet.write_text(text)
+    result = metrics(*export(metrics))
+    assert (result.status, result.stderr.startswith(f"ioto-async: {complaint}")) == (2, True), result.stderr
 
 
 def test_what_is_wrong_with_a_pipe_names_its_option(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:

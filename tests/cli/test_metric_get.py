@@ -13,92 +13,49 @@ import pytest
 from ioto_async.cli.metric.arguments import format_duration, parse_date, parse_duration, parse_pairs
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.errors import InvalidArgumentError
+from tests.rows import each_row
 
 from .metrics import Metrics, lines, requests
-from .tables import failing
 
 # What is asked ----------------------------------------------------------------------------------------------------
 
 
-def test_durations_have_a_unit() -> None:
-    cases = [
-        ("90s", 90),
-        ("5m", 300),
-        ("1h", 3600),
-        ("1d", 86_400),
-        ("4w", 2_419_200),
-        ("1.5h", 5400),
-    ]
-
-    def check(text: str, seconds: float) -> None:
-        assert parse_duration("--period", text) == seconds
-
-    assert failing(cases, check) == {}
+@each_row("text, seconds", [("90s", 90), ("5m", 300), ("1h", 3600), ("1d", 86_400), ("4w", 2_419_200), ("1.5h", 5400)])
+def test_durations_have_a_unit(text: str, seconds: float) -> None:
+    assert parse_duration("--period", text) == seconds
 
 
-def test_a_duration_that_is_none_is_refused() -> None:
-    cases = [
-        "",
-        "5",
-        "5x",
-        "-5m",
-        "0s",
-        "1h30m",
-        "h",
-        "5 m",
-        "nans",
-    ]
-
-    def check(text: str) -> None:
-        with pytest.raises(InvalidArgumentError, match=r"--period: expected a duration such as 90s"):
-            parse_duration("--period", text)
-
-    assert failing(cases, check) == {}
+@each_row("text", ["", "5", "5x", "-5m", "0s", "1h30m", "h", "5 m", "nans"])
+def test_a_duration_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"--period: expected a duration such as 90s"):
+        parse_duration("--period", text)
 
 
-def test_a_duration_is_written_in_its_largest_unit() -> None:
-    cases = [
+@each_row(
+    "seconds, words",
+    [
         (30, "30s"),
         (300, "5m"),
         (7200, "2h"),
         (43_200, "12h"),
         (2_628_000, "30.4d"),
         (0.5, "0.5s"),
-    ]
-
-    def check(seconds: float, words: str) -> None:
-        assert format_duration(seconds) == words
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_a_duration_is_written_in_its_largest_unit(seconds: float, words: str) -> None:
+    assert format_duration(seconds) == words
 
 
-def test_a_date_without_its_offset_is_refused() -> None:
-    cases = [
-        "today",
-        "2026-05-01",
-        "2026-05-01T12:00",
-    ]
-
-    def check(text: str) -> None:
-        with pytest.raises(InvalidArgumentError, match=r"--start: expected an ISO date with its offset"):
-            parse_date("--start", text)
-
-    assert failing(cases, check) == {}
+@each_row("text", ["today", "2026-05-01", "2026-05-01T12:00"])
+def test_a_date_without_its_offset_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"--start: expected an ISO date with its offset"):
+        parse_date("--start", text)
 
 
-def test_dimensions_are_names_and_values() -> None:
-    cases = [
-        ["Device"],
-        ["=x"],
-        ["Device="],
-        ["a=1", "a=2"],
-    ]
-
-    def check(words: list[str]) -> None:
-        with pytest.raises(InvalidArgumentError, match=r"--dimensions: "):
-            parse_pairs("--dimensions", words)
-
-    assert failing(cases, check) == {}
+@each_row("words", [["Device"], ["=x"], ["Device="], ["a=1", "a=2"]])
+def test_dimensions_are_names_and_values(words: list[str]) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"--dimensions: "):
+        parse_pairs("--dimensions", words)
 
 
 def test_the_request_has_what_the_options_say(metrics: Metrics, cloud: EmulatorThread) -> None:
@@ -129,25 +86,27 @@ def test_by_default_it_is_the_average_of_a_day_of_the_device(metrics: Metrics, c
 
 
 def test_wrong_usage_is_reported_and_nothing_is_written(metrics: Metrics) -> None:
-    cases = [
-        (["--period", "5x"], "--period: expected a duration"),
-        (["--statistic", "mean"], "--statistic: expected avg, min"),
-        (["--start", "today"], "--start: expected an ISO date"),
-        (["--dimensions", "Device"], "--dimensions: expected NAME=VALUE, got 'Device'"),
-        (["--out", "points.txt"], "--out: expected a name that ends in .csv"),
-        (["--graph", "--output", "csv"], "--graph: stdout has the csv: give --out FILE"),
-        (["--plot", "points.jpg"], "--plot: expected a name that ends in .png or .svg, got points.jpg"),
-        (["--out", "no-such-folder/points.csv"], "--out: No such file or directory"),
-    ]
-
     metrics.add("DEV1", 21.5)
 
+    @each_row(
+        "options, complaint",
+        [
+            (["--period", "5x"], "--period: expected a duration"),
+            (["--statistic", "mean"], "--statistic: expected avg, min"),
+            (["--start", "today"], "--start: expected an ISO date"),
+            (["--dimensions", "Device"], "--dimensions: expected NAME=VALUE, got 'Device'"),
+            (["--out", "points.txt"], "--out: expected a name that ends in .csv"),
+            (["--graph", "--output", "csv"], "--graph: stdout has the csv: give --out FILE"),
+            (["--plot", "points.jpg"], "--plot: expected a name that ends in .png or .svg, got points.jpg"),
+            (["--out", "no-such-folder/points.csv"], "--out: No such file or directory"),
+        ],
+    )
     def check(options: list[str], complaint: str) -> None:
         result = metrics("get", "DEV1", "temperature", *options)
         assert (result.status, result.stdout) == (2, "")
         assert result.stderr.startswith(f"ioto-async: {complaint}")
 
-    assert failing(cases, check) == {}
+    check()
 
 
 # How it is shown --------------------------------------------------------------------------------------------------
@@ -245,15 +204,17 @@ def test_parquet_is_not_for_a_terminal(metrics: Metrics, monkeypatch: pytest.Mon
 
 
 def test_what_is_not_installed_is_named_with_its_extra(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = [
-        (["--output", "parquet", "--out", "points.parquet"], "pyarrow", "parquet"),
-        (["--graph"], "plotext", "plot"),
-        (["--plot", "points.png"], "matplotlib", "plot"),
-    ]
-
     monkeypatch.chdir(metrics.folder)
     metrics.add("DEV1", 21.5)
 
+    @each_row(
+        "options, missing, extra",
+        [
+            (["--output", "parquet", "--out", "points.parquet"], "pyarrow", "parquet"),
+            (["--graph"], "plotext", "plot"),
+            (["--plot", "points.png"], "matplotlib", "plot"),
+        ],
+    )
     def check(options: list[str], missing: str, extra: str) -> None:
         with monkeypatch.context() as patch:
             for name in [name for name in sys.modules if name.split(".")[0] == missing]:
@@ -266,7 +227,7 @@ def test_what_is_not_installed_is_named_with_its_extra(metrics: Metrics, monkeyp
         assert f"pip install 'ioto-async[{extra}]'" in result.stderr
         assert not list(metrics.folder.glob("points*"))
 
-    assert failing(cases, check) == {}
+    check()
 
 
 def test_no_extra_is_loaded_that_is_not_used(metrics: Metrics, cloud: EmulatorThread) -> None:
@@ -304,17 +265,10 @@ def test_a_metric_that_the_cloud_cannot_read_is_a_failure(metrics: Metrics, clou
     assert result.stderr == "ioto-async: temperature of DEV1: out of order\n"
 
 
-def test_the_exit_status_tells_of_the_failure(metrics: Metrics, cloud: EmulatorThread) -> None:
-    cases = [
-        (401, 3),
-        (400, 1),
-    ]
-
-    def check(code: int, status: int) -> None:
-        cloud.faults.add(Fault("metric/fetch", status=code))
-        assert metrics("get", "DEV1", "temperature").status == status
-
-    assert failing(cases, check) == {}
+@each_row("code, status", [(401, 3), (400, 1)])
+def test_the_exit_status_tells_of_the_failure(metrics: Metrics, cloud: EmulatorThread, code: int, status: int) -> None:
+    cloud.faults.add(Fault("metric/fetch", status=code))
+    assert metrics("get", "DEV1", "temperature").status == status
 
 
 # The list ---------------------------------------------------------------------------------------------------------

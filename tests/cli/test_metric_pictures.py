@@ -16,9 +16,9 @@ import pytest
 from ioto_async.cli.metric.pictures import Series, draw, plot
 from ioto_async.models import Metric, Point
 from tests.rawserver import GUARD
+from tests.rows import each_row
 
 from .metrics import NOW, Metrics
-from .tables import failing
 
 pytest.importorskip("matplotlib", reason="matplotlib comes with the extra all")
 pytest.importorskip("plotext", reason="plotext comes with the extra all")
@@ -85,49 +85,39 @@ def test_a_single_point_is_at_the_end_of_its_period() -> None:
     assert picture[0].strip() == "temperature of DEV1: avg, one point for 1d"
 
 
-def test_the_graph_is_as_wide_as_the_terminal() -> None:
-    cases = [
-        40,
-        80,
-        200,
-    ]
-
-    def check(width: int) -> None:
-        picture = drawn(series([float(place) for place in range(12)]), width=width)
-        assert max(map(len, picture)) == width
-
-    assert failing(cases, check) == {}
+@each_row("width", [40, 80, 200])
+def test_the_graph_is_as_wide_as_the_terminal(width: int) -> None:
+    picture = drawn(series([float(place) for place in range(12)]), width=width)
+    assert max(map(len, picture)) == width
 
 
-def test_ticks_are_round_times() -> None:
-    cases = [
+@each_row(
+    "count, step, labels",
+    [
         (12, 300, ["11:10", "11:20", "11:30", "11:40", "11:50", "12:00"]),
         (10, 30, ["11:56", "11:57", "11:58", "11:59", "12:00"]),
         (14, 43_200, ["25 Apr", "26 Apr", "27 Apr", "28 Apr", "29 Apr", "30 Apr", "01 May"]),
         (12, 2_628_000, ["Jul 2025", "Sep 2025", "Nov 2025", "Jan 2026", "Mar 2026", "May 2026"]),
         (6, 2, ["11:59:50", "11:59:55", "12:00:00"]),
-    ]
-
-    def check(count: int, step: float, labels: list[str]) -> None:
-        picture = drawn(series([float(place) for place in range(count)], step=step, period=count * step))
-        found = re.sub(r"(\d\d) (\w{3})", r"\1_\2", re.sub(r"(\w{3}) (\d{4})", r"\1_\2", picture[-2]))
-        assert [word.replace("_", " ") for word in found.split()] == labels
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_ticks_are_round_times(count: int, step: float, labels: list[str]) -> None:
+    picture = drawn(series([float(place) for place in range(count)], step=step, period=count * step))
+    found = re.sub(r"(\d\d) (\w{3})", r"\1_\2", re.sub(r"(\w{3}) (\d{4})", r"\1_\2", picture[-2]))
+    assert [word.replace("_", " ") for word in found.split()] == labels
 
 
-def test_values_are_round() -> None:
-    cases = [
+@each_row(
+    "values, labels",
+    [
         ([1_000_000, 1_009_000], ["1,008,000", "1,006,000", "1,004,000", "1,002,000", "1,000,000"]),
         ([0, 0.0015], ["0.0015", "0.001", "0.0005", "0"]),
         ([-5, 5], ["4", "2", "0", "-2", "-4"]),
         ([7, 7], ["7"]),
-    ]
-
-    def check(values: list[float | None], labels: list[str]) -> None:
-        assert left_of(drawn(series(values))) == labels
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_values_are_round(values: list[float | None], labels: list[str]) -> None:
+    assert left_of(drawn(series(values))) == labels
 
 
 def test_there_is_no_colour_but_in_a_terminal() -> None:
@@ -152,14 +142,10 @@ def test_graph_draws_instead_of_the_table(metrics: Metrics, monkeypatch: pytest.
 
 
 def test_the_graph_does_with_what_stdout_can_encode(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = [
-        ("ascii", "?C"),
-        ("latin-1", "°C"),
-    ]
-
     for ago in (20_000, 12_000, 1):
         metrics.add("DEV1", ago, ago=ago)
 
+    @each_row("encoding, unit", [("ascii", "?C"), ("latin-1", "°C")])
     def check(encoding: str, unit: str) -> None:
         pipe = io.BytesIO()
         with monkeypatch.context() as patch:
@@ -170,7 +156,7 @@ def test_the_graph_does_with_what_stdout_can_encode(metrics: Metrics, monkeypatc
         assert (result.status, "?" in text.replace("?C", ""), f"avg ({unit})" in text) == (0, False, True)
         assert sum("|" in line and "*" in line for line in text.splitlines()) > 5
 
-    assert failing(cases, check) == {}
+    check()
 
 
 def test_nothing_is_drawn_of_no_samples(metrics: Metrics) -> None:

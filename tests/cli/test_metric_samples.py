@@ -9,8 +9,7 @@ from ioto_async.cli.metric import samples
 from ioto_async.cli.metric.samples import LateSamples, SampleRow, read_samples
 from ioto_async.cli.rows import BadRow
 from ioto_async.errors import InvalidArgumentError
-
-from .tables import failing
+from tests.rows import each_row
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
@@ -58,85 +57,37 @@ def test_no_dimensions_are_not_the_same_as_an_empty_map() -> None:
     assert one("metric,value,dimensions.Device\nt,1,\n").dimensions is None
 
 
-def test_values_are_numbers() -> None:
-    cases = [
-        ("21.5", 21.5),
-        ("21", 21),
-        ("-1e3", -1000),
-        (".5", 0.5),
-        ("1e300", 1e300),
-    ]
-
-    def check(cell: str, value: float) -> None:
-        found = one(f"metric,value\nt,{cell}\n").value
-        assert (found, type(found)) == (value, type(value))
-
-    assert failing(cases, check) == {}
+@each_row("cell, value", [("21.5", 21.5), ("21", 21), ("-1e3", -1000), (".5", 0.5), ("1e300", 1e300)])
+def test_values_are_numbers(cell: str, value: float) -> None:
+    found = one(f"metric,value\nt,{cell}\n").value
+    assert (found, type(found)) == (value, type(value))
 
 
-def test_a_value_that_is_no_number_costs_its_row() -> None:
-    cases = [
-        "",
-        "warm",
-        "nan",
-        "inf",
-        "1_000",
-        "1e999",
-    ]
-
-    def check(cell: str) -> None:
-        row = bad(f"metric,value\nt,{cell}\n")
-        assert (row.line, row.label) == (2, "t")
-        assert row.reason.startswith("value: expected a finite number, got ")
-
-    assert failing(cases, check) == {}
+@each_row("cell", ["", "warm", "nan", "inf", "1_000", "1e999"])
+def test_a_value_that_is_no_number_costs_its_row(cell: str) -> None:
+    row = bad(f"metric,value\nt,{cell}\n")
+    assert (row.line, row.label) == (2, "t")
+    assert row.reason.startswith("value: expected a finite number, got ")
 
 
-def test_a_json_value_that_is_no_number_costs_its_row() -> None:
-    cases = [
-        "true",
-        "null",
-        "[1]",
-        '"warm"',
-    ]
-
-    def check(value: str) -> None:
-        assert bad(f'{{"metric":"t","value":{value}}}').reason.startswith("value: expected a finite number, got ")
-
-    assert failing(cases, check) == {}
+@each_row("value", ["true", "null", "[1]", '"warm"'])
+def test_a_json_value_that_is_no_number_costs_its_row(value: str) -> None:
+    assert bad(f'{{"metric":"t","value":{value}}}').reason.startswith("value: expected a finite number, got ")
 
 
-def test_timestamps_are_iso_dates_seconds_or_milliseconds() -> None:
-    cases = [
-        "2026-05-01T12:00Z",
-        "2026-05-01T14:00:00.000+02:00",
-        "1777636800",
-        "1777636800.0",
-        "1777636800000",
-    ]
-
-    def check(text: str) -> None:
-        assert one(f"metric,value,timestamp\nt,1,{text}\n").timestamp == NOON
-
-    assert failing(cases, check) == {}
+@each_row("text", ["2026-05-01T12:00Z", "2026-05-01T14:00:00.000+02:00", "1777636800", "1777636800.0", "1777636800000"])
+def test_timestamps_are_iso_dates_seconds_or_milliseconds(text: str) -> None:
+    assert one(f"metric,value,timestamp\nt,1,{text}\n").timestamp == NOON
 
 
-def test_a_timestamp_that_is_none_costs_its_row() -> None:
-    cases = [
-        "yesterday",
-        "2026-05-01",
-        "2026-05-01T12:00",
-        "1e300",
-    ]
-
-    def check(text: str) -> None:
-        assert bad(f"metric,value,timestamp\nt,1,{text}\n").reason.startswith("timestamp: expected an ISO date")
-
-    assert failing(cases, check) == {}
+@each_row("text", ["yesterday", "2026-05-01", "2026-05-01T12:00", "1e300"])
+def test_a_timestamp_that_is_none_costs_its_row(text: str) -> None:
+    assert bad(f"metric,value,timestamp\nt,1,{text}\n").reason.startswith("timestamp: expected an ISO date")
 
 
-def test_the_reason_of_a_bad_row_is_reported() -> None:
-    cases = [
+@each_row(
+    "text, reason",
+    [
         ('{"value":1}', "metric: expected a text, got None"),
         ('{"metric":"","value":1}', "metric: expected a text, got ''"),
         ('{"metric":"a\\u0007","value":1}', r"metric: expected a text, got 'a\x07'"),
@@ -148,16 +99,15 @@ def test_the_reason_of_a_bad_row_is_reported() -> None:
         ("metric,value\nt,1,2", "3 columns where the header has 2"),
         ('metric,value\n"t,1', "not CSV: "),
         ("metric,value,dimensions\nt,1,Device", "dimensions: expected a JSON object, got 'Device'"),
-    ]
-
-    def check(text: str, reason: str) -> None:
-        assert bad(text).reason.startswith(reason)
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_the_reason_of_a_bad_row_is_reported(text: str, reason: str) -> None:
+    assert bad(text).reason.startswith(reason)
 
 
-def test_what_is_wrong_with_a_file_is_reported() -> None:
-    cases = [
+@each_row(
+    "text, key, complaint",
+    [
         ("", None, "--from: no rows"),
         ("[1]", None, "--from: looks like a JSON array"),
         ("metric,x\n", None, "--from: column x: expected one of metric, value"),
@@ -166,13 +116,11 @@ def test_what_is_wrong_with_a_file_is_reported() -> None:
         ("metric,value\n", "id", "--from: the header has no column id"),
         ("metric,value,value\n", None, "--from: the header names a column twice"),
         ("metric;value\n", None, "--from: columns are separated by ';'"),
-    ]
-
-    def check(text: str, key: str | None, complaint: str) -> None:
-        with pytest.raises(InvalidArgumentError, match=complaint):
-            read(text, key)
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_what_is_wrong_with_a_file_is_reported(text: str, key: str | None, complaint: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=complaint):
+        read(text, key)
 
 
 def keys(text: str, key: str | None = None) -> list[Any]:

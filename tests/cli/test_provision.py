@@ -23,9 +23,9 @@ from ioto_async.cli import files
 from ioto_async.emulator import EmulatorThread, Fault
 from tests.cli import fleets
 from tests.rawserver import GUARD
+from tests.rows import each_row
 
 from .fleets import piped, ran
-from .tables import failing
 
 COUNTS = ("devices", "claimed", "already_claimed", "provisioned", "kept", "failed")
 TIMES = ("requests", "seconds", "requests_per_second", "p50_ms", "p99_ms")
@@ -110,8 +110,9 @@ def pair_matches(folder: Path) -> bool:
 # What is read ------------------------------------------------------------------------------------------------------
 
 
-def test_every_usual_form_of_a_fleet_file_is_read(anew: Callable[[], Command], cloud: EmulatorThread) -> None:
-    cases = {
+@each_row(
+    "fleet",
+    {
         "a header": "id,name\nDEV1,Pump\nDEV2,Valve\n",
         "one ID a line": "DEV1\nDEV2\n",
         "no end of the last line": "DEV1\nDEV2",
@@ -126,15 +127,15 @@ def test_every_usual_form_of_a_fleet_file_is_read(anew: Callable[[], Command], c
         "short rows": "id,name,product\nDEV1\nDEV2,b\n",
         "white space": " id , name \n DEV1 , a \n\tDEV2,b\n",
         "letters beyond ASCII": "id,name\nDEV1,Zażółć\nDEV2,温度\n",
-    }
-
-    def check(fleet: str) -> None:
-        provision = anew()
-        result = provision(fleet)
-        assert (result.status, result.counts, result.stderr) == (0, (2, 2, 0, 2, 0, 0), "")
-        assert provision.written() == {"DEV1", "DEV2"}
-
-    assert failing(cases, check) == {}
+    },
+)
+def test_every_usual_form_of_a_fleet_file_is_read(
+    anew: Callable[[], Command], cloud: EmulatorThread, fleet: str
+) -> None:
+    provision = anew()
+    result = provision(fleet)
+    assert (result.status, result.counts, result.stderr) == (0, (2, 2, 0, 2, 0, 0), "")
+    assert provision.written() == {"DEV1", "DEV2"}
 
 
 def test_stdin_is_read_for_a_dash(cloud: EmulatorThread, provision: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,24 +160,25 @@ def test_a_named_pipe_is_read_as_a_file(cloud: EmulatorThread, provision: Comman
     assert (result.status, result.counts) == (0, (2, 2, 0, 2, 0, 0))
 
 
-def test_a_file_without_devices_is_wrong_usage(anew: Callable[[], Command], cloud: EmulatorThread) -> None:
-    cases = {
+@each_row(
+    "fleet, problem",
+    {
         "empty": ("", "no rows"),
         "a byte order mark alone": ("\ufeff", "no rows"),
         "blank lines alone": ("\n \n,,\n", "no rows"),
         "no column id": ("name,product\na,b\n", "no column id: name, product"),
         "a column twice": ("id,name,ID\nDEV1,a,DEV2\n", "names a column twice"),
-    }
-
-    def check(fleet: str, problem: str) -> None:
-        provision = anew()
-        result = provision(fleet)
-        assert (result.status, result.stdout) == (2, "")
-        assert result.stderr.startswith("ioto-async: FILE: ")
-        assert problem in result.stderr
-        assert not cloud.requests
-
-    assert failing(cases, check) == {}
+    },
+)
+def test_a_file_without_devices_is_wrong_usage(
+    anew: Callable[[], Command], cloud: EmulatorThread, fleet: str, problem: str
+) -> None:
+    provision = anew()
+    result = provision(fleet)
+    assert (result.status, result.stdout) == (2, "")
+    assert result.stderr.startswith("ioto-async: FILE: ")
+    assert problem in result.stderr
+    assert not cloud.requests
 
 
 def test_a_header_alone_is_a_fleet_of_none(cloud: EmulatorThread, provision: Command) -> None:
@@ -196,10 +198,9 @@ def test_a_directory_as_file_is_wrong_usage(cloud: EmulatorThread, provision: Co
     assert "Is a directory" in result.stderr
 
 
-def test_a_bad_row_is_reported_with_its_line_and_the_others_go_on(
-    anew: Callable[[], Command], cloud: EmulatorThread
-) -> None:
-    cases = {
+@each_row(
+    "row, problem",
+    {
         "bytes that are no UTF-8 in the ID": (b"DEV\xff,a", "got 'DEV\\udcff'"),
         "bytes that are no UTF-8 in a column": (b"DEV2,a\xff", "name: not UTF-8"),
         "a control character": (b"DEV2,a\x1b[2J", "control character"),
@@ -212,18 +213,18 @@ def test_a_bad_row_is_reported_with_its_line_and_the_others_go_on(
         "a cell without end": (b"DEV2," + b"a" * 140_000, "not CSV"),
         "a space in the ID": (b"DEV 2,a", "letters, digits"),
         "a long ID": (b"A" * 129 + b",a", "up to 128"),
-    }
-
-    def check(row: bytes, problem: str) -> None:
-        provision = anew()
-        result = provision(b"id,name\nDEV1,a\n\n" + row + b"\nDEV3,c\nDEV4,d\n")
-        assert (result.status, result.counts) == (1, (4, 3, 0, 3, 0, 1))
-        (line,) = result.stderr.splitlines()
-        assert line.startswith("line 4: ")
-        assert problem in line
-        assert provision.written() == {"DEV1", "DEV3", "DEV4"}
-
-    assert failing(cases, check) == {}
+    },
+)
+def test_a_bad_row_is_reported_with_its_line_and_the_others_go_on(
+    anew: Callable[[], Command], cloud: EmulatorThread, row: bytes, problem: str
+) -> None:
+    provision = anew()
+    result = provision(b"id,name\nDEV1,a\n\n" + row + b"\nDEV3,c\nDEV4,d\n")
+    assert (result.status, result.counts) == (1, (4, 3, 0, 3, 0, 1))
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("line 4: ")
+    assert problem in line
+    assert provision.written() == {"DEV1", "DEV3", "DEV4"}
 
 
 def test_a_bad_row_is_in_the_manifest(cloud: EmulatorThread, provision: Command) -> None:
@@ -237,30 +238,15 @@ def test_a_bad_row_is_in_the_manifest(cloud: EmulatorThread, provision: Command)
     } in provision.manifest()
 
 
-def test_an_id_that_could_lead_out_of_the_folder_is_refused(anew: Callable[[], Command], cloud: EmulatorThread) -> None:
-    cases = [
-        "..",
-        ".",
-        "../x",
-        "a/b",
-        "/etc/x",
-        "a\\b",
-        "-x",
-        "C:x",
-        "~",
-        "$HOME",
-        "manifest.jsonl",
-        "a\u2215b",
-    ]
-
-    def check(id: str) -> None:
-        provision = anew()
-        result = provision(f"id\n{id}\n")
-        assert (result.status, result.counts) == (1, (1, 0, 0, 0, 0, 1))
-        assert {path.name for path in provision.out.iterdir()} == {"manifest.jsonl"}
-        assert not cloud.requests
-
-    assert failing(cases, check) == {}
+@each_row("id", ["..", ".", "../x", "a/b", "/etc/x", "a\\b", "-x", "C:x", "~", "$HOME", "manifest.jsonl", "a\u2215b"])
+def test_an_id_that_could_lead_out_of_the_folder_is_refused(
+    anew: Callable[[], Command], cloud: EmulatorThread, id: str
+) -> None:
+    provision = anew()
+    result = provision(f"id\n{id}\n")
+    assert (result.status, result.counts) == (1, (1, 0, 0, 0, 0, 1))
+    assert {path.name for path in provision.out.iterdir()} == {"manifest.jsonl"}
+    assert not cloud.requests
 
 
 def test_a_row_of_too_many_cells_is_reported_with_its_id(cloud: EmulatorThread, provision: Command) -> None:
@@ -433,18 +419,16 @@ def test_a_file_in_the_place_of_a_folder_fails_its_device_alone(cloud: EmulatorT
     assert result.stderr.startswith("line 1: DEV1: ")
 
 
-def test_a_missing_file_is_written_and_the_key_stays(anew: Callable[[], Command]) -> None:
-    def check(name: str) -> None:
-        provision = anew()
-        provision("DEV1\n")
-        folder = provision.out / "DEV1"
-        before = {path.name: path.read_bytes() for path in folder.iterdir()}
-        (folder / name).unlink()
-        result = provision("DEV1\n")
-        assert (result.status, result.counts) == (0, (1, 0, 1, 1, 0, 0))
-        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-    assert failing(sorted(FILES), check) == {}
+@each_row("name", sorted(FILES))
+def test_a_missing_file_is_written_and_the_key_stays(anew: Callable[[], Command], name: str) -> None:
+    provision = anew()
+    provision("DEV1\n")
+    folder = provision.out / "DEV1"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / name).unlink()
+    result = provision("DEV1\n")
+    assert (result.status, result.counts) == (0, (1, 0, 1, 1, 0, 0))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_overwrite_fetches_again_what_is_there(cloud: EmulatorThread, provision: Command) -> None:
@@ -653,8 +637,11 @@ def test_a_passing_failure_does_not_fail_the_device(anew: Callable[[], Command],
         "half a reply": Fault(truncate=True),
     }
     operations = ("device/claim", "device/provision")
-    cases = {f"{operation}: {name}": (operation, fault) for operation in operations for name, fault in faults.items()}
 
+    @each_row(
+        "operation, fault",
+        {f"{operation}: {name}": (operation, fault) for operation in operations for name, fault in faults.items()},
+    )
     def check(operation: str, fault: Fault) -> None:
         provision = anew()
         cloud.faults.add(attrs.evolve(fault, operation=operation))
@@ -662,7 +649,7 @@ def test_a_passing_failure_does_not_fail_the_device(anew: Callable[[], Command],
         assert (result.status, result.stderr, result.figures["provisioned"]) == (0, "", 2)
         assert provision.written() == {"DEV1", "DEV2"}
 
-    assert failing(cases, check) == {}
+    check()
 
 
 def test_old_files_of_a_released_device_are_not_kept_when_the_reply_to_its_claim_is_lost(
@@ -675,8 +662,9 @@ def test_old_files_of_a_released_device_are_not_kept_when_the_reply_to_its_claim
     assert result.figures["kept"] == 0
 
 
-def test_a_bad_reply_fails_its_device_alone(anew: Callable[[], Command], cloud: EmulatorThread) -> None:
-    cases = {
+@each_row(
+    "fault, told",
+    {
         "500": (Fault(status=500, body="Service error", times=4), "500 Service error (4 attempts)"),
         "truncated JSON": (Fault(body='{"id":"DEV1",'), "device/provision: reply at $: "),
         "HTML": (Fault(body="<html>Sign in</html>"), "device/provision: reply at $: "),
@@ -688,21 +676,21 @@ def test_a_bad_reply_fails_its_device_alone(anew: Callable[[], Command], cloud: 
         "404": (Fault(status=404), "404 "),
         "an empty certificate": (Fault(body='{"certificate":"","key":""}'), "no certificate"),
         "an error in a 200": (Fault(body='{"error":"no luck"}'), "no luck"),
-    }
-
-    def check(fault: Fault, told: str) -> None:
-        provision = anew()
-        cloud.faults.add(attrs.evolve(fault, operation="device/provision"))
-        result = provision("DEV1\nDEV2\n", "--concurrency", "1")
-        # After a 500 the certificate may have been made all the same.
-        lost = result.figures["failed"] + result.figures["unknown"]
-        assert (result.status, result.counts[:5], lost) == (1, (2, 2, 0, 1, 0), 1)
-        assert result.stderr.startswith("line 1: DEV1: ")
-        assert told in result.stderr
-        assert len(result.stderr.splitlines()) == 1
-        assert provision.written() == {"DEV2"}
-
-    assert failing(cases, check) == {}
+    },
+)
+def test_a_bad_reply_fails_its_device_alone(
+    anew: Callable[[], Command], cloud: EmulatorThread, fault: Fault, told: str
+) -> None:
+    provision = anew()
+    cloud.faults.add(attrs.evolve(fault, operation="device/provision"))
+    result = provision("DEV1\nDEV2\n", "--concurrency", "1")
+    # After a 500 the certificate may have been made all the same.
+    lost = result.figures["failed"] + result.figures["unknown"]
+    assert (result.status, result.counts[:5], lost) == (1, (2, 2, 0, 1, 0), 1)
+    assert result.stderr.startswith("line 1: DEV1: ")
+    assert told in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert provision.written() == {"DEV2"}
 
 
 def test_a_failed_device_is_completed_by_the_next_run(cloud: EmulatorThread, provision: Command) -> None:
@@ -757,8 +745,9 @@ def test_a_run_that_is_ended_still_prints_its_figures(
 # Wrong usage -------------------------------------------------------------------------------------------------------
 
 
-def test_wrong_arguments_exit_with_2(cloud: EmulatorThread, provision: Command) -> None:
-    cases = {
+@each_row(
+    "arguments",
+    {
         "no file": ["provision"],
         "no folder": ["provision", "fleet.csv"],
         "concurrency 0": ["provision", "fleet.csv", "--out", "x", "--concurrency", "0"],
@@ -766,59 +755,49 @@ def test_wrong_arguments_exit_with_2(cloud: EmulatorThread, provision: Command) 
         "an unknown option": ["provision", "fleet.csv", "--out", "x", "--nonsense"],
         "two files": ["provision", "fleet.csv", "more.csv", "--out", "x"],
         "an unknown command": ["nonsense"],
-    }
-
-    def check(arguments: list[str]) -> None:
-        result = provision.raw(*arguments)
-        assert (result.status, result.stdout) == (2, "")
-        assert result.stderr
-
-    assert failing(cases, check) == {}
+    },
+)
+def test_wrong_arguments_exit_with_2(cloud: EmulatorThread, provision: Command, arguments: list[str]) -> None:
+    result = provision.raw(*arguments)
+    assert (result.status, result.stdout) == (2, "")
+    assert result.stderr
 
 
+@each_row("name", ["IOTO_API", "IOTO_TOKEN"])
 def test_an_unset_variable_is_named(
-    anew: Callable[[], Command], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch
+    anew: Callable[[], Command], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    cases = [
-        "IOTO_API",
-        "IOTO_TOKEN",
-    ]
-
-    def check(name: str) -> None:
-        provision = anew()
-        with monkeypatch.context() as patch:
-            patch.delenv(name)
-            # A sign-in is another way to authenticate.
-            for other in ("IOTO_COGNITO", "IOTO_CLIENT_ID", "IOTO_USERNAME", "IOTO_PASSWORD"):
-                patch.delenv(other)
-            result = provision("DEV1\n")
-        assert (result.status, result.stdout) == (2, "")
-        assert name in result.stderr
-
-    assert failing(cases, check) == {}
+    provision = anew()
+    with monkeypatch.context() as patch:
+        patch.delenv(name)
+        # A sign-in is another way to authenticate.
+        for other in ("IOTO_COGNITO", "IOTO_CLIENT_ID", "IOTO_USERNAME", "IOTO_PASSWORD"):
+            patch.delenv(other)
+        result = provision("DEV1\n")
+    assert (result.status, result.stdout) == (2, "")
+    assert name in result.stderr
 
 
-def test_a_bad_variable_is_wrong_usage_and_shows_no_secret(
-    anew: Callable[[], Command], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cases = [
+@each_row(
+    "name, value",
+    [
         ("IOTO_API", "http://ioto.example"),
         ("IOTO_API", "nonsense"),
         ("IOTO_API", "https://user:secret-word@ioto.example"),
         ("IOTO_TOKEN", "secret-word\n"),
         ("IOTO_BUILDER", "https://user:secret-word@builder.example"),
-    ]
-
-    def check(name: str, value: str) -> None:
-        provision = anew()
-        with monkeypatch.context() as patch:
-            patch.setenv(name, value)
-            result = provision("DEV1\n")
-        assert (result.status, result.stdout) == (2, "")
-        assert "secret-word" not in result.stderr
-        assert not cloud.requests
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_a_bad_variable_is_wrong_usage_and_shows_no_secret(
+    anew: Callable[[], Command], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    provision = anew()
+    with monkeypatch.context() as patch:
+        patch.setenv(name, value)
+        result = provision("DEV1\n")
+    assert (result.status, result.stdout) == (2, "")
+    assert "secret-word" not in result.stderr
+    assert not cloud.requests
 
 
 def test_a_file_as_folder_is_reported_without_a_traceback(cloud: EmulatorThread, provision: Command) -> None:
@@ -1027,15 +1006,9 @@ def test_a_second_run_into_the_same_folder_is_refused(cloud: EmulatorThread, pro
 def test_a_spoilt_file_of_an_earlier_run_fails_its_device_alone(
     anew: Callable[[], Command], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cases = [
-        b"{",
-        b"[]",
-        b"\xff",
-        b"{}",
-    ]
-
     monkeypatch.delenv("IOTO_ACCOUNT")
 
+    @each_row("left", [b"{", b"[]", b"\xff", b"{}"])
     def check(left: bytes) -> None:
         provision = anew()
         cloud.cloud.claim_device("DEV1")
@@ -1045,4 +1018,4 @@ def test_a_spoilt_file_of_an_earlier_run_fails_its_device_alone(
         assert (result.status, provision.written()) == (1, {"DEV2"})
         assert "already claimed by" in provision.entry("DEV1")["error"]
 
-    assert failing(cases, check) == {}
+    check()

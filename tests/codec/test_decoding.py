@@ -49,9 +49,9 @@ from ioto_async.models import (
     WidgetAction,
 )
 from ioto_async.operations import IOTO
-from tests.each_row import each_row
 from tests.mocked import ACCOUNT, API, TOKEN, Cloud
 from tests.records import RECORDS, scalars, wire_names
+from tests.rows import each_row
 
 OPERATION = IOTO["device/get"]
 SECRET = "SECRET-do-not-show"
@@ -260,22 +260,20 @@ ENVELOPES: dict[str, Callable[[object], object]] = {
 }
 
 
-async def test_a_record_comes_bare_or_in_an_envelope(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for method, envelope in itertools.product(ONE_RECORD, ENVELOPES):
-            with row(f"{method} {envelope}"):
-                cloud.reply = dumps(ENVELOPES[envelope]({"unknown": 1, "name": "n"}))
-                found = await METHODS[method](client)
-                assert found.extra["unknown"] == 1
+@each_row("method, envelope", itertools.product(ONE_RECORD, ENVELOPES))
+async def test_a_record_comes_bare_or_in_an_envelope(
+    cloud: Cloud, client: IotoClient, method: str, envelope: str
+) -> None:
+    cloud.reply = dumps(ENVELOPES[envelope]({"unknown": 1, "name": "n"}))
+    found = await METHODS[method](client)
+    assert found.extra["unknown"] == 1
 
 
-async def test_a_number_of_another_type_is_a_mismatch(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for reply in (b'"3"', b"true", b"{}", b"null", b"1.5"):
-            with row(reply):
-                cloud.reply = reply
-                with pytest.raises(DecodeError, match="a whole number"):
-                    await client.builder.device.remove_all("P")
+@each_row("reply", [b'"3"', b"true", b"{}", b"null", b"1.5"])
+async def test_a_number_of_another_type_is_a_mismatch(cloud: Cloud, client: IotoClient, reply: bytes) -> None:
+    cloud.reply = reply
+    with pytest.raises(DecodeError, match="a whole number"):
+        await client.builder.device.remove_all("P")
 
 
 def test_members_are_named_in_snake_case() -> None:
@@ -288,15 +286,13 @@ def test_the_type_of_an_item_is_its_model() -> None:
     assert found == Item(type="Store", device_id="D", extra={"type": "string"})
 
 
-def test_unknown_members_are_kept_and_missing_ones_are_none() -> None:
+@each_row("cls", RECORDS)
+def test_unknown_members_are_kept_and_missing_ones_are_none(cls: type[Any]) -> None:
     unknown = {"unknown": {"a": [None, {}]}, "extra": 1, "account_id": "x"}
-    with each_row() as row:
-        for cls in RECORDS:
-            with row(cls.__name__):
-                decode = record(cls)
-                assert decode(OPERATION, dumps(unknown)) == cls(extra=unknown)
-                assert decode(OPERATION, b"{}") == cls()
-                assert decode(OPERATION, dumps(dict.fromkeys(wire_names(cls)))) == cls()
+    decode = record(cls)
+    assert decode(OPERATION, dumps(unknown)) == cls(extra=unknown)
+    assert decode(OPERATION, b"{}") == cls()
+    assert decode(OPERATION, dumps(dict.fromkeys(wire_names(cls)))) == cls()
 
 
 def test_numbers_keep_their_digits_and_whole_ones_their_type() -> None:
@@ -337,13 +333,11 @@ DATES: list[tuple[object, datetime]] = [
 ]
 
 
-def test_a_date_is_read_in_every_documented_form() -> None:
-    with each_row() as row:
-        for wire, date in DATES:
-            with row(wire):
-                created = device({"created": wire}).created
-                assert created is not None
-                assert (created, created.tzinfo) == (date, UTC)
+@each_row("wire, date", DATES)
+def test_a_date_is_read_in_every_documented_form(wire: object, date: datetime) -> None:
+    created = device({"created": wire}).created
+    assert created is not None
+    assert (created, created.tzinfo) == (date, UTC)
 
 
 @pytest.fixture
@@ -357,13 +351,14 @@ def far_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("far_zone")
-def test_dates_do_not_depend_on_the_zone_of_the_process() -> None:
-    with each_row() as row:
-        for wire in ("2024-01-23T02:03:57", "2024-01-23T02:03:57Z", 1705975437, 1705975437000):
-            with row(wire):
-                assert device({"created": wire}).created == WHOLE
-        with row("milliseconds"):
-            assert epoch_ms(WHOLE) == 1705975437000
+@each_row("wire", ["2024-01-23T02:03:57", "2024-01-23T02:03:57Z", 1705975437, 1705975437000])
+def test_dates_do_not_depend_on_the_zone_of_the_process(wire: object) -> None:
+    assert device({"created": wire}).created == WHOLE
+
+
+@pytest.mark.usefixtures("far_zone")
+def test_milliseconds_do_not_depend_on_the_zone_of_the_process() -> None:
+    assert epoch_ms(WHOLE) == 1705975437000
 
 
 NO_DATES: list[object] = [
@@ -383,24 +378,21 @@ NO_DATES: list[object] = [
 ]
 
 
-def test_what_is_no_date_is_a_mismatch_at_its_path() -> None:
-    with each_row() as row:
-        for wire in NO_DATES:
-            with row(ascii(wire)):
-                with pytest.raises(DecodeError, match="date") as wrong:
-                    device({"created": wire})
-                assert wrong.value.path == "$.created"
+@each_row("wire", NO_DATES)
+def test_what_is_no_date_is_a_mismatch_at_its_path(wire: object) -> None:
+    with pytest.raises(DecodeError, match="date") as wrong:
+        device({"created": wire})
+    assert wrong.value.path == "$.created"
 
 
-def test_an_expiry_and_the_time_of_a_point_are_dates() -> None:
-    with_expiry: list[type[Any]] = [Credentials, Item, StoreItem]
-    with each_row() as row:
-        for cls in with_expiry:
-            with row(cls.__name__):
-                assert record(cls)(OPERATION, b'{"expires":"2024-01-23T02:03:57.062Z"}').expires == WHEN
-        for timestamp in (1705975437, 1705975437000):
-            with row(timestamp):
-                assert record(Point)(OPERATION, dumps({"timestamp": timestamp})).timestamp == WHOLE
+@each_row("cls", [Credentials, Item, StoreItem])
+def test_an_expiry_is_a_date(cls: type[Any]) -> None:
+    assert record(cls)(OPERATION, b'{"expires":"2024-01-23T02:03:57.062Z"}').expires == WHEN
+
+
+@each_row("timestamp", [1705975437, 1705975437000])
+def test_the_time_of_a_point_is_a_date(timestamp: int) -> None:
+    assert record(Point)(OPERATION, dumps({"timestamp": timestamp})).timestamp == WHOLE
 
 
 # Mismatches -------------------------------------------------------------------------------------------------------
@@ -444,15 +436,13 @@ MISMATCHES: list[tuple[type[Any], object, str]] = [
 ]
 
 
-def test_a_mismatch_names_operation_and_path_and_shows_no_text() -> None:
-    with each_row() as row:
-        for cls, reply, path in MISMATCHES:
-            with row((cls.__name__, reply)):
-                with pytest.raises(DecodeError) as wrong:
-                    record(cls)(OPERATION, dumps(reply))
-                assert (wrong.value.operation, wrong.value.path) == ("device/get", path)
-                assert f"device/get: reply at {path}: " in str(wrong.value)
-                assert SECRET not in f"{wrong.value} {wrong.value!r} {wrong.value.message}"
+@each_row("cls, reply, path", MISMATCHES)
+def test_a_mismatch_names_operation_and_path_and_shows_no_text(cls: type[Any], reply: object, path: str) -> None:
+    with pytest.raises(DecodeError) as wrong:
+        record(cls)(OPERATION, dumps(reply))
+    assert (wrong.value.operation, wrong.value.path) == ("device/get", path)
+    assert f"device/get: reply at {path}: " in str(wrong.value)
+    assert SECRET not in f"{wrong.value} {wrong.value!r} {wrong.value.message}"
 
 
 MISMATCHES_IN_LISTS: list[tuple[object, str]] = [
@@ -470,15 +460,15 @@ MISMATCHES_IN_LISTS: list[tuple[object, str]] = [
 ]
 
 
-async def test_a_mismatch_in_a_list_names_operation_and_path(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for reply, path in MISMATCHES_IN_LISTS:
-            with row(reply):
-                cloud.reply = dumps(reply)
-                with pytest.raises(DecodeError) as wrong:
-                    await client.device.find()
-                assert (wrong.value.operation, wrong.value.path) == ("device/find", path)
-                assert SECRET not in str(wrong.value)
+@each_row("reply, path", MISMATCHES_IN_LISTS)
+async def test_a_mismatch_in_a_list_names_operation_and_path(
+    cloud: Cloud, client: IotoClient, reply: object, path: str
+) -> None:
+    cloud.reply = dumps(reply)
+    with pytest.raises(DecodeError) as wrong:
+        await client.device.find()
+    assert (wrong.value.operation, wrong.value.path) == ("device/find", path)
+    assert SECRET not in str(wrong.value)
 
 
 MISMATCHES_IN_METRICS: list[tuple[object, str]] = [
@@ -490,15 +480,15 @@ MISMATCHES_IN_METRICS: list[tuple[object, str]] = [
 ]
 
 
-async def test_a_mismatch_in_metrics_names_the_place_in_the_reply(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for data, path in MISMATCHES_IN_METRICS:
-            with row(data):
-                cloud.reply = dumps({"data": data})
-                with pytest.raises(DecodeError) as wrong:
-                    await client.metric.fetch("D", [MetricQuery("m")])
-                assert (wrong.value.operation, wrong.value.path) == ("metric/fetch", path)
-                assert SECRET not in str(wrong.value)
+@each_row("data, path", MISMATCHES_IN_METRICS)
+async def test_a_mismatch_in_metrics_names_the_place_in_the_reply(
+    cloud: Cloud, client: IotoClient, data: object, path: str
+) -> None:
+    cloud.reply = dumps({"data": data})
+    with pytest.raises(DecodeError) as wrong:
+        await client.metric.fetch("D", [MetricQuery("m")])
+    assert (wrong.value.operation, wrong.value.path) == ("metric/fetch", path)
+    assert SECRET not in str(wrong.value)
 
 
 NO_JSON = {
@@ -511,54 +501,52 @@ NO_JSON = {
 }
 
 
-async def test_what_is_no_json_is_a_decode_error_without_the_text(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for method, (name, reply) in itertools.product(sorted(METHODS.keys() - set(NOTHING)), NO_JSON.items()):
-            with row(f"{method} {name}"):
-                cloud.reply = reply
-                with pytest.raises(DecodeError) as wrong:
-                    await METHODS[method](client)
-                assert wrong.value.path == "$"
-                assert SECRET not in f"{wrong.value} {wrong.value!r}"
+@each_row("method, name", itertools.product(sorted(METHODS.keys() - set(NOTHING)), NO_JSON))
+async def test_what_is_no_json_is_a_decode_error_without_the_text(
+    cloud: Cloud, client: IotoClient, method: str, name: str
+) -> None:
+    cloud.reply = NO_JSON[name]
+    with pytest.raises(DecodeError) as wrong:
+        await METHODS[method](client)
+    assert wrong.value.path == "$"
+    assert SECRET not in f"{wrong.value} {wrong.value!r}"
 
 
-async def test_a_reply_that_is_not_documented_is_ignored(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for method, reply in itertools.product(NOTHING, [b"", b"null", b"{}", b"1", b"<html>", b"\xff"]):
-            with row((method, reply)):
-                cloud.reply = reply
-                assert await METHODS[method](client) is None
+@each_row("method, reply", itertools.product(NOTHING, [b"", b"null", b"{}", b"1", b"<html>", b"\xff"]))
+async def test_a_reply_that_is_not_documented_is_ignored(
+    cloud: Cloud, client: IotoClient, method: str, reply: bytes
+) -> None:
+    cloud.reply = reply
+    assert await METHODS[method](client) is None
 
 
 # Lists ------------------------------------------------------------------------------------------------------------
 
 
-async def test_a_list_comes_in_an_envelope_or_bare(cloud: Cloud, client: IotoClient) -> None:
-    replies = {"envelope": {"data": [{"x": 1}, {"x": 2}]}, "array": [{"x": 1}, {"x": 2}]}
-    with each_row() as row:
-        for method, (name, reply) in itertools.product(LISTS, replies.items()):
-            with row(f"{method} {name}"):
-                cloud.reply = dumps(reply)
-                page = await METHODS[method](client)
-                assert [item.extra for item in page.items] == [{"x": 1}, {"x": 2}]
+@each_row("method, reply", itertools.product(LISTS, [{"data": [{"x": 1}, {"x": 2}]}, [{"x": 1}, {"x": 2}]]))
+async def test_a_list_comes_in_an_envelope_or_bare(
+    cloud: Cloud, client: IotoClient, method: str, reply: object
+) -> None:
+    cloud.reply = dumps(reply)
+    page = await METHODS[method](client)
+    assert [item.extra for item in page.items] == [{"x": 1}, {"x": 2}]
 
 
-async def test_a_cursor_is_given_back_as_it_came(cloud: Cloud, client: IotoClient) -> None:
-    cursors: list[object] = ["abc", "null", '{"pk":"x"}', {"pk": "d#A", "sk": "d#B"}, {"n": None}]
-    with each_row() as row:
-        for direction, cursor in itertools.product(["next", "prev"], cursors):
-            with row((direction, cursor)):
-                cloud.reply = dumps({"data": [], direction: cursor})
-                assert getattr(await client.device.find(), direction) == cursor
+@each_row(
+    "direction, cursor",
+    itertools.product(["next", "prev"], ["abc", "null", '{"pk":"x"}', {"pk": "d#A", "sk": "d#B"}, {"n": None}]),
+)
+async def test_a_cursor_is_given_back_as_it_came(
+    cloud: Cloud, client: IotoClient, direction: str, cursor: object
+) -> None:
+    cloud.reply = dumps({"data": [], direction: cursor})
+    assert getattr(await client.device.find(), direction) == cursor
 
 
-async def test_an_empty_cursor_is_none(cloud: Cloud, client: IotoClient) -> None:
-    cursors: list[object] = [None, "", {}]
-    with each_row() as row:
-        for direction, cursor in itertools.product(["next", "prev"], cursors):
-            with row((direction, cursor)):
-                cloud.reply = dumps({"data": [], direction: cursor})
-                assert getattr(await client.device.find(), direction) is None
+@each_row("direction, cursor", itertools.product(["next", "prev"], [None, "", {}]))
+async def test_an_empty_cursor_is_none(cloud: Cloud, client: IotoClient, direction: str, cursor: object) -> None:
+    cloud.reply = dumps({"data": [], direction: cursor})
+    assert getattr(await client.device.find(), direction) is None
 
 
 NESTINGS: dict[str, list[Any]] = {
@@ -569,13 +557,13 @@ NESTINGS: dict[str, list[Any]] = {
 }
 
 
-async def test_metrics_come_flat_or_nested(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for method, envelope, nesting in itertools.product(METRICS, [True, False], NESTINGS):
-            with row((method, envelope, nesting)):
-                data = NESTINGS[nesting]
-                cloud.reply = dumps({"data": data} if envelope else data)
-                assert [metric.metric for metric in await METHODS[method](client)] == ["a", "b"]
+@each_row("method, envelope, nesting", itertools.product(METRICS, [True, False], NESTINGS))
+async def test_metrics_come_flat_or_nested(
+    cloud: Cloud, client: IotoClient, method: str, envelope: bool, nesting: str
+) -> None:
+    data = NESTINGS[nesting]
+    cloud.reply = dumps({"data": data} if envelope else data)
+    assert [metric.metric for metric in await METHODS[method](client)] == ["a", "b"]
 
 
 # Empty replies ----------------------------------------------------------------------------------------------------
@@ -583,15 +571,15 @@ async def test_metrics_come_flat_or_nested(cloud: Cloud, client: IotoClient) -> 
 EMPTY = [b"", b" \n", b"null", b"{}", b"{ }", b'{"data":null}', b'{"data":{}}', b'{"data":[]}']
 
 
-async def test_an_empty_reply_to_a_get_is_not_found(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for method, reply in itertools.product(GETS, EMPTY):
-            with row((method, reply)):
-                cloud.reply = reply
-                with pytest.raises(NotFoundError) as missing:
-                    await METHODS[method](client)
-                assert missing.value.status == 200
-                assert missing.value.operation.endswith(("/get", "/lookup"))
+@each_row("method, reply", itertools.product(GETS, EMPTY))
+async def test_an_empty_reply_to_a_get_is_not_found(
+    cloud: Cloud, client: IotoClient, method: str, reply: bytes
+) -> None:
+    cloud.reply = reply
+    with pytest.raises(NotFoundError) as missing:
+        await METHODS[method](client)
+    assert missing.value.status == 200
+    assert missing.value.operation.endswith(("/get", "/lookup"))
 
 
 NEVER_EMPTY = [
@@ -607,12 +595,13 @@ NEVER_EMPTY = [
 ]
 
 
-async def test_an_empty_body_is_a_decode_error_where_a_reply_is_documented(cloud: Cloud, client: IotoClient) -> None:
+@each_row("method", NEVER_EMPTY)
+async def test_an_empty_body_is_a_decode_error_where_a_reply_is_documented(
+    cloud: Cloud, client: IotoClient, method: str
+) -> None:
     cloud.reply = b""
-    with each_row() as row:
-        for method in NEVER_EMPTY:
-            with row(method), pytest.raises(DecodeError, match="empty"):
-                await METHODS[method](client)
+    with pytest.raises(DecodeError, match="empty"):
+        await METHODS[method](client)
 
 
 # Replies as a whole -----------------------------------------------------------------------------------------------
@@ -763,34 +752,31 @@ RESULTS: dict[str, tuple[Call, object, object]] = {
 }
 
 
-async def test_a_reply_becomes_what_is_documented(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for name, (call, reply, result) in RESULTS.items():
-            with row(name):
-                cloud.reply = reply if isinstance(reply, bytes) else dumps(reply)
-                assert await call(client) == result
+@each_row("call, reply, result", RESULTS)
+async def test_a_reply_becomes_what_is_documented(
+    cloud: Cloud, client: IotoClient, call: Call, reply: object, result: object
+) -> None:
+    cloud.reply = reply if isinstance(reply, bytes) else dumps(reply)
+    assert await call(client) == result
 
 
 # A signed URL -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_signed_url_is_a_json_string(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for method, url in itertools.product(URLS, ["https://files.example/a?X-Amz=%2F&b=c", "", "é"]):
-            with row((method, url)):
-                cloud.reply = dumps(url)
-                assert await METHODS[method](client) == url
+@each_row("method, url", itertools.product(URLS, ["https://files.example/a?X-Amz=%2F&b=c", "", "é"]))
+async def test_a_signed_url_is_a_json_string(cloud: Cloud, client: IotoClient, method: str, url: str) -> None:
+    cloud.reply = dumps(url)
+    assert await METHODS[method](client) == url
 
 
-async def test_a_signed_url_of_another_type_is_a_mismatch(cloud: Cloud, client: IotoClient) -> None:
-    replies: list[object] = [{"url": SECRET}, [SECRET], None, 5, True]
-    with each_row() as row:
-        for method, reply in itertools.product(URLS, replies):
-            with row((method, reply)):
-                cloud.reply = dumps(reply)
-                with pytest.raises(DecodeError, match=r"/getSignedUrl: reply at \$: expected a string") as wrong:
-                    await METHODS[method](client)
-                assert SECRET not in str(wrong.value)
+@each_row("method, reply", itertools.product(URLS, [{"url": SECRET}, [SECRET], None, 5, True]))
+async def test_a_signed_url_of_another_type_is_a_mismatch(
+    cloud: Cloud, client: IotoClient, method: str, reply: object
+) -> None:
+    cloud.reply = dumps(reply)
+    with pytest.raises(DecodeError, match=r"/getSignedUrl: reply at \$: expected a string") as wrong:
+        await METHODS[method](client)
+    assert SECRET not in str(wrong.value)
 
 
 # Failures inside a 200 --------------------------------------------------------------------------------------------
@@ -809,64 +795,57 @@ IN_BAND = [
 ]
 
 
-async def test_an_error_inside_a_200_is_raised(cloud: Cloud, client: IotoClient) -> None:
-    with each_row() as row:
-        for method, envelope in itertools.product(IN_BAND, ["bare", "in data"]):
-            with row(f"{method} {envelope}"):
-                cloud.reply = dumps(ENVELOPES[envelope]({"error": "it went wrong", "name": "n"}))
-                with pytest.raises(InBandError) as failed:
-                    await METHODS[method](client)
-                assert (failed.value.message, failed.value.status) == ("it went wrong", 200)
-                assert not isinstance(failed.value, DeviceBlockedError)
+@each_row("method, envelope", itertools.product(IN_BAND, ["bare", "in data"]))
+async def test_an_error_inside_a_200_is_raised(cloud: Cloud, client: IotoClient, method: str, envelope: str) -> None:
+    cloud.reply = dumps(ENVELOPES[envelope]({"error": "it went wrong", "name": "n"}))
+    with pytest.raises(InBandError) as failed:
+        await METHODS[method](client)
+    assert (failed.value.message, failed.value.status) == ("it went wrong", 200)
+    assert not isinstance(failed.value, DeviceBlockedError)
 
 
-async def test_a_delay_that_is_a_number_blocks_the_device(cloud: Cloud, client: IotoClient) -> None:
-    delays: list[tuple[dict[str, Any], float]] = [
+@each_row(
+    "reply, delay",
+    [
         ({"error": "excess traffic", "delay": 0}, 0),
         ({"error": "excess traffic", "delay": 60}, 60),
         ({"error": "excess traffic", "delay": 1.5}, 1.5),
         ({"delay": 30}, 30),
         ({"delay": "30"}, 30),
         ({"delay": 30.0}, 30),
-    ]
-    with each_row() as row:
-        for reply, delay in delays:
-            with row(reply):
-                cloud.reply = dumps(reply)
-                with pytest.raises(DeviceBlockedError) as blocked:
-                    await client.device.provision("D")
-                assert (blocked.value.delay, blocked.value.operation) == (delay, "device/provision")
-                assert f"{delay:g} s" in str(blocked.value)
+    ],
+)
+async def test_a_delay_that_is_a_number_blocks_the_device(
+    cloud: Cloud, client: IotoClient, reply: object, delay: float
+) -> None:
+    cloud.reply = dumps(reply)
+    with pytest.raises(DeviceBlockedError) as blocked:
+        await client.device.provision("D")
+    assert (blocked.value.delay, blocked.value.operation) == (delay, "device/provision")
+    assert f"{delay:g} s" in str(blocked.value)
 
 
-async def test_a_delay_that_is_no_number_is_not_taken_for_one(cloud: Cloud, client: IotoClient) -> None:
-    delays: list[object] = [None, True, "soon", [], {}]
-    with each_row() as row:
-        for delay in delays:
-            with row(delay):
-                cloud.reply = dumps({"error": "excess traffic", "delay": delay})
-                with pytest.raises(InBandError) as failed:
-                    await client.device.provision("D")
-                assert not isinstance(failed.value, DeviceBlockedError)
+@each_row("delay", [None, True, "soon", [], {}])
+async def test_a_delay_that_is_no_number_is_not_taken_for_one(cloud: Cloud, client: IotoClient, delay: object) -> None:
+    cloud.reply = dumps({"error": "excess traffic", "delay": delay})
+    with pytest.raises(InBandError) as failed:
+        await client.device.provision("D")
+    assert not isinstance(failed.value, DeviceBlockedError)
 
 
-async def test_a_reply_that_is_nothing_but_an_error_raises(cloud: Cloud, client: IotoClient) -> None:
+@each_row("call", METHODS)
+async def test_a_reply_that_is_nothing_but_an_error_raises(cloud: Cloud, client: IotoClient, call: Call) -> None:
     cloud.reply = dumps({"error": "boom"})
-    with each_row() as row:
-        for method, call in METHODS.items():
-            with row(method), pytest.raises(InBandError, match="boom"):
-                await call(client)
+    with pytest.raises(InBandError, match="boom"):
+        await call(client)
 
 
-async def test_an_error_that_is_no_text_is_raised_all_the_same(cloud: Cloud, client: IotoClient) -> None:
-    errors: list[object] = [{"code": 5}, ["a"], 7, True]
-    with each_row() as row:
-        for error in errors:
-            with row(error):
-                cloud.reply = dumps({"error": error})
-                with pytest.raises(InBandError) as failed:
-                    await client.action.invoke("Run")
-                assert json.loads(failed.value.message) == error
+@each_row("error", [{"code": 5}, ["a"], 7, True])
+async def test_an_error_that_is_no_text_is_raised_all_the_same(cloud: Cloud, client: IotoClient, error: object) -> None:
+    cloud.reply = dumps({"error": error})
+    with pytest.raises(InBandError) as failed:
+        await client.action.invoke("Run")
+    assert json.loads(failed.value.message) == error
 
 
 async def test_the_spelling_of_a_member_name_does_not_hide_an_error(cloud: Cloud, client: IotoClient) -> None:

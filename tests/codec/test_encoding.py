@@ -21,7 +21,7 @@ from ioto_async.models import Device, Item, Range, Widget
 from tests.documented import ROWS
 from tests.methods import METHODS, WHEN, WHEN_ISO, Replies, make_client
 from tests.mocked import Cloud, Sent
-from tests.rows import over
+from tests.rows import each_row
 
 Call = Callable[[IotoClient], Awaitable[object]]
 
@@ -95,9 +95,9 @@ def test_the_finds_that_take_cursors_are_known() -> None:
     }
 
 
-@over("find", FINDS)
-@over("direction", ["next", "prev"])
-@over("cursor", SPECIAL)
+@each_row("find", FINDS)
+@each_row("direction", ["next", "prev"])
+@each_row("cursor", SPECIAL)
 async def test_a_text_cursor_arrives_as_it_was_given(
     cloud: Cloud, client: IotoClient, find: str, direction: str, cursor: str
 ) -> None:
@@ -106,8 +106,8 @@ async def test_a_text_cursor_arrives_as_it_was_given(
     assert _received(cloud.only.url) == {direction: cursor}
 
 
-@over("find", FINDS)
-@over("direction", ["next", "prev"])
+@each_row("find", FINDS)
+@each_row("direction", ["next", "prev"])
 async def test_an_object_cursor_is_sent_as_json(cloud: Cloud, client: IotoClient, find: str, direction: str) -> None:
     cloud.begin(PAGE)
     cursor = {"pk": "d#A+&=%", "sk": "d#é", "n": 1.5, "deep": {"list": [None, True]}}
@@ -117,7 +117,7 @@ async def test_an_object_cursor_is_sent_as_json(cloud: Cloud, client: IotoClient
     assert json.loads(received[direction]) == cursor
 
 
-@over("cursor", ["a+b&c=d%é", {"pk": "d#A+&=%", "sk": "é"}])
+@each_row("cursor", ["a+b&c=d%é", {"pk": "d#A+&=%", "sk": "é"}])
 async def test_the_cursor_of_a_page_fetches_the_next(
     cloud: Cloud, client: IotoClient, cursor: str | dict[str, str]
 ) -> None:
@@ -183,7 +183,7 @@ VALUES: list[tuple[object, object]] = [
 ]
 
 
-@over("value, wire", VALUES)
+@each_row("value, wire", VALUES)
 async def test_a_value_is_sent_as_documented(cloud: Cloud, client: IotoClient, value: object, wire: object) -> None:
     cloud.begin(RECORD)
     await client.generic.create("M", {"v": value})
@@ -207,8 +207,8 @@ class Colour(Enum):
     RED = "red"
 
 
-@over("value", [UUID(int=1), Colour.RED])
-@over("beside", [None, "null"])
+@each_row("value", [UUID(int=1), Colour.RED])
+@each_row("beside", [None, "null"])
 async def test_whether_a_value_can_be_sent_does_not_depend_on_its_neighbours(
     client: IotoClient, value: object, beside: object
 ) -> None:
@@ -581,7 +581,7 @@ BAD: list[Bad] = [
 ]
 
 
-@over(
+@each_row(
     "operation, field, name, call, value",
     [(operation, field, name, call, value) for call, operation, field, values in BAD for name, value in values.items()],
 )
@@ -602,7 +602,7 @@ async def test_a_bad_argument_is_refused_by_name_before_anything_is_sent(
     assert field in str(refused.value).replace(operation, "")
 
 
-@over("name, make", [("circle", _circle), ("300 levels", lambda: _deep(300)), ("5000 levels", lambda: _deep(5000))])
+@each_row("name, make", [("circle", _circle), ("300 levels", lambda: _deep(300)), ("5000 levels", lambda: _deep(5000))])
 async def test_a_value_without_an_end_is_refused(
     cloud: Cloud, client: IotoClient, name: str, make: Callable[[], object]
 ) -> None:
@@ -618,7 +618,7 @@ async def test_a_date_beyond_the_calendar_in_utc_is_refused(cloud: Cloud, client
     assert cloud.sent == []
 
 
-@over(
+@each_row(
     "text, call",
     [
         ("cloud token", lambda c: c.builder.device.claim("D", b"SECRET", "A")),

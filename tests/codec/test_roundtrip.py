@@ -15,8 +15,8 @@ from ioto_async.codec.encoding import body as encode
 from ioto_async.codec.records import converter, epoch_ms
 from ioto_async.models import Action, ActionResult, Alert, Dashboard, Device, File, Login, Metric, StoreItem, Widget
 from ioto_async.operations import IOTO
-from tests.each_row import each_row
 from tests.records import RECORDS, exact, json_objects, json_values, records
+from tests.rows import each_row
 
 OPERATION = IOTO["device/get"]
 
@@ -47,11 +47,9 @@ def _any_survive(cls: type[Any]) -> None:
     survive()
 
 
-def test_any_record_survives_the_way_to_the_wire_and_back_alone_and_in_a_page() -> None:
-    with each_row() as row:
-        for cls in RECORDS:
-            with row(cls.__name__):
-                _any_survive(cls)
+@each_row("cls", RECORDS)
+def test_any_record_survives_the_way_to_the_wire_and_back_alone_and_in_a_page(cls: type[Any]) -> None:
+    _any_survive(cls)
 
 
 SAMPLES: dict[Any, object] = {
@@ -65,15 +63,19 @@ SAMPLES: dict[Any, object] = {
 }
 
 
-def test_every_member_of_a_record_travels_by_itself() -> None:
-    with each_row() as row:
-        for cls in RECORDS:
-            for field in attrs.fields(attrs.resolve_types(cls)):
-                if field.type in SAMPLES:
-                    with row(f"{cls.__name__}.{field.name}"):
-                        original = cls(**{field.name: SAMPLES[field.type]})
-                        assert len(_sent(original)) == 1
-                        assert exact(record(cls)(OPERATION, dumps({"data": _sent(original)}))) == exact(original)
+@each_row(
+    "cls, name, value",
+    [
+        (cls, field.name, SAMPLES[field.type])
+        for cls in RECORDS
+        for field in attrs.fields(attrs.resolve_types(cls))
+        if field.type in SAMPLES
+    ],
+)
+def test_every_member_of_a_record_travels_by_itself(cls: type[Any], name: str, value: object) -> None:
+    original = cls(**{name: value})
+    assert len(_sent(original)) == 1
+    assert exact(record(cls)(OPERATION, dumps({"data": _sent(original)}))) == exact(original)
 
 
 # JSON values ------------------------------------------------------------------------------------------------------
@@ -93,13 +95,11 @@ OBJECTS: list[tuple[type[Any], str]] = [
 
 @settings(max_examples=60, deadline=None)
 @given(value=json_objects)
-def test_any_object_is_kept_exactly(value: dict[str, Any]) -> None:
-    with each_row() as row:
-        for cls, name in OBJECTS:
-            with row(f"{cls.__name__}.{name}"):
-                found = record(cls)(OPERATION, dumps({name: value}))
-                assert exact(getattr(found, name)) == exact(value)
-                assert exact(_sent(found)) == exact({name: value})
+@each_row("cls, name", OBJECTS)
+def test_any_object_is_kept_exactly(value: dict[str, Any], cls: type[Any], name: str) -> None:
+    found = record(cls)(OPERATION, dumps({name: value}))
+    assert exact(getattr(found, name)) == exact(value)
+    assert exact(_sent(found)) == exact({name: value})
 
 
 HARD = [2**64 - 1, -(2**63), 1.0, -0.0, 5e-324, {"": {"": [[], {}, [[]]]}}, "\x00é😀\u2028", [None], ""]
@@ -117,13 +117,11 @@ def test_any_value_of_a_store_item_is_kept_exactly(value: object) -> None:
 @settings(max_examples=50, deadline=None)
 @given(value=json_values)
 @example(HARD)
-def test_any_value_of_an_unknown_member_is_kept_exactly(value: object) -> None:
-    with each_row() as row:
-        for cls in RECORDS:
-            with row(cls.__name__):
-                found = record(cls)(OPERATION, dumps({"unknown": value}))
-                assert exact(found.extra) == exact({"unknown": value})
-                assert exact(_sent(found)) == exact({"unknown": value})
+@each_row("cls", RECORDS)
+def test_any_value_of_an_unknown_member_is_kept_exactly(value: object, cls: type[Any]) -> None:
+    found = record(cls)(OPERATION, dumps({"unknown": value}))
+    assert exact(found.extra) == exact({"unknown": value})
+    assert exact(_sent(found)) == exact({"unknown": value})
 
 
 @settings(max_examples=60, deadline=None)
@@ -174,12 +172,12 @@ def _created(wire: object) -> datetime:
 
 @settings(max_examples=100, deadline=None)
 @given(date=instants)
-def test_any_documented_form_of_a_date_is_the_same_instant(date: datetime) -> None:
-    with each_row() as row:
-        for form, written in FORMS.items():
-            with row(form):
-                created = _created(written(date))
-                assert (created, created.tzinfo) == (date, UTC)
+@each_row("written", FORMS)
+def test_any_documented_form_of_a_date_is_the_same_instant(
+    date: datetime, written: Callable[[datetime], object]
+) -> None:
+    created = _created(written(date))
+    assert (created, created.tzinfo) == (date, UTC)
 
 
 @settings(max_examples=60, deadline=None)

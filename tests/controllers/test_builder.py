@@ -7,7 +7,7 @@ import pytest
 
 from ioto_async import AuthenticationError, BuilderClient, InvalidArgumentError, IotoClient
 from tests.rawserver import RawServer, Step, reply
-from tests.rows import over
+from tests.rows import each_row
 
 SECRET = "01BUILDERSECRET"
 
@@ -85,7 +85,7 @@ async def test_a_builder_token_does_not_go_to_the_device_cloud(found: Step) -> N
         assert server.requests[-1].header("Authorization") == "01CLOUD"
 
 
-@over("environ", [{"BUILDER_TOKEN": SECRET}, {}])
+@each_row("environ", [{"BUILDER_TOKEN": SECRET}, {}])
 async def test_a_builder_of_its_own_takes_the_token_from_the_environment(found: Step, environ: dict[str, str]) -> None:
     async with RawServer.of(found) as server:
         client = BuilderClient(environ={"IOTO_BUILDER": f"{server.url}/api", **environ})
@@ -102,7 +102,7 @@ async def test_a_builder_token_is_never_shown() -> None:
     assert SECRET not in f"{client!r} {client.builder!r} {client.builder.device!r} {refused.value} {refused.value!r}"
 
 
-@over("token", ["", f"{SECRET} x", f"{SECRET}\n", 5])
+@each_row("token", ["", f"{SECRET} x", f"{SECRET}\n", 5])
 async def test_a_builder_token_that_cannot_be_sent_is_refused_by_name(token: Any) -> None:
     for make in (
         lambda: IotoClient("https://cloud.example", token="T", builder_token=token, environ={}),

@@ -22,7 +22,7 @@ from ioto_async import (
 )
 from ioto_async.emulator import Emulator, Fault
 from tests.rawserver import RawServer, Request, Step, client_of, drop, reply
-from tests.rows import over
+from tests.rows import each_row
 
 IMAGE = b"firmware" * 1000
 SUM = hashlib.sha256(IMAGE).hexdigest()
@@ -100,7 +100,7 @@ async def test_an_update_is_checked_downloaded_and_reported(path: Path) -> None:
     assert names(path) == ["image.bin"]
 
 
-@over("offer", [{}, {"message": "up to date"}, {"url": ""}, {"version": "1.0.0"}])
+@each_row("offer", [{}, {"message": "up to date"}, {"url": ""}, {"version": "1.0.0"}])
 async def test_without_a_url_there_is_nothing_to_install(offer: dict[str, Any], path: Path) -> None:
     async with serving() as (service, client):
         service.offer = offer
@@ -117,7 +117,7 @@ async def test_a_checksum_that_is_none_is_shown_in_part(path: Path) -> None:
     assert "\n" not in str(error)
 
 
-@over(
+@each_row(
     "change, member",
     [
         ({"checksum": None}, "checksum"),
@@ -142,7 +142,7 @@ async def test_an_offer_that_cannot_be_followed_is_an_error_that_names_the_membe
     assert (service.downloads, service.reports, names(path)) == ([], [], [])
 
 
-@over(
+@each_row(
     "options",
     [{"token": "t0ken-of-the-api"}, {"login": "t0ken-of-the-api", "origin": "o", "headers": {"X-More": "t0ken"}}],
 )
@@ -163,7 +163,7 @@ async def test_no_token_goes_with_the_download_though_it_is_the_apis_own_host(
     assert request.header("Origin") is None
 
 
-@over(
+@each_row(
     "image, expected, actual",
     [
         (reply(200, b"other"), SUM, hashlib.sha256(b"other").hexdigest()),
@@ -192,7 +192,7 @@ async def test_an_image_may_be_as_large_as_is_said(path: Path) -> None:
     assert fetched is not None
 
 
-@over("status, error", [(404, NotFoundError), (403, AuthenticationError)])
+@each_row("status, error", [(404, NotFoundError), (403, AuthenticationError)])
 async def test_a_download_that_is_refused_is_reported(status: int, error: type[CallError], path: Path) -> None:
     async with serving() as (service, client):
         service.image = reply(status, f"no image at {KEY}")
@@ -201,7 +201,7 @@ async def test_a_download_that_is_refused_is_reported(status: int, error: type[C
     assert service.reports == [report(False)]
 
 
-@over("asynchronous", [False, True])
+@each_row("asynchronous", [False, True])
 async def test_what_installs_gets_the_path_of_the_whole_image_before_the_report(asynchronous: bool, path: Path) -> None:
     path.unlink(missing_ok=True)
     seen: list[tuple[Path, bytes, int]] = []
@@ -220,7 +220,7 @@ async def test_what_installs_gets_the_path_of_the_whole_image_before_the_report(
     assert (fetched is not None and fetched.reported, service.reports) == (True, [report(True)])
 
 
-@over("reporting", [reply(200, b""), reply(500), drop()])
+@each_row("reporting", [reply(200, b""), reply(500), drop()])
 async def test_an_installation_that_fails_is_reported_and_its_error_comes_out(reporting: Step, path: Path) -> None:
     path.unlink(missing_ok=True)
     trouble = OSError("flash is worn out")
@@ -248,7 +248,7 @@ async def test_a_report_that_fails_is_a_warning_and_loses_nothing(path: Path, ca
     assert "Cannot find update" in record.getMessage()
 
 
-@over("fails", [False, True])
+@each_row("fails", [False, True])
 async def test_nothing_is_reported_where_that_is_not_wanted(fails: bool, path: Path) -> None:
     async with serving() as (service, client):
         if fails:
@@ -295,7 +295,7 @@ BAD: list[tuple[Callable[[Path], dict[str, Any]], str]] = [
 ]
 
 
-@over("bad, name", BAD)
+@each_row("bad, name", BAD)
 async def test_an_argument_that_does_not_fit_is_named_before_anything_is_sent(
     bad: Callable[[Path], dict[str, Any]], name: str, path: Path
 ) -> None:
@@ -314,7 +314,7 @@ async def test_no_repr_shows_where_the_image_is(path: Path) -> None:
 # The embedded cloud -----------------------------------------------------------------------------------------------
 
 
-@over("fails", [False, True])
+@each_row("fails", [False, True])
 async def test_an_update_of_the_embedded_cloud_is_fetched_installed_and_reported(fails: bool, path: Path) -> None:
     path.unlink(missing_ok=True)
     installed: list[bytes] = []

@@ -14,7 +14,7 @@ from ioto_async import BadRequestError, DecodeError, IotoError, PagingError, Ser
 from ioto_async.controllers.paging import Paged
 from ioto_async.models import Cursor, Device, Page
 from tests.rawserver import RawServer, Request, Step, client_of, leftover_tasks, reply, served, silent
-from tests.rows import over
+from tests.rows import each_row
 
 
 def pages(*sizes: int, cursor: Callable[[int], Any] = lambda number: f"c{number}") -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ async def test_the_next_page_can_be_asked_for_by_hand() -> None:
     assert [request.query for request in server.requests] == [{"limit": "1"}, {"limit": "1", "next": "c1"}]
 
 
-@over("none", [{}, {"next": None}, {"next": ""}, {"next": {}}])
+@each_row("none", [{}, {"next": None}, {"next": ""}, {"next": {}}])
 async def test_a_page_without_a_cursor_is_the_last(none: dict[str, Any]) -> None:
     async with served(reply(200, {"data": [{"id": "0"}], **none})) as (server, client):
         assert [device.id async for device in client.device.find()] == ["0"]
@@ -89,7 +89,7 @@ async def test_a_bare_array_is_a_single_page() -> None:
         assert [device.id async for device in client.device.find()] == ["0", "1"]
 
 
-@over("cursor", [17, True, ["c1"], 1.5])
+@each_row("cursor", [17, True, ["c1"], 1.5])
 async def test_a_cursor_that_is_neither_text_nor_object_is_a_decode_error(cursor: Any) -> None:
     async with served(reply(200, {"data": [], "next": cursor})) as (_, client):
         with pytest.raises(DecodeError) as caught:
@@ -134,7 +134,7 @@ async def test_options_go_with_every_page() -> None:
     assert [request.header("X-Job") for request in server.requests] == ["7", "7"]
 
 
-@over("cursor", ["a+b/c=&d?#%20 e\u00e4", '{"looks": "like JSON"}', "17"])
+@each_row("cursor", ["a+b/c=&d?#%20 e\u00e4", '{"looks": "like JSON"}', "17"])
 async def test_a_cursor_of_text_is_sent_back_as_received(cursor: str) -> None:
     async with served(*steps(*pages(1, 1, cursor=lambda _: cursor))) as (server, client):
         assert len([device async for device in client.device.find()]) == 2
@@ -174,7 +174,7 @@ async def test_a_find_with_prev_alone_walks_backward() -> None:
 # A cursor that repeats --------------------------------------------------------------------------------------------
 
 
-@over(
+@each_row(
     "cursors",
     [["a", "a"], ["a", "b", "a"], [{"k": 1, "l": 2}, {"l": 2, "k": 1}], ["a", "b", "c", "b"]],
 )
@@ -252,7 +252,7 @@ async def test_awaiting_the_first_page_does_not_ask_ahead() -> None:
         assert len(server.requests) == 1
 
 
-@over("walk", ["records", "pages"])
+@each_row("walk", ["records", "pages"])
 async def test_a_break_gives_up_the_page_under_way(walk: str) -> None:
     async with RawServer.of(*steps(pages(2, 1)[0]), silent()) as server, client_of(server) as client:
         found = client.device.find()
@@ -304,7 +304,7 @@ async def test_the_pool_is_usable_after_a_break() -> None:
 # Failures ---------------------------------------------------------------------------------------------------------
 
 
-@over("answer, cls", [(reply(400, "No"), BadRequestError), (reply(500), ServiceError)])
+@each_row("answer, cls", [(reply(400, "No"), BadRequestError), (reply(500), ServiceError)])
 async def test_an_error_on_page_3_comes_after_pages_1_and_2(answer: Step, cls: type[IotoError]) -> None:
     seen: list[str | None] = []
     async with served(*steps(*pages(2, 2, 1)[:2]), answer) as (_, client):

@@ -14,7 +14,7 @@ from tests import methods
 from tests.documented import ROWS
 from tests.methods import BUILDER, BUILDER_CALLS, CALLS, CLOUD_CALLS, METHODS, MethodCall, make_client
 from tests.mocked import ACCOUNT, API, TOKEN, Cloud
-from tests.rows import over
+from tests.rows import each_row
 
 Call = Callable[[IotoClient], Awaitable[object]]
 RECORD = b'{"id":"X"}'
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.* is a legacy operation:Depreca
 # Every method -----------------------------------------------------------------------------------------------------
 
 
-@over("made", CALLS)
+@each_row("made", CALLS)
 async def test_a_method_posts_its_members_to_its_path(cloud: Cloud, client: IotoClient, made: MethodCall) -> None:
     cloud.begin(made.reply)
     await made.call(client.with_options())  # a clone counts its reads of metrics from 0
@@ -42,7 +42,7 @@ async def without_account(cloud: Cloud) -> AsyncIterator[IotoClient]:
         yield client
 
 
-@over("made", CLOUD_CALLS)
+@each_row("made", CLOUD_CALLS)
 async def test_a_client_without_an_account_names_none(
     cloud: Cloud, without_account: IotoClient, made: MethodCall
 ) -> None:
@@ -83,7 +83,7 @@ def test_a_method_that_names_an_account_takes_another_and_no_other_does() -> Non
     assert len(WITH_ACCOUNT) == 37
 
 
-@over("key", WITH_ACCOUNT)
+@each_row("key", sorted(WITH_ACCOUNT))
 async def test_an_account_of_the_call_goes_before_the_client_s(cloud: Cloud, client: IotoClient, key: str) -> None:
     method = METHODS[key]
     cloud.begin(method.reply)
@@ -91,7 +91,7 @@ async def test_an_account_of_the_call_goes_before_the_client_s(cloud: Cloud, cli
     assert cloud.only.body == method.body | {"accountId": "OTHER"}
 
 
-@over("key", WITH_ACCOUNT)
+@each_row("key", sorted(WITH_ACCOUNT))
 async def test_an_account_of_a_clone_goes_before_the_client_s(cloud: Cloud, client: IotoClient, key: str) -> None:
     method = METHODS[key]
     cloud.begin(method.reply)
@@ -99,7 +99,7 @@ async def test_an_account_of_a_clone_goes_before_the_client_s(cloud: Cloud, clie
     assert cloud.only.body["accountId"] == "CLONE"
 
 
-@over("key", WITH_ACCOUNT)
+@each_row("key", sorted(WITH_ACCOUNT))
 async def test_an_empty_account_is_not_replaced_by_the_client_s(cloud: Cloud, client: IotoClient, key: str) -> None:
     method = METHODS[key]
     cloud.begin(method.reply)
@@ -125,8 +125,8 @@ async def test_an_empty_client_wide_account_is_never_sent(cloud: Cloud) -> None:
 # Generic and Store ------------------------------------------------------------------------------------------------
 
 
-@over("method", ["create", "update"])
-@over("exists, query", [("any", "?exists="), (True, "?exists=true"), (False, "?exists=false"), (None, "")])
+@each_row("method", ["create", "update"])
+@each_row("exists, query", [("any", "?exists="), (True, "?exists=true"), (False, "?exists=false"), (None, "")])
 async def test_exists_is_spelled_as_documented_and_left_out_by_default(
     cloud: Cloud, client: IotoClient, method: str, exists: object, query: str
 ) -> None:
@@ -136,7 +136,7 @@ async def test_exists_is_spelled_as_documented_and_left_out_by_default(
     assert cloud.only.url == f"{API}/tok/generic/{method}{query}"
 
 
-@over(
+@each_row(
     "value, type_",
     [
         (True, "boolean"),
@@ -184,7 +184,7 @@ TWICE: list[Twice] = [
 ]
 
 
-@over("call, operation, member, fields", TWICE)
+@each_row("call, operation, member, fields", TWICE)
 async def test_a_member_that_is_given_as_an_argument_as_well_is_refused(
     cloud: Cloud, client: IotoClient, call: Any, operation: str, member: str, fields: dict[str, Any]
 ) -> None:
@@ -195,7 +195,7 @@ async def test_a_member_that_is_given_as_an_argument_as_well_is_refused(
     assert cloud.sent == []
 
 
-@over(
+@each_row(
     "call, text",
     [
         (lambda c: c.account.update_identity("I"), "account/updateIdentity: email or name is required"),
@@ -212,7 +212,7 @@ async def test_a_call_about_nothing_is_refused(cloud: Cloud, client: IotoClient,
     assert cloud.sent == []
 
 
-@over("name", ["colour", "name_", "widgetCss", "limit", "id"])
+@each_row("name", ["colour", "name_", "widgetCss", "limit", "id"])
 async def test_a_dashboard_has_no_other_members(cloud: Cloud, client: IotoClient, name: str) -> None:
     members: dict[str, Any] = {name: "x"}
     with pytest.raises(InvalidArgumentError, match=rf"dashboard/create.*'{name}'"):
@@ -248,7 +248,7 @@ def test_the_legacy_operations_are_the_documented_ones() -> None:
 
 
 @pytest.mark.usefixtures("nothing_warned", "cloud")
-@over("key, text", LEGACY.items())
+@each_row("key, text", LEGACY.items())
 async def test_the_first_call_of_a_legacy_operation_warns_its_caller(client: IotoClient, key: str, text: str) -> None:
     with pytest.warns(DeprecationWarning, match="legacy") as warned:
         await METHODS[key].call(client)
@@ -259,7 +259,7 @@ async def test_the_first_call_of_a_legacy_operation_warns_its_caller(client: Iot
 
 
 @pytest.mark.usefixtures("nothing_warned", "cloud")
-@over("key", LEGACY)
+@each_row("key", sorted(LEGACY))
 async def test_later_calls_of_a_legacy_operation_do_not_warn(client: IotoClient, key: str) -> None:
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
@@ -311,7 +311,7 @@ OVER_MQTT: list[tuple[Call, str, str]] = [
 ]
 
 
-@over("call, operation, instead", OVER_MQTT)
+@each_row("call, operation, instead", OVER_MQTT)
 async def test_what_devices_call_over_mqtt_is_refused_with_what_to_call_instead(
     cloud: Cloud, client: IotoClient, call: Call, operation: str, instead: str
 ) -> None:

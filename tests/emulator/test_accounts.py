@@ -6,7 +6,7 @@ import pytest
 from ioto_async.emulator import Emulator
 
 from .conftest import Post
-from .tables import table
+from .tables import each_row_after_reset
 
 UNKNOWN = (400, "Cannot find account")
 RECORD = {"activity", "closed", "cloudId", "created", "email", "id", "name"}
@@ -131,7 +131,7 @@ async def test_an_owner_changes_no_other_account(emu: Emulator, post: Post, othe
     assert (record["name"], record["closed"]) == ("Other", False)
 
 
-@table("body", [{"email": "x"}, {"email": "a@b c.test"}, {"email": "@b.test"}, {"name": ""}])
+@each_row_after_reset("body", [{"email": "x"}, {"email": "a@b c.test"}, {"email": "@b.test"}, {"name": ""}])
 async def test_an_identity_that_cannot_be_is_refused(post: Post, body: dict[str, str]) -> None:
     reply = await post.login("/account/updateIdentity", body)
     assert reply.status == 400

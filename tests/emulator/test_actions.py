@@ -6,8 +6,7 @@ import pytest
 from ioto_async.emulator.request import Refused
 from ioto_async.emulator.state.actions import Actions
 from ioto_async.emulator.state.storage import connect
-
-from .tables import table
+from tests.rows import each_row
 
 NOW = 1_700_000_000_123
 SAMPLE = {"deviceId": "D", "metric": "temp", "value": 21.5}
@@ -94,7 +93,7 @@ def test_a_number_may_be_sent_as_text(actions: Actions, effects: Recorder) -> No
     assert effects.samples[0][2] == 21.5
 
 
-@table("value", ["warm", True, [1], {}])
+@each_row("value", ["warm", True, [1], {}])
 def test_a_value_that_is_no_number_is_an_error_in_the_reply(actions: Actions, effects: Recorder, value: object) -> None:
     context = {**SAMPLE, "value": value}
     reply = actions.invoke(effects, context, name="MetricSample")
@@ -102,7 +101,7 @@ def test_a_value_that_is_no_number_is_an_error_in_the_reply(actions: Actions, ef
     assert effects.samples == []
 
 
-@table("timestamp", ["now", True, -1, 1e300])
+@each_row("timestamp", ["now", True, -1, 1e300])
 def test_a_timestamp_that_is_no_date_is_an_error_in_the_reply(
     actions: Actions, effects: Recorder, timestamp: object
 ) -> None:
@@ -129,7 +128,7 @@ def test_what_the_cloud_refuses_is_an_error_in_the_reply(actions: Actions, effec
     assert actions.invoke(effects, {**SAMPLE, "metric": "forbidden"}, name="MetricSample")["error"]
 
 
-@table("named", [{"name": "None"}, {"id": "None"}])
+@each_row("named", [{"name": "None"}, {"id": "None"}])
 def test_an_unknown_automation_is_refused(actions: Actions, effects: Recorder, named: dict[str, str]) -> None:
     with pytest.raises(Refused, match="Cannot find action"):
         actions.invoke(effects, {}, **named)
@@ -168,10 +167,7 @@ def test_variables_are_replaced_at_every_depth(actions: Actions, effects: Record
     assert (run["message"], run["destination"]) == ("1!", "http://x/1")
 
 
-@table(
-    "type",
-    ["http", "email", "lambda", "mqtt", "sms", "eventbridge", "delay", "builder-alert", "builder-metric"],
-)
+@each_row("type", ["http", "email", "lambda", "mqtt", "sms", "eventbridge", "delay", "builder-alert", "builder-metric"])
 def test_what_reaches_outside_is_written_down(actions: Actions, effects: Recorder, type: str) -> None:
     actions.invocations.clear()
     action_id = actions.add({"name": "Out", "type": type})["id"]
@@ -199,7 +195,7 @@ def test_an_alert_may_be_a_number(actions: Actions, effects: Recorder) -> None:
     assert [alert["message"] for alert in effects.alerts] == ["42"]
 
 
-@table("record", [{"type": "metric"}, {"name": "X"}, {"name": "X", "type": "magic"}])
+@each_row("record", [{"type": "metric"}, {"name": "X"}, {"name": "X", "type": "magic"}])
 def test_an_automation_needs_a_name_and_a_known_type(actions: Actions, record: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="name and one of the types"):
         actions.add(record)

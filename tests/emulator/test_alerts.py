@@ -4,7 +4,7 @@ from typing import Any
 from ioto_async.emulator import Emulator
 
 from .conftest import Post
-from .tables import table
+from .tables import each_row_after_reset
 
 FIELDS = {
     *("accountId", "cloudId", "context", "count", "id", "message", "name", "seq", "severity", "subject"),
@@ -77,7 +77,7 @@ async def test_an_alert_is_had_by_its_id(emu: Emulator, post: Post) -> None:
     assert (await post("/tok/alert/get", {"id": "X"})).json == {}
 
 
-@table("path", ["get", "remove", "update"])
+@each_row_after_reset("path", ["get", "remove", "update"])
 async def test_without_an_id_no_alert_is_meant(post: Post, path: str) -> None:
     reply = await post(f"/tok/alert/{path}", {})
     assert (reply.status, reply.text) == (400, "Missing id")

@@ -8,7 +8,7 @@ import pytest
 from ioto_async.emulator import Emulator
 
 from .conftest import Post, Reply
-from .tables import table
+from .tables import each_row_after_reset
 
 UNKNOWN = (400, "Cannot find device")
 DEVICE = "DEV0000001"
@@ -52,8 +52,8 @@ async def test_a_builder_token_is_nothing_on_a_cloud_and_the_other_way_round(emu
         assert (reply.status, reply.text) == (403, "Authentication failed"), path
 
 
-@table(
-    ("role", "refused"),
+@each_row_after_reset(
+    "role, refused",
     [("user", {"device/remove", "device/removeAll"}), ("admin", {"device/removeAll"}), ("owner", set())],
 )
 async def test_each_role_may_what_the_ones_before_it_may(
@@ -261,7 +261,7 @@ async def test_metrics_come_in_a_list_for_each_item(emu: Emulator, builder: AtTh
     assert sorted(metric["points"][0]["value"] for metric in several) == [1, 2, 3]
 
 
-@table("accumulate", [True, False])
+@each_row_after_reset("accumulate", [True, False])
 async def test_points_are_dated_in_milliseconds(emu: Emulator, builder: AtTheBuilder, accumulate: bool) -> None:
     emu.cloud.clock = lambda: 1706061837.0
     emu.cloud.builder.add_sample("calls", 1)
@@ -271,8 +271,8 @@ async def test_points_are_dated_in_milliseconds(emu: Emulator, builder: AtTheBui
         assert abs(point["timestamp"] - 1706061837000) <= 300_000
 
 
-@table(
-    ("item", "error"),
+@each_row_after_reset(
+    "item, error",
     [
         (1, "An item must be an object"),
         ({"metric": "calls", "statistic": "sum"}, "Missing namespace"),
@@ -301,7 +301,7 @@ async def test_each_account_of_the_builder_has_its_own_metrics(
 # Tests
 
 
-@table("path", ["/api/tok", "/api"])
+@each_row_after_reset("path", ["/api/tok", "/api"])
 async def test_anybody_may_try_the_builder(post: Post, path: str) -> None:
     reply = await post(f"{path}/test/echo", {"a": [1, {"b": None}]}, token="")
     assert reply.json == {"a": [1, {"b": None}]}

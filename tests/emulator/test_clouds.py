@@ -11,8 +11,7 @@ import pytest
 
 from ioto_async.emulator import Emulator, EmulatorThread, Fault
 from ioto_async.emulator.state.cloud import Cloud
-
-from .tables import table
+from tests.rows import each_row
 
 DEVICE = "DEV0000001"
 NOBODY = (403, "Authentication failed")
@@ -66,7 +65,7 @@ async def test_info_lists_the_further_clouds(world: World) -> None:
         assert "clouds" not in alone.info()
 
 
-@table("count", [0, -1])
+@each_row("count", [0, -1])
 def test_there_is_one_cloud_at_least(count: int) -> None:
     with pytest.raises(ValueError, match="clouds"):
         Emulator(clouds=count)

@@ -9,7 +9,7 @@ import pytest
 from ioto_async.emulator import Emulator, Fault
 
 from .conftest import Post, Reply
-from .tables import table
+from .tables import each_row_after_reset
 
 TARGET = "AWSCognitoIdentityProviderService.InitiateAuth"
 EMAIL, PASSWORD = "ada@ioto.test", "Secret-123"
@@ -88,7 +88,7 @@ async def test_a_user_signs_in_with_his_address_in_any_case(emu: Emulator, sign_
     assert (await sign_in(**as_user(EMAIL.upper()))).status == 200
 
 
-@table(("email", "password"), [(EMAIL, "secret-123"), ("nobody@ioto.test", PASSWORD), ("x", "y")])
+@each_row_after_reset("email, password", [(EMAIL, "secret-123"), ("nobody@ioto.test", PASSWORD), ("x", "y")])
 async def test_a_wrong_password_and_an_unknown_user_look_the_same(
     emu: Emulator, sign_in: SignIn, email: str, password: str
 ) -> None:
@@ -97,8 +97,8 @@ async def test_a_wrong_password_and_an_unknown_user_look_the_same(
     assert (reply.status, reply.json) == (400, WRONG)
 
 
-@table(
-    ("replaced", "type"),
+@each_row_after_reset(
+    "replaced, type",
     [
         ({"ClientId": "other"}, "ResourceNotFoundException"),
         ({"ClientId": None}, "InvalidParameterException"),

@@ -7,7 +7,7 @@ import pytest
 from ioto_async.emulator import Emulator, Fault
 
 from .conftest import Post, Reply
-from .tables import table
+from .tables import each_row_after_reset
 
 ALLOW = "Access-Control-Allow-Origin"
 
@@ -32,7 +32,7 @@ async def test_a_preflight_of_a_sign_in_allows_what_a_sign_in_sends(post: Post) 
     assert "X-Amz-Target" in reply.headers["Access-Control-Allow-Headers"]
 
 
-@table("origin", ["https://evil.test", "https://app.ioto.test.evil.test", "null", ""])
+@each_row_after_reset("origin", ["https://evil.test", "https://app.ioto.test.evil.test", "null", ""])
 async def test_another_page_is_not_allowed_in(post: Post, origin: str) -> None:
     reply = await preflight(post, origin)
     assert not [name for name in reply.headers if name.lower().startswith("access-control")]
@@ -78,7 +78,7 @@ async def signed(post: Post, command: str) -> str:
     return str((await post("/tok/file/getSignedUrl", {"command": command, "filename": "a.txt"})).json)
 
 
-@table("method", ["GET", "PUT", "DELETE"])
+@each_row_after_reset("method", ["GET", "PUT", "DELETE"])
 async def test_a_preflight_of_the_app_for_a_signed_url_is_answered(
     emu: Emulator, post: Post, browser: aiohttp.ClientSession, method: str
 ) -> None:

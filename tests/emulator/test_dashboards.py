@@ -4,7 +4,7 @@ from typing import Any
 from ioto_async.emulator import Emulator
 
 from .conftest import Post
-from .tables import table
+from .tables import each_row_after_reset
 
 RANGE = {"anchor": "relative", "period": 2_419_200, "refresh": 60, "override": False, "timezone": "local"}
 WIDGET: dict[str, Any] = {"anchor": {}, "css": [], "dimensions": {}, "range": {}}
@@ -79,8 +79,8 @@ async def test_the_range_of_a_widget_has_the_defaults_once_it_says_something(pos
     assert widget["range"] == RANGE | {"period": 60}
 
 
-@table(
-    ("members", "message"),
+@each_row_after_reset(
+    "members, message",
     [
         ({"refresh": "often"}, "refresh must be of type number"),
         ({"type": "sheet"}, "type must be page or dashboard, not 'sheet'"),
@@ -121,7 +121,7 @@ async def test_a_dashboard_is_found_by_id_or_by_name(post: Post) -> None:
     assert (await post("/tok/dashboard/get", {"id": one["id"], "name": "Other"})).json == one
 
 
-@table("body", [{"id": "X"}, {"name": "X"}])
+@each_row_after_reset("body", [{"id": "X"}, {"name": "X"}])
 async def test_a_dashboard_that_is_not_there_is_an_empty_object(post: Post, body: dict[str, str]) -> None:
     assert (await post("/tok/dashboard/get", body)).json == {}
 
@@ -148,7 +148,7 @@ async def test_an_update_sets_and_removes_members(post: Post) -> None:
     assert (await post("/tok/dashboard/get", {"name": "Board"})).json == {}
 
 
-@table("name", ["", None])
+@each_row_after_reset("name", ["", None])
 async def test_an_update_cannot_take_the_name_away(post: Post, name: object) -> None:
     record = await create(post)
     reply = await post("/tok/dashboard/update", {"id": record["id"], "name": name})

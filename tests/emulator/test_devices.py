@@ -7,9 +7,10 @@ from cryptography import x509
 
 from ioto_async.emulator import Emulator
 from ioto_async.emulator.wire import ALPHABET
+from tests.rows import each_row
 
 from .conftest import Post, Reply
-from .tables import table
+from .tables import each_row_after_reset
 
 UNKNOWN = (400, "Cannot find device")
 RECORD = {"accessed", "accountId", "created", "id", "product", "productId", "test", "version", "checked"}
@@ -77,14 +78,14 @@ async def test_account_and_cloud_in_the_registration_claim_the_device(emu: Emula
     assert "token" in (await post.register(**body)).json
 
 
-@table("wrong", ["account", "cloud"])
+@each_row_after_reset("wrong", ["account", "cloud"])
 async def test_a_claim_by_registration_needs_a_known_account_and_cloud(emu: Emulator, post: Post, wrong: str) -> None:
     body = {"account": emu.account_id, "cloud": emu.cloud_id} | {wrong: "nobody"}
     reply = await post.register(id="DEV0000001", **body)
     assert (reply.status, reply.text) == (400, f"Cannot find {wrong}")
 
 
-@table("id", ["A B", "A/B", "A\n", "Ä", "\0", "A" * 65, "${x}"])
+@each_row_after_reset("id", ["A B", "A/B", "A\n", "Ä", "\0", "A" * 65, "${x}"])
 async def test_a_claim_id_that_cannot_name_a_thing_is_refused(post: Post, id: str) -> None:
     reply = await post.register(id=id)
     assert (reply.status, reply.text) == (400, "Bad claim ID")
@@ -227,7 +228,7 @@ def fleet(emu: Emulator) -> list[str]:
     return ids
 
 
-@table("limit", [1, 2, 3, 6, 7, 8, 1000], reset=False)
+@each_row("limit", [1, 2, 3, 6, 7, 8, 1000])
 async def test_pages_cover_the_list_once_and_end_without_next(post: Post, fleet: list[str], limit: int) -> None:
     found = await pages(post, "next", limit)
     assert [claim_id for page in found for claim_id in page] == fleet
@@ -260,7 +261,7 @@ async def test_a_list_without_limit_has_a_hundred_items(emu: Emulator, post: Pos
     assert len((await post("/tok/device/find", {})).json["data"]) == 100
 
 
-@table("cursor", ["x", "{}", "[]", "null", '{"id":1}', '"DEV"', "%00", "%ff", "{" * 3000, "[" * 3000], reset=False)
+@each_row("cursor", ["x", "{}", "[]", "null", '{"id":1}', '"DEV"', "%00", "%ff", "{" * 3000, "[" * 3000])
 async def test_a_bad_cursor_is_refused(post: Post, fleet: list[str], cursor: str) -> None:
     for option in ("next", "prev"):
         reply = await post(f"/tok/device/find?{option}={cursor}", {})
@@ -347,7 +348,7 @@ async def test_a_signed_url_is_a_json_string_and_takes_the_size_as_text(post: Po
     assert reply.text.endswith('"')
 
 
-@table("size", ["1.5", "-1", "", "x", "9" * 400, [], True])
+@each_row_after_reset("size", ["1.5", "-1", "", "x", "9" * 400, [], True])
 async def test_a_size_that_is_no_number_is_refused(post: Post, size: object) -> None:
     token = await post.device_token()
     reply = await post("/tok/device/getSignedUrl", {"id": "DEV0000001", "size": size}, token=token)

@@ -17,9 +17,10 @@ from yarl import URL
 
 from ioto_async.emulator import Emulator, Fault
 from ioto_async.emulator.state.files import CHUNK
+from tests.rows import each_row
 
 from .conftest import Post, Reply, exchange
-from .tables import table
+from .tables import each_row_after_reset
 
 MB = 2**20
 
@@ -147,7 +148,7 @@ async def test_an_empty_file_is_a_file(emu: Emulator, post: Post) -> None:
     assert (await post("/tok/file/get", {"filename": "a.txt"})).json["data"] == ""
 
 
-@table("data", ["YQ", "Y Q==", "YQ==\n", "YQ==YQ==", "Y-==", "ä", "=" * 4])
+@each_row_after_reset("data", ["YQ", "Y Q==", "YQ==\n", "YQ==YQ==", "Y-==", "ä", "=" * 4])
 async def test_data_that_is_not_strict_base64_is_refused(post: Post, data: str) -> None:
     reply = await post("/tok/file/put", {"filename": "a.txt", "data": data})
     assert (reply.status, reply.text) == (400, "data must be base64")
@@ -168,15 +169,17 @@ async def test_what_is_missing_is_named(post: Post) -> None:
 NAMES = ["/a", "..", "../a", "a/../b", "a/.", "./a", "a\nb", "\x00", "a\x7f", "a\x85", "n" * 1025]
 
 
-@table("filename", NAMES)
-@table("path", ["get", "put", "remove", "getSignedUrl"])
+@each_row_after_reset("filename", NAMES)
+@each_row_after_reset("path", ["get", "put", "remove", "getSignedUrl"])
 async def test_a_name_that_leaves_the_storage_is_refused(post: Post, path: str, filename: str) -> None:
     reply = await post(f"/tok/file/{path}", {"filename": filename, "data": "", "command": "put"})
     assert reply.status == 400
     assert reply.text.startswith("filename must be a path inside the storage of up to 1024 characters: ")
 
 
-@table("filename", ["a", "..a/...", "a b", "ä/ß.txt", "a//b", "a/", "%2e%2e/a", "a?b#c&d=+;", "\\", "n" * 1024])
+@each_row_after_reset(
+    "filename", ["a", "..a/...", "a b", "ä/ß.txt", "a//b", "a/", "%2e%2e/a", "a?b#c&d=+;", "\\", "n" * 1024]
+)
 async def test_any_other_name_is_stored_and_transferred_under_it(
     emu: Emulator, post: Post, transfer: Transfer, filename: str
 ) -> None:
@@ -187,14 +190,14 @@ async def test_any_other_name_is_stored_and_transferred_under_it(
     assert (await listed(post)) == []
 
 
-@table("filename", [1, ["a"], {"a": 1}, True])
+@each_row_after_reset("filename", [1, ["a"], {"a": 1}, True])
 async def test_a_name_that_is_no_text_is_refused(post: Post, filename: object) -> None:
     for path in ("put", "remove", "getSignedUrl"):
         reply = await post(f"/tok/file/{path}", {"filename": filename, "data": ""})
         assert (reply.status, reply.text) == (400, "filename must be of type string")
 
 
-@table("mime_type", ["text", "text/", "/plain", "text/plain\r\nX: y", "t" * 250 + "/plain", "ä/b"])
+@each_row_after_reset("mime_type", ["text", "text/", "/plain", "text/plain\r\nX: y", "t" * 250 + "/plain", "ä/b"])
 async def test_a_type_that_is_no_media_type_is_refused(post: Post, mime_type: str) -> None:
     for path in ("put", "getSignedUrl"):
         reply = await post(f"/tok/file/{path}", {"filename": "a", "data": "", "mimeType": mime_type})
@@ -264,7 +267,7 @@ async def test_accounts_do_not_see_each_others_files(emu: Emulator, post: Post, 
     assert (await transfer("GET", url.replace(other, emu.account_id))).error == "SignatureDoesNotMatch"
 
 
-@table("path", ["get", "getSignedUrl", "list", "put", "remove"])
+@each_row_after_reset("path", ["get", "getSignedUrl", "list", "put", "remove"])
 async def test_a_caller_of_an_account_may_not_name_another(emu: Emulator, post: Post, path: str) -> None:
     other = emu.cloud.add_account("Other", "other@ioto.test")
     body = {"filename": "a", "data": "", "accountId": other}
@@ -286,7 +289,7 @@ async def test_a_device_has_its_files_in_its_account_under_its_id(
     assert (await transfer("GET", url)).body == b"log"
 
 
-@table("filename", ["../DEV0000002/log.txt", "..", "./x", "/x", "", None, "n" * 1020])
+@each_row_after_reset("filename", ["../DEV0000002/log.txt", "..", "./x", "/x", "", None, "n" * 1020])
 async def test_a_device_stays_under_its_id(post: Post, filename: object) -> None:
     token = await post.device_token()
     reply = await post("/tok/device/getSignedUrl", {"filename": filename}, token=token)
@@ -346,7 +349,7 @@ async def test_a_device_writes_nothing_in_the_folder_of_another(emu: Emulator, p
         assert await statuses(filename) == {200}
 
 
-@table(("role", "may"), [("user", False), ("admin", True), ("owner", True)])
+@each_row_after_reset("role, may", [("user", False), ("admin", True), ("owner", True)])
 async def test_a_url_that_writes_needs_the_role_that_putting_a_file_needs(
     emu: Emulator, post: Post, role: Any, may: bool
 ) -> None:
@@ -435,7 +438,7 @@ def changed(url: str, **members: str | None) -> str:
     return parts._replace(query=urlencode(query)).geturl()
 
 
-@table(
+@each_row_after_reset(
     "members",
     [
         {"command": "get"},
@@ -463,7 +466,7 @@ async def test_every_member_of_the_url_is_signed(
     assert (await transfer("PUT", changed(url), b"content", headers)).status == 200
 
 
-@table("name", ["command", "expires", "size", "mimeType", "signature"])
+@each_row_after_reset("name", ["command", "expires", "size", "mimeType", "signature"])
 async def test_no_member_of_the_url_may_be_there_twice(transfer: Transfer, name: str) -> None:
     url = await transfer.url("put", mimeType="text/plain", size=7)
     pair = urlencode({name: dict(parse_qsl(urlsplit(url).query))[name]})
@@ -491,8 +494,8 @@ async def test_without_a_signature_nothing_is_had(emu: Emulator, transfer: Trans
         assert (answer.status, answer.error) == (403, "AccessDenied")
 
 
-@table(
-    ("command", "method"),
+@each_row_after_reset(
+    "command, method",
     [("get", "PUT"), ("get", "DELETE"), ("put", "GET"), ("put", "HEAD"), ("put", "DELETE"), ("delete", "GET")],
 )
 async def test_a_url_is_good_for_its_command_alone(
@@ -523,19 +526,19 @@ async def test_a_url_ends_with_a_reset(emu: Emulator, transfer: Transfer) -> Non
     assert (await transfer.put(b"content")).status == 200
 
 
-@table("header", ["Authorization", "X-Token"])
+@each_row_after_reset("header", ["Authorization", "X-Token"])
 async def test_a_token_beside_the_signature_is_refused(emu: Emulator, transfer: Transfer, header: str) -> None:
     answer = await transfer("GET", await transfer.url(), headers={header: emu.token})
     assert (answer.status, answer.error) == (400, "InvalidArgument")
 
 
-@table("method", ["POST", "PATCH", "OPTIONS"])
+@each_row_after_reset("method", ["POST", "PATCH", "OPTIONS"])
 async def test_another_method_is_not_allowed(transfer: Transfer, method: str) -> None:
     answer = await transfer(method, await transfer.url())
     assert (answer.status, answer.error) == (405, "MethodNotAllowed")
 
 
-@table("size", [-1, 1.5, 5 * 2**30 + 1, 1e300])
+@each_row_after_reset("size", [-1, 1.5, 5 * 2**30 + 1, 1e300])
 async def test_a_size_that_no_file_has_is_not_signed(post: Post, size: float) -> None:
     reply = await post("/tok/file/getSignedUrl", {"command": "put", "filename": "a", "size": size})
     assert (reply.status, reply.text) == (400, f"size must be a whole number of up to 5368709120 bytes, not {size}")
@@ -591,7 +594,7 @@ async def until(emu: Emulator, count: int) -> None:
         await asyncio.sleep(0)
 
 
-@table("end", ["close", "abort"])
+@each_row_after_reset("end", ["close", "abort"])
 async def test_an_upload_that_is_cut_midway_leaves_the_old_file_and_no_word_in_the_log(
     emu: Emulator, transfer: Transfer, caplog: pytest.LogCaptureFixture, end: str
 ) -> None:
@@ -690,7 +693,7 @@ class Pattern:
             yield piece
 
 
-@table("in_file", [False, True])
+@each_row("in_file", [False, True])
 async def test_forty_megabytes_pass_without_being_held(tmp_path: Path, in_file: bool) -> None:
     pattern, received, count = Pattern(40 * MB), hashlib.sha256(), 0
     async with (
@@ -796,7 +799,7 @@ async def test_a_fault_answers_in_place_of_the_storage(emu: Emulator, transfer: 
     assert (await transfer.put(b"content")).status == 200
 
 
-@table(("reset", "there"), [("before", False), ("after", True)])
+@each_row_after_reset("reset, there", [("before", False), ("after", True)])
 async def test_a_reset_cuts_an_upload_before_or_after_the_work(
     emu: Emulator, transfer: Transfer, reset: Any, there: bool
 ) -> None:

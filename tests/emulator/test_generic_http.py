@@ -7,7 +7,7 @@ from ioto_async.emulator import Emulator
 from ioto_async.emulator.state.tokens import Role
 
 from .conftest import Post, Reply
-from .tables import table
+from .tables import each_row_after_reset
 
 DEVICE = "DEV0000001"
 NOW = 1_700_000_000
@@ -102,7 +102,7 @@ async def test_update_changes_the_item(generic: Generic) -> None:
     assert reply.json["value"] == 6
 
 
-@table("query", ["?exists", "?exists=", "?exists=null"], before=claim)
+@each_row_after_reset("query", ["?exists", "?exists=", "?exists=null"], before=claim)
 async def test_update_makes_the_item_if_exists_is_null(generic: Generic, item: dict[str, Any], query: str) -> None:
     assert (await generic("update", item, query)).status == 200
     assert (await generic("update", {**item, "value": 6}, query)).json["value"] == 6
@@ -124,14 +124,14 @@ async def test_remove_of_nothing_is_fine(generic: Generic) -> None:
     assert (await generic("remove", {"_type": "Store", "key": "speed"})).status == 200
 
 
-@table("value", [2**63 - 1, -(2**63), "ß→😀\0", [[], {}, None, {"": []}], 0.1, False], before=claim)
+@each_row_after_reset("value", [2**63 - 1, -(2**63), "ß→😀\0", [[], {}, None, {"": []}], 0.1, False], before=claim)
 async def test_a_value_travels_exactly(generic: Generic, value: object) -> None:
     await generic.store("speed", value)
     assert (await generic("get", {"_type": "Store", "key": "speed"})).json["value"] == value
 
 
-@table(
-    ("action", "body", "query", "text"),
+@each_row_after_reset(
+    "action, body, query, text",
     [
         ("update", SPEED, "", 'Cannot update "Store": the item does not exist'),
         ("create", SPEED, "?exists=true", 'Cannot create "Store": the item does not exist'),
@@ -209,7 +209,7 @@ async def as_role(emu: Emulator, post: Post, who: Any, action: str, query: str =
     return await post.login(f"/generic/{action}{query}", {"_type": "Store", "deviceId": DEVICE} | body, token=token)
 
 
-@table(("role", "read"), [("user", False), ("admin", True), ("owner", True)], before=claim)
+@each_row_after_reset("role, read", [("user", False), ("admin", True), ("owner", True)], before=claim)
 async def test_a_store_is_read_by_its_role_alone(
     emu: Emulator, generic: Generic, post: Post, role: str, read: bool
 ) -> None:
@@ -235,8 +235,8 @@ async def test_a_page_is_full_of_what_may_be_read(emu: Emulator, generic: Generi
     assert [record["key"] for record in rest["data"]] == ["e2", "f2"]
 
 
-@table(
-    ("action", "query"), [("update", ""), ("update", "?exists"), ("create", "?exists"), ("remove", "")], before=claim
+@each_row_after_reset(
+    "action, query", [("update", ""), ("update", "?exists"), ("create", "?exists"), ("remove", "")], before=claim
 )
 async def test_a_store_that_may_not_be_read_is_not_written_either(
     emu: Emulator, generic: Generic, post: Post, action: str, query: str

@@ -19,7 +19,7 @@ from ioto_async.emulator import Emulator, EmulatorThread
 from ioto_async.operations import BUILDER, IOTO
 
 from .conftest import Post, Reply, exchange, request_bytes
-from .tables import table
+from .tables import each_row_after_reset
 
 
 async def refused(post: Post, body: bytes) -> str:
@@ -40,8 +40,8 @@ NO_OBJECT = [b"[]", b'[{"id":"A"}]', b"null", b"1", b'"A"', b"true"]
 TWICE = [b'{"id":"A","id":"B"}', b'{"a":{"b":1,"b":1}}', b'{"a":[{"\\u0062":1,"b":1}]}']
 
 
-@table(
-    ("body", "text"),
+@each_row_after_reset(
+    "body, text",
     [
         *((body, "Body is not valid JSON") for body in NO_JSON),
         *((body, "Body must be a JSON object") for body in NO_OBJECT),
@@ -53,7 +53,7 @@ async def test_a_body_that_is_no_json_object_or_too_large_is_refused(post: Post,
     assert await refused(post, body) == text
 
 
-@table("depth", [101, 1000, 100_000])
+@each_row_after_reset("depth", [101, 1000, 100_000])
 async def test_deep_nesting_is_refused(post: Post, depth: int) -> None:
     await refused(post, b'{"a":' + b"[" * depth + b"]" * depth + b"}")
     await refused(post, b'{"a":' * depth + b"1" + b"}" * depth)
@@ -64,7 +64,7 @@ async def test_a_nul_in_a_text_is_only_a_text(post: Post) -> None:
     assert (reply.status, reply.text) == (400, "Cannot find device")
 
 
-@table("number", [2**63, 2**64, 10**400, -(10**30)])
+@each_row_after_reset("number", [2**63, 2**64, 10**400, -(10**30)])
 async def test_huge_numbers_do_no_harm(emu: Emulator, post: Post, number: int) -> None:
     assert (await post.register(id="DEV0000001", number=number)).status in (200, 400)
 
@@ -75,7 +75,7 @@ async def test_a_bomb_of_compressed_zeros_is_refused(post: Post) -> None:
     assert (reply.status, reply.text) == (400, "Body is too large")
 
 
-@table("coding", ["gzip", "deflate"])
+@each_row_after_reset("coding", ["gzip", "deflate"])
 async def test_a_body_that_is_not_compressed_as_it_says_is_refused(emu: Emulator, coding: str) -> None:
     request = request_bytes(
         "/tok/device/find", emu.token, b"nonsense", headers=f"Content-Encoding: {coding}\r\n".encode()
@@ -83,14 +83,14 @@ async def test_a_body_that_is_not_compressed_as_it_says_is_refused(emu: Emulator
     assert (await exchange(emu.api, request)).startswith(b"HTTP/1.1 400 ")
 
 
-@table("type", ["text/html", "application/x-www-form-urlencoded", "application/jsonx", "text/xml"])
+@each_row_after_reset("type", ["text/html", "application/x-www-form-urlencoded", "application/jsonx", "text/xml"])
 async def test_another_content_type_is_refused(post: Post, type: str) -> None:
     reply = await post("/tok/device/find", {}, headers={"Content-Type": type})
     assert (reply.status, reply.text) == (400, "Content-Type must be application/json")
 
 
-@table(
-    ("data", "type"),
+@each_row_after_reset(
+    "data, type",
     [
         # What clients put on bytes by themselves.
         *((b"{}", type) for type in ("text/plain", "application/octet-stream", "")),
@@ -105,7 +105,7 @@ async def test_what_can_be_taken_for_a_json_object_is(post: Post, data: bytes, t
     assert (await post("/tok/device/find", data=data, headers={"Content-Type": type})).status == 200
 
 
-@table("id", ["' OR '1'='1", '"; DROP TABLE devices; --', "%", "_", "*", "\\"])
+@each_row_after_reset("id", ["' OR '1'='1", '"; DROP TABLE devices; --', "%", "_", "*", "\\"])
 async def test_a_claim_id_is_never_part_of_a_statement(emu: Emulator, post: Post, id: str) -> None:
     await post.device_token()
     assert (await post("/tok/device/get", {"id": id})).text == "Cannot find device"
@@ -113,12 +113,12 @@ async def test_a_claim_id_is_never_part_of_a_statement(emu: Emulator, post: Post
     assert (await post("/tok/device/get", {"id": "DEV0000001"})).status == 200
 
 
-@table("query", ["%ff", "a=%00", "limit=1&limit=2", "=", "&&", "next=%ed%a0%80", "a" * 6000, "%", "%zz"])
+@each_row_after_reset("query", ["%ff", "a=%00", "limit=1&limit=2", "=", "&&", "next=%ed%a0%80", "a" * 6000, "%", "%zz"])
 async def test_a_strange_query_is_answered(post: Post, query: str) -> None:
     assert (await post(f"/tok/device/find?{query}", {})).status in (200, 400)
 
 
-@table(
+@each_row_after_reset(
     "request_line",
     [b"GET / HTTP/1.1", b"POST * HTTP/1.1", b"POST http://evil.test/tok/device/find HTTP/1.1", b"POST /%ff%00 HTTP/1.1",
      b"POST /\xff HTTP/1.1", b"POST / HTTP/9.9", b"nonsense", b"POST /tok/device/find HTTP/1.1\r\nContent-Length: x",
@@ -230,20 +230,20 @@ def assert_refused(reply: Reply) -> None:
     assert reply.text.isprintable()
 
 
-@table("path", ROUTES)
+@each_row_after_reset("path", ROUTES)
 async def test_no_operation_takes_a_malformed_body(emu: Emulator, post: Post, path: str) -> None:
     for data in MALFORMED.values():
         assert_refused(await post(path, data=data, token=caller_of(emu, path)))
 
 
-@table("path", ROUTES)
+@each_row_after_reset("path", ROUTES)
 async def test_no_operation_takes_another_method_or_content_type(emu: Emulator, post: Post, path: str) -> None:
     token = caller_of(emu, path)
     assert_refused(await post(path, method="GET", token=token))
     assert_refused(await post(path, {}, token=token, headers={"Content-Type": "text/html"}))
 
 
-@table("path", ROUTES)
+@each_row_after_reset("path", ROUTES)
 async def test_no_operation_has_another_one_behind_it(emu: Emulator, post: Post, path: str) -> None:
     for unknown in (f"{path}/more", f"{path}More", path.upper(), f"{path}%00", f"{path};x"):
         reply = await post(unknown, {}, token=caller_of(emu, path))
@@ -303,14 +303,14 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-@table("what", sorted(MALFORMED))
+@each_row_after_reset("what", sorted(MALFORMED))
 async def test_the_sign_in_refuses_a_malformed_body_as_aws_does(
     emu: Emulator, session: aiohttp.ClientSession, what: str
 ) -> None:
     assert_aws_refuses(await sign_in(emu, session, data=MALFORMED[what]))
 
 
-@table(
+@each_row_after_reset(
     "headers",
     [TARGET | {"Content-Type": "text/html"}, COGNITO, COGNITO | {"X-Amz-Target": "Other.InitiateAuth"},
      COGNITO | {"X-Amz-Target": "AWSCognitoIdentityProviderService.ListUsers"}, COGNITO | {"X-Amz-Target": "x" * 4000}],
@@ -326,7 +326,7 @@ async def test_the_sign_in_is_a_post(emu: Emulator, session: aiohttp.ClientSessi
         assert_aws_refuses(await sign_in(emu, session, method=method, data=b""))
 
 
-@table("value", [None, 1, True, [], {}, "", "\0", "x" * 5000, {"USERNAME": 1}, {"USERNAME": "\ud800"}])
+@each_row_after_reset("value", [None, 1, True, [], {}, "", "\0", "x" * 5000, {"USERNAME": 1}, {"USERNAME": "\ud800"}])
 async def test_any_member_of_the_sign_in_is_answered(
     emu: Emulator, session: aiohttp.ClientSession, value: object
 ) -> None:
@@ -373,7 +373,7 @@ def spoilt(url: str) -> Iterator[str]:
         yield urlunsplit(parts._replace(path=path))
 
 
-@table("command", ["get", "put", "delete"])
+@each_row_after_reset("command", ["get", "put", "delete"])
 async def test_a_url_that_nobody_signed_is_refused_as_s3_does(
     emu: Emulator, post: Post, session: aiohttp.ClientSession, command: str
 ) -> None:
@@ -387,7 +387,7 @@ async def test_a_url_that_nobody_signed_is_refused_as_s3_does(
     assert (await transfer(session, method, url, b"x" if method == "PUT" else None)).status in (200, 204)
 
 
-@table("command", ["get", "put", "delete"])
+@each_row_after_reset("command", ["get", "put", "delete"])
 async def test_a_signed_url_is_good_for_its_own_command_alone(
     emu: Emulator, post: Post, session: aiohttp.ClientSession, command: str
 ) -> None:

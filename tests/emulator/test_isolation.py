@@ -17,9 +17,9 @@ import pytest
 from ioto_async.emulator.request import Refused
 from ioto_async.operations import IOTO
 from tests.documented import ROWS, Member, Row
+from tests.rows import each_row
 
 from .callers import ADMIN, MARKED, MODELS, OWN, OWNER, SAMPLE, USER, Caller, Reply, World, kept, opened, reopened
-from .tables import table
 
 HTTP = {key: row for key, row in ROWS.items() if row.http}
 CLOUD = {key: row for key, row in HTTP.items() if row.api == "ioto"}
@@ -46,7 +46,7 @@ async def world() -> AsyncIterator[World]:
 # Roles --------------------------------------------------------------------------------------------------------------
 
 
-@table("name", sorted(CLOUD))
+@each_row("name", sorted(CLOUD))
 async def test_who_is_nobody_here_is_refused_by_every_operation(world: World, name: str) -> None:
     settle(world)
     for caller in world.strangers():
@@ -57,7 +57,7 @@ async def test_who_is_nobody_here_is_refused_by_every_operation(world: World, na
             assert reply.refusal == NOBODY, caller.name
 
 
-@table("name", sorted(CLOUD))
+@each_row("name", sorted(CLOUD))
 async def test_a_role_is_enough_or_access_is_denied(world: World, name: str) -> None:
     settle(world)
     row = CLOUD[name]
@@ -83,7 +83,7 @@ async def test_a_role_is_enough_or_access_is_denied(world: World, name: str) -> 
             assert reply.status in (200, 400), (caller.name, reply)
 
 
-@table(("role", "status"), [("user", 403), ("admin", 200), ("owner", 200)])
+@each_row("role, status", [("user", 403), ("admin", 200), ("owner", 200)])
 async def test_an_account_is_closed_by_its_admin_or_owner(world: World, role: str, status: int) -> None:
     settle(world)
     reply = await world.send(world.login(role, world.b), "account/close")
@@ -118,7 +118,7 @@ def _restricted() -> Iterator[tuple[Row, str, Member, str]]:
                         yield row, where, member, role
 
 
-@table(("row", "where", "member", "role"), _restricted())
+@each_row("row, where, member, role", _restricted())
 async def test_a_member_for_a_role_is_refused_from_others_by_its_name(
     world: World, row: Row, where: str, member: Member, role: str
 ) -> None:
@@ -153,7 +153,7 @@ ACCOUNT_NAMED = [
 """Operations that may name the account, documented so or inferred, and the logins that may call them."""
 
 
-@table(("name", "role"), ACCOUNT_NAMED)
+@each_row("name, role", ACCOUNT_NAMED)
 async def test_a_login_names_no_account_but_its_own(world: World, name: str, role: str) -> None:
     settle(world)
     row, caller = CLOUD[name], world.login(role, world.a)
@@ -347,13 +347,13 @@ async def _attack(world: World, caller: Caller, name: str, base: str = "") -> No
 
 # Four tests, which may run at the same time.
 @pytest.mark.parametrize("who", ["user", "admin", "owner", "device"])
-@table("name", sorted(CLOUD))
+@each_row("name", sorted(CLOUD))
 async def test_another_account_neither_sees_nor_changes_anything(filled: World, name: str, who: str) -> None:
     filled.restore()
     await _attack(filled, filled.device(OWN) if who == "device" else filled.login(who, filled.b), name)
 
 
-@table("name", sorted(CLOUD))
+@each_row("name", sorted(CLOUD))
 async def test_another_cloud_neither_sees_nor_changes_anything(filled: World, name: str) -> None:
     filled.restore()
     second = filled.emulator.clouds[1]
@@ -377,7 +377,7 @@ NOBODYS = {
 """Operations by which not even A sees or changes anything of A's, and why."""
 
 
-@table("name", sorted(CLOUD.keys() - NOBODYS.keys()))
+@each_row("name", sorted(CLOUD.keys() - NOBODYS.keys()))
 async def test_what_is_tried_from_outside_works_for_whom_it_is_meant(filled: World, name: str) -> None:
     """Else that nothing was seen or changed would say nothing."""
     filled.restore()
@@ -425,8 +425,8 @@ async def test_the_marks_are_there_to_be_seen(filled: World) -> None:
     assert {what for what, mark in filled.marks.items() if mark not in seen} == {"model", "invitation"}
 
 
-@table(
-    ("name", "body"),
+@each_row(
+    "name, body",
     [
         ("account/find", {}),
         ("alert/find", {}),
@@ -531,7 +531,7 @@ async def test_a_device_that_changes_hands_brings_nothing_along(filled: World) -
 # Devices ------------------------------------------------------------------------------------------------------------
 
 
-@table("name", ["device/provision", "provision/getCerts", "provision/update", "provision/updateReport"])
+@each_row("name", ["device/provision", "provision/getCerts", "provision/update", "provision/updateReport"])
 async def test_a_device_speaks_for_itself_alone(filled: World, name: str) -> None:
     filled.restore()
     world, cloud = filled, filled.emulator.cloud
@@ -545,7 +545,7 @@ async def test_a_device_speaks_for_itself_alone(filled: World, name: str) -> Non
 # The Builder --------------------------------------------------------------------------------------------------------
 
 
-@table("name", sorted(BUILDER))
+@each_row("name", sorted(BUILDER))
 async def test_the_builder_has_the_same_ladder(world: World, name: str) -> None:
     settle(world)
     row, emulator = BUILDER[name], world.emulator
@@ -561,7 +561,7 @@ async def test_the_builder_has_the_same_ladder(world: World, name: str) -> None:
             assert reply.status in ((500,) if name == "test/exception" else (200, 400)), (caller.name, reply)
 
 
-@table("name", sorted(BUILDER))
+@each_row("name", sorted(BUILDER))
 async def test_who_is_nobody_at_the_builder_is_refused(world: World, name: str) -> None:
     settle(world)
     emulator, row = world.emulator, BUILDER[name]
@@ -579,7 +579,7 @@ async def test_who_is_nobody_at_the_builder_is_refused(world: World, name: str) 
                 assert reply.refusal == NOBODY, (who, tok)
 
 
-@table("name", sorted(name for name, row in BUILDER.items() if row.role != "public"))
+@each_row("name", sorted(name for name, row in BUILDER.items() if row.role != "public"))
 async def test_another_builder_account_neither_sees_nor_changes_anything(filled: World, name: str) -> None:
     filled.restore()
     world, emulator = filled, filled.emulator

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from ioto_async.emulator import Emulator
+from tests.rows import each_row
 
 from .conftest import Post, Reply
-from .tables import table
 
 
 async def test_remove_releases_a_device_and_a_user_may_do_it(emu: Emulator, post: Post) -> None:
@@ -74,14 +74,13 @@ async def test_a_checkin_may_leave_the_version_to_the_record(emu: Emulator, post
     assert (await checkin(post, emu.token, id="DEV0000001")).json["version"] == "1.6.0"
 
 
-@table(
-    ("body", "message"),
+@each_row(
+    "body, message",
     [
         ({}, "Missing version"),
         ({"version": 2}, "version must be of type string"),
         ({"version": "new"}, "version must be a semantic version"),
     ],
-    reset=False,
 )
 async def test_a_checkin_needs_a_version(post: Post, token: str, body: dict[str, object], message: str) -> None:
     reply = await checkin(post, token, **body)

@@ -5,7 +5,7 @@ import aiohttp
 from ioto_async.emulator import Emulator
 
 from .conftest import Post
-from .tables import table
+from .tables import each_row_after_reset
 
 FIELDS = {
     *("accountId", "certArn", "cloudFront", "cloudId", "custom", "distributionId", "domain", "error", "id", "name"),
@@ -101,7 +101,7 @@ async def test_the_display_is_replaced(emu: Emulator, post: Post) -> None:
     assert reply.json == before | {"display": "{pages: []}"}
 
 
-@table("path", ["update", "updateDisplay"])
+@each_row_after_reset("path", ["update", "updateDisplay"])
 async def test_the_app_of_another_cloud_is_not_changed(post: Post, path: str) -> None:
     reply = await post(f"/tok/manager/{path}", {"cloudId": "another", "title": "x", "display": "x"})
     assert (reply.status, reply.text) == (400, "Cannot find cloud")

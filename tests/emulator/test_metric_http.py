@@ -6,7 +6,7 @@ import pytest
 from ioto_async.emulator import Emulator
 
 from .conftest import Post, Reply
-from .tables import table
+from .tables import each_row_after_reset
 
 DEVICE = "DEV0000001"
 NOW = 1_700_000_000
@@ -75,7 +75,7 @@ async def test_an_automation_that_fails_says_so_within_a_200(metrics: Metrics) -
     assert reply.json["error"] == "The value 'warm' is not a number"
 
 
-@table("value", [2**60, "nan", "inf"], before=claim)
+@each_row_after_reset("value", [2**60, "nan", "inf"], before=claim)
 async def test_a_number_that_cannot_be_stored_is_an_error_within_a_200(metrics: Metrics, value: object) -> None:
     assert "error" in (await metrics.add(value)).json
 
@@ -187,8 +187,8 @@ async def test_an_item_that_fails_repeats_its_names(emu: Emulator, metrics: Metr
     assert {**answer, "error": ""} == {**item, "error": "", "id": 7, "owner": emu.account_id}
 
 
-@table(
-    ("asked", "answered"),
+@each_row_after_reset(
+    "asked, answered",
     [
         ({"Device": "${deviceId}"}, {"Device": DEVICE}),
         ({"deviceId": True}, {"deviceId": DEVICE}),
@@ -251,7 +251,7 @@ async def test_the_metric_list_goes_as_deep_as_it_is_asked(emu: Emulator, metric
     assert (await post(path, body)).json["dimensions"] == [{}, {"Device": DEVICE}]
 
 
-@table("path", ["metric/getMetricList", "metric/getDeviceSchema", "action/find"])
+@each_row_after_reset("path", ["metric/getMetricList", "metric/getDeviceSchema", "action/find"])
 async def test_another_cloud_is_not_found(post: Post, path: str) -> None:
     reply = await post(f"/tok/{path}", {"cloudId": "another"})
     assert (reply.status, reply.text) == (400, "Cannot find cloud")
@@ -291,7 +291,7 @@ async def test_an_unknown_automation_is_refused(post: Post) -> None:
     assert (reply.status, reply.text) == (400, 'Cannot find action with name "Nothing"')
 
 
-@table("account", ["nobody", ["nobody"], 1], before=claim)
+@each_row_after_reset("account", ["nobody", ["nobody"], 1], before=claim)
 async def test_an_automation_runs_for_no_account_that_is_not_there(
     emu: Emulator, post: Post, metrics: Metrics, account: object
 ) -> None:
@@ -305,7 +305,7 @@ async def test_an_automation_runs_for_no_account_that_is_not_there(
     assert (await post("/tok/alert/find", {})).json["data"] == []
 
 
-@table("start", [1e300, -1e300, 8_640_000_000_000_001])
+@each_row_after_reset("start", [1e300, -1e300, 8_640_000_000_000_001])
 async def test_a_start_that_is_no_date_fails_its_item_alone(emu: Emulator, post: Post, start: float) -> None:
     device = emu.cloud.register_device()
     emu.cloud.claim_device(device)
@@ -328,7 +328,7 @@ async def test_samples_held_in_a_buffer_are_stored_when_the_cloud_stops(tmp_path
         assert engine.metric_list("Embedthis/Device")["metrics"] == ["t"]
 
 
-@table("context", [{"metric": {"x": 1}, "value": 1}, {"metric": "t", "value": "1_000"}])
+@each_row_after_reset("context", [{"metric": {"x": 1}, "value": 1}, {"metric": "t", "value": "1_000"}])
 async def test_a_sample_of_the_wrong_types_does_not_run(emu: Emulator, post: Post, context: dict[str, Any]) -> None:
     device = emu.cloud.register_device()
     emu.cloud.claim_device(device)

@@ -19,8 +19,7 @@ from ioto_async.emulator.state.metrics import (
     MetricResult,
     MetricStorage,
 )
-
-from .tables import table
+from tests.rows import each_row
 
 DATA = Path(__file__).parent.parent / "data"
 SPACE = "Embedthis/Device"
@@ -102,7 +101,7 @@ def engine() -> MetricEngine:
     return MetricEngine()
 
 
-@table(("name", "case"), recorded("metric-vectors.json") + recorded("metric-vectors-more.json"))
+@each_row("name, case", recorded("metric-vectors.json") + recorded("metric-vectors-more.json"))
 def test_every_recorded_reply_is_reproduced(name: str, case: dict[str, Any]) -> None:
     engine = MetricEngine()
     replay(engine, case["events"])
@@ -110,7 +109,7 @@ def test_every_recorded_reply_is_reproduced(name: str, case: dict[str, Any]) -> 
         assert ask(engine, query) == nearly(query["result"])
 
 
-@table(("name", "case"), recorded("metric-vectors.json")[::4])
+@each_row("name, case", recorded("metric-vectors.json")[::4])
 def test_a_store_of_json_texts_gives_the_same_replies(name: str, case: dict[str, Any]) -> None:
     engine = MetricEngine(JsonStorage())
     replay(engine, case["events"])
@@ -126,7 +125,7 @@ def test_a_new_engine_goes_on_with_what_the_store_has() -> None:
     assert result["points"][0]["value"] == 3
 
 
-@table("kind", [MemoryStorage, JsonStorage])
+@each_row("kind", [MemoryStorage, JsonStorage])
 def test_a_new_engine_goes_on_with_what_a_buffer_held(kind: Callable[[], MetricStorage]) -> None:
     storage = kind()
     for owner in ("a", "b"):
@@ -167,7 +166,7 @@ def test_a_period_beyond_a_year_is_cut_to_a_year(engine: MetricEngine) -> None:
     assert engine.query(SPACE, "temp", {}, 1e9, "avg", timestamp=NOW)["period"] == 31_536_000
 
 
-@table(("statistic", "value"), [("min", None), ("max", None), ("sum", 0), ("avg", 0), ("count", 0)])
+@each_row("statistic, value", [("min", None), ("max", None), ("sum", 0), ("avg", 0), ("count", 0)])
 def test_accumulating_a_range_without_intervals(statistic: str, value: int | None) -> None:
     engine = MetricEngine()
     engine.emit(SPACE, "temp", 5, timestamp=NOW)
@@ -244,8 +243,8 @@ def test_sums_are_rounded_to_sixteen_digits(engine: MetricEngine) -> None:
 NO_NUMBERS: list[Any] = [None, "1", True, [], math.nan, math.inf, -math.inf, 10**400, 1e300]
 
 
-@table(
-    ("arguments", "why"),
+@each_row(
+    "arguments, why",
     [
         *(((SPACE, "temp", value), repr(value)) for value in NO_NUMBERS),
         ((SPACE, "temp", 1, [{}, "Device"]), "'Device' are not a map"),
@@ -270,8 +269,8 @@ def test_a_buffer_limit_that_is_no_number_is_refused(engine: MetricEngine) -> No
         engine.emit(SPACE, "temp", 1, timestamp=NOW, buffer=buffer)
 
 
-@table(
-    ("period", "statistic", "why"),
+@each_row(
+    "period, statistic, why",
     [
         *((period, "avg", "period") for period in (0, -1, math.nan, "300", None, True)),
         *((300, statistic, "statistic") for statistic in ("", "mean", "AVG", "p", "p9x")),
@@ -325,7 +324,7 @@ def test_buffered_samples_count_once_the_metric_is_queried(engine: MetricEngine)
     assert (result["points"][0]["value"], result["points"][0]["count"]) == (3, 2)
 
 
-@table("buffer", [{"sum": 5}, {"count": 2}, {"elapsed": 1}, {"force": True}])
+@each_row("buffer", [{"sum": 5}, {"count": 2}, {"elapsed": 1}, {"force": True}])
 def test_each_limit_of_a_buffer_stores_what_came_before(buffer: Buffer) -> None:
     engine = MetricEngine()
     engine.emit(SPACE, "temp", 1, timestamp=NOW, buffer=buffer)

@@ -10,8 +10,7 @@ from ioto_async.emulator.request import Refused
 from ioto_async.emulator.state.models import Models
 from ioto_async.emulator.state.schema import device_schema
 from ioto_async.emulator.state.storage import connect
-
-from .tables import table
+from tests.rows import each_row
 
 NOW = 1_700_000_000_123
 STAMP = "2023-11-14T22:13:20.123Z"
@@ -131,8 +130,8 @@ KEY = {**OWNER, "key": "speed"}
 NO_VALUE = {name: value for name, value in ITEM.items() if name != "value"}
 
 
-@table(
-    ("call", "model", "arguments", "message"),
+@each_row(
+    "call, model, arguments, message",
     [
         ("create", "Store", (ITEM, True), 'Cannot create "Store": the item does not exist'),
         ("update", "Store", (ITEM,), 'Cannot update "Store": the item does not exist'),
@@ -180,8 +179,8 @@ def test_what_cannot_be_is_refused_by_name(
     assert models.find("Store", OWNER, {})["data"] == []
 
 
-@table(
-    ("call", "arguments", "message"),
+@each_row(
+    "call, arguments, message",
     [
         ("create", (ITEM,), 'Cannot create "Store": the item exists'),
         ("update", (ITEM, False), 'Cannot update "Store": the item exists'),
@@ -201,8 +200,8 @@ def test_what_an_item_that_is_there_does_not_take_is_refused_by_name(
     assert models.get("Store", KEY) == before
 
 
-@table(
-    ("option", "value"),
+@each_row(
+    "option, value",
     [
         *(("limit", limit) for limit in ("0", "-1", "many", "1.5")),
         *(("next", cursor) for cursor in ("x", "{}", "[]", "5", '{"pk":"s#A#D","sk":5}')),
@@ -212,8 +211,8 @@ def test_a_limit_or_a_cursor_that_is_none_is_refused(models: Models, option: str
     assert refusal(models.find, "Store", OWNER, {option: value}).startswith(f'Bad value for "{option}"')
 
 
-@table(
-    ("expires", "shown"),
+@each_row(
+    "expires, shown",
     [
         # Rounded up to seconds.
         (NOW + 1, "2023-11-14T22:13:21.000Z"),
@@ -226,8 +225,8 @@ def test_an_expiry_in_milliseconds_or_as_a_date_comes_back_as_a_date(
     assert models.create("Store", {**ITEM, "expires": expires}, None)["expires"] == shown
 
 
-@table(
-    ("model", "item", "wanted"),
+@each_row(
+    "model, item, wanted",
     [
         ("Store", ITEM, {**OWNER, "accountId": "B"}),
         ("Store", {**ITEM, "value": True}, {**OWNER, "value": 1}),
@@ -427,10 +426,7 @@ def test_an_added_model_can_be_used(models: Models) -> None:
     assert "Fault" in models.schema["models"]
 
 
-@table(
-    ("definition", "named"),
-    [({"pk": FAULT["pk"]}, "templates"), ({**FAULT, "level": {"type": "letters"}}, "level")],
-)
+@each_row("definition, named", [({"pk": FAULT["pk"]}, "templates"), ({**FAULT, "level": {"type": "letters"}}, "level")])
 def test_an_added_model_needs_templates_for_its_keys_and_known_types(
     models: Models, definition: dict[str, Any], named: str
 ) -> None:

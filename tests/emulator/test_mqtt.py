@@ -19,10 +19,11 @@ import pytest
 from ioto_async.emulator import Emulator, EmulatorThread, Fault
 from ioto_async.emulator.mqtt.packets import Connect, encode
 from tests.rawserver import GUARD
+from tests.rows import each_row
 
 from .conftest import Post
 from .mqtt_devices import RULE, Device, Fleet, asked, received
-from .tables import table
+from .tables import each_row_after_reset
 
 DIMENSIONS = [{"Device": "${deviceId}"}]
 
@@ -123,8 +124,8 @@ async def test_a_sample_set_by_mqtt_is_read_back_by_rest(
     assert await point(emu, post, "RANDOM", {"Device": device.id}) == 4.2
 
 
-@table(
-    ("dimensions", "read"),
+@each_row_after_reset(
+    "dimensions, read",
     [
         ([{"Device": "${deviceId}"}], {"Device": "DEV0000001"}),
         ([{"deviceId": True}], {"deviceId": "DEV0000001"}),
@@ -183,8 +184,8 @@ async def test_a_metric_without_samples_has_no_value(device: Device, client: aio
     assert await asked(client, device, "metric/get/100", {"metric": "none"}) == b""
 
 
-@table(
-    ("value", "type", "bare"),
+@each_row_after_reset(
+    "value, type, bare",
     [
         (3.0, "number", b"3.0"),
         (3, "number", b"3"),
@@ -252,8 +253,8 @@ async def test_messages_are_noted(emu: Emulator, device: Device, client: aiomqtt
     assert list(emu.messages) == [(device.id, device.rule("store/set"), b"{}")]
 
 
-@table(
-    ("operation", "payload", "why"),
+@each_row(
+    "operation, payload, why",
     [
         ("metric/set", b"no JSON", "Body is not valid JSON"),
         ("metric/set", b"\xff\xfe", "Body is not valid JSON"),
@@ -279,11 +280,11 @@ async def test_messages_are_noted(emu: Emulator, device: Device, client: aiomqtt
         ("no/such", b"{}", "no such operation"),
         ("nothing", b"{}", "no such operation"),
     ],
-    reset=False,
 )
 async def test_what_cannot_be_carried_out_is_logged_and_acknowledged(
     device: Device, client: aiomqtt.Client, caplog: pytest.LogCaptureFixture, operation: str, payload: bytes, why: str
 ) -> None:
+    caplog.clear()
     with caplog.at_level(logging.WARNING, "ioto_async.emulator"):
         await client.publish(device.topic(operation), payload, qos=1)
         # It was nothing to the connection either, and to the messages around it.
@@ -301,11 +302,7 @@ async def test_the_address_of_the_broker_is_in_the_reply_of_provision_and_in_inf
     assert (device.host, device.port) == (emu.mqtt_host, emu.mqtt_port) == ("localhost", emu.info()["mqtt_port"])
 
 
-@table(
-    ("offered", "chosen"),
-    [(["x-amzn-mqtt-ca"], "x-amzn-mqtt-ca"), (["mqtt"], "mqtt"), ([], None), (["h2"], None)],
-    reset=False,
-)
+@each_row("offered, chosen", [(["x-amzn-mqtt-ca"], "x-amzn-mqtt-ca"), (["mqtt"], "mqtt"), ([], None), (["h2"], None)])
 async def test_alpn_is_that_of_aws_and_no_duty(device: Device, offered: list[str], chosen: str | None) -> None:
     _, writer = await asyncio.open_connection(device.host, device.port, ssl=device.context(*offered))
     assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == chosen
@@ -327,7 +324,7 @@ async def test_a_certificate_of_another_authority_is_refused(
     assert await is_refused(device, device.port, context)
 
 
-@table("identifier", ["DEV0000002", "DEV0000009", "Ω"])
+@each_row_after_reset("identifier", ["DEV0000002", "DEV0000009", "Ω"])
 async def test_a_client_id_that_is_not_that_of_the_certificate_is_refused(fleet: Fleet, identifier: str) -> None:
     device, _ = await fleet(), await fleet("DEV0000002")
     with pytest.raises(aiomqtt.MqttError, match="Not authorized"):
@@ -355,7 +352,7 @@ async def test_a_device_is_let_in_again_with_the_certificate_of_its_new_claim_al
         pass
 
 
-@table(
+@each_row_after_reset(
     "topic",
     [
         "ioto/service/DEV0000002/metric/set",
@@ -399,10 +396,9 @@ async def test_a_message_that_is_to_be_retained_ends_the_connection(
     assert not emu.messages
 
 
-@table(
+@each_row(
     "filter",
     ["#", "ioto/#", "ioto/device/+/#", "ioto/device/DEV0000002/#", "ioto/account/other/#", "$aws/rules/#"],
-    reset=False,
 )
 async def test_a_filter_of_another_is_refused_and_the_connection_stays(
     device: Device, client: aiomqtt.Client, filter: str
@@ -477,14 +473,13 @@ async def test_the_will_of_a_client_that_says_farewell_is_dropped(emu: Emulator,
         assert await asked(client, device, "store/get/1", {"key": "state"}) == b""
 
 
-@table(
+@each_row(
     "will",
     [
         aiomqtt.Will("ioto/service/DEV0000002/test/ping", b"", qos=1),
         aiomqtt.Will("ioto/service/DEV0000001/test/ping", b"", qos=2),
         aiomqtt.Will("ioto/service/DEV0000001/test/ping", b"", qos=1, retain=True),
     ],
-    reset=False,
 )
 async def test_a_will_that_may_not_be_is_refused(device: Device, will: aiomqtt.Will) -> None:
     with pytest.raises(aiomqtt.MqttError, match="Not authorized"):
@@ -521,7 +516,7 @@ async def test_a_reset_ends_all_connections(emu: Emulator, client: aiomqtt.Clien
     assert not emu.messages
 
 
-@table("close", [True, False], reset=False)
+@each_row("close", [True, False])
 async def test_a_device_is_told_to_slow_down_or_to_go(emu: Emulator, client: aiomqtt.Client, close: bool) -> None:
     before = int(time.time() * 1000)
     emu.cloud.throttle_device("DEV0000001", close=close)
@@ -594,7 +589,7 @@ async def test_a_change_that_is_older_than_the_cloud_has_is_dropped_and_the_newe
     assert (item["sk"], item["value"], item["_type"]) == ("s#counter", 9, "Store")
 
 
-@table(
+@each_row_after_reset(
     "change",
     [
         {"cmd": "update", "key": "q#counter", "item": COUNTER},
@@ -726,7 +721,7 @@ async def test_a_sync_down_brings_what_changed_since_and_then_says_so(
 # Faults and ends ------------------------------------------------------------------------------------------------------
 
 
-@table(("reset", "stored"), [("before", None), ("after", 1)])
+@each_row_after_reset("reset, stored", [("before", None), ("after", 1)])
 async def test_a_fault_cuts_the_connection_before_or_after_the_message_is_stored(
     emu: Emulator, post: Post, fleet: Fleet, reset: Any, stored: int | None
 ) -> None:
@@ -745,7 +740,7 @@ async def test_a_fault_holds_a_message_back_and_all_behind_it(
     assert await asked(client, device, "store/get/1", {"key": "a"}) == b"1"
 
 
-@table("throttle", ["slow", "close"], reset=False)
+@each_row("throttle", ["slow", "close"])
 async def test_a_fault_throttles_a_device_after_its_message(
     emu: Emulator, device: Device, client: aiomqtt.Client, throttle: Any
 ) -> None:

@@ -34,8 +34,7 @@ from ioto_async.emulator.mqtt.packets import (
 from ioto_async.emulator.state.pki import Authority
 from tests.bulk.calls import until
 from tests.rawserver import GUARD
-
-from .tables import table
+from tests.rows import each_row
 
 
 @attrs.define
@@ -194,7 +193,7 @@ async def test_a_message_that_cannot_be_stored_is_not_acknowledged_and_ends_the_
     assert await other.get() == Pingresp()
 
 
-@table(("said", "given"), [(60, 90), (10, 45), (0, 1800), (65535, 1800)])
+@each_row("said, given", [(60, 90), (10, 45), (0, 1800), (65535, 1800)])
 async def test_a_silent_client_is_disconnected_after_half_as_much_again_as_it_said(
     server: Server, said: int, given: int
 ) -> None:
@@ -216,8 +215,8 @@ async def test_a_client_that_never_says_connect_is_disconnected(server: Server) 
     assert await client.get() is None
 
 
-@table(
-    ("first", "answers"),
+@each_row(
+    "first, answers",
     [
         ([Publish("up/x", b"")], []),
         ([Pingreq()], []),
@@ -244,8 +243,8 @@ async def test_what_breaks_the_protocol_ends_the_connection(
     assert server.service.received == []
 
 
-@table(
-    ("wire", "answers"),
+@each_row(
+    "wire, answers",
     [
         ("10 0e 0004 4d515454 05 02 003c 00 0001 61", [Connack(1)]),
         ("16 03 01 02 00", []),
@@ -299,7 +298,7 @@ async def test_a_message_that_was_not_acknowledged_comes_again_with_the_next_con
     assert await client.get() is None
 
 
-@table(("away", "present"), [(3600, True), (3601, False)])
+@each_row("away, present", [(3600, True), (3601, False)])
 async def test_a_session_is_kept_for_an_hour(server: Server, away: int, present: bool) -> None:
     client = await server.subscribed(clean=False)
     client.send(Disconnect())
@@ -398,7 +397,7 @@ async def test_a_message_that_is_held_back_is_not_stored_if_its_connection_ends_
     assert server.service.received == [Message("b", "up/x", b"2")]
 
 
-@table("reset", ["before", "after"])
+@each_row("reset", ["before", "after"])
 async def test_a_connection_can_be_cut_before_or_after_its_connect(
     server: Server, reset: Literal["before", "after"]
 ) -> None:

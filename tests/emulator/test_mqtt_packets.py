@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -24,8 +25,7 @@ from ioto_async.emulator.mqtt.packets import (
     Will,
     encode,
 )
-
-from .tables import table
+from tests.rows import each_row
 
 LIMIT = 4096
 
@@ -82,8 +82,8 @@ def test_a_packet_with_one_other_byte_is_a_packet_or_refused(packet: Packet, dat
         read(bytes(stream))
 
 
-@table(
-    ("packet", "wire"),
+@each_row(
+    "packet, wire",
     [
         (Connect("a", True, 60), "10 0d 0004 4d515454 04 02 003c 0001 61"),
         (
@@ -113,7 +113,7 @@ def test_user_name_and_password_are_read_over() -> None:
     assert read(bytes.fromhex(wire)) == [Connect("a", True, 60)]
 
 
-@table(("size", "digits"), [(0, 1), (120, 1), (125, 2), (16_370, 2), (16_384, 3), (2_097_152, 4)])
+@each_row("size, digits", [(0, 1), (120, 1), (125, 2), (16_370, 2), (16_384, 3), (2_097_152, 4)])
 def test_lengths_take_one_to_four_bytes(size: int, digits: int) -> None:
     packet = Publish("t", b"x" * size)
     wire = encode(packet)
@@ -121,8 +121,16 @@ def test_lengths_take_one_to_four_bytes(size: int, digits: int) -> None:
     assert read(wire, 2**28) == [packet]
 
 
-@table("packet", [Publish("x" * 65536, b""), Publish("t", b"x" * 2**28), Puback(65536)])
-def test_what_no_packet_can_say_is_an_error(packet: Packet) -> None:
+@each_row(
+    "make",
+    {
+        "a topic of 65 536 bytes": lambda: Publish("x" * 65536, b""),
+        "a payload of 256 MiB": lambda: Publish("t", b"x" * 2**28),
+        "the identifier 65 536": lambda: Puback(65536),
+    },
+)
+def test_what_no_packet_can_say_is_an_error(make: Callable[[], Packet]) -> None:
+    packet = make()
     with pytest.raises(OverflowError):
         encode(packet)
 
@@ -130,8 +138,8 @@ def test_what_no_packet_can_say_is_an_error(packet: Packet) -> None:
 VERSION = "another protocol than MQTT 3.1.1"
 
 
-@table(
-    ("wire", "why"),
+@each_row(
+    "wire, why",
     [
         *(
             (wire, VERSION)

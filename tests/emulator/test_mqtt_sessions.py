@@ -2,8 +2,7 @@ import pytest
 
 from ioto_async.emulator.mqtt.packets import Publish
 from ioto_async.emulator.mqtt.sessions import Session
-
-from .tables import table
+from tests.rows import each_row
 
 
 def made() -> Session:
@@ -72,7 +71,7 @@ def test_all_items_of_a_device_can_wait_while_it_is_connected_but_not_more_and_m
     assert kept == [True] * 100_100 + [False]
 
 
-@table("expires", [None, 60.0])
+@each_row("expires", [None, 60.0])
 def test_of_what_waits_there_are_at_most_64_mib(expires: float | None) -> None:
     session = made()
     for _ in range(100):

@@ -3,16 +3,15 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from ioto_async.emulator.mqtt.topics import MAX_TOPIC, is_filter, is_topic, matches
-
-from .tables import table
+from tests.rows import each_row
 
 levels = st.sampled_from(["", "a", "b", "$x", "ab"])
 topics = st.lists(levels, min_size=1, max_size=5).map("/".join).filter(is_topic)
 filters = st.lists(levels | st.sampled_from(["+", "#"]), min_size=1, max_size=5).map("/".join).filter(is_filter)
 
 
-@table(
-    ("filter", "topic", "does"),
+@each_row(
+    "filter, topic, does",
     [
         ("a/b", "a/b", True),
         ("a/+", "a/b", True),
@@ -45,8 +44,8 @@ def test_filters_match_as_paho_says(filter: str, topic: str) -> None:
     assert matches(filter, topic) == topic_matches_sub(filter, topic)
 
 
-@table(
-    ("filter", "is_one"),
+@each_row(
+    "filter, is_one",
     [
         *((filter, True) for filter in ("#", "+", "a/#", "a/+/b", "+/+/#", "/", "a b", "x" * MAX_TOPIC)),
         *((filter, False) for filter in ("", "a#", "#/a", "a/#/b", "a+", "+a/b", "a/b+", "a/b#", "##", "é" * 129)),
@@ -56,8 +55,8 @@ def test_wildcards_of_a_filter_stand_for_whole_levels(filter: str, is_one: bool)
     assert is_filter(filter) is is_one
 
 
-@table(
-    ("topic", "is_one"),
+@each_row(
+    "topic, is_one",
     [
         *(("a", True), ("/", True), ("", False), ("a/+", False), ("#", False)),
         *(("é" * 128, True), ("é" * 128 + "a", False)),

@@ -17,7 +17,7 @@ from ioto_async.emulator.faults import reset
 from ioto_async.emulator.rest.handlers import device
 
 from .conftest import Post, exchange, request_bytes
-from .tables import table
+from .tables import each_row_after_reset
 
 INFO = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
@@ -76,8 +76,8 @@ async def test_a_refusal_is_one_line_of_plain_text(post: Post) -> None:
     assert reply.headers["Content-Length"] == "18"
 
 
-@table(
-    ("path", "body", "method", "text"),
+@each_row_after_reset(
+    "path, body, method, text",
     [
         *(
             ("/tok/device/get", None, method, "Method must be POST")
@@ -118,7 +118,7 @@ async def test_query_flags_without_a_value_are_accepted(post: Post) -> None:
     assert (await post("/tok/device/find?exists&limit=", {})).status == 200
 
 
-@table("limit", ["0", "-1", "x", "1.5", "9" * 5000, "%00"])
+@each_row_after_reset("limit", ["0", "-1", "x", "1.5", "9" * 5000, "%00"])
 async def test_a_limit_that_is_no_positive_number_is_refused(post: Post, limit: str) -> None:
     reply = await post(f"/tok/device/find?limit={limit}", {})
     assert reply.status == 400
@@ -279,7 +279,7 @@ async def test_the_first_matching_fault_wins(emu: Emulator, post: Post) -> None:
     assert (await post("/tok/device/find", {})).status == 200
 
 
-@table(("reset", "claimed"), [("before", False), ("after", True)])
+@each_row_after_reset("reset, claimed", [("before", False), ("after", True)])
 async def test_a_reset_cuts_the_connection_before_or_after_the_work(
     emu: Emulator, post: Post, reset: str, claimed: bool
 ) -> None:

@@ -6,7 +6,7 @@ from ioto_async.emulator import Emulator
 from ioto_async.emulator.state.tokens import TokenKind
 
 from .conftest import Post, Reply
-from .tables import table
+from .tables import each_row_after_reset
 
 DEVICE = "DEV0000001"
 REFUSED = (403, "Authentication failed")
@@ -23,7 +23,7 @@ def claimed(emu: Emulator) -> None:
     claim(emu)
 
 
-every_kind = table("kind", ["cloud", "device", "login", "product", "builder"], before=claim)
+every_kind = each_row_after_reset("kind", ["cloud", "device", "login", "product", "builder"], before=claim)
 
 
 def create(emu: Emulator, kind: TokenKind, lifetime: float | None = None) -> str:

@@ -9,12 +9,12 @@ from tests.documented import ROWS
 
 from .callers import DEVICE
 from .conftest import Post, exchange, request_bytes
-from .tables import table
+from .tables import each_row_after_reset
 
 REFUSED = (403, "Authentication failed")
 
 
-@table("scheme", ["", "bearer ", "Bearer ", "BEARER ", "bearer   "])
+@each_row_after_reset("scheme", ["", "bearer ", "Bearer ", "BEARER ", "bearer   "])
 async def test_authorization_is_raw_or_bearer_in_any_case(emu: Emulator, post: Post, scheme: str) -> None:
     assert (await post("/tok/device/find", {}, token=scheme + emu.token)).status == 200
 
@@ -29,8 +29,8 @@ async def test_no_space_is_needed_after_the_colon(emu: Emulator) -> None:
     assert (await exchange(emu.api, request)).startswith(b"HTTP/1.1 200 ")
 
 
-@table(
-    ("path", "token", "origin"),
+@each_row_after_reset(
+    "path, token, origin",
     [
         *(("/tok/device/find", token, None) for token in ("", "bearer", "nobody", "Basic QTpC", "' OR 1=1 --")),
         ("/device/find", "token", None),
@@ -50,7 +50,7 @@ async def test_a_token_that_is_not_for_the_path_and_the_origin_is_refused(
     assert (reply.status, reply.text) == REFUSED
 
 
-@table("origin", ["app.ioto.test", "https://app.ioto.test", "http://App.Ioto.Test"])
+@each_row_after_reset("origin", ["app.ioto.test", "https://app.ioto.test", "http://App.Ioto.Test"])
 async def test_a_login_names_its_origin_with_or_without_scheme(emu: Emulator, post: Post, origin: str) -> None:
     reply = await post("/device/find", {}, token=emu.login_token, headers={"Origin": origin})
     assert reply.status == 200
@@ -103,8 +103,8 @@ async def test_anybody_may_ask_for_a_sign_of_life(emu: Emulator) -> None:
                 assert (reply.status, await reply.text(), reply.content_type) == (200, "pinged\n", "text/plain")
 
 
-@table(
-    ("role", "path", "allowed"),
+@each_row_after_reset(
+    "role, path, allowed",
     [
         ("user", "device/get", True),
         ("user", "device/claim", False),
@@ -127,8 +127,8 @@ async def test_a_login_has_the_roles_of_its_user(
     assert reply.text != "Authentication failed"
 
 
-@table(
-    ("role", "path", "body", "answer"),
+@each_row_after_reset(
+    "role, path, body, answer",
     [
         ("user", "/device/find", {"accountId": "OTHER"}, (403, "accountId needs the role owner")),
         ("user", "/device/find", {"accountId": "OWN"}, (200, None)),
@@ -185,7 +185,7 @@ async def use(post: Post, kind: str, token: str) -> tuple[int, str]:
     return reply.status, reply.text
 
 
-@table("kind", ["cloud", "device", "login"])
+@each_row_after_reset("kind", ["cloud", "device", "login"])
 async def test_a_suspended_token_is_refused_until_it_is_resumed(emu: Emulator, post: Post, kind: str) -> None:
     token = bearer_of(emu, kind)
     emu.cloud.suspend_token(token)
@@ -225,7 +225,7 @@ async def test_a_token_is_replaced_by_another_and_a_revocation(emu: Emulator, po
     assert (await post("/tok/device/find", {}, token=new)).status == 200
 
 
-@table("path", ["/tok/test/ping", "/test/ping", "/api/tok/test/success", "/api/test/success"])
+@each_row_after_reset("path", ["/tok/test/ping", "/test/ping", "/api/tok/test/success", "/api/test/success"])
 async def test_a_token_that_is_not_good_is_refused_even_where_none_is_needed(post: Post, path: str) -> None:
     assert (await post(path, {}, token="")).status == 200
     reply = await post(path, {}, token="nobody")

@@ -5,9 +5,10 @@ import pytest
 
 from ioto_async.emulator import Emulator
 from ioto_async.emulator.state.policy import parse
+from tests.rows import each_row
 
 from .conftest import Post, Reply, exchange, request_bytes
-from .tables import table
+from .tables import each_row_after_reset
 
 
 class Check:
@@ -76,7 +77,7 @@ async def test_a_head_request_tells_the_length_of_the_image(emu: Emulator, check
     assert reply.endswith(b"\r\n\r\n")
 
 
-@table("path", ["/download/", "/download/x", "/download/../tok/device/get", "/download/%00%ff"])
+@each_row_after_reset("path", ["/download/", "/download/x", "/download/../tok/device/get", "/download/%00%ff"])
 async def test_no_image_is_found_by_guessing(emu: Emulator, post: Post, path: str) -> None:
     emu.cloud.add_update("2.0.0", b"firmware")
     assert (await post(path, method="GET", token="")).status in (400, 403)
@@ -86,8 +87,8 @@ SENT = "model == 'Demo-01' && pro === 'true'"
 BACK = "version > newVersion && major == 2 && minor == 1 && patch == 3"
 
 
-@table(
-    ("published", "asked", "offered"),
+@each_row_after_reset(
+    "published, asked, offered",
     [
         # By semantic order.
         ([("9.0.0", {}), ("10.0.0", {}), ("10.0.0-rc.1", {}), ("1.0.0", {})], {}, "10.0.0"),
@@ -122,8 +123,8 @@ async def test_the_newest_update_that_suits_is_offered(
     assert await check(**asked) == offered
 
 
-@table(
-    ("id", "version", "text"),
+@each_row_after_reset(
+    "id, version, text",
     [
         ("NOBODY", "1.0.0", "Cannot find device"),
         *(
@@ -196,7 +197,7 @@ async def test_the_version_reported_shows_in_the_record(emu: Emulator, check: Ch
     assert (record["version"], record["checked"]) == ("1.2.3", "1.2.3")
 
 
-@table(("success", "kept"), [(True, True), (False, False), ("true", True), ("false", False)], before=claim)
+@each_row_after_reset("success, kept", [(True, True), (False, False), ("true", True), ("false", False)], before=claim)
 async def test_a_report_is_kept_and_may_come_as_text(
     emu: Emulator, post: Post, check: Check, success: object, kept: bool
 ) -> None:
@@ -209,8 +210,8 @@ async def test_a_report_is_kept_and_may_come_as_text(
     assert emu.cloud.update_reports(update) == {"DEV0000001": kept}
 
 
-@table(
-    ("success", "why"),
+@each_row_after_reset(
+    "success, why",
     [*((success, "success") for success in ("yes", "", 1, "True")), (True, "Cannot find update")],
     before=claim,
 )
@@ -239,8 +240,8 @@ BAD_POLICIES = [
 ]
 
 
-@table(
-    ("version", "policy", "why"),
+@each_row_after_reset(
+    "version, policy, why",
     [
         *((version, "", "SemVer") for version in ("", "1", "v1.0.0", "latest")),
         *(("2.0.0", policy, "Bad policy") for policy in BAD_POLICIES if policy),
@@ -256,8 +257,8 @@ async def test_an_update_needs_a_semantic_version_and_a_policy_of_the_language(
 NAMES = {"version": "9.2.0", "model": "A", "n": 2, "zero": 0, "text": "", "list": [], "on": True, "five": "5"}
 
 
-@table(
-    ("policy", "value"),
+@each_row(
+    "policy, value",
     [
         ("true", True),
         ("!true", False),
@@ -294,7 +295,7 @@ def test_a_policy_means_what_it_means_in_javascript(policy: str, value: bool) ->
     assert parse(policy)(NAMES) is value
 
 
-@table("policy", BAD_POLICIES)
+@each_row("policy", BAD_POLICIES)
 def test_a_policy_beyond_the_language_is_no_policy(policy: str) -> None:
     with pytest.raises(ValueError, match="Bad policy"):
         parse(policy)

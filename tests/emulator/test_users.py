@@ -7,7 +7,7 @@ import pytest
 from ioto_async.emulator import Emulator
 
 from .conftest import Post, Reply
-from .tables import table
+from .tables import each_row_after_reset
 
 UNKNOWN = (400, "Cannot find user")
 EMAIL, PASSWORD = "ada@ioto.test", "Secret-123"
@@ -46,8 +46,8 @@ async def test_a_login_creates_users_of_its_own_account(emu: Emulator, post: Pos
     assert record["accountId"] == other
 
 
-@table(
-    ("body", "text"),
+@each_row_after_reset(
+    "body, text",
     [
         ({"email": EMAIL}, "Missing role"),
         ({"role": "user"}, "Missing email"),
@@ -194,7 +194,7 @@ async def test_a_role_holds_from_the_next_call_on(emu: Emulator, post: Post) -> 
     assert (await post.login("/user/getRoles", {}, token=token)).status == 403
 
 
-@table("name", ["id", "email"])
+@each_row_after_reset("name", ["id", "email"])
 async def test_a_removed_user_is_nobody_at_once(emu: Emulator, post: Post, name: str) -> None:
     user = emu.cloud.add_user(EMAIL, password=PASSWORD)
     token = emu.cloud.create_token("login", user_id=user)
@@ -246,7 +246,7 @@ async def test_a_login_that_shall_not_register_finds_no_user(emu: Emulator, post
     assert len((await post("/tok/account/find", {})).json["data"]) == 1
 
 
-@table("email", [EMAIL, EMAIL.upper()])
+@each_row_after_reset("email", [EMAIL, EMAIL.upper()])
 async def test_whoever_was_added_by_his_address_becomes_that_user(emu: Emulator, post: Post, email: str) -> None:
     user = (await post.login("/user/create", {"email": EMAIL, "role": "admin"})).json["id"]
     token = signed_in(emu, email)
@@ -285,7 +285,7 @@ async def test_an_invitation_must_fit_whoever_shows_it(emu: Emulator, post: Post
     assert (await show("nobody")).status == 400
 
 
-@table("headers", [{}, {"Origin": "https://evil.test"}])
+@each_row_after_reset("headers", [{}, {"Origin": "https://evil.test"}])
 async def test_a_login_needs_its_origin(emu: Emulator, post: Post, headers: Mapping[str, str]) -> None:
     reply = await post("/user/login", {}, token=signed_in(emu), headers=headers)
     assert (reply.status, reply.text) == (403, "Authentication failed")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from ioto_async.models import MetricRow, Metrics
-from tests.each_row import each_row
+from tests.rows import each_row
 
 from .test_tables import COLUMNS, FAILED, TEMPERATURE, WHEN, tables
 
@@ -95,12 +95,10 @@ def test_a_frame_can_be_worked_with() -> None:
     assert Metrics([TEMPERATURE]).to_polars().filter(polars.col("count") > 0)["timestamp"].to_list() == [WHEN]
 
 
-def test_a_package_that_is_not_there_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    with each_row() as row:
-        for package in ("pandas", "polars"):
-            with row(package):
-                monkeypatch.setitem(sys.modules, package, None)
-                expected = rf"{package} is not installed.*pip install 'ioto-async\[{package}\]'"
-                with pytest.raises(ModuleNotFoundError, match=expected):
-                    getattr(Metrics([TEMPERATURE]), f"to_{package}")()
-                assert len(Metrics([TEMPERATURE]).to_rows()) == 2
+@each_row("package", ["pandas", "polars"])
+def test_a_package_that_is_not_there_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    expected = rf"{package} is not installed.*pip install 'ioto-async\[{package}\]'"
+    with pytest.raises(ModuleNotFoundError, match=expected):
+        getattr(Metrics([TEMPERATURE]), f"to_{package}")()
+    assert len(Metrics([TEMPERATURE]).to_rows()) == 2

@@ -12,7 +12,6 @@ from ioto_async.models import (
     Certificates,
     Credentials,
     DatabaseQuery,
-    Device,
     File,
     Item,
     MetricKey,
@@ -22,8 +21,8 @@ from ioto_async.models import (
     StoreItem,
     UpdateOffer,
 )
-from tests.each_row import each_row
 from tests.records import RECORDS
+from tests.rows import each_row
 
 SECRET = "SECRET-do-not-show"
 SECRETS = [
@@ -43,57 +42,47 @@ def test_whatever_is_no_page_no_query_and_no_key_is_a_record_with_extra_members(
     assert found == {*RECORDS, Page, MetricKey, MetricQuery, DatabaseQuery}
 
 
-def test_a_record_has_slots_and_takes_keywords_only_all_of_which_are_optional() -> None:
-    with each_row() as row:
-        for cls in RECORDS:
-            with row(cls.__name__):
-                empty = cls()
-                assert attrs.has(cls)
-                assert not hasattr(empty, "__dict__")
-                with pytest.raises(AttributeError):
-                    empty.no_such_attribute = 1
-                assert [field.name for field in attrs.fields(cls) if field.init and not field.kw_only] == []
-                values = {field.name: getattr(empty, field.name) for field in attrs.fields(cls)}
-                assert values.pop("extra") == {}
-                assert set(values.values()) <= {None}
+@each_row("cls", RECORDS)
+def test_a_record_has_slots_and_takes_keywords_only_all_of_which_are_optional(cls: type[Any]) -> None:
+    empty = cls()
+    assert attrs.has(cls)
+    assert not hasattr(empty, "__dict__")
+    with pytest.raises(AttributeError):
+        empty.no_such_attribute = 1
+    assert [field.name for field in attrs.fields(cls) if field.init and not field.kw_only] == []
+    values = {field.name: getattr(empty, field.name) for field in attrs.fields(cls)}
+    assert values.pop("extra") == {}
+    assert set(values.values()) <= {None}
 
 
-def test_records_with_the_same_members_are_equal_and_share_none() -> None:
-    with each_row() as row:
-        for cls in RECORDS:
-            with row(cls.__name__):
-                assert cls(extra={"a": 1}) == cls(extra={"a": 1})
-                first, second = cls(), cls()
-                first.extra["name"] = 1
-                assert second.extra == {}
+@each_row("cls", RECORDS)
+def test_records_with_the_same_members_are_equal_and_share_none(cls: type[Any]) -> None:
+    assert cls(extra={"a": 1}) == cls(extra={"a": 1})
+    first, second = cls(), cls()
+    first.extra["name"] = 1
+    assert second.extra == {}
 
 
-def test_a_record_does_not_show_a_secret_alone_or_in_a_page() -> None:
-    with each_row() as row:
-        for cls, name in SECRETS:
-            with row(f"{cls.__name__}.{name}"):
-                record = cls(**{name: SECRET})
-                assert SECRET not in repr(record)
-                assert SECRET not in f"{record}"
-                assert SECRET not in repr(Page(items=[record]))
+@each_row("cls, name", SECRETS)
+def test_a_record_does_not_show_a_secret_alone_or_in_a_page(cls: type[Any], name: str) -> None:
+    record = cls(**{name: SECRET})
+    assert SECRET not in repr(record)
+    assert SECRET not in f"{record}"
+    assert SECRET not in repr(Page(items=[record]))
 
 
-def test_undocumented_members_of_a_reply_with_key_material_are_not_shown() -> None:
-    with each_row() as row:
-        for cls in (Certificates, Credentials, Registration):
-            with row(cls.__name__):
-                # The agent knows of a member `cert`, the old name of `certificate`.
-                assert SECRET not in repr(cls(extra={"cert": SECRET}))
+@each_row("cls", [Certificates, Credentials, Registration])
+def test_undocumented_members_of_a_reply_with_key_material_are_not_shown(cls: type[Any]) -> None:
+    # The agent knows of a member `cert`, the old name of `certificate`.
+    assert SECRET not in repr(cls(extra={"cert": SECRET}))
 
 
-def test_no_member_with_the_name_of_a_secret_is_shown() -> None:
+@each_row("cls", RECORDS)
+def test_no_member_with_the_name_of_a_secret_is_shown(cls: type[Any]) -> None:
     named = {"key", "certificate", "token", "secret_access_key", "session_token"}
-    with each_row() as row:
-        for cls in RECORDS:
-            with row(cls.__name__):
-                names = [field.name for field in attrs.fields(cls) if field.name in named and field.repr]
-                # The key of a store item is its name.
-                assert names == (["key"] if cls is StoreItem else [])
+    names = [field.name for field in attrs.fields(cls) if field.name in named and field.repr]
+    # The key of a store item is its name.
+    assert names == (["key"] if cls is StoreItem else [])
 
 
 def test_the_members_of_an_item_s_model_are_read_by_name() -> None:
@@ -107,51 +96,45 @@ def test_a_metric_query_asks_for_the_documented_defaults() -> None:
     assert (query.namespace, query.statistic, query.period) == ("Embedthis/Device", "avg", 300)
 
 
-def test_a_period_is_seconds_or_a_timedelta() -> None:
-    periods: dict[float | timedelta, float] = {
+@each_row(
+    "period, seconds",
+    {
         timedelta(days=1): 86400,
         timedelta(minutes=1, milliseconds=500): 60.5,
         60: 60,
         0.5: 0.5,
-    }
-    with each_row() as row:
-        for period, seconds in periods.items():
-            with row(period):
-                query = MetricQuery("temp", period=period)
-                assert (query.period, type(query.period)) == (seconds, type(seconds))
+    }.items(),
+)
+def test_a_period_is_seconds_or_a_timedelta(period: Any, seconds: float) -> None:
+    query = MetricQuery("temp", period=period)
+    assert (query.period, type(query.period)) == (seconds, type(seconds))
 
 
-def test_a_period_that_is_not_above_zero_is_refused_by_its_value() -> None:
-    periods: list[Any] = [timedelta(0), timedelta(seconds=-1), "1d", True, float("inf"), float("nan")]
-    with each_row() as row:
-        for period in periods:
-            expected = f"period: expected seconds .* got {re.escape(repr(period))}"
-            with row(period), pytest.raises(InvalidArgumentError, match=expected):
-                MetricQuery("temp", period=period)
+@each_row("period", [timedelta(0), timedelta(seconds=-1), "1d", True, float("inf"), float("nan")])
+def test_a_period_that_is_not_above_zero_is_refused_by_its_value(period: Any) -> None:
+    expected = f"period: expected seconds .* got {re.escape(repr(period))}"
+    with pytest.raises(InvalidArgumentError, match=expected):
+        MetricQuery("temp", period=period)
 
 
-def test_a_query_and_a_page_are_not_changed_once_made() -> None:
-    page = Page[Device](items=[])
+@each_row(
+    "made, name", [(Page(items=[]), "next"), (MetricQuery("temp"), "statistic"), (DatabaseQuery("S", "v"), "statistic")]
+)
+def test_a_query_and_a_page_are_not_changed_once_made(made: object, name: str) -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        page.next = "x"  # type: ignore[misc]
-    with each_row() as row:
-        for query in (MetricQuery("temp"), DatabaseQuery("Store", "value")):
-            with row(type(query).__name__), pytest.raises(attrs.exceptions.FrozenInstanceError):
-                query.statistic = "sum"  # type: ignore[misc]
+        setattr(made, name, "sum")
 
 
 def test_the_content_of_a_file_is_bytes() -> None:
     assert (File(data="AP8=").content, File(data="").content) == (b"\x00\xff", b"")
 
 
-def test_content_that_is_no_base64_is_a_decode_error_that_does_not_show_it() -> None:
-    with each_row() as row:
-        for data in ("AP8", "A P8=", "AP8==", "é", "=", "AP8=\n"):
-            with row(data):
-                with pytest.raises(DecodeError, match="base64") as wrong:
-                    _ = File(data=f"{SECRET}{data}").content
-                assert (wrong.value.operation, wrong.value.path) == ("file/get", "$.data")
-                assert SECRET not in f"{wrong.value!r} {wrong.value} {wrong.value.__context__!r}"
+@each_row("data", ["AP8", "A P8=", "AP8==", "é", "=", "AP8=\n"])
+def test_content_that_is_no_base64_is_a_decode_error_that_does_not_show_it(data: str) -> None:
+    with pytest.raises(DecodeError, match="base64") as wrong:
+        _ = File(data=f"{SECRET}{data}").content
+    assert (wrong.value.operation, wrong.value.path) == ("file/get", "$.data")
+    assert SECRET not in f"{wrong.value!r} {wrong.value} {wrong.value.__context__!r}"
 
 
 def test_a_file_of_a_list_has_no_content() -> None:

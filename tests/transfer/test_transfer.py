@@ -46,8 +46,8 @@ from ioto_async import (
 from ioto_async.emulator import Emulator, Fault
 from ioto_async.transfer.transfer import download, upload
 from ioto_async.transport.deadlines import Deadline
-from tests.each_row import each_row
 from tests.rawserver import GUARD, TOKEN, RawServer, Request, Step, client_of, drop, reply, reset, silent
+from tests.rows import each_row
 
 DATA = b"picture" * 100
 SUM = hashlib.sha256(DATA).hexdigest()
@@ -282,10 +282,13 @@ UNFIT: list[tuple[Callable[[Any], Awaitable[Transfer]], str]] = [
 
 async def test_an_argument_that_does_not_fit_is_named_before_anything_is_sent() -> None:
     async with site() as (bucket, made):
-        with each_row() as row:
-            for number, (call, name) in enumerate(UNFIT):
-                with row(f"{number} {name}"), pytest.raises(InvalidArgumentError, match=name):
-                    await call(made.client.file)
+
+        @each_row("call, name", UNFIT)
+        async def check(call: Callable[[Any], Awaitable[Transfer]], name: str) -> None:
+            with pytest.raises(InvalidArgumentError, match=name):
+                await call(made.client.file)
+
+        await check()
     assert (made.api.requests, bucket.requests) == ([], [])
 
 
@@ -412,13 +415,11 @@ UNSAFE_URLS = [
 ]
 
 
-async def test_a_signed_url_that_is_not_safe_is_refused_without_being_shown(folder: Path) -> None:
-    with each_row() as row:
-        for url in UNSAFE_URLS:
-            with row(url):
-                async with signing(f"{url}{QUERY}") as made:
-                    error = await failure(made.client.file.download("a.jpg", folder / "a.jpg"))
-                assert (type(error), SIGNATURE in str(error), len(made.api.requests)) == (DecodeError, False, 1)
+@each_row("url", UNSAFE_URLS)
+async def test_a_signed_url_that_is_not_safe_is_refused_without_being_shown(folder: Path, url: str) -> None:
+    async with signing(f"{url}{QUERY}") as made:
+        error = await failure(made.client.file.download("a.jpg", folder / "a.jpg"))
+    assert (type(error), SIGNATURE in str(error), len(made.api.requests)) == (DecodeError, False, 1)
 
 
 @pytest.mark.parametrize("allow_http", [False, True])
@@ -903,20 +904,21 @@ ECHOES: dict[str, Callable[[], Step]] = {
 
 
 @pytest.mark.parametrize("direction", ["upload", "download"])
-async def test_no_error_shows_the_signed_url(direction: str, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with each_row() as row, caplog.at_level(logging.DEBUG):
-        for name, echo in ECHOES.items():
-            seen: list[Attempt] = []
-            caplog.clear()
-            with row(name):
-                async with site(echo(), echo(), echo(), observer=seen.append) as (_, made):
-                    error = await failure(transfer(made, direction, folder, retries=1))
-                records = [record.getMessage() for record in caplog.records if record.name == "ioto_async"]
-                shown = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
-                shown += repr(seen) + repr(records)
-                assert SIGNATURE[:12] not in shown
-                assert "AKIA" not in shown
-                assert SIGNATURE[:12].encode() not in pickle.dumps(error)
+@each_row("echo", ECHOES)
+async def test_no_error_shows_the_signed_url(
+    direction: str, folder: Path, caplog: pytest.LogCaptureFixture, echo: Callable[[], Step]
+) -> None:
+    seen: list[Attempt] = []
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        async with site(echo(), echo(), echo(), observer=seen.append) as (_, made):
+            error = await failure(transfer(made, direction, folder, retries=1))
+    records = [record.getMessage() for record in caplog.records if record.name == "ioto_async"]
+    shown = "".join(traceback.format_exception(error)) + repr(error) + repr(vars(error))
+    shown += repr(seen) + repr(records)
+    assert SIGNATURE[:12] not in shown
+    assert "AKIA" not in shown
+    assert SIGNATURE[:12].encode() not in pickle.dumps(error)
 
 
 async def test_a_deadline_begins_anew_when_something_has_moved() -> None:

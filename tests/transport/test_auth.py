@@ -31,8 +31,8 @@ from ioto_async import (
 )
 from ioto_async.transport.auth import LoginAuth, NoAuth, TokenAuth
 from ioto_async.transport.credentials import Decision
-from tests.each_row import each_row
 from tests.rawserver import TOKEN, RawServer, Request, Step, client_of, drop, leftover_tasks, reply, served, silent
+from tests.rows import each_row
 
 DEVICE = {"id": "D1", "accountId": "A1"}
 ORIGIN = "app.example"
@@ -444,21 +444,17 @@ async def test_callers_that_share_a_failure_of_the_provider_each_get_an_error_of
     assert [error.operation for error in errors] == ["device/get", "generic/create"]
 
 
-async def test_garbage_from_the_provider_is_refused_without_being_shown() -> None:
-    table: list[object] = [None, "", 17, b"token", "two words", "line\nbreak", "t\u00f6ken", ["token"]]
-    with each_row() as row:
-        for garbage in table:
-            with row(garbage):
+@each_row("garbage", [None, "", 17, b"token", "two words", "line\nbreak", "t\u00f6ken", ["token"]])
+async def test_garbage_from_the_provider_is_refused_without_being_shown(garbage: Any) -> None:
+    async def provider() -> Any:
+        return garbage
 
-                async def provider(garbage: Any = garbage) -> Any:
-                    return garbage
-
-                async with served(**login(provider)) as (server, client):
-                    error = await failure(client.device.get("D1"))
-                assert type(error) is TokenProviderError
-                if isinstance(garbage, str) and garbage:
-                    assert garbage not in f"{error} {error!r} {error.__cause__!r}"
-                assert server.requests == []
+    async with served(**login(provider)) as (server, client):
+        error = await failure(client.device.get("D1"))
+    assert type(error) is TokenProviderError
+    if isinstance(garbage, str) and garbage:
+        assert garbage not in f"{error} {error!r} {error.__cause__!r}"
+    assert server.requests == []
 
 
 async def test_a_provider_that_is_not_async_is_a_failure_of_the_provider() -> None:
@@ -581,15 +577,13 @@ UNFIT_TOKENS = ["", " ", "two words", "tab\there", "line\r\nX-Evil: 1", "nul\x00
 
 
 @pytest.mark.parametrize("make", [lambda t: TokenAuth(t), lambda t: LoginAuth(t, origin=ORIGIN)])
-def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(make: Callable[[str], Any]) -> None:
-    with each_row() as row:
-        for token in UNFIT_TOKENS:
-            with row(token):
-                with pytest.raises(InvalidArgumentError) as caught:
-                    make(token)
-                shown = "".join(traceback.format_exception_only(caught.value)) + repr(caught.value)
-                assert not token.strip() or token not in shown
-                assert not token.strip() or repr(token)[1:-1] not in shown
+@each_row("token", UNFIT_TOKENS)
+def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(make: Callable[[str], Any], token: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        make(token)
+    shown = "".join(traceback.format_exception_only(caught.value)) + repr(caught.value)
+    assert not token.strip() or token not in shown
+    assert not token.strip() or repr(token)[1:-1] not in shown
 
 
 @pytest.mark.parametrize("token", [b"token", 17, ["token"], object()])
@@ -665,28 +659,27 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("method", METHODS)
+@each_row("echo", ECHOES)
 async def test_an_error_never_shows_a_token_that_the_service_repeats(
-    method: str, caplog: pytest.LogCaptureFixture
+    method: str, caplog: pytest.LogCaptureFixture, echo: Callable[[], Step]
 ) -> None:
-    with each_row() as row, caplog.at_level(logging.DEBUG):
-        for name, echo in ECHOES.items():
-            seen: list[Attempt] = []
-            caplog.clear()
-            with row(name):
-                async with served(echo(), echo(), observer=seen.append, **METHODS[method]) as (_, client):
-                    error = await fetched(client)
-                shown = {
-                    "str": str(error),
-                    "repr": repr(error),
-                    "message": error.message,
-                    "attributes": repr(vars(error)),
-                    "traceback": "".join(traceback.format_exception(error)),
-                    "attempts": repr(seen),
-                    "log": caplog.text + repr([vars(rec) for rec in caplog.records if rec.name == "ioto_async"]),
-                }
-                # Half a token is too much as well.
-                assert [part for part, text in shown.items() if SECRET[:8] in text] == []
-                assert SECRET[:8].encode() not in pickle.dumps(error)
+    seen: list[Attempt] = []
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG):
+        async with served(echo(), echo(), observer=seen.append, **METHODS[method]) as (_, client):
+            error = await fetched(client)
+    shown = {
+        "str": str(error),
+        "repr": repr(error),
+        "message": error.message,
+        "attributes": repr(vars(error)),
+        "traceback": "".join(traceback.format_exception(error)),
+        "attempts": repr(seen),
+        "log": caplog.text + repr([vars(rec) for rec in caplog.records if rec.name == "ioto_async"]),
+    }
+    # Half a token is too much as well.
+    assert [part for part, text in shown.items() if SECRET[:8] in text] == []
+    assert SECRET[:8].encode() not in pickle.dumps(error)
 
 
 @pytest.mark.parametrize("echo", ["no status line", "bad header", "refusal", "failure"])

@@ -20,8 +20,8 @@ from yarl import URL
 from ioto_async import AccessToken, CognitoLogin, InvalidArgumentError, IotoClient, TokenProviderError
 from ioto_async.emulator import Emulator
 from ioto_async.transport.auth import LoginAuth, Middleware, TokenProvider
-from tests.each_row import each_row
 from tests.rawserver import RawServer, Request, Step, client_of, drop, leftover_tasks, reply, reset, silent
+from tests.rows import each_row
 
 CLIENT_ID = "4vvn6qbq9f1rhn4hh2kjn3qh5o"
 USER = "user@app.example"
@@ -159,14 +159,12 @@ FINAL: list[tuple[Step, str]] = [
 ]
 
 
-async def test_a_sign_in_that_is_refused_says_why_and_is_not_repeated() -> None:
-    with each_row() as row:
-        for number, (answer, text) in enumerate(FINAL):
-            with row(f"{number} {text}"):
-                async with cognito(answer, granted()) as (server, login):
-                    error = await failure(login())
-                assert text in str(error)
-                assert len(server.requests) == 1
+@each_row("answer, text", FINAL)
+async def test_a_sign_in_that_is_refused_says_why_and_is_not_repeated(answer: Step, text: str) -> None:
+    async with cognito(answer, granted()) as (server, login):
+        error = await failure(login())
+    assert text in str(error)
+    assert len(server.requests) == 1
 
 
 BUSY = refused("TooManyRequestsException", "Rate exceeded")
@@ -289,17 +287,16 @@ UNFIT: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-def test_an_argument_that_does_not_fit_is_named() -> None:
+@each_row("change, name", UNFIT)
+def test_an_argument_that_does_not_fit_is_named(change: dict[str, Any], name: str) -> None:
     arguments: dict[str, Any] = {
         "endpoint": "https://cognito.example",
         "client_id": CLIENT_ID,
         "username": USER,
         "password": PASSWORD,
     }
-    with each_row() as row:
-        for change, name in UNFIT:
-            with row(change), pytest.raises(InvalidArgumentError, match=name):
-                CognitoLogin(**arguments | change)
+    with pytest.raises(InvalidArgumentError, match=name):
+        CognitoLogin(**arguments | change)
 
 
 # As the login of a client -----------------------------------------------------------------------------------------

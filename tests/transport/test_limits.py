@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ioto_async import InvalidArgumentError, Limits
 from ioto_async.transport.limits import Adaptive, TokenBucket, Verdict
-from tests.each_row import each_row
+from tests.rows import each_row
 
 # Limits -----------------------------------------------------------------------------------------------------------
 
@@ -28,17 +28,17 @@ def test_one_request_at_a_time_is_a_limit() -> None:
     assert Limits(in_flight=1).in_flight == 1
 
 
-def test_limits_that_are_no_numbers_above_0_are_refused_by_name_and_value() -> None:
-    wrong: list[tuple[str, Any, str]] = [
+@each_row(
+    "name, value, text",
+    [
         *(("rate", rate, r"rate: .*second.*got") for rate in (0, -1, math.inf, math.nan, "200/s", True)),
         *(("in_flight", number, r"in_flight: .*whole number.*got") for number in (0, -1, 2.5, "64", True, math.inf)),
-    ]
-    with each_row() as row:
-        for name, value, text in wrong:
-            with row((name, value)):
-                with pytest.raises(InvalidArgumentError, match=text) as caught:
-                    Limits(**{name: value})
-                assert repr(value) in str(caught.value)
+    ],
+)
+def test_limits_that_are_no_numbers_above_0_are_refused_by_name_and_value(name: str, value: Any, text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=text) as caught:
+        Limits(**{name: value})
+    assert repr(value) in str(caught.value)
 
 
 # The token bucket -------------------------------------------------------------------------------------------------
@@ -55,12 +55,10 @@ def taken(bucket: TokenBucket, seconds: float, *, step: float, begin: float = 0.
     return count
 
 
-def test_a_bucket_gives_its_rate_however_often_it_is_asked() -> None:
-    with each_row() as row:
-        for step in (0.0001, 0.003, 0.1):
-            with row(step):
-                bucket = TokenBucket(100, burst=20)
-                assert taken(bucket, 10, step=step) == pytest.approx(1000 + 20, abs=15)
+@each_row("step", [0.0001, 0.003, 0.1])
+def test_a_bucket_gives_its_rate_however_often_it_is_asked(step: float) -> None:
+    bucket = TokenBucket(100, burst=20)
+    assert taken(bucket, 10, step=step) == pytest.approx(1000 + 20, abs=15)
 
 
 def test_a_bucket_gives_no_more_than_its_burst_at_once() -> None:
@@ -282,32 +280,30 @@ LATENCIES = [0.002, 0.02, 0.05]
 BURSTS = [5, 10, 100, 500]
 
 
-def test_it_settles_at_the_capacity_of_a_service_that_refuses_what_is_beyond() -> None:
-    with each_row() as row:
-        for latency, burst, ceiling in itertools.product(LATENCIES, BURSTS, [64, 256]):
-            with row((latency, burst, ceiling)):
-                client = Client(Server(500, latency, burst), Adaptive(ceiling))
-                client.run(20)
-                assert client.served(10, 20) == pytest.approx(500, rel=0.1)
-                assert client.refused(10, 20) < 0.05
-                assert client.refused(0, 20) < 0.05, "too many were refused while it settled"
+@each_row("latency, burst, ceiling", itertools.product(LATENCIES, BURSTS, [64, 256]))
+def test_it_settles_at_the_capacity_of_a_service_that_refuses_what_is_beyond(
+    latency: float, burst: float, ceiling: int
+) -> None:
+    client = Client(Server(500, latency, burst), Adaptive(ceiling))
+    client.run(20)
+    assert client.served(10, 20) == pytest.approx(500, rel=0.1)
+    assert client.refused(10, 20) < 0.05
+    assert client.refused(0, 20) < 0.05, "too many were refused while it settled"
 
 
-def test_it_follows_a_capacity_that_changes() -> None:
-    with each_row() as row:
-        for capacity, latency, burst in itertools.product([1000, 200], [0.002, 0.02], [10, 100]):
-            with row((capacity, latency, burst)):
-                client = Client(Server(500, latency, burst), Adaptive(256))
-                client.run(10)
-                assert client.served(5, 10) == pytest.approx(500, rel=0.1)
-                client.server.capacity = capacity
-                client.run(15)
-                assert client.served(17, 25) == pytest.approx(capacity, rel=0.1)
-                assert client.refused(17, 25) < 0.05
-                client.server.capacity = 500
-                client.run(15)
-                assert client.served(32, 40) == pytest.approx(500, rel=0.1)
-                assert client.refused(32, 40) < 0.05
+@each_row("capacity, latency, burst", itertools.product([1000, 200], [0.002, 0.02], [10, 100]))
+def test_it_follows_a_capacity_that_changes(capacity: int, latency: float, burst: float) -> None:
+    client = Client(Server(500, latency, burst), Adaptive(256))
+    client.run(10)
+    assert client.served(5, 10) == pytest.approx(500, rel=0.1)
+    client.server.capacity = capacity
+    client.run(15)
+    assert client.served(17, 25) == pytest.approx(capacity, rel=0.1)
+    assert client.refused(17, 25) < 0.05
+    client.server.capacity = 500
+    client.run(15)
+    assert client.served(32, 40) == pytest.approx(500, rel=0.1)
+    assert client.refused(32, 40) < 0.05
 
 
 def test_it_finds_a_small_capacity_as_well() -> None:
@@ -357,19 +353,17 @@ VARIED: dict[str, Vary] = {
 }
 
 
-def test_latency_that_differs_by_nature_does_not_keep_the_limit_below_the_ceiling() -> None:
-    with each_row() as row:
-        for name, seed in itertools.product(VARIED, range(2)):
-            with row((name, seed)):
-                client = Client(Server(math.inf, 0, vary=VARIED[name], dice=random.Random(seed)), Adaptive(64))
-                limits = list[float]()
-                for _ in range(500):
-                    client.run(0.1)
-                    limits.append(client.adaptive.limit)
-                assert limits.index(64) < 50
-                # By chance all of some replies may be slow, which costs a few requests for a second or two.
-                assert sum(limits[100:]) / 400 > 0.97 * 64
-                assert min(limits[100:]) > 0.6 * 64
+@each_row("name, seed", itertools.product(VARIED, range(2)))
+def test_latency_that_differs_by_nature_does_not_keep_the_limit_below_the_ceiling(name: str, seed: int) -> None:
+    client = Client(Server(math.inf, 0, vary=VARIED[name], dice=random.Random(seed)), Adaptive(64))
+    limits = list[float]()
+    for _ in range(500):
+        client.run(0.1)
+        limits.append(client.adaptive.limit)
+    assert limits.index(64) < 50
+    # By chance all of some replies may be slow, which costs a few requests for a second or two.
+    assert sum(limits[100:]) / 400 > 0.97 * 64
+    assert min(limits[100:]) > 0.6 * 64
 
 
 def test_an_operation_that_takes_longer_than_the_one_before_does_not_lower_the_limit() -> None:
@@ -382,19 +376,17 @@ def test_an_operation_that_takes_longer_than_the_one_before_does_not_lower_the_l
         assert client.adaptive.limit == 64
 
 
-def test_latency_that_differs_by_nature_and_rises_lowers_the_limit() -> None:
+@each_row("vary", VARIED)
+def test_latency_that_differs_by_nature_and_rises_lowers_the_limit(vary: Vary) -> None:
     def later(vary: Vary, dice: random.Random) -> tuple[str, float]:
         operation, latency = vary(dice)
         return operation, 10 * latency
 
-    with each_row() as row:
-        for name, vary in VARIED.items():
-            with row(name):
-                client = Client(Server(math.inf, 0, vary=vary), Adaptive(64))
-                client.run(20)
-                client.server.vary = partial(later, vary)
-                client.run(10)
-                assert client.adaptive.limit < 40
+    client = Client(Server(math.inf, 0, vary=vary), Adaptive(64))
+    client.run(20)
+    client.server.vary = partial(later, vary)
+    client.run(10)
+    assert client.adaptive.limit < 40
 
 
 def test_a_service_that_lets_different_operations_wait_is_given_fewer_requests_at_once() -> None:
@@ -438,19 +430,17 @@ def test_a_limit_that_is_not_used_does_not_rise() -> None:
     assert client.adaptive.limit < 20, "5 at once are enough for 500 a second at 10 ms"
 
 
-def test_the_rate_does_not_rise_beyond_twice_what_is_used() -> None:
-    with each_row() as row:
-        for demand in (50, 300):
-            with row(demand):
-                client = Client(Server(500, 0.01), Adaptive(256))
-                client.run(10)
-                assert client.adaptive.rate < math.inf
-                client.source.change(client.now, demand, 1.0)
-                client.server.capacity = math.inf
-                client.run(10)
-                before = client.adaptive.rate
-                client.run(60)
-                assert client.adaptive.rate <= max(before, 2 * demand * 1.1)
+@each_row("demand", [50, 300])
+def test_the_rate_does_not_rise_beyond_twice_what_is_used(demand: int) -> None:
+    client = Client(Server(500, 0.01), Adaptive(256))
+    client.run(10)
+    assert client.adaptive.rate < math.inf
+    client.source.change(client.now, demand, 1.0)
+    client.server.capacity = math.inf
+    client.run(10)
+    before = client.adaptive.rate
+    client.run(60)
+    assert client.adaptive.rate <= max(before, 2 * demand * 1.1)
 
 
 def test_one_overload_is_one_decrease() -> None:

@@ -12,7 +12,7 @@ import pytest
 from ioto_async import InvalidArgumentError, IotoClient
 from tests.methods import BUILDER, BUILDER_CALLS, BUILDER_TOKEN, CALLS, CLOUD_CALLS, MethodCall, make_client
 from tests.mocked import API, TOKEN, Cloud, Sent
-from tests.rows import over
+from tests.rows import each_row
 
 # What is legacy warns once in a process, which may be here.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is a legacy operation:DeprecationWarning")
@@ -39,7 +39,7 @@ def sent() -> dict[str, Sent]:
         return asyncio.run(call_all(recorded))
 
 
-every_call = over("name", [made.name for made in CALLS])
+every_call = each_row("name", [made.name for made in CALLS])
 
 
 @every_call
@@ -85,7 +85,7 @@ async def signed_in(cloud: Cloud) -> AsyncIterator[IotoClient]:
         yield client
 
 
-@over("made", CLOUD_CALLS)
+@each_row("made", CLOUD_CALLS)
 async def test_a_login_token_goes_to_the_bare_path(cloud: Cloud, signed_in: IotoClient, made: MethodCall) -> None:
     cloud.begin(made.reply)
     await made.call(signed_in)
@@ -98,7 +98,7 @@ async def without_builder_token(cloud: Cloud) -> AsyncIterator[IotoClient]:
         yield client
 
 
-@over("made", BUILDER_CALLS)
+@each_row("made", BUILDER_CALLS)
 async def test_without_a_token_the_builder_is_called_bare(
     cloud: Cloud, without_builder_token: IotoClient, made: MethodCall
 ) -> None:
@@ -134,7 +134,9 @@ async def test_a_long_body_is_sent_without_a_warning(cloud: Cloud, client: IotoC
     assert len(cloud.only.data) > 2 << 20
 
 
-@over("option", [{"timeouts": 3}, {"timeout": 0}, {"timeout": math.nan}, {"retries": -1}, {"headers": {"a b": "x"}}])
+@each_row(
+    "option", [{"timeouts": 3}, {"timeout": 0}, {"timeout": math.nan}, {"retries": -1}, {"headers": {"a b": "x"}}]
+)
 async def test_an_unknown_or_bad_option_is_refused_by_name(
     cloud: Cloud, client: IotoClient, option: dict[str, Any]
 ) -> None:

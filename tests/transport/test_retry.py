@@ -13,7 +13,7 @@ from ioto_async import InvalidArgumentError, RetryPolicy
 from ioto_async.operations import Kind
 from ioto_async.transport.options import with_retries
 from ioto_async.transport.retry import Failure, failure_of_status, parse_retry_after
-from tests.each_row import each_row
+from tests.rows import each_row
 
 NOW = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
@@ -66,27 +66,23 @@ STATUSES = [
 ]
 
 
-def test_a_status_says_what_became_of_the_request() -> None:
-    with each_row() as row:
-        for status, retry_after, failure in STATUSES:
-            with row((status, retry_after)):
-                assert failure_of_status(status, retry_after) is failure
+@each_row("status, retry_after, failure", STATUSES)
+def test_a_status_says_what_became_of_the_request(status: int, retry_after: float | None, failure: Failure) -> None:
+    assert failure_of_status(status, retry_after) is failure
 
 
 # The decision table -----------------------------------------------------------------------------------------------
 
 
-def test_the_decision_table_is_that_of_rule_6() -> None:
+@each_row("failure, kind", itertools.product(Failure, Kind))
+def test_the_decision_table_is_that_of_rule_6(failure: Failure, kind: Kind) -> None:
     retried = {
         Failure.NEVER_DELIVERED: {Kind.READ, Kind.REPLAYABLE, Kind.ONCE},
         Failure.REFUSED: {Kind.READ, Kind.REPLAYABLE, Kind.ONCE},
         Failure.UNKNOWN: {Kind.READ, Kind.REPLAYABLE},
         Failure.DEFINITE: set(),
     }
-    with each_row() as row:
-        for failure, kind in itertools.product(Failure, Kind):
-            with row((failure, kind)):
-                assert (wait(RetryPolicy(), failure, kind) is not None) == (kind in retried[failure])
+    assert (wait(RetryPolicy(), failure, kind) is not None) == (kind in retried[failure])
 
 
 @given(failures, kinds, st.integers(1, 20), st.integers(1, 20))
@@ -119,12 +115,10 @@ def test_a_wait_lies_between_zero_and_the_doubled_base_and_the_cap(
     assert 0 <= seconds <= min(cap, base * 2.0 ** min(attempts - 1, 60))
 
 
-def test_the_bound_of_the_wait_doubles_with_each_attempt_up_to_the_cap() -> None:
+@each_row("attempts, seconds", {1: 1.0, 2: 2.0, 3: 4.0, 4: 8.0, 5: 10.0, 90: 10.0}.items())
+def test_the_bound_of_the_wait_doubles_with_each_attempt_up_to_the_cap(attempts: int, seconds: float) -> None:
     policy = RetryPolicy(attempts=100, base=2, cap=20, elapsed=1000)
-    with each_row() as row:
-        for attempts, seconds in {1: 1.0, 2: 2.0, 3: 4.0, 4: 8.0, 5: 10.0, 90: 10.0}.items():
-            with row(attempts):
-                assert wait(policy, attempts=attempts, fraction=0.5) == seconds
+    assert wait(policy, attempts=attempts, fraction=0.5) == seconds
 
 
 def test_the_jitter_is_full() -> None:
@@ -158,8 +152,9 @@ def test_no_attempt_begins_after_the_elapsed_budget(elapsed: float, budget: floa
 # The policy's own arguments ---------------------------------------------------------------------------------------
 
 
-def test_a_policy_refuses_settings_that_make_no_sense_and_names_them() -> None:
-    settings: list[tuple[str, object]] = [
+@each_row(
+    "name, value",
+    [
         ("attempts", 0),
         ("attempts", -1),
         ("attempts", "3"),
@@ -171,34 +166,30 @@ def test_a_policy_refuses_settings_that_make_no_sense_and_names_them() -> None:
         ("base", None),
         ("cap", -1.0),
         ("cap", math.nan),
-    ]
-    with each_row() as row:
-        for name, value in settings:
-            with row((name, value)):
-                with pytest.raises(InvalidArgumentError, match=name) as refused:
-                    RetryPolicy(**{name: value})  # type: ignore[arg-type]  # that is the point
-                assert isinstance(refused.value, ValueError)
+    ],
+)
+def test_a_policy_refuses_settings_that_make_no_sense_and_names_them(name: str, value: object) -> None:
+    with pytest.raises(InvalidArgumentError, match=name) as refused:
+        RetryPolicy(**{name: value})  # type: ignore[arg-type]  # that is the point
+    assert isinstance(refused.value, ValueError)
 
 
 def test_retries_count_the_attempts_after_the_first() -> None:
     assert with_retries(RetryPolicy(base=3), 2) == RetryPolicy(base=3, attempts=3)
 
 
-def test_retries_must_be_a_whole_number_from_0() -> None:
-    with each_row() as row:
-        for retries in (-1, 1.0, "2", None, True):
-            with row(ascii(retries)), pytest.raises(InvalidArgumentError, match="retries"):
-                with_retries(RetryPolicy(), retries)  # type: ignore[arg-type]  # that is the point
+@each_row("retries", [-1, 1.0, "2", None, True])
+def test_retries_must_be_a_whole_number_from_0(retries: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="retries"):
+        with_retries(RetryPolicy(), retries)  # type: ignore[arg-type]  # that is the point
 
 
 # Retry-After ------------------------------------------------------------------------------------------------------
 
 
-def test_retry_after_may_be_seconds() -> None:
-    with each_row() as row:
-        for value, seconds in {"0": 0.0, "120": 120.0, " 7 ": 7.0, "1.5": 1.5}.items():
-            with row(value):
-                assert parse_retry_after(value, now) == seconds
+@each_row("value, seconds", {"0": 0.0, "120": 120.0, " 7 ": 7.0, "1.5": 1.5}.items())
+def test_retry_after_may_be_seconds(value: str, seconds: float) -> None:
+    assert parse_retry_after(value, now) == seconds
 
 
 def test_no_retry_after_is_none() -> None:
@@ -214,11 +205,9 @@ DATES = [
 ]
 
 
-def test_retry_after_may_be_a_date_in_every_form_that_http_knows() -> None:
-    with each_row() as row:
-        for value in DATES:
-            with row(value):
-                assert parse_retry_after(value, now) == 60.0
+@each_row("value", DATES)
+def test_retry_after_may_be_a_date_in_every_form_that_http_knows(value: str) -> None:
+    assert parse_retry_after(value, now) == 60.0
 
 
 def test_a_date_that_is_past_means_now() -> None:
@@ -232,11 +221,9 @@ def test_a_date_gives_the_seconds_until_then(date: datetime) -> None:
     assert parse_retry_after(text, now) == max((date - NOW) / timedelta(seconds=1), 0.0)
 
 
-def test_a_senseless_retry_after_is_none() -> None:
-    with each_row() as row:
-        for value in ("", " ", "soon", "-1", "nan", "inf", "-inf", "1e999", "Mon, 99 May 2024 07:08:08 GMT"):
-            with row(value):
-                assert parse_retry_after(value, now) is None
+@each_row("value", ["", " ", "soon", "-1", "nan", "inf", "-inf", "1e999", "Mon, 99 May 2024 07:08:08 GMT"])
+def test_a_senseless_retry_after_is_none(value: str) -> None:
+    assert parse_retry_after(value, now) is None
 
 
 @given(

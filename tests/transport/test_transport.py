@@ -43,7 +43,6 @@ from ioto_async import (
 )
 from ioto_async.errors import DeviceBlockedError
 from ioto_async.transport.limits import TokenBucket
-from tests.each_row import each_row
 from tests.rawserver import (
     GUARD,
     RawServer,
@@ -58,6 +57,7 @@ from tests.rawserver import (
     silent,
     unread,
 )
+from tests.rows import each_row
 
 SOON = 0.05
 """Seconds of a deadline that is to be missed."""
@@ -161,18 +161,16 @@ ERRORS: dict[int, type[StatusError]] = {
 }
 
 
-async def test_a_status_has_its_error() -> None:
-    with each_row() as row:
-        for status, cls in ERRORS.items():
-            with row(status):
-                async with served(reply(status, "what the service says")) as (_, client):
-                    error = await failure(get(client, retries=0))
-                assert type(error) is cls
-                assert (error.status, error.message, error.operation) == (
-                    status,
-                    "what the service says",
-                    "device/get",
-                )
+@each_row("status, cls", ERRORS.items())
+async def test_a_status_has_its_error(status: int, cls: type[Any]) -> None:
+    async with served(reply(status, "what the service says")) as (_, client):
+        error = await failure(get(client, retries=0))
+    assert type(error) is cls
+    assert (error.status, error.message, error.operation) == (
+        status,
+        "what the service says",
+        "device/get",
+    )
 
 
 async def test_a_record_that_is_not_there_is_a_not_found_error() -> None:
@@ -188,16 +186,14 @@ async def test_an_empty_reply_to_a_get_is_a_not_found_error() -> None:
     assert (type(error), error.status) == (NotFoundError, 200)
 
 
-async def test_a_redirect_is_never_followed() -> None:
-    with each_row() as row:
-        for status in (300, 301, 302, 303, 304, 307, 308):
-            with row(status):
-                async with RawServer.of() as elsewhere, served() as (server, client):
-                    headers = {"Location": f"{elsewhere.url}/tok/device/get"}
-                    server.steps.append(reply(status, b"", headers=headers))
-                    error = await failure(get(client))
-                    assert (type(error), error.status) == (UnexpectedStatusError, status)
-                    assert (len(server.requests), elsewhere.connections) == (1, 0)
+@each_row("status", [300, 301, 302, 303, 304, 307, 308])
+async def test_a_redirect_is_never_followed(status: int) -> None:
+    async with RawServer.of() as elsewhere, served() as (server, client):
+        headers = {"Location": f"{elsewhere.url}/tok/device/get"}
+        server.steps.append(reply(status, b"", headers=headers))
+        error = await failure(get(client))
+        assert (type(error), error.status) == (UnexpectedStatusError, status)
+        assert (len(server.requests), elsewhere.connections) == (1, 0)
 
 
 async def test_the_error_of_a_redirect_says_where_it_led() -> None:
@@ -402,19 +398,17 @@ FAILURES: dict[str, tuple[Step, str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_call_is_repeated_as_its_kind_and_the_failure_allow(kind: str) -> None:
-    with each_row() as row:
-        for name, (step, sort) in FAILURES.items():
-            with row(name):
-                async with served(step, reply(200, DEVICE)) as (server, client):
-                    result: Any = (await asyncio.gather(KINDS[kind](client), return_exceptions=True))[0]
-                if sort == "refused" or (sort == "unknown" and kind != "ONCE"):
-                    assert not isinstance(result, BaseException)
-                elif sort == "unknown":
-                    assert type(result) is OutcomeUnknownError
-                else:
-                    assert isinstance(result, StatusError)
-                assert len(server.requests) == (1 if isinstance(result, BaseException) else 2)
+@each_row("step, sort", FAILURES)
+async def test_a_call_is_repeated_as_its_kind_and_the_failure_allow(kind: str, step: Step, sort: str) -> None:
+    async with served(step, reply(200, DEVICE)) as (server, client):
+        result: Any = (await asyncio.gather(KINDS[kind](client), return_exceptions=True))[0]
+    if sort == "refused" or (sort == "unknown" and kind != "ONCE"):
+        assert not isinstance(result, BaseException)
+    elif sort == "unknown":
+        assert type(result) is OutcomeUnknownError
+    else:
+        assert isinstance(result, StatusError)
+    assert len(server.requests) == (1 if isinstance(result, BaseException) else 2)
 
 
 @pytest.mark.parametrize("call", [READ, REPLAYABLE])
@@ -759,15 +753,14 @@ async def test_a_default_header_is_replaced_whatever_its_case(name: str) -> None
     assert server.requests[0].all(name) == ["mine"]
 
 
-async def test_a_header_that_the_client_sets_itself_is_refused() -> None:
-    names = ["Authorization", "authorization", "Content-Length", "Content-Type", "Host", "ORIGIN", "Transfer-Encoding"]
-    with each_row() as row:
-        for name in names:
-            with row(name):
-                async with served() as (server, client):
-                    with pytest.raises(InvalidArgumentError, match=name):
-                        await get(client, headers={name: "secret-value"})
-                assert server.connections == 0
+@each_row(
+    "name", ["Authorization", "authorization", "Content-Length", "Content-Type", "Host", "ORIGIN", "Transfer-Encoding"]
+)
+async def test_a_header_that_the_client_sets_itself_is_refused(name: str) -> None:
+    async with served() as (server, client):
+        with pytest.raises(InvalidArgumentError, match=name):
+            await get(client, headers={name: "secret-value"})
+    assert server.connections == 0
 
 
 UNFIT_HEADERS: list[Any] = [
@@ -791,14 +784,12 @@ UNFIT_HEADERS: list[Any] = [
 ]
 
 
-async def test_headers_that_cannot_be_sent_are_refused() -> None:
-    with each_row() as row:
-        for headers in UNFIT_HEADERS:
-            with row(headers):
-                async with served() as (server, client):
-                    with pytest.raises(InvalidArgumentError, match="headers"):
-                        await get(client, headers=headers)
-                assert server.requests == []
+@each_row("headers", UNFIT_HEADERS)
+async def test_headers_that_cannot_be_sent_are_refused(headers: Any) -> None:
+    async with served() as (server, client):
+        with pytest.raises(InvalidArgumentError, match="headers"):
+            await get(client, headers=headers)
+    assert server.requests == []
 
 
 # The pool ---------------------------------------------------------------------------------------------------------
