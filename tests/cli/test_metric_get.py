@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import polars
 import pytest
 
 from ioto_async.cli.metric.arguments import format_duration, parse_date, parse_duration, parse_pairs
@@ -177,6 +176,8 @@ def test_jsonl_has_the_dimensions_as_an_object(metrics: Metrics) -> None:
 
 
 def test_parquet_has_types(metrics: Metrics) -> None:
+    import polars
+
     metrics.add("DEV1", 21.5)
     out = metrics.folder / "points.parquet"
     assert metrics("get", "DEV1", "temperature", "--out", out).stdout == ""
@@ -188,6 +189,8 @@ def test_parquet_has_types(metrics: Metrics) -> None:
 
 
 def test_parquet_goes_to_a_pipe(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    import polars
+
     metrics.add("DEV1", 21.5)
     pipe = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe))
