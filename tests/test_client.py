@@ -45,6 +45,7 @@ from tests.rawserver import (
     served,
     silent,
 )
+from tests.rows import each_row
 
 DEVICE = {"id": "D1", "accountId": "A1"}
 API = "https://cloud.example"
@@ -223,7 +224,7 @@ def test_calls_at_once_after_a_change_of_loops_share_one_fresh_session() -> None
     assert len(sessions) == 1
 
 
-@pytest.mark.parametrize("host", ["a..b.com", ".example.com", "x" * 64 + ".com", "xn--.com"])
+@each_row("host", ["a..b.com", ".example.com", "x" * 64 + ".com", "xn--.com"])
 def test_a_host_that_cannot_be_looked_up_is_refused(host: str) -> None:
     with pytest.raises(InvalidArgumentError, match="api"):
         client_of(f"https://{host}")
@@ -430,7 +431,7 @@ def test_a_clone_refuses_what_only_a_client_can_have(option: dict[str, Any]) -> 
         client_of(API).with_options(**option)
 
 
-@pytest.mark.parametrize("retries", [-1, 1.5, "2", True])
+@each_row("retries", [-1, 1.5, "2", True])
 def test_a_clone_refuses_a_senseless_number_of_retries(retries: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="retries"):
         client_of(API).with_options(retries=retries)
@@ -705,8 +706,8 @@ def test_the_builder_takes_its_url_from_the_environment(monkeypatch: pytest.Monk
     assert BUILDER_URL in repr(BuilderClient())
 
 
-@pytest.mark.parametrize(
-    ("environ", "name"),
+@each_row(
+    "environ, name",
     [
         ({}, "IOTO_API"),
         ({"IOTO_API": "", "IOTO_TOKEN": SECRET}, "IOTO_API"),
@@ -738,8 +739,8 @@ async def test_an_account_of_a_call_goes_before_that_of_the_client() -> None:
 # Endpoints --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("value", "url"),
+@each_row(
+    "value, url",
     [
         ("https://cloud.example", "https://cloud.example/"),
         ("https://cloud.example/", "https://cloud.example/"),
@@ -761,7 +762,7 @@ def test_an_endpoint_is_kept_as_it_is(value: str, url: str) -> None:
     assert str(parse_endpoint(value)) == url
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         "",
@@ -812,19 +813,19 @@ def test_an_endpoint_that_does_not_fit_is_refused(value: str) -> None:
         parse_endpoint(value, name="builder")
 
 
-@pytest.mark.parametrize("value", [None, 5, b"https://cloud.example", ["https://cloud.example"]])
+@each_row("value", [None, 5, b"https://cloud.example", ["https://cloud.example"]])
 def test_an_endpoint_that_is_no_text_is_refused(value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="api"):
         parse_endpoint(value)
 
 
-@pytest.mark.parametrize("value", ["http://cloud.example", "http://10.0.0.1:8080/x"])
+@each_row("value", ["http://cloud.example", "http://10.0.0.1:8080/x"])
 def test_plain_http_beyond_loopback_is_allowed_if_asked_for(value: str) -> None:
     assert str(parse_endpoint(value, allow_http=True)).startswith(value)
     assert value in repr(IotoClient(value, token=TOKEN, environ={}, allow_http=True))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "value",
     [
         f"https://user:{SECRET}@cloud.example",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import ioto_async
+from tests.rows import each_row
 
 PACKAGE = Path(ioto_async.__file__).parent
 
@@ -131,7 +132,7 @@ def test_the_client_needs_none_of_the_extras(loaded_by_the_client: set[str], nam
     assert name not in loaded_by_the_client
 
 
-@pytest.mark.parametrize("name", sorted(ioto_async.__all__))
+@each_row("name", sorted(ioto_async.__all__))
 def test_every_public_name_can_be_had(name: str) -> None:
     assert getattr(ioto_async, name) is not None
 

@@ -85,6 +85,7 @@ def test_without_a_word_it_is_csv_on_stdout(metrics: Metrics, fleet: Path) -> No
 
 
 def test_parquet_is_written_by_row_groups(metrics: Metrics, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
     monkeypatch.setattr(tables, "_ROW_GROUP", 12)
     out = metrics.folder / "points.parquet"
     metrics(*export(metrics, "--out", out))

@@ -18,10 +18,10 @@ import pytest
 
 from ioto_async.emulator import EmulatorThread, Fault
 from tests.rawserver import GUARD
+from tests.rows import each_row
 
 from .fleets import Fleet, Result, piped, start
 from .metrics import NOW, Metrics, lines, requests
-from .tables import failing
 
 AUTOMATION = ("--via", "automation", "--automation", "MetricSample")
 SAMPLES = "metric,value,dimensions.Device\ntemperature,20,DEV1\ntemperature,22,DEV1\nhumidity,40,DEV2\n"
@@ -145,20 +145,21 @@ def test_a_broker_that_is_not_there_ends_it(metrics: Metrics, certified: Path, m
     assert (result.status, counts(result)) == (4, {})
 
 
-def test_certificates_that_are_not_there_are_reported(metrics: Metrics, certified: Path) -> None:
-    cases = [
+@each_row(
+    "certs, options, complaint",
+    [
         ("", [], "--certs: no provision.json in "),
         ("nowhere", ["--device", "DEV1"], "--certs: no provision.json in "),
         ("DEV1", ["--device", "DEV2"], "--certs: "),
-    ]
-
-    def check(certs: str, options: list[str], complaint: str) -> None:
-        metrics.file("samples.csv", SAMPLES)
-        result = by_mqtt(metrics, certified / certs, *options)
-        assert (result.status, result.stdout) == (2, "")
-        assert result.stderr.startswith(f"ioto-async: {complaint}")
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_certificates_that_are_not_there_are_reported(
+    metrics: Metrics, certified: Path, certs: str, options: list[str], complaint: str
+) -> None:
+    metrics.file("samples.csv", SAMPLES)
+    result = by_mqtt(metrics, certified / certs, *options)
+    assert (result.status, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"ioto-async: {complaint}")
 
 
 def test_what_mqtt_needs_is_named_with_its_extra(
@@ -178,8 +179,9 @@ def test_no_key_is_shown(metrics: Metrics, certified: Path) -> None:
     assert "certificate and key cannot be used" in result.stderr
 
 
-def test_wrong_usage_is_reported_and_nothing_is_sent(metrics: Metrics, samples: Path, cloud: EmulatorThread) -> None:
-    cases = [
+@each_row(
+    "options, complaint",
+    [
         (["--via", "automation"], "--automation: --via automation needs it"),
         (["--via", "model"], "--model: --via model needs it"),
         (["--via", "mqtt"], "--certs: --via mqtt needs it"),
@@ -189,15 +191,15 @@ def test_wrong_usage_is_reported_and_nothing_is_sent(metrics: Metrics, samples: 
         (["--via", "automation", "--automation", "A", "--patience", "long"], "--patience: expected a duration"),
         (["--via", "automation", "--automation", "A", "--retry-failed", "--no-journal"], "--retry-failed: "),
         (["--via", "automation", "--automation", "A", "--key", "id"], "--from: the header has no column id"),
-    ]
-
-    def check(options: list[str], complaint: str) -> None:
-        result = metrics("write", "--from", samples, *options)
-        assert (result.status, result.stdout) == (2, "")
-        assert result.stderr.startswith(f"ioto-async: {complaint}")
-        assert requests(cloud, "action/invoke") == []
-
-    assert failing(cases, check) == {}
+    ],
+)
+def test_wrong_usage_is_reported_and_nothing_is_sent(
+    metrics: Metrics, samples: Path, cloud: EmulatorThread, options: list[str], complaint: str
+) -> None:
+    result = metrics("write", "--from", samples, *options)
+    assert (result.status, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"ioto-async: {complaint}")
+    assert requests(cloud, "action/invoke") == []
 
 
 def test_the_help_tells_that_rules_of_a_model_are_not_checked(metrics: Metrics) -> None:

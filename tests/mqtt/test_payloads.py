@@ -10,6 +10,7 @@ import pytest
 from ioto_async.errors import DecodeError, InvalidArgumentError
 from ioto_async.mqtt import payloads
 from ioto_async.operations import MQTT
+from tests.rows import each_row
 
 
 def test_a_sample_has_the_members_of_the_agent() -> None:
@@ -29,13 +30,13 @@ def test_a_sample_without_a_buffer_does_not_mention_it() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, True, "4", None, 10**30])
+@each_row("value", [math.nan, math.inf, -math.inf, True, "4", None, 10**30])
 def test_a_sample_that_is_no_finite_number_is_refused(value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="metric/set: value"):
         payloads.sample("T", value, None, None)
 
 
-@pytest.mark.parametrize("dimensions", [[], {}, {"Device": "a"}, ["Device"], "Device", 7])
+@each_row("dimensions", [[], {}, {"Device": "a"}, ["Device"], "Device", 7])
 def test_dimensions_that_are_no_list_of_maps_are_refused(dimensions: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="metric/set: dimensions"):
         payloads.sample("T", 1, dimensions, None)
@@ -60,13 +61,13 @@ def test_a_question_has_the_members_of_the_agent() -> None:
     }
 
 
-@pytest.mark.parametrize("period", [0, -1, math.nan, math.inf, True, "5"])
+@each_row("period", [0, -1, math.nan, math.inf, True, "5"])
 def test_a_period_that_is_no_time_is_refused(period: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="metric/get: period"):
         payloads.value_query("T", None, period, "avg")
 
 
-@pytest.mark.parametrize(("value", "type"), [(3, "number"), (3.5, "number"), (True, "boolean"), ("3", "string")])
+@each_row("value, type", [(3, "number"), (3.5, "number"), (True, "boolean"), ("3", "string")])
 def test_the_type_of_a_stored_value_is_its_own(value: Any, type: Any) -> None:
     expected = {"key": "counter", "value": value, "type": type}
     assert json.loads(payloads.stored("counter", value, None, None)) == expected
@@ -78,7 +79,7 @@ def test_another_type_than_that_of_the_value_is_refused() -> None:
         payloads.stored("counter", True, "number", None)
 
 
-@pytest.mark.parametrize("value", [None, [1], {"a": 1}, math.nan])
+@each_row("value", [None, [1], {"a": 1}, math.nan])
 def test_a_value_that_the_store_does_not_take_is_refused(value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="store/set: value"):
         payloads.stored("counter", value, None, None)
@@ -89,8 +90,8 @@ def test_an_expiry_is_in_milliseconds() -> None:
     assert json.loads(body)["expires"] == 1893456000000
 
 
-@pytest.mark.parametrize(
-    ("payload", "value"),
+@each_row(
+    "payload, value",
     [
         (b"4.2", 4.2),
         (b"-7", -7),
@@ -117,7 +118,7 @@ def test_a_bare_value_is_read_as_what_it_is(payload: bytes, value: object) -> No
     assert type(read) is type(value)
 
 
-@pytest.mark.parametrize("payload", [b"text", b"true", b"NaN", b"1e999", b"9" * 5000])
+@each_row("payload", [b"text", b"true", b"NaN", b"1e999", b"9" * 5000])
 def test_a_metric_that_is_no_number_is_a_decode_error(payload: bytes) -> None:
     with pytest.raises(DecodeError, match="metric/get"):
         payloads.number(MQTT["metric/get"], payload)
@@ -128,14 +129,14 @@ def test_changes_travel_with_their_number() -> None:
     assert json.loads(payloads.changes(7, [change])) == {"seq": 7, "changes": [change]}
 
 
-@pytest.mark.parametrize("changes", [[], "text", {"cmd": "update"}, [1], None])
+@each_row("changes", [[], "text", {"cmd": "update"}, [1], None])
 def test_changes_that_are_no_maps_are_refused(changes: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="changes"):
         payloads.changes(1, changes)
 
 
-@pytest.mark.parametrize(
-    ("change", "named"),
+@each_row(
+    "change, named",
     [
         ({"cmd": "delete", "key": "s#a"}, "cmd: expected create, update, upsert, remove, got 'delete'"),
         ({"key": "s#a"}, "cmd: expected create, update, upsert, remove, got None"),
@@ -148,7 +149,7 @@ def test_changes_that_the_cloud_would_drop_are_refused(change: Any, named: str) 
         payloads.changes(1, [{"cmd": "remove", "key": "s#b"}, change])
 
 
-@pytest.mark.parametrize("statistic", ["foo", "p", "p100", "AVG", ""])
+@each_row("statistic", ["foo", "p", "p100", "AVG", ""])
 def test_a_statistic_that_the_cloud_would_not_reply_to_is_refused(statistic: str) -> None:
     with pytest.raises(InvalidArgumentError, match="statistic"):
         payloads.value_query("T", None, 300, statistic)
@@ -158,7 +159,7 @@ def test_sync_down_sends_iso_text() -> None:
     assert json.loads(payloads.since(datetime(2025, 1, 1, tzinfo=UTC))) == {"timestamp": "2025-01-01T00:00:00.000Z"}
 
 
-@pytest.mark.parametrize("since", [None, 0, datetime(2025, 1, 1)])
+@each_row("since", [None, 0, datetime(2025, 1, 1)])
 def test_sync_down_needs_an_aware_time(since: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="since"):
         payloads.since(since)
