@@ -176,8 +176,6 @@ def test_jsonl_has_the_dimensions_as_an_object(metrics: Metrics) -> None:
 
 
 def test_parquet_has_types(metrics: Metrics) -> None:
-    import polars
-
     metrics.add("DEV1", 21.5)
     out = metrics.folder / "points.parquet"
     polars = pytest.importorskip("polars", reason="polars comes with the extra all")
@@ -190,8 +188,6 @@ def test_parquet_has_types(metrics: Metrics) -> None:
 
 
 def test_parquet_goes_to_a_pipe(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    import polars
-
     metrics.add("DEV1", 21.5)
     pipe = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(pipe))
