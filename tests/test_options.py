@@ -1,5 +1,6 @@
 """Options: each is documented and typed in a TypedDict, and has its default and check in the attrs class beside it."""
 
+import inspect
 import re
 from typing import Any, get_type_hints
 
@@ -41,7 +42,7 @@ EXTENDED: dict[Any, Any] = {bulk.BulkOptions: bulk.RunOptions, transport.ClientO
 
 def _documented(options: Any) -> list[str]:
     """The names under "Attributes" in the docstring of a TypedDict."""
-    return re.findall(r"^ {8}(\w+): ", (options.__doc__ or "").partition("Attributes:")[2], re.MULTILINE)
+    return re.findall(r"^ {4}(\w+): ", (inspect.getdoc(options) or "").partition("Attributes:")[2], re.MULTILINE)
 
 
 def test_options_are_those_of_the_class_that_checks_them() -> None:
