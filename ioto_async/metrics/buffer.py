@@ -27,6 +27,11 @@ class Batch:
     """Samples that have no outcome yet."""
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
 
+    def take(self) -> list[Sample]:
+        """Give the samples away, so that each is kept no longer than it takes to send it."""
+        samples, self.samples = self.samples, []
+        return samples
+
 
 class Buffer:
     """Samples that wait to be sent. Its bounds count those on their way as well, until they are released.

@@ -236,9 +236,10 @@ class Writer:
     async def _requests(self) -> AsyncGenerator[_Request, None]:
         """The requests that are made of what is due, as the run takes them."""
         while (batch := await self._buffer.next_batch()) is not None:
-            self._batch = batch, self._sink.requests(batch.samples)
+            self._batch = batch, self._sink.requests(batch.take())
             for request in self._rest():
                 yield request
+            self._batch = None
 
     def _rest(self) -> Iterator[_Request]:
         """The requests of the present batch that are not made yet."""
@@ -322,7 +323,7 @@ class Writer:
             self._end(request, "unknown" if request.is_in_doubt else "failed", unsent)
         self._end_rest(unsent)
         while (batch := self._buffer.next_batch_now()) is not None:
-            self._batch = batch, self._sink.requests(batch.samples)
+            self._batch = batch, self._sink.requests(batch.take())
             self._end_rest(unsent)
 
     def _end_rest(self, unsent: ClientStateError) -> None:
