@@ -146,11 +146,9 @@ class Bulk(Run[Item, Value]):
     def _limit(self) -> int:
         if self._concurrency is not None:
             return self._concurrency
-        return (
-            self._idle_limit
-            if self._limiter is None or self._holding is None
-            else int(self._limiter.limit) + self._extra
-        )
+        if self._limiter is None or self._holding is None:
+            return self._idle_limit
+        return int(self._limiter.limit) + self._extra
 
     # The iteration ------------------------------------------------------------------------------------------------
 

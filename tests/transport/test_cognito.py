@@ -59,21 +59,6 @@ async def failure(call: Awaitable[Any]) -> TokenProviderError:
     return caught.value
 
 
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were waited between attempts, without waiting."""
-    seconds: list[float] = []
-    sleep = asyncio.sleep
-
-    async def note(delay: float) -> None:
-        if delay:
-            seconds.append(delay)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", note)
-    return seconds
-
-
 # The sign-in ------------------------------------------------------------------------------------------------------
 
 

@@ -98,20 +98,10 @@ async def failure(call: Awaitable[Any]) -> CallError:
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were waited between attempts, without waiting."""
-    seconds: list[float] = []
-    sleep = asyncio.sleep
-
-    async def note(delay: float) -> None:
-        if delay:
-            seconds.append(delay)
-        await sleep(0)
-
-    monkeypatch.setattr(asyncio, "sleep", note)
+def waits(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> list[float]:
     # Nor does anybody wait at the limiter for a pause that the service asked for.
     monkeypatch.setattr(TokenBucket, "pause", lambda bucket, until: None)
-    return seconds
+    return waits
 
 
 # The request ------------------------------------------------------------------------------------------------------
