@@ -10,6 +10,7 @@
         ├── ConnectionFailedError   never delivered: refused, DNS, TLS, not sent in time
         ├── ConnectionLostError     the connection broke after the request was sent
         ├── CallTimeoutError        no complete reply in time                                      (TimeoutError)
+        ├── PoolTimeoutError        no turn within ``pool_timeout``; nothing was sent              (TimeoutError)
         ├── OutcomeUnknownError     a request that must not be repeated may or may not have worked
         ├── TokenProviderError      the provider of login tokens failed
         ├── StatusError             the service answered with another status than 2xx
@@ -47,6 +48,7 @@ __all__ = [
     "NotFoundError",
     "OutcomeUnknownError",
     "PagingError",
+    "PoolTimeoutError",
     "RateLimitedError",
     "ServiceError",
     "StatusError",
@@ -151,7 +153,7 @@ class CallError(IotoError):
 
 
 class ConnectionFailedError(CallError):
-    """The request was never delivered: connection refused, DNS, TLS, or no free connection within ``timeout``."""
+    """The request was never delivered: connection refused, DNS, TLS, a proxy, or no connection within ``timeout``."""
 
 
 class ConnectionLostError(CallError):
@@ -160,6 +162,10 @@ class ConnectionLostError(CallError):
 
 class CallTimeoutError(CallError, TimeoutError):
     """There was no complete reply within the call's ``timeout``."""
+
+
+class PoolTimeoutError(CallError, TimeoutError):
+    """The call had no turn within ``pool_timeout``: others had all connections, or the limits; nothing was sent."""
 
 
 class OutcomeUnknownError(CallError):

@@ -157,7 +157,7 @@ class Caller(Generic[Item, Value]):
 
 
 def _concerns_all(error: Exception) -> bool:
-    """Whether no other item would fare better: the client is closed, or the service wants a very long pause."""
+    """Whether no other item would fare better: the client is closed, or the cloud keeps the device's link away."""
     return isinstance(error, ClientStateError) or (isinstance(error, RateLimitedError) and not error.sent)
 
 

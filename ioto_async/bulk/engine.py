@@ -220,7 +220,7 @@ class Bulk(Run[Item, Value]):
                 last, done = now, self.summary.done
             observer = self._options.observer
             if observer is not None:
-                paused = 0.0 if self._limiter is None else self._limiter.pause_left()
+                paused = 0.0 if self._limiter is None else self._limiter.pauses.left
                 progress = Progress(self.summary, self._total, now - began, rate, self._in_flight, self._limit, paused)
                 try:
                     observer(progress)

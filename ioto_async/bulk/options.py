@@ -39,7 +39,7 @@ class RunOptions(TypedDict, Generic[Item], total=False):
         stop_on: exceptions that would meet all other items as well, such as `AuthenticationError` and
             `TokenProviderError`; none by default. The first one ends the run, and is raised when the calls in flight
             have ended. Its item has no outcome, and the next run takes it up. A closed client always ends the run like
-            that, and so does a ``Retry-After`` of more than 15 minutes.
+            that, and so does a `DeviceLink` that its cloud keeps away for too much traffic.
         total: how many items there are; by default their ``len``, if they have one.
         observer: called with the `Progress` twice a second and at the end; must not block.
     """

@@ -42,6 +42,8 @@ OutputFormat = Literal["jsonl", "csv", "table"]
 
 _MAX_CONNECTIONS: Final = 256
 """Where ``auto`` ends; more in flight make no client faster."""
+_MAX_RETRY_AFTER: Final = 900.0
+"""Seconds of a pause that a run waits for, with nobody before the screen."""
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|min))?")
 _SECONDS: Final = {None: 1.0, "s": 1.0, "min": 60.0}
 
@@ -88,7 +90,12 @@ class RunOptions:
         Raises:
             InvalidArgumentError: the rate is not a rate.
         """
-        return {"limit": self.connections, "limits": self.limits(), "observer": observer}
+        return {
+            "limit": self.connections,
+            "limits": self.limits(),
+            "max_retry_after": _MAX_RETRY_AFTER,
+            "observer": observer,
+        }
 
 
 @Parameter(name="*")

@@ -9,7 +9,7 @@ import contextlib
 import mimetypes
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -19,13 +19,14 @@ import aiohttp
 import attrs
 
 from .._version import __version__
-from ..errors import CallError, ClientStateError, InvalidArgumentError, TransferError
+from ..errors import CallError, ClientStateError, InvalidArgumentError, PoolTimeoutError, TransferError
 from ..operations import Kind
 from ..settings import check_names
 from ..transport.aiohttp_private import CAN_SEND_UNASKED, permission_of
 from ..transport.attempt import Delivery, attempt, did_nothing, read_up_to, wait_to_retry
+from ..transport.auth import holding_turn
 from ..transport.deadlines import Deadline
-from ..transport.effects import EFFECTS
+from ..transport.effects import EFFECTS, waiting
 from ..transport.options import CallOptions
 from ..transport.retry import Failed, Failure, Retries
 from ..transport.tasks import in_thread
@@ -342,9 +343,10 @@ async def _with_retries(transport: Transport, job: _Job[B], sign: Sign | str, op
             signed = await _signed(transport, job, sign, retries)
         body = job.body()
         try:
-            with _noted(job, body):
-                number = 1 if retries is None else retries.attempts + 1
-                return await _attempt(transport, job, signed, body, timeout, number)
+            async with _connection(transport, job.operation):
+                with _noted(job, body), holding_turn():  # the source of an upload may make calls
+                    number = 1 if retries is None else retries.attempts + 1
+                    return await _attempt(transport, job, signed, body, timeout, number)
         except Failed as failed:
             error, failure = failed.error, failed.failure
         except ClientStateError as closed:
@@ -353,7 +355,7 @@ async def _with_retries(transport: Transport, job: _Job[B], sign: Sign | str, op
         except CallError as definite:
             error, failure = definite, Failure.DEFINITE
         if retries is None:
-            retries = Retries(job.operation, job.kind, retry)
+            retries = Retries(job.operation, job.kind, retry, transport.options.max_retry_after)
         retries.failed(error, failure, could_be_done=job.may_be_done(body))
         if not job.may_be_repeated(body):
             raise error
@@ -362,7 +364,7 @@ async def _with_retries(transport: Transport, job: _Job[B], sign: Sign | str, op
             continue
         # Of a large file, the time in which it moved does not count.
         elapsed = time.monotonic() - job.meter.last
-        await wait_to_retry(retries, elapsed=elapsed, retry_after=error.retry_after)
+        await wait_to_retry(retries, elapsed=elapsed)
 
 
 async def _signed(transport: Transport, job: _Job[B], sign: Sign | str, retries: Retries | None) -> SignedURL:
@@ -416,6 +418,31 @@ async def _attempt(
     observer = transport.options.observer
     _, done = await attempt(transport.pool, observer, job.operation, number, timeout, body, signed.mask, exchange)
     return done
+
+
+@contextlib.asynccontextmanager
+async def _connection(transport: Transport, operation: str) -> AsyncIterator[None]:
+    """Have a connection of the pool while the body runs.
+
+    Raises:
+        PoolTimeoutError: it takes longer than the client's ``pool_timeout`` to get one.
+    """
+    if transport.pool.loop is not asyncio.get_running_loop():
+        await transport.pool.open()
+    connections, effects = transport.pool.limiter.connections, EFFECTS.get()
+    limit = transport.options.pool_timeout if effects is None else None
+    try:
+        with waiting(effects):
+            async with asyncio.timeout(limit):
+                await connections.take()
+    except TimeoutError:
+        raise PoolTimeoutError(
+            f"no connection within {limit:g} s: others have all of them", operation=operation, sent=False
+        ) from None
+    try:
+        yield
+    finally:
+        connections.give_back()
 
 
 async def _nothing_added(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:

@@ -216,13 +216,13 @@ async def read_refusal(
     )
 
 
-async def wait_to_retry(retries: Retries, *, elapsed: float, retry_after: float | None) -> None:
+async def wait_to_retry(retries: Retries, *, elapsed: float, is_paused: bool = False) -> None:
     """Wait until the next attempt is due, after the last one was counted as failed.
 
     Args:
         retries: the attempts of the call.
         elapsed: seconds since the first one began.
-        retry_after: seconds that the service asked for, if it did, and they are to be waited here.
+        is_paused: whether the time that the service asked for is waited elsewhere.
 
     Raises:
         CallError: there is no further attempt.
@@ -231,7 +231,7 @@ async def wait_to_retry(retries: Retries, *, elapsed: float, retry_after: float 
     effects = EFFECTS.get()
     if effects is not None and retries.maybe_done:
         effects.doubt()
-    wait = retries.wait(elapsed=elapsed, retry_after=retry_after, random=random.random)
+    wait = retries.wait(elapsed=elapsed, is_paused=is_paused, random=random.random)
     logger.info(
         "%s: retry in %.2f s after attempt %d: %s", retries.operation, wait, retries.attempts, retries.error.message
     )

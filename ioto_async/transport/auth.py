@@ -5,10 +5,11 @@ and a login access token with an ``Origin`` header on the bare path.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Final
 
@@ -22,7 +23,17 @@ from .attempt import RequestBody
 from .credentials import Credentials, Decision, Pinned
 from .effects import EFFECTS
 
-__all__ = ["ASKING", "AccessToken", "Auth", "LoginAuth", "Middleware", "NoAuth", "TokenAuth", "TokenProvider"]
+__all__ = [
+    "HOLDS_TURN",
+    "AccessToken",
+    "Auth",
+    "LoginAuth",
+    "Middleware",
+    "NoAuth",
+    "TokenAuth",
+    "TokenProvider",
+    "holding_turn",
+]
 
 logger = logging.getLogger("ioto_async")
 
@@ -47,8 +58,22 @@ It is asked again shortly before the token expires, while calls go on with the o
 older than some seconds is refused.
 """
 
-ASKING: Final[ContextVar[bool]] = ContextVar("ioto_async_asking", default=False)
-"""Whether the present task is a provider's, for whose token other calls wait."""
+HOLDS_TURN: Final[ContextVar[bool]] = ContextVar("ioto_async_holds_turn", default=False)
+"""Whether a call that has its turn waits for the calls of the present task, so that these must not wait for one.
+
+They are a token provider's or a middleware's.
+"""
+
+
+@contextlib.contextmanager
+def holding_turn() -> Iterator[None]:
+    """Let the calls that the body makes pass without a turn."""
+    token = HOLDS_TURN.set(True)
+    try:
+        yield
+    finally:
+        HOLDS_TURN.reset(token)
+
 
 _PATIENCE: Final = 1.0
 """Seconds that a provider has to end when its client is closed."""
@@ -200,7 +225,7 @@ class LoginAuth(Auth):
     async def _fetch(self) -> Mapping[str, str]:
         assert not isinstance(self._provider, str)  # else nothing is asked for
         asked = self.credentials.clock()
-        ASKING.set(True)
+        HOLDS_TURN.set(True)
         EFFECTS.set(None)  # what it sends is not for the item of a bulk run
         try:
             answer = await self._provider()

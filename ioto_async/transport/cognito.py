@@ -116,7 +116,7 @@ class CognitoLogin:
             if retries is None:
                 retries = Retries(_OPERATION, Kind.READ, _RETRY)
             retries.failed(error, failure)
-            await wait_to_retry(retries, elapsed=time.monotonic() - started, retry_after=error.retry_after)
+            await wait_to_retry(retries, elapsed=time.monotonic() - started)
 
     def _token(self, reply: Mapping[str, object]) -> AccessToken:
         """What a *reply* grants."""

@@ -2,41 +2,85 @@
 
 import asyncio
 import contextlib
-import logging
 import math
 import time
 from collections.abc import Iterator
 from typing import Final
 
 from .limits import Adaptive, Limits, TokenBucket, Verdict
+from .pauses import Pause, Pauses
 from .tasks import Turns
 
-__all__ = ["Limiter", "PauseError"]
-
-logger = logging.getLogger("ioto_async")
+__all__ = ["Limiter"]
 
 _BURST: Final = 0.02
 """Seconds of quiet that may be made up for: a timer fires late, and what it missed must not be lost."""
+_UNLIMITED: Final = 256
+"""Connections that are of use at once where any number is allowed."""
 
 
-class PauseError(Exception):
-    """The service has asked for a pause that is longer than somebody would wait; *left* is in seconds."""
+class Connections:
+    """Gives the connections of a pool to calls and transfers, in the order in which they came.
 
-    def __init__(self, left: float) -> None:
-        super().__init__(f"a pause of {left:g} s")
-        self.left = left
+    aiohttp would let them wait as well, but at the cost of their time-outs.
+
+    Args:
+        limit: how many may be in use at once; infinity for any number.
+
+    Attributes:
+        free: how many are not in use; below 0 while some were taken out of turn.
+    """
+
+    __slots__ = ("_waiting", "free")
+
+    def __init__(self, limit: float) -> None:
+        self.free = limit
+        self._waiting = Turns[bool](self._admit, lambda _: self.give_back())
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether another one would have to be waited for."""
+        return self.free < 1 or bool(self._waiting)
+
+    async def take(self) -> None:
+        """Wait for a connection."""
+        if self.is_crowded:
+            await self._waiting.wait(True)
+        else:
+            self.free -= 1
+
+    def give_back(self) -> None:
+        """Let the next one have the connection."""
+        self.free += 1
+        if self._waiting:
+            self._admit()
+
+    def open(self) -> None:
+        """Let everybody pass, as the client is closed, which they will notice."""
+        while self._waiting.first() is not None:
+            self._pass()
+
+    def _admit(self) -> None:
+        while self.free >= 1 and self._waiting.first() is not None:
+            self._pass()
+
+    def _pass(self) -> None:
+        self._waiting.grant()
+        self.free -= 1
 
 
 class Limiter:
-    """Lets requests pass in the order in which they came, as fast as the limits allow.
+    """Lets requests pass in the order in which they came, as fast as the limits, pauses and connections allow.
 
     Args:
         limits: what its owner has set.
-        ceiling: requests in flight at most while the limits are being found out, the connections of the pool.
+        connections: how many the pool has; infinity for any number.
 
     Attributes:
+        connections: those of the pool, which transfers use as well.
+        pauses: what origins have asked for.
         limit: requests that may be in flight now.
-        ceiling: see above.
+        ceiling: requests in flight at most while the limits are being found out.
         in_flight: requests that have passed and not come back.
     """
 
@@ -44,26 +88,31 @@ class Limiter:
         "_adapting",
         "_adaptive",
         "_bucket",
+        "_connections",
         "_limits",
         "_running",
         "_since",
         "_timer",
         "_waiting",
         "ceiling",
+        "connections",
         "in_flight",
         "limit",
+        "pauses",
     )
 
-    def __init__(self, limits: Limits, ceiling: int) -> None:
+    def __init__(self, limits: Limits, connections: float) -> None:
         self._limits = limits
+        self._connections = connections
+        self.connections = Connections(connections)
+        self.pauses = Pauses()
         self.limit: float = limits.in_flight or math.inf
-        self.ceiling = min(ceiling, limits.in_flight or ceiling)
+        self.ceiling = int(min(connections, limits.in_flight or _UNLIMITED))
         rate = limits.rate or math.inf
         self._bucket = TokenBucket(rate, burst=_burst(rate))
         self._adaptive = Adaptive(self.ceiling)
         self._running = self._adapting = 0
-        self._waiting = Turns[float](self._admit, self._give_back)
-        """Requests, and how long a pause each would bear."""
+        self._waiting = Turns[bool](self._admit, self._give_back)
         self._timer: asyncio.TimerHandle | None = None
         self._since = -math.inf
         self.in_flight = 0
@@ -73,47 +122,61 @@ class Limiter:
         """Whether a further request would have to wait for others."""
         return bool(self._waiting) or self.in_flight >= self.limit
 
-    def pause_left(self) -> float:
-        """Seconds for which the service has asked to see no requests."""
-        return self._bucket.pause_left(time.monotonic())
-
-    def enter_now(self) -> float | None:
-        """Pass, if nobody waits and the limits allow it; return the time, as `enter` does."""
+    def enter_now(self, pause: Pause) -> float | None:
+        """Pass, if nobody waits and *pause* and the limits allow it; return the time, as `enter` does."""
         now = time.monotonic()
-        if self._waiting or self.in_flight >= self.limit or self._bucket.delay(now):
+        if (
+            pause.until > now
+            or self._waiting
+            or self.in_flight >= self.limit
+            or self.connections.is_crowded
+            or self._bucket.delay(now)
+        ):
             return None
         self._bucket.take()
+        self.connections.free -= 1
         self.in_flight += 1
         return now
 
     def enter_first(self) -> float:
         """Pass whatever the limits say, as those who are in flight wait for this one; return as `enter` does."""
+        self.connections.free -= 1
         self.in_flight += 1
         return time.monotonic()
 
-    async def enter(self, patience: float) -> float:
-        """Wait for a turn, and return when it came, which `leave` wants to know.
+    async def enter(self, pause: Pause, patience: float) -> float:
+        """Wait for the end of *pause* and for a turn, and return when it came, which `leave` wants to know.
 
         Args:
+            pause: that of the origin of the request.
             patience: seconds of a pause that are worth waiting for.
 
         Raises:
-            PauseError: the service has asked for a longer one.
+            PauseError: it is a longer one.
         """
-        left = self._bucket.pause_left(time.monotonic())
-        if left > patience:
-            raise PauseError(left)
-        await self._waiting.wait(patience)
-        return time.monotonic()
+        while True:
+            await pause.wait(patience)
+            await self._waiting.wait(True)
+            try:
+                await self.connections.take()
+            except asyncio.CancelledError:
+                self._give_back(True)
+                self._admit()
+                raise
+            if not pause.left:
+                return time.monotonic()
+            # It has begun meanwhile.
+            self.connections.give_back()
+            self._give_back(True)
+            self._admit()
 
-    def leave(self, verdict: Verdict, entered: float, *, of: str, retry_after: float | None) -> None:
+    def leave(self, verdict: Verdict, entered: float, *, of: str) -> None:
         """Make room, and take note of how it went.
 
         Args:
             verdict: what the reply says about the load on the service.
             entered: what `enter` returned.
             of: what was asked for: latencies of different operations are not compared.
-            retry_after: seconds for which the service wants to see no requests.
         """
         if entered < self._since:
             return  # of another loop, whose places are given away
@@ -122,8 +185,7 @@ class Limiter:
             self._adaptive.reply(verdict, of=of, sent=entered, now=now, in_flight=self.in_flight)
             self._follow(now)
         self.in_flight -= 1
-        if retry_after is not None and verdict is Verdict.THROTTLED:
-            self._pause(now, retry_after)
+        self.connections.give_back()
         if self._waiting:
             self._admit()
 
@@ -146,22 +208,20 @@ class Limiter:
             self._admit()
 
     def open(self) -> None:
-        """Let everybody pass, as the client is closed, which they will notice."""
+        """End all pauses and let everybody pass, as the client is closed, which they will notice."""
+        self.pauses.end()
         while self._waiting.first() is not None:
             self._pass()
+        self.connections.open()
 
     def reset(self) -> None:
         """Begin anew in another loop: nobody who waits or is in flight will come back from the old one."""
+        self.pauses.forget()
+        self.connections = Connections(self._connections)  # what is given back to the former ones does not count
         self._waiting.clear()
         self._timer = None
         self.in_flight = 0
         self._since = time.monotonic()
-
-    def _pause(self, now: float, seconds: float) -> None:
-        if seconds > self._bucket.pause_left(now):
-            logger.info("the service asks for a pause of %g s: all calls wait", seconds)
-        self._bucket.pause(now + seconds)
-        self._waiting.refuse(lambda: PauseError(seconds), lambda patience: patience < seconds)
 
     def _follow(self, now: float) -> None:
         """Take over the limits that apply now."""
@@ -192,7 +252,7 @@ class Limiter:
         self._waiting.grant()
         self.in_flight += 1
 
-    def _give_back(self, patience: float) -> None:
+    def _give_back(self, _: bool) -> None:
         self.in_flight -= 1
         self._bucket.give_back()
 

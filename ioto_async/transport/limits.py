@@ -46,19 +46,16 @@ class TokenBucket:
         burst: tokens that a quiet time may save up.
     """
 
-    __slots__ = ("_now", "_paused", "_tokens", "burst", "rate")
+    __slots__ = ("_now", "_tokens", "burst", "rate")
 
     def __init__(self, rate: float, *, burst: float = 1.0) -> None:
         self.rate = rate
         self.burst = burst
         self._tokens = burst
         self._now = -math.inf
-        self._paused = -math.inf
 
     def delay(self, now: float) -> float:
         """Seconds until there is a token, 0 if there is one at *now*."""
-        if now < self._paused:
-            return self._paused - now
         if self.rate == math.inf:
             return 0.0
         if now > self._now:
@@ -77,14 +74,6 @@ class TokenBucket:
         """Put a token back that was not used."""
         if self.rate != math.inf:
             self._tokens = min(self.burst, self._tokens + 1.0)
-
-    def pause(self, until: float) -> None:
-        """Give none before *until*; a longer pause is not shortened."""
-        self._paused = max(self._paused, until)
-
-    def pause_left(self, now: float) -> float:
-        """Seconds until the pause ends, 0 if there is none."""
-        return max(self._paused - now, 0.0)
 
     def change(self, now: float, rate: float, burst: float) -> None:
         """Go on with another *rate* and *burst* from *now*."""

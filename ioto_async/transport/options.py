@@ -10,7 +10,7 @@ import attrs
 from ..settings import check_headers, function, instance_of, must_be, or_none, seconds, whole_number
 from .attempt import Attempt
 from .limits import Limits
-from .retry import RetryPolicy
+from .retry import MAX_RETRY_AFTER, RetryPolicy
 
 __all__ = ["CallOptions", "CallerOptions", "ClientOptions", "TransportOptions", "check_timeout", "with_retries"]
 
@@ -19,7 +19,7 @@ class CallOptions(TypedDict, total=False):
     """Options of one call, which every method takes besides its own arguments. What is left out is as for the client.
 
     Attributes:
-        timeout: seconds for one attempt, including the wait for a free connection; None for no limit.
+        timeout: seconds for one attempt, from its turn on; None for no limit.
         retries: how many times a failed request is sent again at most.
         headers: further headers of the request.
     """
@@ -33,8 +33,12 @@ class CallerOptions(TypedDict, total=False):
     """Options of all calls of a client. Each of them can be left out.
 
     Attributes:
-        timeout: seconds for one attempt, including the wait for a free connection; 30 by default, None for no limit.
+        timeout: seconds for one attempt, from its turn on; 30 by default, None for no limit.
+        pool_timeout: seconds for which a call or a transfer waits for its turn, that is for a free connection, the
+            ``limits`` and the end of a pause; by default, and in a bulk run, as long as it takes.
         retry: how often and how long a call is tried.
+        max_retry_after: seconds of a ``Retry-After`` that are waited for, 120 by default. A call that is asked to wait
+            longer fails with ``retry_after`` set, and no other is sent to that origin for ``max_retry_after``.
         headers: further headers of every request.
         middlewares: aiohttp client middlewares, outermost first.
         observer: called with each `Attempt` when it is over; must not block.
@@ -42,7 +46,9 @@ class CallerOptions(TypedDict, total=False):
     """
 
     timeout: float | None
+    pool_timeout: float | None
     retry: RetryPolicy
+    max_retry_after: float
     headers: Mapping[str, str]
     middlewares: Sequence[aiohttp.ClientMiddlewareType]
     observer: Callable[[Attempt], None] | None
@@ -55,7 +61,7 @@ class ClientOptions(CallerOptions, total=False):
     Each of them can be left out.
 
     Attributes:
-        limit: connections at once; 100 by default.
+        limit: connections in use at once; 100 by default.
         limits: requests per second and in flight, of the client and its clones together; unlimited by default.
         keepalive: seconds for which an idle connection is kept; 15 by default, which is less than the service keeps it.
         ssl: an `ssl.SSLContext` to use instead of the system's trust store.
@@ -82,7 +88,9 @@ class TransportOptions:
     """`CallerOptions` with their defaults and checks."""
 
     timeout: float | None = attrs.field(default=30.0, validator=_TIMEOUT)
+    pool_timeout: float | None = attrs.field(default=None, validator=_TIMEOUT)
     retry: RetryPolicy = attrs.field(factory=RetryPolicy, validator=_RETRY)
+    max_retry_after: float = attrs.field(default=MAX_RETRY_AFTER, validator=seconds())
     headers: dict[str, str] = attrs.field(factory=dict, converter=check_headers)
     middlewares: Sequence[aiohttp.ClientMiddlewareType] = attrs.field(
         default=(),

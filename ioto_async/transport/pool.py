@@ -1,6 +1,7 @@
 """The aiohttp session of a client, bound to one loop; the deadlines of its calls."""
 
 import asyncio
+import math
 import ssl as ssl_module
 from typing import Final
 
@@ -19,8 +20,6 @@ __all__ = ["NO_TIMEOUT", "SESSION_CLOSED", "Pool"]
 NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=10)
 """aiohttp's own timers cost a tenth of a call; `Deadlines` does their work. Connecting is rare enough."""
 SESSION_CLOSED: Final = "the session that the client was given is closed"
-_UNLIMITED: Final = 256
-"""Connections that are of use at once where a borrowed session allows any number."""
 
 
 @attrs.define(eq=False)
@@ -56,11 +55,12 @@ class Pool:
     _closed: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        limit = self.limit
+        limit: float = self.limit
         if self.borrowed is not None:
             check_borrowable()
-            if self.borrowed.connector is not None:
-                limit = self.borrowed.connector.limit or _UNLIMITED
+            connector = self.borrowed.connector
+            limits = () if connector is None else (connector.limit, connector.limit_per_host)
+            limit = min((limit for limit in limits if limit), default=math.inf)
         self.limiter = Limiter(self.limits, limit)
 
     @property
@@ -95,9 +95,8 @@ class Pool:
         return self.session
 
     def _make(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=self.limit, keepalive_timeout=self.keepalive, ttl_dns_cache=300, ssl=self.ssl
-        )
+        # The limiter counts the connections that are in use.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=self.keepalive, ssl=self.ssl)
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=NO_TIMEOUT)
 
     def bare(self) -> aiohttp.ClientSession:

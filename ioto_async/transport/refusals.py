@@ -27,8 +27,8 @@ __all__ = ["REDIRECT", "Refusal", "parse_refusal"]
 REDIRECT: Final = "redirect to {location}: check the endpoint"
 """What is said of a redirect, as none is followed."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
-_THROTTLED: Final = ("TooManyRequestsException",)
-"""Names of errors that mean 429, whatever the status is."""
+_REFUSED: Final = ("TooManyRequestsException", "RequestTimeout")
+"""Names of errors that mean 429 or 408, whatever the status is: Cognito's and S3's."""
 
 
 @attrs.frozen
@@ -72,7 +72,7 @@ def parse_refusal(
         headers: its headers; names in any case.
         data: its body, or the beginning of that.
         mask: takes secrets out of a text.
-        now: gives the present, for a ``Retry-After`` that is a date; aware.
+        now: gives the present, for a ``Retry-After`` that is a date where the reply has no date of its own; aware.
         redirect: what to say of a redirect; may show its ``{location}``.
     """
     if status in _REDIRECTS:
@@ -82,8 +82,8 @@ def parse_refusal(
     # Masked before they are cut, as a part of a token would not be found.
     shown = (one_line(mask(words)) for words in (": ".join(filter(None, (code, text))), reason or "", "no text"))
     message = next(filter(None, shown))
-    retry_after = parse_retry_after(headers.get("Retry-After"), now)
-    failure = Failure.REFUSED if code in _THROTTLED else failure_of_status(status, retry_after)
+    retry_after = parse_retry_after(headers.get("Retry-After"), headers.get("Date"), now)
+    failure = Failure.REFUSED if code in _REFUSED else failure_of_status(status, retry_after)
     return Refusal(status, code, message, retry_after, failure)
 
 

@@ -24,7 +24,18 @@ from ..errors import CallError, DecodeError, OutcomeUnknownError
 from ..operations import Kind
 from ..settings import is_number, must_be, whole_number
 
-__all__ = ["Failed", "Failure", "Retries", "RetryPolicy", "failure_of_status", "parse_retry_after"]
+__all__ = [
+    "MAX_RETRY_AFTER",
+    "Failed",
+    "Failure",
+    "Retries",
+    "RetryPolicy",
+    "failure_of_status",
+    "parse_retry_after",
+]
+
+MAX_RETRY_AFTER: Final = 120.0
+"""Seconds of a ``Retry-After`` that are waited for where nothing else is said."""
 
 
 class Failure(Enum):
@@ -33,7 +44,7 @@ class Failure(Enum):
     NEVER_DELIVERED = "never delivered"
     """The service has not seen it."""
     REFUSED = "refused without work"
-    """429, or 503 with ``Retry-After``."""
+    """408, 429, or 503 with ``Retry-After``."""
     UNKNOWN = "outcome unknown"
     """Other 5xx, a connection that broke, or no reply in time after sending."""
     DEFINITE = "definite"
@@ -50,30 +61,35 @@ class Failed(Exception):
 
 def failure_of_status(status: int, retry_after: float | None) -> Failure:
     """Sort a reply that is not a success by its *status*."""
-    if status == 429 or (status == 503 and retry_after is not None):
+    if status in (408, 429) or (status == 503 and retry_after is not None):
         return Failure.REFUSED
     return Failure.UNKNOWN if status >= 500 else Failure.DEFINITE
 
 
-def parse_retry_after(value: str | None, now: Callable[[], datetime]) -> float | None:
+def parse_retry_after(value: str | None, date: str | None, now: Callable[[], datetime]) -> float | None:
     """Seconds that a ``Retry-After`` header asks for: a number or an HTTP date; None if absent or senseless.
 
     Args:
         value: the header.
-        now: gives the present, for a date; aware.
+        date: the ``Date`` header of the same reply, which a date is measured against: clocks differ.
+        now: gives the present where there is none; aware.
     """
     if value is None:
         return None
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            date = email.utils.parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return None
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now()).total_seconds()
-        return max(seconds, 0.0)
+        end = _parse_date(value)
+        return None if end is None else max((end - (_parse_date(date or "") or now())).total_seconds(), 0.0)
     return seconds if 0 <= seconds < float("inf") else None
+
+
+def _parse_date(value: str) -> datetime | None:
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return date.replace(tzinfo=date.tzinfo or UTC)
 
 
 _OF: Final = "RetryPolicy"
@@ -140,6 +156,7 @@ class Retries:
         operation: what errors and log call it.
         kind: the kind of the operation.
         policy: how often and how long to try.
+        max_retry_after: seconds of a ``Retry-After`` that are waited for.
 
     Attributes:
         operation: see above.
@@ -148,15 +165,18 @@ class Retries:
         maybe_done: whether one of them may have done the work.
     """
 
-    __slots__ = ("_failure", "_kind", "_policy", "attempts", "error", "maybe_done", "operation")
+    __slots__ = ("_failure", "_kind", "_max_retry_after", "_policy", "attempts", "error", "maybe_done", "operation")
 
     error: CallError
     _failure: Failure
 
-    def __init__(self, operation: str, kind: Kind, policy: RetryPolicy) -> None:
+    def __init__(
+        self, operation: str, kind: Kind, policy: RetryPolicy, max_retry_after: float = MAX_RETRY_AFTER
+    ) -> None:
         self.operation = operation
         self._kind = kind
         self._policy = policy
+        self._max_retry_after = max_retry_after
         self.attempts = 0
         self.maybe_done = False
 
@@ -181,21 +201,30 @@ class Retries:
             outcome_unknown=self.maybe_done,
         )
 
-    def wait(self, *, elapsed: float, retry_after: float | None, random: Callable[[], float]) -> float:
-        """Seconds to wait before the next attempt; the arguments are those of `RetryPolicy.wait`.
+    def wait(self, *, elapsed: float, random: Callable[[], float], is_paused: bool = False) -> float:
+        """Seconds to wait before the next attempt.
+
+        Args:
+            elapsed: seconds since the first attempt began.
+            random: source of numbers in [0, 1).
+            is_paused: whether the time that the service asked for is waited elsewhere.
 
         Raises:
             CallError: there is none. It is the last error, or, of what must not be repeated, that its outcome is
                 unknown.
         """
-        wait = self._policy.wait(
-            self._failure,
-            self._kind,
-            attempts=self.attempts,
-            elapsed=elapsed,
-            retry_after=retry_after,
-            random=random,
-        )
+        retry_after = self.error.retry_after
+        if retry_after is not None and retry_after > self._max_retry_after:
+            wait = None
+        else:
+            wait = self._policy.wait(
+                self._failure,
+                self._kind,
+                attempts=self.attempts,
+                elapsed=elapsed,
+                retry_after=None if is_paused else retry_after,
+                random=random,
+            )
         if wait is not None:
             return wait
         if self._failure is Failure.UNKNOWN and self._kind is Kind.ONCE:

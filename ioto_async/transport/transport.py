@@ -5,6 +5,7 @@ only then.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Mapping
 from typing import Final, TypeVar
@@ -22,25 +23,23 @@ from ..errors import (
     ClientStateError,
     ConnectionFailedError,
     DecodeError,
+    PoolTimeoutError,
     RateLimitedError,
 )
 from ..operations import Kind, Operation
 from ..settings import check_headers, check_names
 from .attempt import RequestBody, attempt, did_nothing, read_refusal, read_up_to, wait_to_retry
-from .auth import ASKING, Auth, Middleware
+from .auth import HOLDS_TURN, Auth, Middleware, holding_turn
 from .effects import EFFECTS, Effects, waiting
-from .limiter import PauseError
 from .limits import Verdict
 from .options import CallOptions, TransportOptions, check_timeout, with_retries
+from .pauses import PauseError
 from .pool import NO_TIMEOUT, Pool
 from .retry import Failed, Failure, Retries, RetryPolicy
 
 __all__ = ["Transport"]
 
 T = TypeVar("T")
-
-_LONGEST_PAUSE: Final = 900.0
-"""Seconds of a pause that a bulk run waits for."""
 
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -63,7 +62,7 @@ class Transport:
         options: see above.
     """
 
-    __slots__ = ("_auth", "_base", "_headers", "_middlewares", "_urls", "options", "pool")
+    __slots__ = ("_auth", "_base", "_has_middlewares", "_headers", "_middlewares", "_pause", "_urls", "options", "pool")
 
     def __init__(self, pool: Pool, base: URL, auth: Auth, options: TransportOptions) -> None:
         self.pool = pool
@@ -78,6 +77,8 @@ class Transport:
             *options.middlewares,
             Middleware(auth, base),
         )
+        self._pause = pool.limiter.pauses.of(base)
+        self._has_middlewares = len(self._middlewares) > 1
         self._urls: dict[Operation, URL] = {}
 
     def with_auth(self, auth: Auth) -> "Transport":
@@ -119,7 +120,7 @@ class Transport:
             status = None
             try:
                 is_open = self.pool.loop is asyncio.get_running_loop()
-                entered = self.pool.limiter.enter_now() if is_open else None
+                entered = self.pool.limiter.enter_now(self._pause) if is_open else None
                 if entered is None:
                     asked = time.monotonic()
                     entered = await self._turn(operation, retry, effects)
@@ -144,15 +145,12 @@ class Transport:
                 error.status = error.status if status is None else status
                 error.message = self._auth.mask(error.message)
             if retries is None:
-                retries = Retries(operation.name, operation.kind, retry)
+                retries = Retries(operation.name, operation.kind, retry, self.options.max_retry_after)
             retries.failed(error, failure)
-            # All calls of a run wait at the limiter for it, and nobody may fail for having come first.
+            # All calls of a run wait for the end of the pause, and nobody may fail for having come first.
             is_shared = effects is not None and failure is Failure.REFUSED
-            await wait_to_retry(
-                retries,
-                elapsed=0.0 if is_shared else time.monotonic() - started,
-                retry_after=None if is_shared else error.retry_after,
-            )
+            elapsed = 0.0 if is_shared else time.monotonic() - started
+            await wait_to_retry(retries, elapsed=elapsed, is_paused=is_shared)
 
     def _url(self, operation: Operation) -> URL:
         prefix = self._auth.prefix if operation.tok else ""
@@ -183,18 +181,29 @@ class Transport:
         Raises:
             ClientStateError: the client is closed, or belongs to another loop.
             RateLimitedError: the service has asked for a pause that is longer than the call may take.
+            PoolTimeoutError: it takes longer than the client's ``pool_timeout``.
         """
         if self.pool.loop is not asyncio.get_running_loop():
             await self.pool.open()
-        if ASKING.get():
-            return self.pool.limiter.enter_first()
-        patience = retry.elapsed if effects is None else max(retry.elapsed, _LONGEST_PAUSE)
+        limiter = self.pool.limiter
+        if HOLDS_TURN.get():
+            return limiter.enter_first()
+        # A bulk run is a queue itself: none of its items is to fail for the others.
+        limit = self.options.pool_timeout if effects is None else None
+        patience = math.inf if effects is not None else retry.elapsed if limit is None else min(retry.elapsed, limit)
         try:
             with waiting(effects):
-                return await self.pool.limiter.enter(patience)
+                async with asyncio.timeout(limit):
+                    return await limiter.enter(self._pause, patience)
         except PauseError as pause:
             message = "the service has asked for a pause, in its reply to another call"
             raise RateLimitedError(message, operation=operation.name, sent=False, retry_after=pause.left) from None
+        except TimeoutError:
+            raise PoolTimeoutError(
+                f"no turn within {limit:g} s: {limiter.in_flight} requests are in flight",
+                operation=operation.name,
+                sent=False,
+            ) from None
 
     def _attempt(
         self,
@@ -229,12 +238,14 @@ class Transport:
         error: BaseException | None,
     ) -> None:
         """Tell the limiter and the effects how a request has ended, by *error* or well."""
-        verdict, retry_after = Verdict.SERVED, None
+        verdict = Verdict.SERVED
         if isinstance(error, Failed):
             verdict, retry_after = _verdict(error), error.error.retry_after
+            if verdict is Verdict.THROTTLED and retry_after is not None and self.pool.loop is not None:
+                self._pause.begin(min(retry_after, self.options.max_retry_after))
         elif error is not None:
             verdict = Verdict.SILENT
-        self.pool.limiter.leave(verdict, entered, of=operation.name, retry_after=retry_after)
+        self.pool.limiter.leave(verdict, entered, of=operation.name)
         if effects is not None:
             if operation.kind is not Kind.READ:
                 if error is None:
@@ -251,7 +262,22 @@ class Transport:
         body: RequestBody,
         headers: CIMultiDict[str],
     ) -> tuple[int, bytes]:
-        response = await session.post(
+        if self._has_middlewares:
+            with holding_turn():
+                response = await self._post(session, url, body, headers)
+        else:
+            response = await self._post(session, url, body, headers)
+        if not 200 <= response.status < 300:
+            raise (await read_refusal(response, self._auth.mask)).failed(operation.name)
+        length = response.content_length
+        if length is None or length > self.options.max_reply or "Content-Encoding" in response.headers:
+            return response.status, await self._read_bounded(operation, response)
+        return response.status, await response.read()
+
+    def _post(
+        self, session: aiohttp.ClientSession, url: URL, body: RequestBody, headers: CIMultiDict[str]
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        return session.post(
             url,
             data=body,
             headers=headers,
@@ -260,12 +286,6 @@ class Transport:
             raise_for_status=False,
             timeout=NO_TIMEOUT,
         )
-        if not 200 <= response.status < 300:
-            raise (await read_refusal(response, self._auth.mask)).failed(operation.name)
-        length = response.content_length
-        if length is None or length > self.options.max_reply or "Content-Encoding" in response.headers:
-            return response.status, await self._read_bounded(operation, response)
-        return response.status, await response.read()
 
     async def _read_bounded(self, operation: Operation, response: aiohttp.ClientResponse) -> bytes:
         limit = self.options.max_reply

@@ -270,7 +270,7 @@ async def test_of_several_requests_at_once_none_is_lost_without_a_word_when_the_
     def handler(request: Request) -> Step:
         if request.json["name"] == "a1":
             return reply(200, {}, hold=held)
-        return reply(429, "slow down", headers={"Retry-After": "600"}, hold=refusal)
+        return reply(429, "slow down", headers={"Retry-After": "100"}, hold=refusal)
 
     async def call(item: str) -> None:
         async with asyncio.TaskGroup() as group:
@@ -283,7 +283,7 @@ async def test_of_several_requests_at_once_none_is_lost_without_a_word_when_the_
         await server.received(2)
         run.stop()
         refusal.set()
-        while not client._pool.limiter.pause_left():
+        while not client._pool.limiter.pauses.left:
             await asyncio.sleep(0)
         held.set()
         async with asyncio.timeout(GUARD):
@@ -297,7 +297,7 @@ async def test_a_request_that_waits_beside_one_in_flight_does_not_keep_a_run_fro
     tmp_path: Path, status: str, *, through_client: bool
 ) -> None:
     path, refusal = tmp_path / "journal", asyncio.Event()
-    pause = reply(429, "slow down", headers={"Retry-After": "600"}, hold=refusal)
+    pause = reply(429, "slow down", headers={"Retry-After": "100"}, hold=refusal)
 
     async with served(handler=lambda _: pause, limits=Limits(in_flight=1)) as (server, client):
 
@@ -428,7 +428,7 @@ async def test_an_upload_that_is_stopped_before_it_is_sent_again_is_unknown_if_t
     def handler(request: Request) -> Step:
         if request.method == "POST":
             return reply(200, json.dumps(signed[0]).encode())
-        return reply(answer, "busy", headers={"Retry-After": "600"} if answer == 503 else {})
+        return reply(answer, "busy", headers={"Retry-After": "100"} if answer == 503 else {})
 
     async with served(handler=handler, retry=policy) as (server, client):
         signed.append(f"{server.url}/bucket/file?signature=0123456789")

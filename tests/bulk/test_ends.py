@@ -84,11 +84,11 @@ async def test_calls_that_wait_for_their_turn_end_at_once_when_the_run_stops_and
 async def test_a_run_that_is_told_to_stop_in_a_long_pause_ends_at_once(
     path: Path, concurrency: Any, in_flight: int | None
 ) -> None:
-    pause = reply(429, "slow down", headers={"Retry-After": "600"})
+    pause = reply(429, "slow down", headers={"Retry-After": "100"})
     async with served(handler=lambda _: pause, limits=Limits(in_flight=in_flight)) as (_, client):
         run = client.bulk(client.action.invoke, list("abcdef"), concurrency=concurrency, journal=path)
         done = asyncio.ensure_future(outcomes(run))
-        await until(lambda: client._pool.limiter.pause_left() > 0)
+        await until(lambda: client._pool.limiter.pauses.left > 0)
         await turns()
         assert not done.done()
         run.stop("it takes too long")
@@ -114,7 +114,7 @@ async def test_a_run_that_is_told_to_stop_while_a_refused_call_waits_to_be_sent_
 
 async def test_a_call_that_was_in_flight_when_the_run_stopped_does_not_wait_to_be_sent_again(path: Path) -> None:
     refusal = asyncio.Event()
-    pause = reply(429, "slow down", headers={"Retry-After": "600"}, hold=refusal)
+    pause = reply(429, "slow down", headers={"Retry-After": "100"}, hold=refusal)
     async with served(handler=lambda _: pause) as (server, client):
         run = client.bulk(client.action.invoke, list("abc"), concurrency=2, journal=path)
         done = asyncio.ensure_future(outcomes(run))

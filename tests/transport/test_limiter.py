@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from yarl import URL
 
 import ioto_async.transport.limiter as limiter_module
+import ioto_async.transport.pauses as pauses_module
 import ioto_async.transport.transport as transport_module
 from ioto_async import ClientStateError, InvalidArgumentError, IotoClient, Limits, RateLimitedError, RetryPolicy
-from ioto_async.transport.limiter import Limiter, PauseError
+from ioto_async.transport.limiter import Limiter
 from ioto_async.transport.limits import Verdict
+from ioto_async.transport.pauses import PauseError
 from ioto_async.transport.pool import Pool
 from tests.rawserver import GUARD, RawServer, Request, Step, client_of, in_thread, leftover_tasks, reply, served
 
@@ -56,13 +59,31 @@ def simulate(main: Callable[[], Awaitable[None]]) -> None:
         assert not await leftover_tasks()
 
     with asyncio.Runner(loop_factory=_Loop) as runner, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limiter_module, "time", SimpleNamespace(monotonic=runner.get_loop().time))
+        for module in (limiter_module, pauses_module):
+            patch.setattr(module, "time", SimpleNamespace(monotonic=runner.get_loop().time))
         runner.run(begin())
 
 
 def now() -> float:
     """Seconds since the beginning of the simulated time."""
     return asyncio.get_running_loop().time() - 1000.0
+
+
+ORIGIN = URL("https://cloud.example")
+
+
+def enter_now(limiter: Limiter) -> float | None:
+    return limiter.enter_now(limiter.pauses.of(ORIGIN))
+
+
+async def enter(limiter: Limiter, patience: float = math.inf) -> float:
+    return await limiter.enter(limiter.pauses.of(ORIGIN), patience)
+
+
+def throttled(limiter: Limiter, entered: float, retry_after: float) -> None:
+    """What happens when a reply asks for a pause."""
+    limiter.pauses.of(ORIGIN).begin(retry_after)
+    limiter.leave(Verdict.THROTTLED, entered, of="a")
 
 
 async def turns() -> None:
@@ -73,12 +94,12 @@ async def turns() -> None:
 def passing(limiter: Limiter, names: str, passed: list[str]) -> dict[str, asyncio.Task[float]]:
     """Tasks that wait in this order, and write their names down as they pass."""
 
-    async def enter(name: str) -> float:
-        entered = await limiter.enter(math.inf)
+    async def pass_by(name: str) -> float:
+        entered = await enter(limiter)
         passed.append(name)
         return entered
 
-    return {name: asyncio.create_task(enter(name)) for name in names}
+    return {name: asyncio.create_task(pass_by(name)) for name in names}
 
 
 async def end(*tasks: asyncio.Task[Any]) -> None:
@@ -89,11 +110,74 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
 
 def test_without_limits_everybody_passes_at_once() -> None:
     async def main() -> None:
-        limiter = Limiter(Limits(), 100)
+        limiter = Limiter(Limits(), math.inf)
         for _ in range(500):
-            assert limiter.enter_now() is not None
-        assert await limiter.enter(math.inf) == asyncio.get_running_loop().time()
+            assert enter_now(limiter) is not None
+        assert await enter(limiter) == asyncio.get_running_loop().time()
         assert (now(), limiter.in_flight, limiter.limit) == (0.0, 501, math.inf)
+
+    simulate(main)
+
+
+def test_no_more_connections_are_in_use_than_there_are_and_transfers_wait_in_the_same_line() -> None:
+    async def main() -> None:
+        limiter, passed = Limiter(Limits(), 2), list[str]()
+
+        async def transfer() -> None:
+            await limiter.connections.take()
+            passed.append("transfer")
+
+        first = enter_now(limiter)
+        assert first is not None
+        assert enter_now(limiter) is not None
+        assert enter_now(limiter) is None
+        tasks = [*passing(limiter, "a", passed).values(), asyncio.create_task(transfer())]
+        await turns()
+        tasks += passing(limiter, "b", passed).values()
+        await turns()
+        assert passed == []
+        limiter.leave(Verdict.SERVED, first, of="a")
+        await turns()
+        assert passed == ["a"]
+        limiter.leave(Verdict.SERVED, first, of="a")
+        await turns()
+        assert passed == ["a", "transfer"]
+        limiter.connections.give_back()
+        await asyncio.wait(tasks)
+        assert (passed, limiter.in_flight) == (["a", "transfer", "b"], 2)
+
+    simulate(main)
+
+
+def test_who_is_cancelled_while_waiting_for_a_connection_gives_everything_back() -> None:
+    async def main() -> None:
+        limiter, passed = Limiter(Limits(rate=1), 1), list[str]()
+        await limiter.connections.take()
+        tasks = passing(limiter, "ab", passed)
+        await turns()
+        assert limiter.in_flight == 1
+        await end(tasks["a"])
+        assert limiter.in_flight == 1, "b has the turn now"
+        limiter.connections.give_back()
+        await asyncio.wait([tasks["b"]])
+        assert (now(), limiter.in_flight, limiter.connections.free) == (0.0, 1, 0)
+
+    simulate(main)
+
+
+def test_a_pause_that_begins_while_a_connection_is_waited_for_is_kept_to() -> None:
+    async def main() -> None:
+        limiter, passed = Limiter(Limits(), 1), list[str]()
+        await limiter.connections.take()
+        tasks = passing(limiter, "ab", passed)
+        await turns()
+        limiter.pauses.of(ORIGIN).begin(5.0)
+        limiter.connections.give_back()
+        await turns()
+        assert (passed, limiter.in_flight, limiter.connections.free) == ([], 0, 1)
+        await asyncio.wait([tasks["a"]])
+        assert (now(), passed) == (5.0, ["a"])
+        await end(tasks["b"])
 
     simulate(main)
 
@@ -104,10 +188,10 @@ def test_no_more_are_in_flight_than_the_limit_and_the_others_pass_in_their_order
         tasks = passing(limiter, "abcd", passed)
         await turns()
         assert (passed, limiter.in_flight) == (["a", "b"], 2)
-        limiter.leave(Verdict.SERVED, tasks["b"].result(), of="a", retry_after=None)
+        limiter.leave(Verdict.SERVED, tasks["b"].result(), of="a")
         await turns()
         assert (passed, limiter.in_flight) == (["a", "b", "c"], 2)
-        limiter.leave(Verdict.SERVED, tasks["a"].result(), of="a", retry_after=None)
+        limiter.leave(Verdict.SERVED, tasks["a"].result(), of="a")
         await turns()
         assert passed == ["a", "b", "c", "d"]
 
@@ -132,7 +216,7 @@ def test_a_quiet_time_is_not_made_up_for() -> None:
         await asyncio.sleep(60)
         began = now()
         for _ in range(11):
-            await limiter.enter(math.inf)
+            await enter(limiter)
         assert now() - began == pytest.approx(1.0, abs=0.01)
 
     simulate(main)
@@ -141,11 +225,11 @@ def test_a_quiet_time_is_not_made_up_for() -> None:
 def test_nobody_passes_those_who_wait() -> None:
     async def main() -> None:
         limiter, passed = Limiter(Limits(rate=1), 100), list[str]()
-        assert limiter.enter_now() is not None
-        assert limiter.enter_now() is None, "there was no token"
+        assert enter_now(limiter) is not None
+        assert enter_now(limiter) is None, "there was no token"
         tasks = passing(limiter, "ab", passed)
         await asyncio.wait([tasks["a"]])
-        assert limiter.enter_now() is None, "b was before"
+        assert enter_now(limiter) is None, "b was before"
         await asyncio.wait([tasks["b"]])
         assert now() == pytest.approx(2.0)
 
@@ -155,8 +239,8 @@ def test_nobody_passes_those_who_wait() -> None:
 def test_a_token_that_comes_a_hair_before_the_timer_belongs_to_those_who_wait() -> None:
     async def main() -> None:
         limiter, passed, seen = Limiter(Limits(rate=1), 100), list[str](), list[float | None]()
-        assert limiter.enter_now() is not None
-        asyncio.get_running_loop().call_at(1001.0 - 1e-7, lambda: seen.append(limiter.enter_now()))
+        assert enter_now(limiter) is not None
+        asyncio.get_running_loop().call_at(1001.0 - 1e-7, lambda: seen.append(enter_now(limiter)))
         await asyncio.wait(passing(limiter, "a", passed).values())
         assert (passed, seen) == (["a"], [None])
 
@@ -166,12 +250,12 @@ def test_a_token_that_comes_a_hair_before_the_timer_belongs_to_those_who_wait() 
 def test_who_is_cancelled_while_waiting_takes_no_turn() -> None:
     async def main() -> None:
         limiter, passed = Limiter(Limits(in_flight=1), 100), list[str]()
-        entered = limiter.enter_now()
+        entered = enter_now(limiter)
         assert entered is not None
         tasks = passing(limiter, "abc", passed)
         await turns()
         await end(tasks["a"], tasks["b"])
-        limiter.leave(Verdict.SERVED, entered, of="a", retry_after=None)
+        limiter.leave(Verdict.SERVED, entered, of="a")
         await turns()
         assert (passed, limiter.in_flight) == (["c"], 1)
 
@@ -181,11 +265,11 @@ def test_who_is_cancelled_while_waiting_takes_no_turn() -> None:
 def test_who_is_cancelled_as_the_turn_comes_gives_it_to_the_next() -> None:
     async def main() -> None:
         limiter, passed = Limiter(Limits(in_flight=1), 100), list[str]()
-        entered = limiter.enter_now()
+        entered = enter_now(limiter)
         assert entered is not None
         tasks = passing(limiter, "ab", passed)
         await turns()
-        limiter.leave(Verdict.SERVED, entered, of="a", retry_after=None)
+        limiter.leave(Verdict.SERVED, entered, of="a")
         await end(tasks["a"])
         await turns()
         assert (passed, limiter.in_flight) == (["b"], 1)
@@ -196,7 +280,7 @@ def test_who_is_cancelled_as_the_turn_comes_gives_it_to_the_next() -> None:
 def test_a_token_of_somebody_who_is_cancelled_as_the_turn_comes_is_not_lost() -> None:
     async def main() -> None:
         limiter, passed = Limiter(Limits(rate=1), 100), list[str]()
-        assert limiter.enter_now() is not None
+        assert enter_now(limiter) is not None
         tasks = passing(limiter, "ab", passed)
         await turns()
         asyncio.get_running_loop().call_at(1001.0, tasks["a"].cancel)
@@ -210,7 +294,7 @@ def test_a_token_of_somebody_who_is_cancelled_as_the_turn_comes_is_not_lost() ->
 def test_when_the_head_of_the_line_is_cancelled_the_next_has_no_longer_to_wait() -> None:
     async def main() -> None:
         limiter, passed = Limiter(Limits(rate=1), 100), list[str]()
-        assert limiter.enter_now() is not None
+        assert enter_now(limiter) is not None
         tasks = passing(limiter, "ab", passed)
         await asyncio.sleep(0.5)
         await end(tasks["a"])
@@ -223,19 +307,19 @@ def test_when_the_head_of_the_line_is_cancelled_the_next_has_no_longer_to_wait()
 def test_a_refusal_that_asks_for_a_pause_holds_everybody_back() -> None:
     async def main() -> None:
         limiter, passed = Limiter(Limits(in_flight=2), 100), list[str]()
-        first, second = limiter.enter_now(), limiter.enter_now()
+        first, second = enter_now(limiter), enter_now(limiter)
         assert first is not None
         assert second is not None
         tasks = passing(limiter, "ab", passed)
         await turns()
-        limiter.leave(Verdict.THROTTLED, first, of="a", retry_after=5.0)
-        limiter.leave(Verdict.SERVED, second, of="a", retry_after=None)
+        throttled(limiter, first, 5.0)
+        limiter.leave(Verdict.SERVED, second, of="a")
         await asyncio.sleep(1)
         assert passed == []
-        assert limiter.enter_now() is None
-        assert limiter.pause_left() == 4.0
+        assert enter_now(limiter) is None
+        assert limiter.pauses.left == 4.0
         await asyncio.wait(tasks.values())
-        assert (now(), limiter.pause_left()) == (5.0, 0.0)
+        assert (now(), limiter.pauses.left) == (5.0, 0.0)
 
     simulate(main)
 
@@ -243,11 +327,11 @@ def test_a_refusal_that_asks_for_a_pause_holds_everybody_back() -> None:
 def test_who_waits_and_would_not_bear_a_pause_is_told_as_soon_as_it_begins() -> None:
     async def main() -> None:
         limiter = Limiter(Limits(in_flight=1), 100)
-        entered = limiter.enter_now()
+        entered = enter_now(limiter)
         assert entered is not None
-        brief, patient = asyncio.create_task(limiter.enter(5.0)), asyncio.create_task(limiter.enter(20.0))
+        brief, patient = asyncio.create_task(enter(limiter, 5.0)), asyncio.create_task(enter(limiter, 20.0))
         await turns()
-        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=10.0)
+        throttled(limiter, entered, 10.0)
         with pytest.raises(PauseError) as caught:
             await brief
         assert (now(), caught.value.left) == (0.0, 10.0)
@@ -260,11 +344,11 @@ def test_who_waits_and_would_not_bear_a_pause_is_told_as_soon_as_it_begins() -> 
 def test_a_pause_that_would_be_borne_is_waited_for_although_it_comes_while_waiting() -> None:
     async def main() -> None:
         limiter = Limiter(Limits(in_flight=1), 100)
-        entered = limiter.enter_now()
+        entered = enter_now(limiter)
         assert entered is not None
-        waiting = asyncio.create_task(limiter.enter(5.0))
+        waiting = asyncio.create_task(enter(limiter, 5.0))
         await turns()
-        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=5.0)
+        throttled(limiter, entered, 5.0)
         await waiting
         assert now() == 5.0
 
@@ -274,14 +358,14 @@ def test_a_pause_that_would_be_borne_is_waited_for_although_it_comes_while_waiti
 def test_who_is_told_of_a_pause_and_cancelled_at_once_takes_no_turn() -> None:
     async def main() -> None:
         limiter = Limiter(Limits(in_flight=1), 100)
-        entered = limiter.enter_now()
+        entered = enter_now(limiter)
         assert entered is not None
-        brief = asyncio.create_task(limiter.enter(1.0))
+        brief = asyncio.create_task(enter(limiter, 1.0))
         await turns()
-        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=10.0)
+        throttled(limiter, entered, 10.0)
         await end(brief)
         assert limiter.in_flight == 0
-        await limiter.enter(math.inf)
+        await enter(limiter)
         assert (now(), limiter.in_flight) == (10.0, 1)
 
     simulate(main)
@@ -290,11 +374,11 @@ def test_who_is_told_of_a_pause_and_cancelled_at_once_takes_no_turn() -> None:
 def test_those_who_are_cancelled_are_forgotten_at_once_wherever_they_stand() -> None:
     async def main() -> None:
         limiter = Limiter(Limits(in_flight=1), 100)
-        assert limiter.enter_now() is not None
-        head = asyncio.create_task(limiter.enter(math.inf))
+        assert enter_now(limiter) is not None
+        head = asyncio.create_task(enter(limiter))
         await turns()
         for _ in range(100):
-            others = [asyncio.create_task(limiter.enter(math.inf)) for _ in range(10)]
+            others = [asyncio.create_task(enter(limiter)) for _ in range(10)]
             await turns()
             await end(*others)
         assert len(limiter._waiting) == 1, "a client that waits with time-outs of its own would fill the memory"
@@ -307,26 +391,14 @@ def test_those_who_are_cancelled_are_forgotten_at_once_wherever_they_stand() -> 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     async def main() -> None:
         limiter = Limiter(Limits(), 100)
-        entered = limiter.enter_now()
+        entered = enter_now(limiter)
         assert entered is not None
-        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=5.0)
-        assert limiter.enter_now() is None
+        throttled(limiter, entered, 5.0)
+        assert enter_now(limiter) is None
         limiter.in_flight += 1  # one that was under way
-        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=1.0)
-        await limiter.enter(math.inf)
+        throttled(limiter, entered, 1.0)
+        await enter(limiter)
         assert now() == 5.0
-
-    simulate(main)
-
-
-@pytest.mark.parametrize("verdict", [Verdict.SERVED, Verdict.OVERLOADED, Verdict.SILENT])
-def test_only_a_refusal_for_too_many_requests_makes_a_pause(verdict: Verdict) -> None:
-    async def main() -> None:
-        limiter = Limiter(Limits(), 100)
-        entered = limiter.enter_now()
-        assert entered is not None
-        limiter.leave(verdict, entered, of="a", retry_after=5.0)
-        assert limiter.enter_now() is not None
 
     simulate(main)
 
@@ -340,7 +412,7 @@ def test_while_it_adapts_it_begins_with_few_in_flight_and_lets_more_pass_as_they
             tasks = passing(limiter, "abcdefghijklmnopqrst", passed)
             await turns()
             assert limiter.in_flight == begin
-            limiter.leave(Verdict.SERVED, tasks["a"].result(), of="a", retry_after=None)
+            limiter.leave(Verdict.SERVED, tasks["a"].result(), of="a")
             await turns()
             assert limiter.in_flight == int(limiter.limit) > begin
         await turns()
@@ -355,12 +427,12 @@ def test_the_search_never_goes_beyond_the_limit_in_flight_that_was_set() -> None
         with limiter.running(adapting=True):
             assert limiter.limit == 2
             for _ in range(50):
-                for entered in [limiter.enter_now(), limiter.enter_now()]:
+                for entered in [enter_now(limiter), enter_now(limiter)]:
                     assert entered is not None
-                assert limiter.enter_now() is None
+                assert enter_now(limiter) is None
                 await asyncio.sleep(0.01)
                 for _ in range(2):
-                    limiter.leave(Verdict.SERVED, now() + 1000.0 - 0.01, of="a", retry_after=None)
+                    limiter.leave(Verdict.SERVED, now() + 1000.0 - 0.01, of="a")
             assert limiter.limit == 2
 
     simulate(main)
@@ -382,13 +454,13 @@ def test_the_search_goes_on_until_the_last_who_wanted_it_is_gone() -> None:
 def test_a_refusal_slows_down_while_it_adapts_and_only_then() -> None:
     async def refused(limiter: Limiter) -> float:
         for _ in range(4):
-            entered = await limiter.enter(math.inf)
-            limiter.leave(Verdict.SERVED, entered, of="a", retry_after=None)
-        entered = await limiter.enter(math.inf)
-        limiter.leave(Verdict.THROTTLED, entered, of="a", retry_after=None)
+            entered = await enter(limiter)
+            limiter.leave(Verdict.SERVED, entered, of="a")
+        entered = await enter(limiter)
+        limiter.leave(Verdict.THROTTLED, entered, of="a")
         began = now()
         for _ in range(20):
-            limiter.leave(Verdict.SILENT, await limiter.enter(math.inf), of="a", retry_after=None)
+            limiter.leave(Verdict.SILENT, await enter(limiter), of="a")
         return now() - began
 
     async def main() -> None:
@@ -396,7 +468,7 @@ def test_a_refusal_slows_down_while_it_adapts_and_only_then() -> None:
         assert await refused(limiter) == 0
         with limiter.running(adapting=True):
             assert await refused(limiter) > 0.02
-        assert limiter.enter_now() is not None
+        assert enter_now(limiter) is not None
 
     simulate(main)
 
@@ -407,8 +479,8 @@ def test_the_search_never_goes_beyond_the_rate_that_was_set() -> None:
         with limiter.running(adapting=True):
             began = now()
             for _ in range(21):
-                entered = await limiter.enter(math.inf)
-                limiter.leave(Verdict.SERVED, entered, of="a", retry_after=None)
+                entered = await enter(limiter)
+                limiter.leave(Verdict.SERVED, entered, of="a")
             assert now() - began == pytest.approx(2.0, abs=0.01)
 
     simulate(main)
@@ -417,7 +489,7 @@ def test_the_search_never_goes_beyond_the_rate_that_was_set() -> None:
 def test_an_open_limiter_lets_everybody_pass_who_waits() -> None:
     async def main() -> None:
         limiter, passed = Limiter(Limits(rate=0.001, in_flight=1), 100), list[str]()
-        assert limiter.enter_now() is not None
+        assert enter_now(limiter) is not None
         tasks = passing(limiter, "abc", passed)
         await turns()
         limiter.open()
@@ -430,13 +502,13 @@ def test_an_open_limiter_lets_everybody_pass_who_waits() -> None:
 def test_those_who_waited_in_a_loop_that_is_gone_hold_nobody_up() -> None:
     limiter = Limiter(Limits(in_flight=1), 100)
     lost = asyncio.new_event_loop()
-    assert limiter.enter_now() is not None
-    waiting = lost.create_task(limiter.enter(math.inf))
+    assert enter_now(limiter) is not None
+    waiting = lost.create_task(enter(limiter))
     lost.run_until_complete(asyncio.sleep(0))
     lost.run_until_complete(asyncio.sleep(0))
     lost.close()
     limiter.reset()
-    assert limiter.enter_now() is not None
+    assert enter_now(limiter) is not None
     waiting._log_destroy_pending = False  # type: ignore[attr-defined]  # the loss of it is what this test is about
     del waiting
 
@@ -464,15 +536,11 @@ def test_whatever_is_cancelled_no_turn_is_lost(in_flight: int, rate: float | Non
         for step in steps:
             look()
             if step == "enter":
-                tasks.append(asyncio.create_task(limiter.enter(math.inf)))
-            elif step in ("leave", "throttled") and inside:
-                throttled = step == "throttled"
-                limiter.leave(
-                    Verdict.THROTTLED if throttled else Verdict.SERVED,
-                    inside.pop(0).result(),
-                    of="a",
-                    retry_after=2.0 if throttled else None,
-                )
+                tasks.append(asyncio.create_task(enter(limiter)))
+            elif step == "leave" and inside:
+                limiter.leave(Verdict.SERVED, inside.pop(0).result(), of="a")
+            elif step == "throttled" and inside:
+                throttled(limiter, inside.pop(0).result(), 2.0)
             elif step == "cancel" and tasks:
                 tasks[0].cancel()
             elif step == "cancel last" and tasks:
@@ -485,7 +553,7 @@ def test_whatever_is_cancelled_no_turn_is_lost(in_flight: int, rate: float | Non
         while tasks or inside:  # the simulation says so if somebody would wait for ever
             look()
             if inside:
-                limiter.leave(Verdict.SERVED, inside.pop().result(), of="a", retry_after=None)
+                limiter.leave(Verdict.SERVED, inside.pop().result(), of="a")
             elif tasks:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         assert limiter.in_flight == 0
@@ -497,8 +565,8 @@ def test_a_timer_of_a_loop_that_is_gone_keeps_nobody_in_the_next() -> None:
     """Its loop will never call it."""
     limiter = Limiter(Limits(rate=1), 100)
     lost = asyncio.new_event_loop()
-    assert limiter.enter_now() is not None
-    waiting = [lost.create_task(limiter.enter(math.inf)) for _ in range(3)]
+    assert enter_now(limiter) is not None
+    waiting = [lost.create_task(enter(limiter)) for _ in range(3)]
     lost.run_until_complete(asyncio.sleep(0))
     lost.run_until_complete(asyncio.sleep(0))
     lost.close()
@@ -506,7 +574,7 @@ def test_a_timer_of_a_loop_that_is_gone_keeps_nobody_in_the_next() -> None:
 
     async def main() -> None:
         for _ in range(3):
-            await limiter.enter(math.inf)
+            await enter(limiter)
 
     began = time.monotonic()
     simulate(main)
@@ -520,21 +588,21 @@ def test_what_was_in_flight_in_a_loop_that_is_gone_takes_and_makes_no_room_in_th
     pool = Pool(limits=Limits(in_flight=1))
     entered: list[float] = []
 
-    async def enter() -> None:
+    async def begin() -> None:
         await pool.open()
-        now = pool.limiter.enter_now()
+        now = enter_now(pool.limiter)
         assert now is not None
         entered.append(now)
 
     async def main() -> None:
-        await enter()
-        pool.limiter.leave(Verdict.SERVED, entered[0], of="a", retry_after=None)  # the late end of the first
-        assert pool.limiter.enter_now() is None
-        pool.limiter.leave(Verdict.SERVED, entered[1], of="a", retry_after=None)
-        await enter()
+        await begin()
+        pool.limiter.leave(Verdict.SERVED, entered[0], of="a")  # the late end of the first
+        assert enter_now(pool.limiter) is None
+        pool.limiter.leave(Verdict.SERVED, entered[1], of="a")
+        await begin()
         await pool.close()
 
-    asyncio.run(enter())
+    asyncio.run(begin())
     asyncio.run(main())
 
 
@@ -585,7 +653,8 @@ async def test_requests_in_flight_are_limited_for_a_client_its_clones_and_its_bu
 
 async def test_a_retry_after_holds_back_the_calls_of_clones_as_well() -> None:
     now = {"Retry-After": "3600"}
-    async with served(reply(429, "slow down", headers=now), retry=RetryPolicy(attempts=1)) as (server, client):
+    policy = RetryPolicy(attempts=1)
+    async with served(reply(429, "slow down", headers=now), retry=policy, max_retry_after=3600) as (server, client):
         with pytest.raises(RateLimitedError):
             await client.device.get("D1")
         for other in (client, client.with_options(retries=2)):
@@ -600,7 +669,8 @@ async def test_calls_that_wait_fail_or_wait_on_when_a_pause_comes_as_each_of_the
     refusal = asyncio.Event()
     steps = reply(429, "slow down", headers={"Retry-After": "600"}, hold=refusal), reply(200, DEVICE)
     brief, patient = RetryPolicy(elapsed=60), RetryPolicy(elapsed=3600)
-    async with served(*steps, limits=Limits(in_flight=1), retry=brief) as (server, client):
+    limits = Limits(in_flight=1)
+    async with served(*steps, limits=limits, retry=brief, max_retry_after=600) as (server, client):
         first = asyncio.create_task(client.device.get("D1", retries=0))
         await server.received(1)
         second = asyncio.create_task(client.device.get("D2"))
@@ -622,7 +692,8 @@ async def test_calls_that_wait_fail_or_wait_on_when_a_pause_comes_as_each_of_the
 
 async def test_a_closed_client_says_so_at_once_although_there_is_a_pause() -> None:
     pause = {"Retry-After": "3600"}
-    async with served(reply(429, "slow down", headers=pause), retry=RetryPolicy(elapsed=1e6)) as (server, client):
+    policy = RetryPolicy(elapsed=1e6)
+    async with served(reply(429, "slow down", headers=pause), retry=policy, max_retry_after=3600) as (server, client):
         with pytest.raises(RateLimitedError):
             await client.device.get("D1", retries=0)
         await client.aclose()
@@ -657,7 +728,7 @@ class Clock:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        for module in (limiter_module, transport_module):
+        for module in (limiter_module, pauses_module, transport_module):
             patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 

@@ -98,22 +98,6 @@ def test_a_bucket_without_a_rate_always_has_a_token() -> None:
         bucket.take()
 
 
-def test_a_pause_holds_for_a_bucket_without_a_rate_as_well() -> None:
-    bucket = TokenBucket(math.inf)
-    bucket.pause(7.0)
-    assert (bucket.delay(5.0), bucket.pause_left(5.0)) == (2.0, 2.0)
-    assert (bucket.delay(7.0), bucket.pause_left(7.0)) == (0.0, 0.0)
-
-
-def test_a_pause_is_lengthened_and_never_shortened() -> None:
-    bucket = TokenBucket(1)
-    bucket.pause(10.0)
-    bucket.pause(5.0)
-    assert bucket.pause_left(0.0) == 10.0
-    bucket.pause(12.0)
-    assert bucket.pause_left(0.0) == 12.0
-
-
 def test_what_was_saved_up_before_a_change_of_the_rate_came_in_at_the_old_one() -> None:
     bucket = TokenBucket(10, burst=10)
     assert taken(bucket, 0.001, step=0.01) == 10

@@ -19,8 +19,8 @@ from ioto_async.transport.effects import EFFECTS, Effects
 from ioto_async.transport.retry import Failure, Retries
 
 
-def lost(text: str = "gone") -> CallError:
-    return ConnectionLostError(text, operation="")
+def lost(text: str = "gone", retry_after: float | None = None) -> CallError:
+    return ConnectionLostError(text, operation="", retry_after=retry_after)
 
 
 def retries(
@@ -33,8 +33,8 @@ def retries(
     return made
 
 
-def next_wait(of: Retries, *, elapsed: float = 0.0, retry_after: float | None = None) -> float:
-    return of.wait(elapsed=elapsed, retry_after=retry_after, random=lambda: 0.5)
+def next_wait(of: Retries, *, elapsed: float = 0.0, is_paused: bool = False) -> float:
+    return of.wait(elapsed=elapsed, is_paused=is_paused, random=lambda: 0.5)
 
 
 def test_the_error_of_an_attempt_says_whose_it_was_and_which() -> None:
@@ -86,7 +86,19 @@ def test_the_waits_are_those_of_the_policy() -> None:
         call.failed(lost(), Failure.UNKNOWN)
         waits.append(next_wait(call))
     assert waits == [1.0, 2.0, 2.5]
-    assert next_wait(call, retry_after=7.0) == 7.0
+    call.failed(lost(retry_after=7.0), Failure.REFUSED)
+    assert next_wait(call) == 7.0
+    assert next_wait(call, is_paused=True) == 2.5, "it is waited for elsewhere"
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_call_that_is_asked_to_wait_longer_than_allowed_fails(is_paused: bool) -> None:
+    call = Retries("device/get", Kind.READ, RetryPolicy(elapsed=1e9), max_retry_after=5.0)
+    call.failed(lost(retry_after=5.0), Failure.REFUSED)
+    assert 0 <= next_wait(call, is_paused=is_paused) <= 5.0
+    call.failed(lost(retry_after=5.1), Failure.REFUSED)
+    with pytest.raises(ConnectionLostError):
+        next_wait(call, is_paused=is_paused)
 
 
 @pytest.mark.parametrize(
@@ -102,9 +114,9 @@ def test_the_waits_are_those_of_the_policy() -> None:
 def test_the_last_error_is_final_when_there_are_no_more_attempts(
     kind: Kind, failures: list[Failure], elapsed: float, retry_after: float | None
 ) -> None:
-    call = retries(kind, *failures, policy=RetryPolicy(attempts=3))
+    call = retries(kind, *failures, policy=RetryPolicy(attempts=3), error=lost(retry_after=retry_after))
     with pytest.raises(CallError) as caught:
-        next_wait(call, elapsed=elapsed, retry_after=retry_after)
+        next_wait(call, elapsed=elapsed)
     assert caught.value is call.error
 
 
@@ -132,7 +144,7 @@ async def effects_of(call: Retries, *, is_stopping: bool = False) -> tuple[Effec
     effects.is_stopping = is_stopping
     token = EFFECTS.set(effects)
     try:
-        await wait_to_retry(call, elapsed=0.0, retry_after=None)
+        await wait_to_retry(call, elapsed=0.0)
     except (CallError, asyncio.CancelledError) as error:
         return effects, type(error)
     finally:

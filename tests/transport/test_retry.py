@@ -46,6 +46,8 @@ def wait(
 
 
 STATUSES = [
+    (408, None, Failure.REFUSED),
+    (408, 3.0, Failure.REFUSED),
     (429, None, Failure.REFUSED),
     (429, 3.0, Failure.REFUSED),
     (503, 3.0, Failure.REFUSED),
@@ -189,11 +191,27 @@ def test_retries_must_be_a_whole_number_from_0(retries: object) -> None:
 
 @each_row("value, seconds", {"0": 0.0, "120": 120.0, " 7 ": 7.0, "1.5": 1.5}.items())
 def test_retry_after_may_be_seconds(value: str, seconds: float) -> None:
-    assert parse_retry_after(value, now) == seconds
+    assert parse_retry_after(value, None, now) == seconds
+
+
+@each_row(
+    "date, seconds",
+    [
+        ("Sat, 04 May 2024 07:08:08 GMT", 3 * 86400.0),
+        ("Tue, 07 May 2024 07:07:38 GMT", 30.0),
+        ("Tue, 07 May 2024 07:08:08 GMT", 0.0),
+        ("Thu, 09 May 2024 00:00:00 GMT", 0.0),
+        ("yesterday", 86399.0),
+        ("", 86399.0),
+        (None, 86399.0),
+    ],
+)
+def test_a_date_is_measured_against_the_date_of_the_reply(date: str | None, seconds: float) -> None:
+    assert parse_retry_after("Tue, 07 May 2024 07:08:08 GMT", date, now) == seconds
 
 
 def test_no_retry_after_is_none() -> None:
-    assert parse_retry_after(None, now) is None
+    assert parse_retry_after(None, None, now) is None
 
 
 DATES = [
@@ -207,23 +225,23 @@ DATES = [
 
 @each_row("value", DATES)
 def test_retry_after_may_be_a_date_in_every_form_that_http_knows(value: str) -> None:
-    assert parse_retry_after(value, now) == 60.0
+    assert parse_retry_after(value, None, now) == 60.0
 
 
 def test_a_date_that_is_past_means_now() -> None:
-    assert parse_retry_after("Mon, 06 May 2024 07:08:08 GMT", now) == 0.0
+    assert parse_retry_after("Mon, 06 May 2024 07:08:08 GMT", None, now) == 0.0
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)))
 def test_a_date_gives_the_seconds_until_then(date: datetime) -> None:
     date = date.replace(microsecond=0, tzinfo=UTC)
     text = email.utils.format_datetime(date, usegmt=True)
-    assert parse_retry_after(text, now) == max((date - NOW) / timedelta(seconds=1), 0.0)
+    assert parse_retry_after(text, None, now) == max((date - NOW) / timedelta(seconds=1), 0.0)
 
 
 @each_row("value", ["", " ", "soon", "-1", "nan", "inf", "-inf", "1e999", "Mon, 99 May 2024 07:08:08 GMT"])
 def test_a_senseless_retry_after_is_none(value: str) -> None:
-    assert parse_retry_after(value, now) is None
+    assert parse_retry_after(value, None, now) is None
 
 
 @given(
@@ -232,5 +250,5 @@ def test_a_senseless_retry_after_is_none(value: str) -> None:
 @example("1 Jan 99999999999999999999 00:00:00 GMT")
 @example("Mon, 1 Jan 2024 00:00:00 +99999999999999999999")
 def test_no_header_makes_the_parser_fail(value: str) -> None:
-    seconds = parse_retry_after(value, now)
+    seconds = parse_retry_after(value, None, now)
     assert seconds is None or 0 <= seconds < math.inf

@@ -33,8 +33,10 @@ from ioto_async import (
     InvalidArgumentError,
     IotoClient,
     IotoError,
+    Limits,
     NotFoundError,
     OutcomeUnknownError,
+    PoolTimeoutError,
     RateLimitedError,
     RetryPolicy,
     ServiceError,
@@ -42,7 +44,7 @@ from ioto_async import (
     UnexpectedStatusError,
 )
 from ioto_async.errors import DeviceBlockedError
-from ioto_async.transport.limits import TokenBucket
+from ioto_async.transport.pauses import Pause
 from tests.rawserver import (
     GUARD,
     RawServer,
@@ -99,8 +101,8 @@ async def failure(call: Awaitable[Any]) -> CallError:
 
 @pytest.fixture
 def waits(waits: list[float], monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    # Nor does anybody wait at the limiter for a pause that the service asked for.
-    monkeypatch.setattr(TokenBucket, "pause", lambda bucket, until: None)
+    # Nor does anybody wait for the end of a pause that the service asked for.
+    monkeypatch.setattr(Pause, "begin", lambda pause, seconds: None)
     return waits
 
 
@@ -807,43 +809,70 @@ async def test_the_limit_bounds_the_connections() -> None:
     assert server.connections == 3
 
 
-async def test_a_wait_for_a_free_connection_that_takes_too_long_is_never_delivered() -> None:
+@pytest.mark.parametrize("call", [READ, ONCE])
+async def test_a_wait_for_a_free_connection_costs_nothing_of_the_time_out(call: Call) -> None:
+    hold = asyncio.Event()
+    observed: list[Attempt] = []
+    async with served(reply(200, DEVICE, hold=hold), reply(200, DEVICE), limit=1) as (server, client):
+        running = asyncio.create_task(get(client))
+        await server.received(1)
+        waiting = asyncio.ensure_future(call(client.with_options(timeout=SOON, retries=0, observer=observed.append)))
+        await asyncio.sleep(2 * SOON)
+        assert not waiting.done()
+        hold.set()
+        await asyncio.gather(running, waiting)
+    assert [attempt.number for attempt in observed] == [1]
+
+
+@pytest.mark.parametrize("call", [READ, ONCE])
+async def test_a_call_without_a_turn_in_time_has_an_error_of_its_own(call: Call) -> None:
     hold = asyncio.Event()
     async with served(reply(200, DEVICE, hold=hold), limit=1) as (server, client):
         running = asyncio.create_task(get(client))
         await server.received(1)
-        error = await failure(create(client, timeout=SOON, retries=0))
+        error = await failure(call(client.with_options(pool_timeout=SOON)))
         hold.set()
         await running
-    assert not isinstance(error, OutcomeUnknownError)
-    assert (error.sent, error.outcome_unknown, error.status) == (False, False, None)
+        assert client._pool.limiter.in_flight == 0
+    assert type(error) is PoolTimeoutError
+    assert isinstance(error, TimeoutError)
+    assert (error.sent, error.outcome_unknown, error.status, error.attempts) == (False, False, None, 1)
+    assert f"no turn within {SOON:g} s: 1 requests are in flight" in str(error)
     assert len(server.requests) == 1
 
 
-async def test_no_free_connection_in_time_is_a_connection_failed_error() -> None:
-    # The tree at the top of errors.py says so.
+async def test_many_more_calls_than_connections_are_served_in_their_order() -> None:
     hold = asyncio.Event()
-    async with served(reply(200, DEVICE, hold=hold), limit=1) as (server, client):
-        running = asyncio.create_task(get(client))
+    count = 50
+
+    def handler(request: Request) -> Step:
+        return reply(200, {**DEVICE, "id": request.json["id"]}, hold=hold)
+
+    async with served(handler=handler, limit=1, timeout=GUARD) as (server, client):
+        calls = [asyncio.create_task(client.device.get(f"D{number}")) for number in range(count)]
         await server.received(1)
-        error = await failure(get(client, timeout=SOON, retries=0))
         hold.set()
-        await running
-    assert isinstance(error, ConnectionFailedError)
+        assert [device.id for device in await asyncio.gather(*calls)] == [f"D{number}" for number in range(count)]
+    assert [request.json["id"] for request in server.requests] == [f"D{number}" for number in range(count)]
 
 
-async def test_a_wait_for_a_free_connection_is_repeated_even_for_once() -> None:
-    hold = asyncio.Event()
+async def test_a_middleware_may_call_through_the_client_whose_only_connection_waits_for_it() -> None:
+    clients: list[IotoClient] = []
 
-    def free(attempt: Attempt) -> None:
-        hold.set()
+    async def ask_first(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if request.url.path.endswith("device/get"):
+            await clients[0].test.ping()
+        return await handler(request)
 
-    async with served(reply(200, DEVICE, hold=hold), reply(200, {"_type": "Note"}), limit=1) as (server, client):
-        running = asyncio.create_task(get(client))
-        await server.received(1)
-        await create(client.with_options(observer=free), timeout=4 * SOON)
-        await running
-    assert [request.path for request in server.requests] == ["/tok/device/get", "/tok/generic/create"]
+    def handler(request: Request) -> Step:
+        return reply(200, b"pong" if request.path.endswith("ping") else DEVICE)
+
+    async with served(handler=handler, limit=1, limits=Limits(in_flight=1), middlewares=[ask_first]) as (_, client):
+        clients.append(client)
+        async with asyncio.timeout(GUARD):
+            await asyncio.gather(*[get(client) for _ in range(3)])
+        assert client._pool.limiter.in_flight == 0
+        assert client._pool.limiter.connections.free == 1
 
 
 async def test_a_server_that_works_beyond_the_deadline_is_a_timeout_after_sending() -> None:
@@ -1132,7 +1161,8 @@ async def test_a_cancellation_between_attempts_gets_through() -> None:
         observed.set()
 
     retry = RetryPolicy(base=3600, cap=3600, elapsed=float("inf"))
-    async with served(reply(429, headers={"Retry-After": "3600"}), retry=retry, observer=seen) as (_, client):
+    pause = reply(429, headers={"Retry-After": "3600"})
+    async with served(pause, retry=retry, observer=seen, max_retry_after=3600) as (_, client):
         task = asyncio.create_task(get(client))
         await observed.wait()
         await leftover_tasks()
