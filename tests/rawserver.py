@@ -133,6 +133,7 @@ class RawServer:
     connections: int = 0
     open: int = 0
     """Connections that are open now."""
+    loop: asyncio.AbstractEventLoop = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._server: asyncio.Server | None = None
@@ -150,6 +151,7 @@ class RawServer:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
+        self.loop = asyncio.get_running_loop()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self

@@ -21,6 +21,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 
 from ..errors import InvalidArgumentError, TransferError
+from ..transport.attempt import check_connection
 from ..transport.tasks import in_thread
 
 __all__ = [
@@ -196,9 +197,10 @@ class _Once(Payload):
         """There is no text to look at."""
         raise TypeError("the body is a stream")
 
-    def _begin(self) -> None:
+    def _begin(self, writer: AbstractStreamWriter) -> None:
         if self.sent:  # older versions of aiohttp do not look at `consumed`
             raise ConnectionResetError("the connection broke")
+        check_connection(writer)
         self.sent = self.in_doubt = True
 
 
@@ -210,7 +212,7 @@ class NoBody(_Once):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send the headers."""
-        self._begin()
+        self._begin(writer)
         await writer.write(b"")
 
 
@@ -258,7 +260,7 @@ class UploadBody(_Once):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send the body."""
-        self._begin()
+        self._begin(writer)
         self._idle.clear()
         try:
             await self._write(writer)

@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar
 import aiohttp
 import attrs
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import StreamWriter
 from aiohttp.payload import Payload
 
 from ..errors import (
@@ -32,6 +33,7 @@ __all__ = [
     "Delivery",
     "RequestBody",
     "attempt",
+    "check_connection",
     "did_nothing",
     "never_delivered",
     "read_refusal",
@@ -44,6 +46,11 @@ __all__ = [
 class RequestBody(Payload):
     """JSON bytes, made once and sent by every attempt's middlewares as often as they like.
 
+    Args:
+        data: the bytes.
+        is_careful: whether to look first if the connection has ended, which costs two turns of the loop: for what
+            must not be sent again once it has gone out.
+
     Attributes:
         sent: whether it has begun to go out: the difference between *never* and *maybe*.
         in_doubt: whether it has, and no reply says what became of it.
@@ -51,9 +58,10 @@ class RequestBody(Payload):
 
     _autoclose = True  # there is nothing to close
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, is_careful: bool = False) -> None:
         super().__init__(data, content_type="application/json")
         self._size = len(data)
+        self._is_careful = is_careful
         self.sent = False
         self.in_doubt = False
 
@@ -62,9 +70,28 @@ class RequestBody(Payload):
         return str(self._value, encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Send the body."""
+        """Send the body.
+
+        Raises:
+            ConnectionResetError: the connection had ended; nothing was sent.
+        """
+        if self._is_careful:
+            # An end that has come in is seen in the next turn, and acted on in the one after.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        check_connection(writer)
         self.sent = self.in_doubt = True
         await writer.write(self._value)
+
+
+def check_connection(writer: AbstractStreamWriter) -> None:
+    """Make sure that what is written to *writer* reaches the socket.
+
+    Raises:
+        ConnectionResetError: the connection has ended, as a server ends idle ones.
+    """
+    if isinstance(writer, StreamWriter) and (writer.transport is None or writer.transport.is_closing()):
+        raise ConnectionResetError("the connection was closed before the request could be sent")
 
 
 logger = logging.getLogger("ioto_async")
@@ -142,6 +169,7 @@ async def attempt(
             if deadline.closed:
                 failure = _CLOSED
                 raise ClientStateError(_CLOSED, outcome_unknown=body.in_doubt) from None
+            pool.forget_addresses()
             failed = _timed_out(operation, f"timed out after {timeout:g} s", deadline, body)
             failure = failed.error.message
             raise failed from None
@@ -151,6 +179,7 @@ async def attempt(
             raise ClientStateError(SESSION_CLOSED, outcome_unknown=body.in_doubt) from None
         raise
     except (aiohttp.ClientError, OSError) as error:
+        pool.forget_addresses()
         failed = _broken(operation, error, body, mask)
         failure = failed.error.message
         raise failed from None
@@ -252,6 +281,8 @@ def text_of(cause: Exception) -> str:
         return f"cannot connect to {cause.host}:{cause.port}: {cause.certificate_error}"
     if isinstance(cause, aiohttp.ClientConnectorError):
         return f"cannot connect to {cause.host}:{cause.port}: {cause.os_error.strerror or cause.os_error}"
+    if isinstance(cause, aiohttp.ClientOSError) and isinstance(cause.__cause__, OSError):
+        cause = cause.__cause__  # aiohttp's own text names the URL alone
     return str(cause)
 
 

@@ -121,6 +121,12 @@ class Pool:
             proxy_auth=proxy_auth,
         )
 
+    def forget_addresses(self) -> None:
+        """Look hosts up again at the next connection, as one has failed: the host may have moved."""
+        connector = self.session.connector
+        if isinstance(connector, aiohttp.TCPConnector):
+            connector.clear_dns_cache()
+
     def reopen(self) -> None:
         """Allow calls again after `close`."""
         self._closed = False

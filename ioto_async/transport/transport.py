@@ -125,7 +125,7 @@ class Transport:
                     asked = time.monotonic()
                     entered = await self._turn(operation, retry, effects)
                     started += entered - asked  # waiting for a turn has nothing to do with the service
-                request = RequestBody(data)
+                request = RequestBody(data, is_careful=operation.kind is Kind.ONCE)
                 number = 1 if retries is None else retries.attempts + 1
                 try:
                     status, reply = await self._attempt(operation, url, request, headers, timeout, number, effects)
