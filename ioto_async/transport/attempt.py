@@ -11,7 +11,8 @@ from typing import Final, Protocol, TypeVar
 import aiohttp
 import attrs
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import StreamWriter
+from aiohttp.http import HttpProcessingError, StreamWriter
+from aiohttp.http_exceptions import ContentLengthError, TransferEncodingError
 from aiohttp.payload import Payload
 
 from ..errors import (
@@ -20,6 +21,7 @@ from ..errors import (
     ClientStateError,
     ConnectionFailedError,
     ConnectionLostError,
+    DecodeError,
     one_line,
 )
 from .deadlines import Deadline
@@ -275,8 +277,23 @@ def did_nothing(error: BaseException) -> bool:
     return isinstance(error, Failed) and error.failure is not Failure.UNKNOWN
 
 
+def flaw_of(cause: Exception) -> str | None:
+    """What is wrong with a reply that breaks the rules of HTTP, as *cause* has it; None where that is not the failure.
+
+    aiohttp tells of it as if the service had answered 400.
+    """
+    rule = cause.__cause__
+    if not isinstance(rule, HttpProcessingError) or isinstance(cause, aiohttp.ClientHttpProxyError):
+        return None
+    if isinstance(cause, aiohttp.ClientPayloadError) and isinstance(rule, (TransferEncodingError, ContentLengthError)):
+        return None  # it has been cut off
+    return f"not valid HTTP: {rule.message.partition('. Please install')[0]}"
+
+
 def text_of(cause: Exception) -> str:
     """What aiohttp or the operating system says of a connection that failed; may be empty."""
+    if (flaw := flaw_of(cause)) is not None:
+        return f"the reply is {flaw}"
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return f"cannot connect to {cause.host}:{cause.port}: {cause.certificate_error}"
     if isinstance(cause, aiohttp.ClientConnectorError):
@@ -288,9 +305,9 @@ def text_of(cause: Exception) -> str:
 
 def never_delivered(cause: Exception) -> Failure:
     """The sort of a failure that has kept a request from being delivered."""
-    # Another try would meet the same certificate.
-    is_certificate = isinstance(cause, aiohttp.ClientConnectorCertificateError)
-    return Failure.DEFINITE if is_certificate else Failure.NEVER_DELIVERED
+    # Another try would meet the same certificate, or the same reply.
+    is_final = isinstance(cause, aiohttp.ClientConnectorCertificateError) or flaw_of(cause) is not None
+    return Failure.DEFINITE if is_final else Failure.NEVER_DELIVERED
 
 
 def _timed_out(operation: str, message: str, deadline: Deadline, body: Delivery) -> Failed:
@@ -304,6 +321,8 @@ def _timed_out(operation: str, message: str, deadline: Deadline, body: Delivery)
 def _broken(operation: str, cause: Exception, body: Delivery, mask: Callable[[str], str]) -> Failed:
     text = one_line(mask(text_of(cause))) or type(cause).__name__
     error: CallError
+    if (flaw := flaw_of(cause)) is not None:
+        return Failed(DecodeError(one_line(mask(flaw)), operation=operation, status=None), Failure.UNKNOWN)
     if body.in_doubt:
         error, failure = ConnectionLostError(text, operation=operation), Failure.UNKNOWN
     else:

@@ -214,7 +214,8 @@ class Retries:
                 unknown.
         """
         retry_after = self.error.retry_after
-        if retry_after is not None and retry_after > self._max_retry_after:
+        is_too_long = retry_after is not None and retry_after > self._max_retry_after
+        if is_too_long or isinstance(self.error, DecodeError):  # another reply would be no better
             wait = None
         else:
             wait = self._policy.wait(
