@@ -4,7 +4,6 @@ import asyncio
 import functools
 import os
 import re
-import ssl as ssl_module
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self, TypeVar, Unpack
@@ -228,8 +227,8 @@ def _make_pool(options: dict[str, Any], *, allow_http: bool) -> Pool:
     """The pool of a client with the *options* that `ClientOptions` has beyond `CallerOptions`."""
     session = options.pop("session", None)
     limits = options.pop("limits", Limits())
-    if session is not None and options:
-        raise InvalidArgumentError(f"{min(options)}: a borrowed session has its own pool settings")
+    if session is not None and (theirs := options.keys() - {"proxy", "trust_env"}):
+        raise InvalidArgumentError(f"{min(theirs)}: a borrowed session has its own pool settings")
     return Pool(borrowed=session, allow_http=allow_http, limits=limits, **options)
 
 
@@ -378,7 +377,7 @@ class IotoClient(_Client):
         self.account_id = self._account = check_account(account_id if account_id is not None else settings.account_id)
         if _parent is None and token is None and login is None:
             token = settings.token
-            login = _login_of(settings, options.get("ssl")) if token is None else None
+            login = _login_of(settings, options) if token is None else None
         if _parent is not None and token is None and login is None:
             self._auth, self._owns_auth = _parent._auth, False
         else:
@@ -507,7 +506,7 @@ def _builder_auth(token: str | None) -> Auth:
     return NoAuth() if token is None else TokenAuth(check_token(token, "builder_token"))
 
 
-def _login_of(settings: Settings, ssl: ssl_module.SSLContext | None) -> CognitoLogin:
+def _login_of(settings: Settings, options: ClientOptions) -> CognitoLogin:
     """The sign-in that the environment says, where it has no token.
 
     Raises:
@@ -520,7 +519,15 @@ def _login_of(settings: Settings, ssl: ssl_module.SSLContext | None) -> CognitoL
     if client_id is None or username is None or password is None:
         name = "IOTO_CLIENT_ID" if client_id is None else "IOTO_USERNAME" if username is None else "IOTO_PASSWORD"
         raise InvalidArgumentError(f"{name}: not set, and IOTO_COGNITO needs it")
-    return CognitoLogin(endpoint, client_id, username, password, ssl=ssl)
+    return CognitoLogin(
+        endpoint,
+        client_id,
+        username,
+        password,
+        ssl=options.get("ssl"),
+        proxy=options.get("proxy"),
+        trust_env=options.get("trust_env", False),
+    )
 
 
 def _make_auth(

@@ -1,5 +1,6 @@
 """A cloud of canned replies, and a client of it, for the tests of what goes to the wire."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -7,6 +8,11 @@ import pytest
 from ioto_async import IotoClient
 from tests.methods import make_client
 from tests.mocked import Cloud
+
+for _name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+    # Those of whoever runs the tests have nothing to do with loopback.
+    os.environ.pop(_name, None)
+    os.environ.pop(_name.lower(), None)
 
 
 @pytest.fixture

@@ -62,7 +62,8 @@ async def call(
     # A session of our own tells when a request is sent; a middleware is called before that.
     traces = [_VerboseTrace(body).config()] if verbose else []
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trace_configs=traces) as session:
-        client = BuilderClient(session=session) if builder else IotoClient(session=session)
+        kind = BuilderClient if builder else IotoClient
+        client = kind(session=session, trust_env=True)
         async with client:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # it has been printed above

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FLAG",
+    "UNATTENDED",
     "Concurrency",
     "File",
     "FleetOptions",
@@ -42,8 +43,8 @@ OutputFormat = Literal["jsonl", "csv", "table"]
 
 _MAX_CONNECTIONS: Final = 256
 """Where ``auto`` ends; more in flight make no client faster."""
-_MAX_RETRY_AFTER: Final = 900.0
-"""Seconds of a pause that a run waits for, with nobody before the screen."""
+UNATTENDED: "Final[ClientOptions]" = {"max_retry_after": 900.0, "trust_env": True}
+"""Options of the client of any run, which waits longer as nobody does so before the screen."""
 _RATE: Final = re.compile(r"(\d+(?:\.\d+)?)(?:/(s|min))?")
 _SECONDS: Final = {None: 1.0, "s": 1.0, "min": 60.0}
 
@@ -91,9 +92,9 @@ class RunOptions:
             InvalidArgumentError: the rate is not a rate.
         """
         return {
+            **UNATTENDED,
             "limit": self.connections,
             "limits": self.limits(),
-            "max_retry_after": _MAX_RETRY_AFTER,
             "observer": observer,
         }
 

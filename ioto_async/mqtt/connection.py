@@ -12,6 +12,7 @@ What aiomqtt 2.5 leaves to be done, and why some of its inner parts are used her
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
@@ -23,22 +24,43 @@ from paho.mqtt import client as paho
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from ..errors import one_line
+from ..transport.proxies import Proxy
 from . import aiomqtt_private  # noqa: F401  it refuses versions without the names that are used below
 
-__all__ = ["Broken", "Connection", "dial"]
+__all__ = ["Broken", "Connection", "ProxyRefusal", "dial"]
+
+_PROXY_REPLY_LIMIT: Final = 1 << 14
+"""Bytes of what a proxy answers."""
 
 
-async def dial(host: str, port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+class ProxyRefusal(Exception):
+    """The proxy does not let the connection through, and will not the next time."""
+
+
+async def dial(host: str, port: int, context: ssl.SSLContext, proxy: Proxy | None = None) -> ssl.SSLSocket:
     """Connect to *port* of *host*, and shake hands; what was made is closed where that does not work.
+
+    Args:
+        host: where to.
+        port: where to.
+        context: the TLS of the connection.
+        proxy: an http proxy to connect through.
 
     Returns:
         A socket that does not block.
 
     Raises:
         OSError: it did not work, at the last address of the host.
+        ProxyRefusal: the proxy does not allow it.
     """
-    raw = await _connected(host, port)
+    if proxy is None:
+        raw = await _connected(host, port)
+    else:
+        raw = await _connected(proxy.url.host or "", proxy.url.port or 80)
     try:
+        if proxy is not None:
+            await _tunnel(raw, host, port, proxy)
         secure = context.wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
     except BaseException:
         raw.close()
@@ -70,6 +92,35 @@ async def _connected(host: str, port: int) -> socket.socket:
         else:
             return raw
     raise failed
+
+
+async def _tunnel(raw: socket.socket, host: str, port: int, proxy: Proxy) -> None:
+    """Have the proxy at the other end of *raw* connect to *port* of *host*."""
+    loop = asyncio.get_running_loop()
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [
+        f"CONNECT {target} HTTP/1.1",
+        f"Host: {target}",
+        *(f"{key}: {proxy.headers[key]}" for key in proxy.headers),
+    ]
+    await loop.sock_sendall(raw, "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii"))
+    reply = bytearray()
+    while not reply.endswith(b"\r\n\r\n"):
+        # No byte more: what follows belongs to TLS.
+        byte = await loop.sock_recv(raw, 1)
+        if not byte or len(reply) >= _PROXY_REPLY_LIMIT:
+            raise OSError("the proxy does not answer in HTTP")
+        reply += byte
+    answer = re.match(rb"HTTP/1\.\d (\d{3}) ?([^\r\n]*)", reply)
+    if answer is None:
+        raise OSError("the proxy does not answer in HTTP")
+    if answer[1] != b"200":
+        text = (
+            f"the proxy does not let the connection through: {one_line(b' '.join(answer.groups()).decode('latin-1'))}"
+        )
+        if answer[1][:1] == b"4" and answer[1] not in (b"408", b"429"):
+            raise ProxyRefusal(text)
+        raise OSError(text)
 
 
 async def _shaken(secure: ssl.SSLSocket) -> None:
@@ -130,6 +181,7 @@ class Connection(aiomqtt.Client):
         context: TLS with the device's certificate.
         keepalive: seconds.
         timeout: seconds for the broker to accept the connection, and again for the topics.
+        proxy: an http proxy to connect through.
         on_message: called with topic and payload of each message that comes.
         on_acknowledged: called with the number of each message that the broker has taken.
 
@@ -146,6 +198,7 @@ class Connection(aiomqtt.Client):
         context: ssl.SSLContext,
         keepalive: int,
         timeout: float,
+        proxy: Proxy | None,
         on_message: Callable[[str, bytes], None],
         on_acknowledged: Callable[[int], None],
     ) -> None:
@@ -164,6 +217,7 @@ class Connection(aiomqtt.Client):
             logger=log,
         )
         self._context = context
+        self._via = proxy
         self.lost: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
         self._hear = on_message
         self._acknowledged = on_acknowledged
@@ -177,7 +231,7 @@ class Connection(aiomqtt.Client):
         """
         try:
             async with asyncio.timeout(self.timeout) as limit:
-                secure = await dial(self._hostname, self._port, self._context)
+                secure = await dial(self._hostname, self._port, self._context, self._via)
                 self._client._create_socket = lambda: secure  # type: ignore[method-assign]
                 self._client_connect()
                 await asyncio.wait({self._connected})
@@ -186,6 +240,8 @@ class Connection(aiomqtt.Client):
             if limit.expired():
                 raise Broken(f"the broker has not accepted the connection within {self.timeout:g} s") from None
             raise self._reason(error) from None
+        except ProxyRefusal as error:
+            raise Broken(str(error), hopeless=True) from None
         except ValueError as error:  # of the parts of the library that know what a name is
             raise Broken(f"the endpoint {self._hostname!r} is no name of a host: {error}", hopeless=True) from None
         granted = await self._unless_lost(self.subscribe([(topic, 1) for topic in topics]))

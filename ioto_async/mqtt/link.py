@@ -107,6 +107,7 @@ class DeviceLink:
         self._certs = checked(certs)
         self._ca = ca
         chosen = self._options = check_options(Options, options)
+        self._proxy = chosen.proxy_of(str(certs.endpoint), certs.port or PORT)
         self._backoff = RetryPolicy(attempts=sys.maxsize, elapsed=math.inf, base=chosen.base, cap=chosen.cap)
         self._id = str(certs.id)
         account = certs.account_id
@@ -470,6 +471,7 @@ class DeviceLink:
             context=context,
             keepalive=self._options.keepalive,
             timeout=self._options.timeout,
+            proxy=self._proxy,
             on_message=self._heard,
             on_acknowledged=self._outbox.acknowledge,
         )

@@ -5,10 +5,12 @@ import re
 from typing import Final, TypedDict
 
 import attrs
+from yarl import URL
 
 from ..errors import InvalidArgumentError
 from ..models import Certificates
-from ..settings import seconds, whole_number
+from ..settings import flag, seconds, whole_number
+from ..transport.proxies import Proxies, Proxy, check_proxy
 
 __all__ = ["PORT", "LinkOptions", "Options", "checked", "need_aiomqtt"]
 
@@ -31,6 +33,9 @@ class LinkOptions(TypedDict, total=False):
         base: seconds; upper bound of the wait before the first new connection; 0.25 by default.
         cap: seconds; upper bound of all such waits; 8 by default.
         backlog: events that are kept until they are read (see `DeviceLink.events`); 1000 by default.
+        proxy: URL of an http proxy, which the link asks for a tunnel (CONNECT); with user and password in it if the
+            proxy wants them.
+        trust_env: whether ``HTTPS_PROXY`` and ``NO_PROXY`` of the process say which proxy to use; False by default.
     """
 
     window: int
@@ -40,6 +45,8 @@ class LinkOptions(TypedDict, total=False):
     base: float
     cap: float
     backlog: int
+    proxy: str | URL | None
+    trust_env: bool
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +60,25 @@ class Options:
     base: float = attrs.field(default=0.25, validator=seconds(of=_OF))
     cap: float = attrs.field(default=8.0, validator=seconds(of=_OF))
     backlog: int = attrs.field(default=1000, validator=whole_number(1, of=_OF))
+    proxy: str | URL | None = attrs.field(default=None, repr=False, validator=check_proxy)
+    trust_env: bool = attrs.field(default=False, validator=flag(of=_OF))
+
+    def proxy_of(self, host: str, port: int) -> Proxy | None:
+        """The proxy that a broker is reached through.
+
+        Raises:
+            InvalidArgumentError: it is no http proxy, or *host* is no name of a host.
+        """
+        if self.proxy is None and not self.trust_env:
+            return None
+        try:
+            url = URL.build(scheme="https", host=host, port=port)
+        except ValueError as error:
+            raise InvalidArgumentError(f"{_OF}: certs: endpoint: {host!r} is no name of a host: {error}") from None
+        proxy = Proxies(self.proxy, trust_env=self.trust_env).of(url)
+        if proxy is not None and proxy.url.scheme != "http":
+            raise InvalidArgumentError(f"{_OF}: proxy: expected an http proxy, got {proxy.url.scheme}://…")
+        return proxy
 
 
 def need_aiomqtt() -> None:

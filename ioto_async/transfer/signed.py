@@ -11,6 +11,7 @@ from ..errors import DecodeError, InvalidArgumentError, NotFoundError
 from ..settings import check_signed_url
 from ..transport.attempt import read_refusal
 from ..transport.pool import Pool
+from ..transport.proxies import Proxy
 from ..transport.retry import Failed
 
 __all__ = ["SignedURL", "announced_sha256", "refused"]
@@ -20,10 +21,16 @@ _TELLING: Final = 8
 
 
 class SignedURL:
-    """A signed URL, and the forms in which a text may show it."""
+    """A signed URL, and the forms in which a text may show it.
 
-    def __init__(self, url: URL) -> None:
+    Args:
+        url: the URL.
+        proxy: what it is reached through.
+    """
+
+    def __init__(self, url: URL, proxy: Proxy | None = None) -> None:
         self.url = url
+        self.proxy = proxy
         values = {word.partition("=")[2] for word in url.raw_query_string.split("&")} | {*url.query.values()}
         whole = {str(url), url.raw_path_qs, url.raw_query_string, url.query_string}
         self._secrets = sorted(
@@ -44,9 +51,10 @@ class SignedURL:
             DecodeError: it is no URL, or one that it would not be safe to follow.
         """
         try:
-            return cls(check_signed_url(url, allow_http=pool.allow_http))
+            parsed = check_signed_url(url, allow_http=pool.allow_http)
         except InvalidArgumentError as error:
             raise DecodeError(f"the signed URL: {error}", operation=operation) from None
+        return cls(parsed, pool.proxy_of(parsed))
 
 
 async def refused(operation: str, response: aiohttp.ClientResponse, url: SignedURL) -> Failed:

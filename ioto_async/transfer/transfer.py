@@ -28,6 +28,7 @@ from ..transport.auth import holding_turn
 from ..transport.deadlines import Deadline
 from ..transport.effects import EFFECTS, waiting
 from ..transport.options import CallOptions
+from ..transport.proxies import proxy_arguments
 from ..transport.retry import Failed, Failure, Retries
 from ..transport.tasks import in_thread
 from ..transport.transport import Transport
@@ -514,10 +515,14 @@ class _Upload:
         return status, Transfer(body.taken, body.checksum, self.mime_type)
 
     async def _send(self, session: aiohttp.ClientSession, url: SignedURL, body: UploadBody) -> int:
+        headers = {"Accept": "*/*", "Content-Type": self.mime_type, "User-Agent": _USER_AGENT}
+        proxy, proxy_headers = proxy_arguments(url.proxy, url.url, headers)
         response = await session.put(
             url.url,
             data=body,
-            headers={"Accept": "*/*", "Content-Type": self.mime_type, "User-Agent": _USER_AGENT},
+            headers=headers,
+            proxy=proxy,
+            proxy_headers=proxy_headers,
             allow_redirects=False,
             # What can be read but once is not, before the host has seen the request: a kept connection may be dead.
             expect100=CAN_SEND_UNASKED and self.content.once and self.content.size > 0,
@@ -554,10 +559,14 @@ class _Download:
         return False
 
     async def exchange(self, session: aiohttp.ClientSession, url: SignedURL, body: NoBody) -> tuple[int, Transfer]:
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT}
+        proxy, proxy_headers = proxy_arguments(url.proxy, url.url, headers)
         response = await session.get(
             url.url,
             data=body,
-            headers={"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
+            headers=headers,
+            proxy=proxy,
+            proxy_headers=proxy_headers,
             allow_redirects=False,
             auto_decompress=False,  # size and checksum are of the file as it is kept
             middlewares=(_nothing_added,),

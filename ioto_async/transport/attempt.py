@@ -28,7 +28,7 @@ from .deadlines import Deadline
 from .effects import EFFECTS, waiting
 from .pool import SESSION_CLOSED, Pool
 from .refusals import REDIRECT, Refusal, parse_refusal
-from .retry import Failed, Failure, Retries
+from .retry import Failed, Failure, Retries, failure_of_status
 
 __all__ = [
     "Attempt",
@@ -294,6 +294,10 @@ def text_of(cause: Exception) -> str:
     """What aiohttp or the operating system says of a connection that failed; may be empty."""
     if (flaw := flaw_of(cause)) is not None:
         return f"the reply is {flaw}"
+    if isinstance(cause, aiohttp.ClientHttpProxyError):
+        return f"the proxy does not let the request through: {cause.status} {cause.message}"
+    if isinstance(cause, aiohttp.ClientProxyConnectionError):
+        return f"cannot connect to the proxy {cause.host}:{cause.port}: {cause.os_error.strerror or cause.os_error}"
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return f"cannot connect to {cause.host}:{cause.port}: {cause.certificate_error}"
     if isinstance(cause, aiohttp.ClientConnectorError):
@@ -305,6 +309,10 @@ def text_of(cause: Exception) -> str:
 
 def never_delivered(cause: Exception) -> Failure:
     """The sort of a failure that has kept a request from being delivered."""
+    if isinstance(cause, aiohttp.ClientHttpProxyError):
+        return (
+            Failure.DEFINITE if failure_of_status(cause.status, None) is Failure.DEFINITE else Failure.NEVER_DELIVERED
+        )
     # Another try would meet the same certificate, or the same reply.
     is_final = isinstance(cause, aiohttp.ClientConnectorCertificateError) or flaw_of(cause) is not None
     return Failure.DEFINITE if is_final else Failure.NEVER_DELIVERED
@@ -321,7 +329,7 @@ def _timed_out(operation: str, message: str, deadline: Deadline, body: Delivery)
 def _broken(operation: str, cause: Exception, body: Delivery, mask: Callable[[str], str]) -> Failed:
     text = one_line(mask(text_of(cause))) or type(cause).__name__
     error: CallError
-    if (flaw := flaw_of(cause)) is not None:
+    if body.sent and (flaw := flaw_of(cause)) is not None:
         return Failed(DecodeError(one_line(mask(flaw)), operation=operation, status=None), Failure.UNKNOWN)
     if body.in_doubt:
         error, failure = ConnectionLostError(text, operation=operation), Failure.UNKNOWN

@@ -13,12 +13,14 @@ from typing import Final
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from ..errors import InvalidArgumentError, TokenProviderError, one_line
 from ..operations import Kind
 from ..settings import is_number, parse_endpoint, seconds
 from .attempt import never_delivered, read_refusal, read_up_to, text_of, wait_to_retry
 from .auth import AccessToken
+from .proxies import Proxies, proxy_arguments
 from .refusals import Refusal
 from .retry import Failed, Failure, Retries, RetryPolicy
 
@@ -55,6 +57,8 @@ class CognitoLogin:
         password: password.
         ssl: an `ssl.SSLContext` instead of the system's trust store.
         timeout: seconds for one attempt; a failed connection is tried again.
+        proxy: as for an `IotoClient`; the sign-in that a client makes by itself goes through the client's.
+        trust_env: as for an `IotoClient`.
 
     Raises:
         InvalidArgumentError: an argument does not fit.
@@ -69,6 +73,8 @@ class CognitoLogin:
         *,
         ssl: ssl_module.SSLContext | None = None,
         timeout: float = 30.0,
+        proxy: str | URL | None = None,
+        trust_env: bool = False,
     ) -> None:
         self._endpoint = parse_endpoint(endpoint, name="endpoint")
         for name, value in (("client_id", client_id), ("username", username), ("password", password)):
@@ -82,6 +88,10 @@ class CognitoLogin:
         self._password = password
         self._ssl = ssl
         self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._headers = dict(_HEADERS)
+        self._proxy, self._proxy_headers = proxy_arguments(
+            Proxies(proxy, trust_env=trust_env).of(self._endpoint), self._endpoint, self._headers
+        )
         self._refresh: str | None = None
         # Older ones as well: a late reply may repeat one.
         self._refreshes: deque[str] = deque(maxlen=8)
@@ -151,7 +161,13 @@ class CognitoLogin:
             async with (
                 aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout) as session,
                 session.post(
-                    self._endpoint, data=body, headers=_HEADERS, allow_redirects=False, ssl=self._ssl or True
+                    self._endpoint,
+                    data=body,
+                    headers=self._headers,
+                    allow_redirects=False,
+                    ssl=self._ssl or True,
+                    proxy=self._proxy,
+                    proxy_headers=self._proxy_headers,
                 ) as response,
             ):
                 if not 200 <= response.status < 300:

@@ -6,6 +6,7 @@ from typing import Final, TypedDict
 
 import aiohttp
 import attrs
+from yarl import URL
 
 from ..settings import check_headers, function, instance_of, must_be, or_none, seconds, whole_number
 from .attempt import Attempt
@@ -65,8 +66,12 @@ class ClientOptions(CallerOptions, total=False):
         limits: requests per second and in flight, of the client and its clones together; unlimited by default.
         keepalive: seconds for which an idle connection is kept; 15 by default, which is less than the service keeps it.
         ssl: an `ssl.SSLContext` to use instead of the system's trust store.
+        proxy: URL of an http or https proxy for all that the client sends, transfers and its sign-in included; with
+            user and password in it if the proxy wants them.
+        trust_env: whether ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` of the process say which proxy to use; False
+            by default.
         session: an `aiohttp.ClientSession` to borrow. It is never closed, and has its own ``limit``, ``keepalive`` and
-            ``ssl``.
+            ``ssl``. A proxy of its own applies where neither ``proxy`` nor ``trust_env`` is given.
         allow_http: accept plain http for a host that is not loopback.
     """
 
@@ -74,6 +79,8 @@ class ClientOptions(CallerOptions, total=False):
     limits: Limits
     keepalive: float
     ssl: ssl_module.SSLContext
+    proxy: str | URL | None
+    trust_env: bool
     session: aiohttp.ClientSession
     allow_http: bool
 

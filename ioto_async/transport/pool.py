@@ -7,13 +7,15 @@ from typing import Final
 
 import aiohttp
 import attrs
+from yarl import URL
 
 from ..errors import ClientStateError
-from ..settings import instance_of, must_be, seconds, whole_number
+from ..settings import flag, instance_of, must_be, seconds, whole_number
 from .aiohttp_private import check_borrowable, loop_of, middlewares_of, proxy_of
 from .deadlines import Deadlines
 from .limiter import Limiter
 from .limits import Limits
+from .proxies import Proxies, Proxy, check_proxy, parse_proxy
 
 __all__ = ["NO_TIMEOUT", "SESSION_CLOSED", "Pool"]
 
@@ -46,7 +48,10 @@ class Pool:
     )
     allow_http: bool = False
     """Whether signed URLs may be plain http beyond loopback."""
+    proxy: str | URL | None = attrs.field(default=None, repr=False, validator=check_proxy)
+    trust_env: bool = attrs.field(default=False, validator=flag())
     limits: Limits = attrs.field(factory=Limits, validator=instance_of(Limits))
+    proxies: Proxies = attrs.field(init=False, repr=False)
     limiter: Limiter = attrs.field(init=False, repr=False)
     loop: asyncio.AbstractEventLoop | None = attrs.field(init=False, default=None)
     """The loop of the open session, None where there is none."""
@@ -55,6 +60,7 @@ class Pool:
     _closed: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
+        self.proxies = Proxies(self.proxy, trust_env=self.trust_env)
         limit: float = self.limit
         if self.borrowed is not None:
             check_borrowable()
@@ -100,7 +106,7 @@ class Pool:
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=NO_TIMEOUT)
 
     def bare(self) -> aiohttp.ClientSession:
-        """A further session over the same connections, which takes nothing but the proxy from a borrowed one.
+        """A further session over the same connections, which takes nothing from a borrowed one.
 
         Close it after use; the connections stay.
 
@@ -110,16 +116,28 @@ class Pool:
         session = self.session
         if session.closed:
             raise ClientStateError(SESSION_CLOSED)
-        proxy, proxy_auth = (None, None) if self.borrowed is None else proxy_of(session)
         return aiohttp.ClientSession(
             connector=session.connector,
             connector_owner=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=NO_TIMEOUT,
             trust_env=session.trust_env,
-            proxy=proxy,
-            proxy_auth=proxy_auth,
         )
+
+    def proxy_of(self, url: URL) -> Proxy | None:
+        """The proxy that *url* is reached through, that of a borrowed session included.
+
+        Raises:
+            InvalidArgumentError: a variable of the environment has no URL of a proxy.
+        """
+        proxy = self.proxies.of(url)
+        if proxy is None and self.borrowed is not None:
+            theirs, auth = proxy_of(self.borrowed)
+            if theirs is not None:
+                proxy = parse_proxy(theirs)
+                if auth is not None:
+                    proxy = Proxy(proxy.url, {"Proxy-Authorization": auth.encode()})
+        return proxy
 
     def forget_addresses(self) -> None:
         """Look hosts up again at the next connection, as one has failed: the host may have moved."""

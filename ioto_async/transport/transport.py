@@ -35,6 +35,7 @@ from .limits import Verdict
 from .options import CallOptions, TransportOptions, check_timeout, with_retries
 from .pauses import PauseError
 from .pool import NO_TIMEOUT, Pool
+from .proxies import proxy_arguments
 from .retry import Failed, Failure, Retries, RetryPolicy
 
 __all__ = ["Transport"]
@@ -62,7 +63,19 @@ class Transport:
         options: see above.
     """
 
-    __slots__ = ("_auth", "_base", "_has_middlewares", "_headers", "_middlewares", "_pause", "_urls", "options", "pool")
+    __slots__ = (
+        "_auth",
+        "_base",
+        "_has_middlewares",
+        "_headers",
+        "_middlewares",
+        "_pause",
+        "_proxy",
+        "_proxy_headers",
+        "_urls",
+        "options",
+        "pool",
+    )
 
     def __init__(self, pool: Pool, base: URL, auth: Auth, options: TransportOptions) -> None:
         self.pool = pool
@@ -78,6 +91,7 @@ class Transport:
             Middleware(auth, base),
         )
         self._pause = pool.limiter.pauses.of(base)
+        self._proxy, self._proxy_headers = proxy_arguments(pool.proxies.of(base), base, self._headers)
         self._has_middlewares = len(self._middlewares) > 1
         self._urls: dict[Operation, URL] = {}
 
@@ -285,6 +299,8 @@ class Transport:
             middlewares=self._middlewares,
             raise_for_status=False,
             timeout=NO_TIMEOUT,
+            proxy=self._proxy,
+            proxy_headers=self._proxy_headers,
         )
 
     async def _read_bounded(self, operation: Operation, response: aiohttp.ClientResponse) -> bytes:

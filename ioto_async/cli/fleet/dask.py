@@ -12,7 +12,7 @@ import attrs
 from ...bulk import Progress
 from ...errors import InvalidArgumentError
 from ...transport.limits import Limits
-from ..options import FleetOptions
+from ..options import UNATTENDED, FleetOptions
 from ..rows import Row
 from ..run import AUTH_ERRORS, CircuitBreaker, UnreachableError
 from .jobs import Client, Done, Job, JobSettings
@@ -82,7 +82,7 @@ async def dask_bulk(
 
 
 def _connect(limits: Limits, *, job: Job[Client], settings: JobSettings, connections: int) -> Client:
-    return job.client(settings, {"limit": connections, "limits": limits})
+    return job.client(settings, {**UNATTENDED, "limit": connections, "limits": limits})
 
 
 async def _call(client: Client, row: Row, *, call: CircuitBreaker[..., Done], settings: JobSettings) -> Done:

@@ -59,7 +59,7 @@ async def get(
         raise InvalidArgumentError(f"--graph: stdout has the {format}: give --out FILE")
     if picture is not None and picture.suffix not in _PICTURES:
         raise InvalidArgumentError(f"--plot: expected a name that ends in .png or .svg, got {picture}")
-    async with IotoClient(account_id=options.account) as client:
+    async with IotoClient(account_id=options.account, trust_env=True) as client:
         fetched = await client.metric.fetch(device, [query])
     found = fetched[0] if fetched else Metric()
     if found.error is not None:
@@ -90,7 +90,10 @@ async def list_all(cloud: str, *, namespace: str | None, metric: str | None, out
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if output == "csv":
         writer.writerow(_LISTED)
-    async with IotoClient() as client, aclosing(client.metric.walk(cloud, namespace=namespace, metric=metric)) as keys:
+    async with (
+        IotoClient(trust_env=True) as client,
+        aclosing(client.metric.walk(cloud, namespace=namespace, metric=metric)) as keys,
+    ):
         async for key in keys:
             if output == "jsonl":
                 sys.stdout.write(orjson.dumps(attrs.asdict(key)).decode() + "\n")

@@ -159,7 +159,7 @@ def _over_mqtt(sink: SinkOptions, options: JournalOptions, patience: float) -> D
     assert sink.certs is not None
     certificates = _read_certificates(sink.certs, sink.device)
     try:
-        link = DeviceLink(certificates, patience=patience)
+        link = DeviceLink(certificates, patience=patience, trust_env=True)
     except ModuleNotFoundError as error:
         raise InvalidArgumentError(f"--via: {error}") from None
     return Destination(
