@@ -438,7 +438,7 @@ async def _connection(transport: Transport, operation: str) -> AsyncIterator[Non
                 await connections.take()
     except TimeoutError:
         raise PoolTimeoutError(
-            f"no connection within {limit:g} s: others have all of them", operation=operation, sent=False
+            f"no turn within {limit:g} s: other calls have the connections", operation=operation, sent=False
         ) from None
     try:
         yield

@@ -214,7 +214,7 @@ class Transport:
             raise RateLimitedError(message, operation=operation.name, sent=False, retry_after=pause.left) from None
         except TimeoutError:
             raise PoolTimeoutError(
-                f"no turn within {limit:g} s: {limiter.in_flight} requests are in flight",
+                f"no turn within {limit:g} s: other calls have the connections, or the limits",
                 operation=operation.name,
                 sent=False,
             ) from None

@@ -37,6 +37,7 @@ from ioto_async import (
     InvalidArgumentError,
     IotoClient,
     NotFoundError,
+    PoolTimeoutError,
     RetryPolicy,
     ServiceError,
     Transfer,
@@ -54,6 +55,7 @@ SUM = hashlib.sha256(DATA).hexdigest()
 SIGNATURE = "5ec2e7516na7u2e0123456789abcdef"
 QUERY = f"X-Amz-Expires=300&X-Amz-Credential=AKIA%2F2025%2fs3&X-Amz-Signature={SIGNATURE}"
 MIB = 1 << 20
+NEVER = RetryPolicy(attempts=1)
 SOON = 0.05
 """Seconds of a deadline that is to be missed."""
 
@@ -1499,3 +1501,65 @@ async def test_a_transfer_outlives_a_fault_of_the_embedded_cloud(fault: Fault, l
         await client.file.upload("a.jpg", local)
         emulator.faults.add(fault)
         assert (await client.file.download("a.jpg", folder / "a.jpg")).checksum == SUM
+
+
+# Connections ------------------------------------------------------------------------------------------------------
+
+
+async def test_calls_and_transfers_wait_for_the_same_connections_at_no_cost_of_their_time_out() -> None:
+    hold = asyncio.Event()
+
+    def handler(request: Request) -> Step:
+        if request.method == "PUT":
+            return reply(200, b"", hold=hold)
+        if request.path.endswith("device/get"):
+            return reply(200, {"id": "D1", "accountId": "A1"})
+        return reply(200, f'"{server.url}/bucket/f?{QUERY}"')
+
+    async with RawServer(handler=handler) as server, client_of(server, limit=1, retry=NEVER) as client:
+        first = asyncio.create_task(client.file.upload("f", DATA))
+        await server.until(lambda: any(request.method == "PUT" for request in server.requests))
+        waiting: list[asyncio.Task[Any]] = [
+            asyncio.create_task(client.device.get("D1", timeout=SOON)),
+            asyncio.create_task(client.file.upload("g", DATA, timeout=SOON)),
+        ]
+        with pytest.raises(PoolTimeoutError) as caught:
+            await client.with_options(pool_timeout=SOON).device.get("D1")
+        assert (caught.value.sent, caught.value.operation) == (False, "device/get")
+        assert not any(task.done() for task in waiting)
+        hold.set()
+        await asyncio.gather(first, *waiting)
+        assert client._pool.limiter.connections.free == 1
+
+
+async def test_an_upload_without_a_connection_in_time_has_an_error_of_its_own() -> None:
+    async with site(pool_timeout=SOON, limit=1, retry=NEVER) as (bucket, made):
+        connections = made.client._pool.limiter.connections
+        signed: list[Attempt] = []
+
+        def take(attempt: Attempt) -> None:
+            signed.append(attempt)
+            connections.free -= 1  # somebody else has the connection, once the URL is signed
+
+        with pytest.raises(PoolTimeoutError) as caught:
+            await made.client.with_options(observer=take).file.upload("f", DATA)
+    assert (caught.value.operation, caught.value.sent, caught.value.outcome_unknown) == ("file/upload", False, False)
+    assert [attempt.operation for attempt in signed] == ["file/getSignedUrl"]
+    assert bucket.requests == []
+
+
+async def test_the_source_of_an_upload_may_call_through_the_client_whose_only_connection_it_has() -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        await client.device.get("D1")
+        yield DATA
+
+    def handler(request: Request) -> Step:
+        if request.method == "PUT":
+            return reply(200, b"")
+        if request.path.endswith("device/get"):
+            return reply(200, {"id": "D1", "accountId": "A1"})
+        return reply(200, f'"{server.url}/bucket/f?{QUERY}"')
+
+    async with RawServer(handler=handler) as server, client_of(server, limit=1) as client, asyncio.timeout(GUARD):
+        await client.file.upload("f", chunks(), size=len(DATA))
+        assert client._pool.limiter.connections.free == 1

@@ -838,7 +838,7 @@ async def test_a_call_without_a_turn_in_time_has_an_error_of_its_own(call: Call)
     assert type(error) is PoolTimeoutError
     assert isinstance(error, TimeoutError)
     assert (error.sent, error.outcome_unknown, error.status, error.attempts) == (False, False, None, 1)
-    assert f"no turn within {SOON:g} s: 1 requests are in flight" in str(error)
+    assert f"no turn within {SOON:g} s: " in str(error)
     assert len(server.requests) == 1
 
 
