@@ -29,7 +29,8 @@
 Errors can be pickled. Their texts never hold a token or a key.
 """
 
-from typing import ClassVar
+import copy
+from typing import ClassVar, TypeVar
 
 __all__ = [
     "AuthenticationError",
@@ -58,6 +59,9 @@ __all__ = [
 ]
 
 
+E = TypeVar("E", bound=BaseException)
+
+
 def one_line(text: str) -> str:
     """*text* of a service as errors show it: printable, in one line, at most 500 characters."""
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:500]
@@ -76,6 +80,20 @@ class IotoError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         # The constructors take keywords, which Exception's own pickling does not know.
         return _rebuild, (type(self), self.args, self.__dict__.copy())
+
+
+def copy_of(error: E) -> E:
+    """An *error* for one caller alone: tracebacks and notes of others would get into one that is shared.
+
+    Those that are not of this package come as they are: not all can be copied, or not into the same.
+    """
+    if not isinstance(error, IotoError):
+        return error
+    own = copy.copy(error)
+    if hasattr(error, "__notes__"):
+        own.__notes__ = [*error.__notes__]
+    own.__cause__, own.__suppress_context__ = error.__cause__, error.__suppress_context__
+    return own.with_traceback(error.__traceback__)
 
 
 class InvalidArgumentError(IotoError, ValueError):

@@ -7,13 +7,12 @@ gone.
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextvars import Context, copy_context
-from copy import copy
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import attrs
 
-from ..errors import ClientStateError, IotoError
+from ..errors import ClientStateError, copy_of
 from ..transport.effects import EFFECTS, waiting
 
 __all__ = ["Ask", "Batcher"]
@@ -90,7 +89,7 @@ class Batcher(Generic[Q, A]):
             batch.leave()
             raise
         if isinstance(result, Exception):
-            raise _copy(result)
+            raise copy_of(result)
         return result
 
     def _begin(self, key: Hashable, ask: Ask[Q, A], loop: asyncio.AbstractEventLoop) -> _Batch[Q, A]:
@@ -128,17 +127,3 @@ def _settle(answers: Sequence["asyncio.Future[A | Exception]"], task: "asyncio.T
     for answer, result in zip(answers, results, strict=True):
         if not answer.done():
             answer.set_result(result)
-
-
-def _copy(error: Exception) -> Exception:
-    """An *error* for one caller alone: tracebacks and notes of others would get into one that is shared.
-
-    Those that are not of this package come as they are: not all can be copied, or not into the same.
-    """
-    if not isinstance(error, IotoError):
-        return error
-    own = copy(error)
-    if hasattr(error, "__notes__"):
-        own.__notes__ = [*error.__notes__]
-    own.__cause__, own.__suppress_context__ = error.__cause__, error.__suppress_context__
-    return own.with_traceback(error.__traceback__)

@@ -16,6 +16,7 @@ from ..errors import (
     RateLimitedError,
     ServiceError,
     TokenProviderError,
+    copy_of,
 )
 from ..transport.effects import EFFECTS, Effects, waiting
 from ..transport.retry import Failure, failure_of_status
@@ -158,8 +159,10 @@ class JointDelivery:
             except asyncio.CancelledError as error:
                 cancelled = error
         effects.changed, effects.in_doubt = request.changed, request.in_doubt
-        if (failure := cancelled or request.error) is not None:
-            raise failure
+        if cancelled is not None:
+            raise cancelled
+        if request.error is not None:
+            raise copy_of(request.error)
 
     async def _send(self, item: Hashable, request: _Request, effects: Effects) -> None:
         try:

@@ -23,7 +23,7 @@ from ..errors import CallError, ClientStateError, InvalidArgumentError, PoolTime
 from ..operations import Kind
 from ..settings import check_names
 from ..transport.aiohttp_private import CAN_SEND_UNASKED, permission_of
-from ..transport.attempt import Delivery, attempt, did_nothing, read_up_to, wait_to_retry
+from ..transport.attempt import Body, attempt, did_nothing, read_up_to, wait_to_retry
 from ..transport.auth import holding_turn
 from ..transport.deadlines import Deadline
 from ..transport.effects import EFFECTS, waiting
@@ -299,7 +299,7 @@ class _Meter:
             self._progress(size, size)
 
 
-B = TypeVar("B", bound=Delivery)
+B = TypeVar("B", bound=Body)
 
 
 class _Job(Protocol[B]):

@@ -32,7 +32,7 @@ from .retry import Failed, Failure, Retries, failure_of_status
 
 __all__ = [
     "Attempt",
-    "Delivery",
+    "Body",
     "RequestBody",
     "attempt",
     "check_connection",
@@ -123,8 +123,8 @@ class Attempt:
     """What went wrong, or None for a 2xx."""
 
 
-class Delivery(Protocol):
-    """How much of a request has been sent; see `ioto_async.transport.attempt.RequestBody`."""
+class Body(Protocol):
+    """The body of a request, which notes how much of it has been sent; see `RequestBody`."""
 
     sent: bool
     in_doubt: bool
@@ -136,7 +136,7 @@ async def attempt(
     operation: str,
     number: int,
     timeout: float | None,  # noqa: ASYNC109  asyncio.timeout costs a sixth of a call; see pool
-    body: Delivery,
+    body: Body,
     mask: Callable[[str], str],
     exchange: Callable[[aiohttp.ClientSession, Deadline], Awaitable[tuple[int, T]]],
 ) -> tuple[int, T]:
@@ -318,7 +318,7 @@ def never_delivered(cause: Exception) -> Failure:
     return Failure.DEFINITE if is_final else Failure.NEVER_DELIVERED
 
 
-def _timed_out(operation: str, message: str, deadline: Deadline, body: Delivery) -> Failed:
+def _timed_out(operation: str, message: str, deadline: Deadline, body: Body) -> Failed:
     if body.in_doubt:
         missing = "progress" if deadline.was_put_off else "a complete reply"
         return Failed(CallTimeoutError(f"{message} without {missing}", operation=operation), Failure.UNKNOWN)
@@ -326,7 +326,7 @@ def _timed_out(operation: str, message: str, deadline: Deadline, body: Delivery)
     return Failed(ConnectionFailedError(message, operation=operation, sent=body.sent), Failure.NEVER_DELIVERED)
 
 
-def _broken(operation: str, cause: Exception, body: Delivery, mask: Callable[[str], str]) -> Failed:
+def _broken(operation: str, cause: Exception, body: Body, mask: Callable[[str], str]) -> Failed:
     text = one_line(mask(text_of(cause))) or type(cause).__name__
     error: CallError
     if body.sent and (flaw := flaw_of(cause)) is not None:

@@ -254,6 +254,15 @@ async def test_samples_share_the_fate_of_their_request() -> None:
     assert fates == [{status} for _, status in cases]
 
 
+async def test_samples_that_fail_together_have_errors_of_their_own() -> None:
+    """Whoever adds a note to one must not find it on the others."""
+    async with served(reply(400, "no such model")) as (_, client):
+        told = await outcomes(joint(client, fields(range(3))))
+    errors = [outcome.error for outcome in told]
+    assert len(set(map(id, errors))) == 3
+    assert {str(error) for error in errors} == {str(errors[0])}
+
+
 @asynccontextmanager
 async def on_its_way(journal: Path) -> AsyncIterator[tuple[Bulk[Sample, None], Crowd]]:
     """A run whose three samples are on their way in one request; its journal has their outcomes afterwards."""
