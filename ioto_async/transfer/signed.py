@@ -10,6 +10,7 @@ from yarl import URL
 from ..errors import DecodeError, InvalidArgumentError, NotFoundError
 from ..settings import check_signed_url
 from ..transport.attempt import read_refusal
+from ..transport.deadlines import Deadline
 from ..transport.pool import Pool
 from ..transport.proxies import Proxy
 from ..transport.retry import Failed
@@ -57,10 +58,11 @@ class SignedURL:
         return cls(parsed, pool.proxy_of(parsed))
 
 
-async def refused(operation: str, response: aiohttp.ClientResponse, url: SignedURL) -> Failed:
-    """Read a reply that is no success."""
+async def refused(operation: str, response: aiohttp.ClientResponse, url: SignedURL, deadline: Deadline) -> Failed:
+    """Read a reply that is no success, before the *deadline* of the attempt."""
     # A redirect may show a signature of its own.
-    refusal = await read_refusal(response, url.mask, redirect="a redirect, which a signed URL does not follow")
+    redirect = "a redirect, which a signed URL does not follow"
+    refusal = await read_refusal(response, url.mask, redirect, deadline)
     return refusal.failed(operation, NotFoundError if refusal.status == 404 else None)
 
 

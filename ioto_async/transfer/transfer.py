@@ -530,7 +530,7 @@ class _Upload:
         )
         try:
             if not 200 <= response.status < 300:
-                raise await refused(self.operation, response, url)
+                raise await refused(self.operation, response, url, self.meter.deadline)
             await read_up_to(response, _REPLY_LIMIT)
         finally:
             response.close()  # of one that was read to its end, the connection is kept all the same
@@ -575,7 +575,7 @@ class _Download:
         )
         try:
             if response.status != 200:
-                raise await refused(self.operation, response, url)
+                raise await refused(self.operation, response, url, self.meter.deadline)
             return 200, await self._receive(response)
         finally:
             response.close()

@@ -227,13 +227,27 @@ async def read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 async def read_refusal(
-    response: aiohttp.ClientResponse, mask: Callable[[str], str], redirect: str = REDIRECT
+    response: aiohttp.ClientResponse,
+    mask: Callable[[str], str],
+    redirect: str = REDIRECT,
+    deadline: Deadline | None = None,
 ) -> Refusal:
-    """Read a *response* that is no success; *mask* and *redirect* are those of `parse_refusal`."""
+    """Read a *response* that is no success; the status has said it already if its text does not come.
+
+    Args:
+        response: the reply.
+        mask: see `parse_refusal`.
+        redirect: see `parse_refusal`.
+        deadline: that of the attempt.
+    """
+    data = b""
     try:
         data = await read_up_to(response, _REFUSAL_LIMIT)
+    except asyncio.CancelledError:
+        if deadline is None or deadline.closed or not deadline.uncancel():
+            raise
     except (aiohttp.ClientError, OSError):
-        data = b""  # the status has said it already
+        logger.debug("the text of a reply %d has not come whole", response.status)
     if response.status < 200:
         response.close()  # another protocol is spoken there from now on
     return parse_refusal(

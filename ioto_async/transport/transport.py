@@ -30,6 +30,7 @@ from ..operations import Kind, Operation
 from ..settings import check_headers, check_names
 from .attempt import RequestBody, attempt, did_nothing, read_refusal, read_up_to, wait_to_retry
 from .auth import HOLDS_TURN, Auth, Middleware, holding_turn
+from .deadlines import Deadline
 from .effects import EFFECTS, Effects, waiting
 from .limits import Verdict
 from .options import CallOptions, TransportOptions, check_timeout, with_retries
@@ -240,7 +241,7 @@ class Transport:
             timeout,
             body,
             self._auth.mask,
-            lambda session, _: self._exchange(session, operation, url, body, headers),
+            lambda session, deadline: self._exchange(session, deadline, operation, url, body, headers),
         )
 
     def _left(
@@ -271,6 +272,7 @@ class Transport:
     async def _exchange(
         self,
         session: aiohttp.ClientSession,
+        deadline: Deadline,
         operation: Operation,
         url: URL,
         body: RequestBody,
@@ -282,7 +284,7 @@ class Transport:
         else:
             response = await self._post(session, url, body, headers)
         if not 200 <= response.status < 300:
-            raise (await read_refusal(response, self._auth.mask)).failed(operation.name)
+            raise (await read_refusal(response, self._auth.mask, deadline=deadline)).failed(operation.name)
         length = response.content_length
         if length is None or length > self.options.max_reply or "Content-Encoding" in response.headers:
             return response.status, await self._read_bounded(operation, response)

@@ -23,6 +23,7 @@ from ioto_async import (
     CallError,
     ConnectionFailedError,
     ConnectionLostError,
+    DecodeError,
     InvalidArgumentError,
     IotoClient,
     IotoError,
@@ -808,10 +809,11 @@ async def test_a_token_outlives_the_pool() -> None:
     assert provider.calls == 1
 
 
-async def test_the_cause_of_an_error_does_not_show_the_token_of_the_request() -> None:
-    async with RawServer.of(Step(b"garbage\r\n\r\n", close=True)) as server, client_of(server, token=SECRET) as client:
+@pytest.mark.parametrize(("sent", "kind"), [(b"garbage\r\n\r\n", DecodeError), (b"HTTP/1.1 200", ConnectionLostError)])
+async def test_the_cause_of_an_error_does_not_show_the_token_of_the_request(sent: bytes, kind: type[CallError]) -> None:
+    async with RawServer.of(Step(sent, close=True)) as server, client_of(server, token=SECRET) as client:
         error = await failure(client.device.get("D1", retries=0))
-    assert type(error) is ConnectionLostError
+    assert type(error) is kind
     assert SECRET not in f"{error!r} {error.__cause__!r} {error.__context__!r} {getattr(error.__cause__, 'args', ())!r}"
 
 

@@ -900,6 +900,25 @@ async def test_a_kept_connection_that_is_closed_under_a_request_leaves_a_once_un
     assert [request.connection for request in server.requests] == [1, 1]
 
 
+@pytest.mark.parametrize("call", [READ, ONCE])
+async def test_a_refusal_whose_text_does_not_come_in_time_is_a_refusal(call: Call) -> None:
+    async with served(reply(400, "No", length=99), reply(200, DEVICE), limit=1) as (server, client):
+        error = await failure(call(client, timeout=SOON))
+        assert (await get(client)).id == "D1"
+    assert (type(error), error.status, error.attempts, error.outcome_unknown) == (BadRequestError, 400, 1, False)
+    assert len(server.requests) == 2
+
+
+async def test_a_call_that_is_cancelled_while_a_refusal_is_read_is_cancelled() -> None:
+    async with served(reply(400, "No", length=99)) as (server, client):
+        task = asyncio.ensure_future(get(client))
+        await server.received(1)
+        await leftover_tasks()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+
 async def test_the_pool_is_usable_after_a_deadline() -> None:
     async with served(silent(), reply(200, DEVICE), limit=1) as (_, client):
         await failure(get(client, timeout=SOON, retries=0))
