@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 import attrs
 
 from ..codec import decoding
-from ..metrics.queries import item_of, items_of
+from ..metrics.queries import item_of, items_of, requests_of
 from ..metrics.reads import JoinedReads
 from ..metrics.walk import walk
 from ..models import (
@@ -75,6 +75,8 @@ async def fetch_metrics(
     if not requests:
         return Metrics()
     page = await transport.call(operation, _METRICS, {**named, "items": requests}, options)
+    for metric, request in zip(page.items, requests_of(page.items, requests), strict=True):
+        metric.statistic = None if request is None else str(request["statistic"])
     return Metrics(page.items)
 
 
@@ -159,7 +161,8 @@ class MetricController(Controller):
         account_id = self._account(account_id)
         members, place = await self._reads.read(device_id, account_id, item, dimensions, start, options)
         found = _METRIC(IOTO["metric/fetch"], members, ("data", place))
-        found.device_id, found.id = device_id, None  # the item's was none of the caller's
+        found.device_id, found.statistic = device_id, statistic
+        found.id = None  # the item's was none of the caller's
         return found
 
     async def value(

@@ -1,15 +1,16 @@
 """The items of requests for metrics (reference, section 9)."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 
 from ..codec import encoding
 from ..errors import InvalidArgumentError
-from ..models import DatabaseQuery, MetricQuery, Statistic
+from ..models import DatabaseQuery, Metric, MetricQuery, Statistic
 from ..operations import IOTO, Operation
 
-__all__ = ["item_of", "items_of"]
+__all__ = ["item_of", "items_of", "requests_of"]
 
 
 def items_of(operation: Operation, queries: Iterable[MetricQuery | DatabaseQuery]) -> list[dict[str, object]]:
@@ -40,6 +41,24 @@ def _item(operation: Operation, query: MetricQuery | DatabaseQuery) -> dict[str,
         item |= {"metric": query.metric, "period": query.period, "accumulate": query.accumulate or None}
         item["start"] = encoding.timestamp(operation, "start", query.start)
     return {name: value for name, value in item.items() if value is not None}
+
+
+def requests_of(answers: Sequence[Metric], items: Sequence[Mapping[str, object]]) -> list[Mapping[str, object] | None]:
+    """Which of *items* each of the *answers* is to; None where that cannot be told.
+
+    They come in the order of the items, as the service's library does it. Where some are missing, they are told by
+    the ``id`` that an item has alone.
+    """
+    if len(answers) == len(items) and all(map(_may_answer, answers, items)):
+        return [*items]
+    counts = Counter(item.get("id") for item in items)
+    by_id = {item["id"]: item for item in items if "id" in item and counts[item["id"]] == 1}
+    return [by_id.get(answer.id) for answer in answers]
+
+
+def _may_answer(answer: Metric, item: Mapping[str, object]) -> bool:
+    named = {"id": answer.id, "metric": answer.metric, "namespace": answer.namespace}
+    return all(value is None or value == item.get(name, value) for name, value in named.items())
 
 
 def item_of(

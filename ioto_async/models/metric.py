@@ -30,8 +30,11 @@ Statistic = Literal["avg", "min", "max", "count", "sum", "current"] | str
 _STATISTICS: Final = re.compile(r"avg|min|max|count|sum|current|p\d{1,2}")
 
 
-def is_of_nothing(statistic: Statistic, count: float | None) -> bool:
-    """Whether a point of *count* samples has no value: the service has 0 for the average of none, as for their sum."""
+def is_of_nothing(statistic: Statistic | None, count: float | None) -> bool:
+    """Whether a point of *count* samples has no value: the service has 0 for the average of none, as for their sum.
+
+    So has one whose statistic is not known, None.
+    """
     return count == 0 and statistic not in ("count", "sum")
 
 
@@ -59,7 +62,7 @@ class Point:
     """One point of a series."""
 
     value: float | None = None
-    """The statistic's value; None where the service has no finite one."""
+    """The statistic's value; None where the service has no finite one. It has 0 for the average of no samples."""
     timestamp: datetime | None = None
     """End of the point's interval; seconds and milliseconds on the wire are told apart by size."""
     count: float | None = None
@@ -86,6 +89,8 @@ class Metric:
     points: list[Point] | None = None
     samples: float | None = None
     """Points in the span."""
+    statistic: str | None = None
+    """The statistic that was asked for, which the service does not say; None where that cannot be told."""
     extra: dict[str, Any] = attrs.field(factory=dict)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import orjson
 
-from .metric import Metric, Point
+from .metric import Metric, Point, is_of_nothing
 
 if TYPE_CHECKING:
     import pandas
@@ -24,6 +24,7 @@ class MetricRow(TypedDict):
     namespace: str | None
     metric: str | None
     dimensions: dict[str, Any]
+    statistic: str | None
     period: float | None
     timestamp: datetime | None
     value: float | None
@@ -37,8 +38,8 @@ _NUMBERS: Final = ("period", "value", "count")
 class Metrics(list[Metric]):
     """What a request for metrics has answered, and what several have: ``Metrics([*first, *second])``.
 
-    In tables ``device_id`` tells of which device a row is, and ``id`` which item of the request it answers, if the
-    item had one: the service does not repeat the statistic.
+    In tables ``device_id`` tells of which device a row is, ``statistic`` what its value is, and ``id`` which item of
+    the request it answers, if the item had one.
     """
 
     __slots__ = ()
@@ -46,6 +47,7 @@ class Metrics(list[Metric]):
     def to_rows(self) -> list[MetricRow]:
         """The points as mappings: one row for each, and a metric without points has none.
 
+        A point without samples has no ``value``, unless that is their count or sum, which is 0.
         An item that failed has one row, with its ``error`` and without ``timestamp``, ``value`` and ``count``.
         """
         return list(self._rows())
@@ -60,9 +62,10 @@ class Metrics(list[Metric]):
                     namespace=metric.namespace,
                     metric=metric.metric,
                     dimensions=dict(metric.dimensions or {}),
+                    statistic=metric.statistic,
                     period=metric.period,
                     timestamp=point.timestamp,
-                    value=point.value,
+                    value=None if is_of_nothing(metric.statistic, point.count) else point.value,
                     count=point.count,
                     error=metric.error,
                 )

@@ -706,6 +706,7 @@ RESULTS: dict[str, tuple[Call, object, object]] = {
                 metric="m",
                 dimensions={"Device": "D"},
                 samples=12,
+                statistic="avg",
                 points=[Point(timestamp=WHOLE, count=0), Point(timestamp=WHOLE, value=4.2, extra={"max": 5})],
             )
         ],
@@ -713,7 +714,10 @@ RESULTS: dict[str, tuple[Call, object, object]] = {
     "a metric that failed leaves the others": (
         lambda c: c.metric.fetch("D", [MetricQuery("a"), MetricQuery("b")]),
         {"data": [{"metric": "a", "error": "no such thing"}, {"metric": "b", "points": []}]},
-        [Metric(device_id="D", metric="a", error="no such thing"), Metric(device_id="D", metric="b", points=[])],
+        [
+            Metric(device_id="D", metric="a", statistic="avg", error="no such thing"),
+            Metric(device_id="D", metric="b", statistic="avg", points=[]),
+        ],
     ),
     "an unclaimed device": (METHODS["builder.device.register"], {"registered": True}, Registration(registered=True)),
     "why there is no update": (

@@ -187,6 +187,7 @@ async def test_a_series_has_its_points_and_its_device() -> None:
         dimensions={"Device": "D"},
         period=300,
         samples=10,
+        statistic="avg",
         points=[Point(value=4, timestamp=WHEN, count=1)],
     )
 

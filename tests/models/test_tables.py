@@ -10,7 +10,19 @@ import ioto_async
 from ioto_async.models import Metric, Metrics, Point
 
 WHEN = datetime(2024, 1, 23, 2, 3, 57, 62000, UTC)
-COLUMNS = ["device_id", "id", "namespace", "metric", "dimensions", "period", "timestamp", "value", "count", "error"]
+COLUMNS = [
+    "device_id",
+    "id",
+    "namespace",
+    "metric",
+    "dimensions",
+    "statistic",
+    "period",
+    "timestamp",
+    "value",
+    "count",
+    "error",
+]
 
 TEMPERATURE = Metric(
     device_id="D1",
@@ -19,6 +31,7 @@ TEMPERATURE = Metric(
     dimensions={"Device": "D1"},
     period=300,
     samples=10,
+    statistic="avg",
     points=[Point(value=20, timestamp=WHEN, count=2), Point(value=None, timestamp=None, count=0)],
 )
 FAILED = Metric(device_id="D2", id="7", metric="temp", dimensions={"Device": "D2", "Room": 5}, error="no such metric")
@@ -37,6 +50,7 @@ metrics = st.builds(
     metric=texts,
     dimensions=st.none() | st.dictionaries(names, scalars, max_size=3),
     period=numbers,
+    statistic=st.sampled_from([None, "avg", "sum", "count", "min", "p95"]),
     points=st.none() | st.lists(points, max_size=3),
     error=texts,
 )
@@ -51,6 +65,7 @@ def test_every_point_has_a_row() -> None:
             "namespace": "Embedthis/Device",
             "metric": "temp",
             "dimensions": {"Device": "D1"},
+            "statistic": "avg",
             "period": 300,
             "timestamp": WHEN,
             "value": 20,
@@ -63,6 +78,7 @@ def test_every_point_has_a_row() -> None:
             "namespace": "Embedthis/Device",
             "metric": "temp",
             "dimensions": {"Device": "D1"},
+            "statistic": "avg",
             "period": 300,
             "timestamp": None,
             "value": None,
@@ -70,6 +86,19 @@ def test_every_point_has_a_row() -> None:
             "error": None,
         },
     ]
+
+
+def test_a_point_without_samples_has_no_value_but_for_their_number_and_sum() -> None:
+    """The service pads a series with points of value 0, which would spoil every average."""
+    points = [Point(value=20, count=1), Point(value=0, count=0), Point(value=22, count=1)]
+    found = {
+        statistic: [row["value"] for row in Metrics([Metric(statistic=statistic, points=points)]).to_rows()]
+        for statistic in ("avg", "min", "max", "current", "p95", None, "sum", "count")
+    }
+    assert found == {
+        **{key: [20, None, 22] for key in ("avg", "min", "max", "current", "p95", None)},
+        **{key: [20, 0, 22] for key in ("sum", "count")},
+    }
 
 
 def test_an_item_that_failed_has_a_row_that_says_why() -> None:
@@ -109,7 +138,9 @@ def test_the_rows_are_the_points_and_the_failures(table: Metrics) -> None:
     wanted: list[Any] = []
     for metric in table:
         wanted += [(None, None, None)] * (metric.error is not None)
-        wanted += [(point.timestamp, point.value, point.count) for point in metric.points or ()]
+        for point in metric.points or ():
+            is_empty = point.count == 0 and metric.statistic not in ("sum", "count")
+            wanted.append((point.timestamp, None if is_empty else point.value, point.count))
     assert found == wanted
 
 

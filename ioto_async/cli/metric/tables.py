@@ -15,7 +15,6 @@ import orjson
 
 from ...errors import InvalidArgumentError
 from ...models import Metric, Metrics
-from ...models.metric import is_of_nothing
 from ..files import open_locked
 
 if TYPE_CHECKING:
@@ -49,25 +48,23 @@ _NUMBERS: Final = ("period", "value", "count")
 
 
 def point_rows(metric: Metric, device_id: str, statistic: str) -> list[PointRow]:
-    """The points of a *metric*; one without samples has no value, though the average is 0 in the service's reply."""
-    rows = []
-    for row in Metrics([metric]).to_rows():
-        is_empty = is_of_nothing(statistic, row["count"])
-        rows.append(
-            PointRow(
-                device_id=device_id,
-                namespace=row["namespace"],
-                metric=row["metric"],
-                dimensions={name: _text(value) for name, value in row["dimensions"].items()},
-                statistic=statistic,
-                period=row["period"],
-                timestamp=row["timestamp"],
-                value=None if is_empty else row["value"],
-                count=row["count"],
-                error=row["error"],
-            )
+    """The points of a *metric*, of a *statistic* that was asked for."""
+    metric.device_id, metric.statistic = device_id, statistic
+    return [
+        PointRow(
+            device_id=device_id,
+            namespace=row["namespace"],
+            metric=row["metric"],
+            dimensions={name: _text(value) for name, value in row["dimensions"].items()},
+            statistic=statistic,
+            period=row["period"],
+            timestamp=row["timestamp"],
+            value=row["value"],
+            count=row["count"],
+            error=row["error"],
         )
-    return rows
+        for row in Metrics([metric]).to_rows()
+    ]
 
 
 def error_row(device_id: str, metric: str | None, statistic: str, error: str) -> PointRow:
