@@ -21,7 +21,11 @@ _RESULT: Final = decoding.result(ActionResult, may_be_empty=True)
 
 
 class AutomationSink:
-    """One ``action/invoke`` for each sample; see `MetricController.writer` for the arguments."""
+    """One ``action/invoke`` for each sample; see `MetricController.writer` for the arguments.
+
+    Attributes:
+        name: of the automation.
+    """
 
     concurrency: ClassVar[int | None] = None
     reports: ClassVar[bool] = True
@@ -39,7 +43,7 @@ class AutomationSink:
         at_least_once: bool = False,
     ) -> None:
         self._transport = transport
-        self._name = encoding.required_text(_INVOKE, "name", name)
+        self.name = encoding.required_text(_INVOKE, "name", name)
         self._metric = encoding.required_text(_INVOKE, "metric", metric)
         self._value = encoding.required_text(_INVOKE, "value", value)
         self._timestamp = None if timestamp is None else encoding.required_text(_INVOKE, "timestamp", timestamp)
@@ -62,12 +66,12 @@ class AutomationSink:
         """Look whether the context has a place for all of a *sample*."""
         if sample.timestamp is not None and self._timestamp is None:
             raise InvalidArgumentError(
-                f"write: timestamp of {sample.metric!r}: {self._name} takes none, got {sample.timestamp}"
+                f"write: timestamp of {sample.metric!r}: {self.name} takes none, got {sample.timestamp}"
             )
         variables = self._variables(sample)
         if len(variables) < len(sample.dimensions) or not self._taken.isdisjoint(variables):
             raise InvalidArgumentError(
-                f"write: dimensions: {dict(sample.dimensions)!r} set a variable of {self._name} that is set already"
+                f"write: dimensions: {dict(sample.dimensions)!r} set a variable of {self.name} that is set already"
             )
 
     def requests(self, samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
@@ -85,7 +89,7 @@ class AutomationSink:
         context = {**self._context, self._metric: sample.metric, self._value: sample.value, **self._variables(sample)}
         if sample.timestamp is not None and self._timestamp is not None:
             context[self._timestamp] = encoding.timestamp(_INVOKE, "timestamp", sample.timestamp)
-        await self._transport.call(self._operation, _RESULT, {"name": self._name, "context": context}, {})
+        await self._transport.call(self._operation, _RESULT, {"name": self.name, "context": context}, {})
 
     def _variables(self, sample: Sample) -> dict[str, object]:
         return {self._names.get(dimension, dimension): value for dimension, value in sample.dimensions.items()}

@@ -241,6 +241,34 @@ def test_an_automation_that_is_not_there_ends_it(metrics: Metrics, samples: Path
     assert counts(write(metrics)) == {"samples": 500, "written": 500}  # the journal has nothing against it
 
 
+def test_a_sample_of_an_unknown_device_fails_and_the_others_are_written(metrics: Metrics) -> None:
+    rows = [*["t,1,DEV1"] * 200, "t,1,NOSUCHDEV1", *["t,1,DEV1"] * 200]
+    metrics.file("samples.csv", "metric,value,dimensions.Device\n" + "\n".join(rows))
+    result = write(metrics)
+    assert (result.status, counts(result)) == (1, {"samples": 401, "written": 400, "failed": 1})
+    assert result.stderr == "line 202: t: action/invoke: 400 Cannot find device\n"
+    assert counts(write(metrics)) == {"samples": 401, "failed": 1, "skipped": 400}, "each is told as what it was"
+
+
+def test_only_what_says_that_the_automation_is_not_there_ends_it(metrics: Metrics, cloud: EmulatorThread) -> None:
+    texts = {
+        "Cannot find device": 2,
+        "Cannot find Device DEV1": 2,
+        "Cannot find account": 2,
+        "cannot find transaction": 2,
+        "Cannot find action": 0,
+        "Cannot find Automation": 0,
+        "Cannot find trigger MetricSample": 0,
+        "Cannot find MetricSample": 0,
+    }
+    found = {}
+    for number, text in enumerate(texts):
+        file = metrics.file(f"{number}.csv", "metric,value,dimensions.Device\nt,1,DEV1\nt,2,DEV1\nt,3,DEV1\n")
+        cloud.faults.add(Fault("action/invoke", status=400, body=text))
+        found[text] = write(metrics, "--concurrency", "1", file=file).figures["written"]
+    assert found == texts
+
+
 def test_an_item_that_is_not_there_does_not_end_it(metrics: Metrics, cloud: EmulatorThread) -> None:
     cloud.faults.add(Fault("generic/update", status=400, body="Cannot find item"))
     file = metrics.file("samples.csv", "metric,value,dimensions.Device\na,1,DEV1\nb,1,DEV2\n")

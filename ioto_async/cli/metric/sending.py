@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -116,6 +117,16 @@ def _check(via: Via, sink: SinkOptions) -> None:
         raise InvalidArgumentError(f"--create: belongs to --via model, not to {via}")
 
 
+class _NoAutomationError(NotFoundError):
+    """The automation is not there: no sample would fare better."""
+
+
+def _is_about_automation(error: NotFoundError, name: str) -> bool:
+    """Whether it is the automation called *name* that is not there, and not a device or another thing."""
+    words = error.message.partition(name)
+    return bool(words[1]) or re.search(r"\b(action|automation|trigger)s?\b", words[0], re.IGNORECASE) is not None
+
+
 # Destinations ------------------------------------------------------------------------------------------------------
 
 
@@ -148,8 +159,7 @@ def _over_http(via: Via, sink: SinkOptions, options: JournalOptions, client_opti
         name=_journal_name(f"{via} {sink.automation or sink.model} at {api}", sink.device),
         device=sink.device,
         concurrency=_concurrency(via, options),
-        # A NotFoundError of an automation is about the automation; it reports its variables in a 200.
-        stop_on=(*AUTH_ERRORS, NotFoundError) if via == "automation" else AUTH_ERRORS,
+        stop_on=(*AUTH_ERRORS, _NoAutomationError),
         connection=client,
         sink=chosen,
     )
@@ -304,6 +314,11 @@ class WriteRun(FileRun[SampleRow, None]):
         self.destination.sink.check(sample)
         try:
             await (self.delivery.send((sample,)) if self.joint is None else self.joint.send(sample))
+        except NotFoundError as error:
+            sink = self.destination.sink
+            if isinstance(sink, AutomationSink) and _is_about_automation(error, sink.name):
+                raise _NoAutomationError(error.message, operation=error.operation, status=error.status) from error
+            raise
         except IotoError:
             raise
         except Exception as error:
