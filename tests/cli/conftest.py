@@ -65,8 +65,11 @@ def new_fleet(empty_folder: Callable[[], Path], capsys: pytest.CaptureFixture[st
 
 
 @pytest.fixture
-def metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str], cloud: EmulatorThread) -> Metrics:
-    """The cloud's devices are claimed, and it is always the same time there."""
+def metrics(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch
+) -> Metrics:
+    """The cloud's devices are claimed, and it is always the same time there and here."""
+    monkeypatch.setattr("ioto_async.cli.metric.samples._now", lambda: NOW)
     for number in range(1, 5):
         cloud.cloud.claim_device(f"DEV{number}")
     cloud.cloud.clock = NOW.timestamp

@@ -14,8 +14,13 @@ from tests.rows import each_row
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
 
 
-def read(text: str, key: str | None = None) -> list[SampleRow | BadRow]:
-    return list(read_samples(text.splitlines(keepends=True), key))
+@pytest.fixture(autouse=True)
+def _noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "_now", lambda: NOON)
+
+
+def read(text: str, key: str | None = None, *, any_timestamp: bool = False) -> list[SampleRow | BadRow]:
+    return list(read_samples(text.splitlines(keepends=True), key, any_timestamp=any_timestamp))
 
 
 def one(text: str, key: str | None = None) -> SampleRow:
@@ -83,6 +88,47 @@ def test_timestamps_are_iso_dates_seconds_or_milliseconds(text: str) -> None:
 @each_row("text", ["yesterday", "2026-05-01", "2026-05-01T12:00", "1e300"])
 def test_a_timestamp_that_is_none_costs_its_row(text: str) -> None:
     assert bad(f"metric,value,timestamp\nt,1,{text}\n").reason.startswith("timestamp: expected an ISO date")
+
+
+AGO, AHEAD = "is more than a year ago", "is in the future"
+
+DOUBTFUL = [
+    ("1.7776368E+12", "an exponent means that digits are lost"),
+    ("1.7776368e9", "an exponent means that digits are lost"),
+    ("20260501", "it looks like a date"),
+    ("20260501120000", "it looks like a date"),
+    ("202605011200", "it looks like a date"),
+    ("2026050112", "it looks like a date"),
+    ("46143.5", f"1970-01-01T12:49:03Z {AGO}"),
+    ("0", f"1970-01-01T00:00:00Z {AGO}"),
+    ("-1", f"1969-12-31T23:59:59Z {AGO}"),
+    ("99999999999", AHEAD),
+    ("2025-04-30T11:59:59Z", AGO),
+    ("2026-05-02T12:00:01Z", AHEAD),
+    ("0002-01-01T00:00:00+14:00", AGO),
+]
+
+
+@each_row("text, problem", DOUBTFUL)
+def test_a_timestamp_that_can_hardly_be_meant_costs_its_row_unless_it_is_asked_for(text: str, problem: str) -> None:
+    rows = f"metric,value,timestamp\nt,1,{text}\n"
+    reason = bad(rows).reason
+    assert reason.startswith("timestamp: expected an ISO date with its offset, or epoch seconds or milliseconds, or ")
+    assert problem in reason
+    assert text in reason
+    (row,) = read(rows, any_timestamp=True)
+    assert isinstance(row, SampleRow)
+
+
+@each_row("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1e300", "2026-05-01", "1777636800000000"])
+def test_a_time_that_nobody_can_tell_is_never_taken(text: str) -> None:
+    (row,) = read(f"metric,value,timestamp\nt,1,{text}\n", any_timestamp=True)
+    assert isinstance(row, BadRow)
+
+
+@each_row("text", ["2025-05-01T12:00Z", "2026-05-02T12:00Z", "1777636800", "1777636800000", "1777636800.25"])
+def test_a_year_ago_and_a_day_from_now_can_be_meant(text: str) -> None:
+    assert one(f"metric,value,timestamp\nt,1,{text}\n").timestamp is not None
 
 
 @each_row(

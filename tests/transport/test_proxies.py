@@ -265,15 +265,15 @@ async def test_a_device_link_says_what_the_proxy_says(answer: bytes, text: str) 
 @each_row(
     "value",
     [
-        ["proxy.example:3128"],
-        ["socks5://proxy.example:1080"],
-        ["http://"],
-        ["http://proxy.example:99999"],
-        [""],
-        [f"ftp://user:{PASSWORD}@proxy.example"],
-        [f"user:{PASSWORD}@proxy.example:3128"],
-        [3128],
-        [b"http://proxy.example"],
+        "proxy.example:3128",
+        "socks5://proxy.example:1080",
+        "http://",
+        "http://proxy.example:99999",
+        "",
+        f"ftp://user:{PASSWORD}@proxy.example",
+        f"user:{PASSWORD}@proxy.example:3128",
+        3128,
+        b"http://proxy.example",
     ],
 )
 async def test_what_is_no_proxy_is_refused_by_name_and_without_its_password(value: Any) -> None:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import math
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -22,6 +23,9 @@ _MEMBERS: Final = ("metric", "value", "timestamp", "dimensions")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MILLISECONDS: Final = 1e11
 """Timestamps from here on are in milliseconds, smaller ones in seconds."""
+_LONGEST_AGO: Final = timedelta(days=366)
+"""The service keeps no sample for longer than a year."""
+_LONGEST_AHEAD: Final = timedelta(days=1)
 _LARGEST_WHOLE: Final = 2**53
 _MAX_AGE: Final = timedelta(minutes=5)
 """By how much a sample may be older than the newest of its series before the service drops it."""
@@ -75,12 +79,15 @@ class _BadValueError(Exception):
     """A member of a row that does not fit."""
 
 
-def read_samples(lines: Iterable[str], key_column: str | None = None) -> Rows[SampleRow]:
+def read_samples(
+    lines: Iterable[str], key_column: str | None = None, *, any_timestamp: bool = False
+) -> Rows[SampleRow]:
     """Read samples from a CSV with a header, or from JSON objects (one a line). Blank lines are skipped.
 
     Args:
         lines: the text.
         key_column: the column that tells samples apart; by default the number of the line and its text do.
+        any_timestamp: whether to take timestamps that can hardly be meant.
 
     Raises:
         InvalidArgumentError: there are no rows, or the header does not fit.
@@ -97,7 +104,9 @@ def read_samples(lines: Iterable[str], key_column: str | None = None) -> Rows[Sa
 
     def read(number: int, line: str) -> SampleRow | BadRow:
         members = parse(number, line)
-        return members if isinstance(members, BadRow) else _sample(number, line, members, key_column)
+        if isinstance(members, BadRow):
+            return members
+        return _sample(number, line, members, key_column, any_timestamp=any_timestamp)
 
     return Rows(numbered, read if key_column is None else unique(read, key_column))
 
@@ -127,7 +136,9 @@ def _parse_cells(names: list[str], number: int, line: str) -> Members | BadRow:
     return {name: cell for name, cell in zip(names, cells, strict=False) if cell}
 
 
-def _sample(number: int, line: str, members: Members, key_column: str | None) -> SampleRow | BadRow:
+def _sample(
+    number: int, line: str, members: Members, key_column: str | None, *, any_timestamp: bool
+) -> SampleRow | BadRow:
     metric = members.get("metric")
     try:
         _check_names(members, key_column)
@@ -137,7 +148,7 @@ def _sample(number: int, line: str, members: Members, key_column: str | None) ->
             _metric(metric),
             _value(members.get("value")),
             _dimensions(members),
-            _timestamp(members.get("timestamp")),
+            _timestamp(members.get("timestamp"), any_timestamp=any_timestamp),
         )
     except _BadValueError as error:
         return BadRow(number, printable(metric) if isinstance(metric, str) else "", str(error))
@@ -185,21 +196,47 @@ def _number(value: JSON) -> float | None:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
-def _timestamp(value: JSON) -> datetime | None:
+def _timestamp(value: JSON, *, any_timestamp: bool) -> datetime | None:
     if value is None:
         return None
+    date = _date(value)
+    flaw = None if date is None or any_timestamp else _flaw(value, date)
+    if date is None or flaw is not None:
+        problem = "" if flaw is None else f", or --any-timestamp, as {flaw}"
+        expected = "an ISO date with its offset, or epoch seconds or milliseconds"
+        raise _BadValueError(f"timestamp: expected {expected}{problem}, got {_shown(value)}")
+    return date
+
+
+def _date(value: JSON) -> datetime | None:
+    """The time that *value* stands for; None if it is none."""
     number = _number(value)
     try:
         if number is not None:
             return _EPOCH + timedelta(seconds=number / 1000 if abs(number) >= _FIRST_MILLISECONDS else number)
         date = datetime.fromisoformat(value) if isinstance(value, str) else None
     except (ValueError, OverflowError):
-        date = None
-    if date is None or date.tzinfo is None:
-        raise _BadValueError(
-            "timestamp: expected an ISO date with its offset, or epoch seconds or milliseconds, got " + _shown(value)
-        )
-    return date
+        return None
+    # Only within these years can dates be compared with others, whatever their offsets.
+    return date if date is not None and date.tzinfo is not None and 1 < date.year < 9999 else None
+
+
+def _flaw(value: JSON, date: datetime) -> str | None:
+    """Why the timestamp *value*, which would be *date*, can hardly be meant; None if it can."""
+    if isinstance(value, str) and _number(value) is not None:
+        if "e" in value.lower():
+            return "an exponent means that digits are lost"
+        if re.fullmatch(r"\s*(19|20|21)\d\d(0[1-9]|1[0-2])([0-2]\d|3[01])(\d\d){0,3}\s*", value):
+            return "it looks like a date"
+    age = _now() - date
+    if -_LONGEST_AHEAD <= age <= _LONGEST_AGO:
+        return None
+    found = date.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"{found} is {'more than a year ago' if age > _LONGEST_AGO else 'in the future'}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _dimensions(members: Mapping[str, JSON]) -> Dimensions | None:

@@ -67,6 +67,9 @@ class SinkOptions:
     """Account that owns the items of the model; IOTO_ACCOUNT by default."""
     at_least_once: Annotated[bool, FLAG] = False
     """Send again what was sent and may be written, so that a sample may count twice."""
+    any_timestamp: Annotated[bool, FLAG] = False
+    """Take timestamps that can hardly be meant: with an exponent, like a date in digits, of more than a year ago, or of
+    more than a day from now."""
     patience: str = "60s"
     """How long the cloud may take no samples before the run ends. One that was never reached ends it at once, unless it
     is to be reached over MQTT."""
@@ -88,7 +91,9 @@ async def write(file: str, via: Via, sink: SinkOptions, options: JournalOptions,
         destination = _over_mqtt(sink, options, patience)
     else:
         destination = _over_http(via, sink, options, options.client_options(requests.observe))
-    with open_source(file, partial(read_samples, key_column=key_column), "--from") as source:
+    with open_source(
+        file, partial(read_samples, key_column=key_column, any_timestamp=sink.any_timestamp), "--from"
+    ) as source:
         journal = options.journal_path(None if source.path is None else f"{source.path}.write.journal")
         if journal is not None:
             check_journal(journal)
