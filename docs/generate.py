@@ -126,6 +126,11 @@ COMPOSED: Final = {
         "`metric/fetch` for one value; calls for the values of a device that are made at the same time share it",
         'await client.metric.value(device_id, "temperature", statistic="max", period=timedelta(days=1))',
     ),
+    "metric.fetch_many": (
+        "`metric/fetch` for each of many devices, many at once",
+        """query = MetricQuery("temperature", {"Device": "${deviceId}"})
+[outcome async for outcome in client.metric.fetch_many([device_id], [query])]""",
+    ),
     "metric.walk": (
         "`metric/getMetricList` for the namespaces, for the metrics of each, and for the dimensions of each",
         "[key async for key in client.metric.walk(cloud_id)]",

@@ -832,6 +832,7 @@ COMPOSED: dict[str, set[str]] = {
     "file.upload": {"file/getSignedUrl"},
     "manager.download": {"manager/getSignedUrl"},
     "manager.upload": {"manager/getSignedUrl"},
+    "metric.fetch_many": {"metric/fetch"},
     "metric.walk": {"metric/getMetricList"},
     "metric.writer": {"action/invoke", "generic/update"},
     "provision.fetch_update": {"provision/update", "provision/updateReport"},

@@ -564,6 +564,14 @@ async def _(w: World) -> list[Any]:
     return [await w.client.metric.value(DEVICE, "temp")]
 
 
+@scenario("metric.fetch_many")
+async def _(w: World) -> list[Any]:
+    await emit(w)
+    w.cloud.exchanges.clear()
+    query = MetricQuery("temp", {"Device": "${deviceId}"})
+    return [outcome async for outcome in w.client.metric.fetch_many([DEVICE, "NOSUCHDEV1"], [query])]
+
+
 @scenario("metric.walk")
 async def _(w: World) -> list[Any]:
     await emit(w)

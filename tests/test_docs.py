@@ -152,9 +152,8 @@ async def test_the_example_of_a_composed_method_runs(name: str, ioto_emulator: E
     what, example = generate.COMPOSED[name]
     assert f"client.{name}(" in example
     async with IotoClient.from_env(ioto_emulator.env) as client:
-        names = {"client": client, "path": tmp_path / name, "timedelta": timedelta} | await _world(
-            ioto_emulator, client
-        )
+        given = {"MetricQuery": MetricQuery, "timedelta": timedelta}
+        names = {"client": client, "path": tmp_path / name, **given} | await _world(ioto_emulator, client)
         seen = len(ioto_emulator.requests)
         await eval(compile(example, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
     called = [request.path.removeprefix("/tok/") for request in [*ioto_emulator.requests][seen:]]

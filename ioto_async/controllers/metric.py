@@ -1,14 +1,15 @@
 """The Metric controller: reading metrics (reference, sections 9 and 11)."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 import attrs
 
+from ..bulk import Bulk, BulkOptions
 from ..codec import decoding
-from ..metrics.queries import item_of, items_of, requests_of
+from ..metrics.queries import item_of, items_of, requests_of, with_device
 from ..metrics.reads import JoinedReads
 from ..metrics.walk import walk
 from ..models import (
@@ -23,7 +24,7 @@ from ..models import (
     Statistic,
 )
 from ..models.metric import is_of_nothing
-from ..operations import IOTO, MQTT, Operation
+from ..operations import IOTO, MQTT, Kind, Operation
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
 from .base import Controller, mqtt_only
@@ -117,6 +118,44 @@ class MetricController(Controller):
         for metric in metrics:
             metric.device_id = device_id
         return metrics
+
+    def fetch_many(
+        self,
+        device_ids: Iterable[str] | AsyncIterable[str],
+        items: Iterable[MetricQuery | DatabaseQuery],
+        *,
+        account_id: str | None = None,
+        **options: Unpack[BulkOptions[str]],
+    ) -> Bulk[str, Metrics]:
+        """Read the same metrics of many devices, a request for each, many at once; one that fails stops no other.
+
+        ::
+
+            temperature = MetricQuery("temperature", {"Device": "${deviceId}"})
+            async for outcome in client.metric.fetch_many(device_ids, [temperature]):
+                print(outcome.item, outcome.status, outcome.value or outcome.error)
+
+        Args:
+            device_ids: the devices, taken as there is room for them.
+            items: what to read of each; ``${deviceId}`` in a dimension stands for the device.
+            account_id: account that owns the devices; the client's by default.
+            options: see `BulkOptions`.
+
+        Returns:
+            The run, whose outcomes have the `Metrics` that `fetch` returns.
+
+        Raises:
+            InvalidArgumentError: an argument does not fit.
+        """
+        queries = [*items] if isinstance(items, Iterable) else items
+        items_of(IOTO["metric/fetch"], queries)
+
+        async def fetch(device_id: str) -> Metrics:
+            of_device = [with_device(query, device_id) for query in queries]
+            return await self.fetch(device_id, of_device, account_id=account_id)
+
+        chosen: BulkOptions[str] = {"name": "metric/fetch", "kind": Kind.READ, **options}
+        return Bulk(fetch, device_ids, self._transport.pool.limiter, **chosen)
 
     async def series(
         self,

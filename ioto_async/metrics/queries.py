@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
+from typing import TypeVar
+
+import attrs
 
 from ..codec import encoding
 from ..errors import InvalidArgumentError
 from ..models import DatabaseQuery, Metric, MetricQuery, Statistic
 from ..operations import IOTO, Operation
 
-__all__ = ["item_of", "items_of", "requests_of"]
+__all__ = ["item_of", "items_of", "requests_of", "with_device"]
 
 
 def items_of(operation: Operation, queries: Iterable[MetricQuery | DatabaseQuery]) -> list[dict[str, object]]:
@@ -41,6 +44,18 @@ def _item(operation: Operation, query: MetricQuery | DatabaseQuery) -> dict[str,
         item |= {"metric": query.metric, "period": query.period, "accumulate": query.accumulate or None}
         item["start"] = encoding.timestamp(operation, "start", query.start)
     return {name: value for name, value in item.items() if value is not None}
+
+
+Query = TypeVar("Query", bound=MetricQuery | DatabaseQuery)
+
+
+def with_device(query: Query, device_id: str) -> Query:
+    """*query* with *device_id* for each ``${deviceId}`` in the values of its dimensions."""
+    dimensions = {
+        name: value.replace("${deviceId}", str(device_id)) if isinstance(value, str) else value
+        for name, value in query.dimensions.items()
+    }
+    return attrs.evolve(query, dimensions=dimensions)
 
 
 def requests_of(answers: Sequence[Metric], items: Sequence[Mapping[str, object]]) -> list[Mapping[str, object] | None]:

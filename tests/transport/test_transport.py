@@ -903,7 +903,7 @@ async def test_a_kept_connection_that_is_closed_under_a_request_leaves_a_once_un
 @pytest.mark.parametrize("call", [READ, ONCE])
 async def test_a_refusal_whose_text_does_not_come_in_time_is_a_refusal(call: Call) -> None:
     async with served(reply(400, "No", length=99), reply(200, DEVICE), limit=1) as (server, client):
-        error = await failure(call(client, timeout=SOON))
+        error = await failure(call(client.with_options(timeout=SOON)))
         assert (await get(client)).id == "D1"
     assert (type(error), error.status, error.attempts, error.outcome_unknown) == (BadRequestError, 400, 1, False)
     assert len(server.requests) == 2
