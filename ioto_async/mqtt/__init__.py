@@ -3,11 +3,22 @@
 aiomqtt is loaded when the first link is made.
 """
 
-from .events import EventsLost, ItemSynced, LinkEvent, RawMessage, Release, SyncAcknowledged, SyncDown, Throttle
+from .events import (
+    Contested,
+    EventsLost,
+    ItemSynced,
+    LinkEvent,
+    RawMessage,
+    Release,
+    SyncAcknowledged,
+    SyncDown,
+    Throttle,
+)
 from .link import DeviceLink
 from .options import LinkOptions
 
 __all__ = [
+    "Contested",
     "DeviceLink",
     "EventsLost",
     "ItemSynced",

@@ -163,12 +163,14 @@ class Broken(Exception):
     Attributes:
         refused: the broker has turned the device away, and will do so again.
         hopeless: another try would meet the same, for another reason.
+        aborted: the link has given it up by itself.
     """
 
-    def __init__(self, reason: str, *, refused: bool = False, hopeless: bool = False) -> None:
+    def __init__(self, reason: str, *, refused: bool = False, hopeless: bool = False, aborted: bool = False) -> None:
         super().__init__(reason)
         self.refused = refused
         self.hopeless = hopeless
+        self.aborted = aborted
 
 
 class Connection(aiomqtt.Client):
@@ -275,7 +277,7 @@ class Connection(aiomqtt.Client):
 
     def abort(self, reason: str) -> None:
         """Give the connection up, for *reason*."""
-        self._lose(Broken(reason))
+        self._lose(Broken(reason, aborted=True))
 
     async def _unless_lost(self, call: Coroutine[Any, Any, T]) -> T:
         task = asyncio.ensure_future(call)

@@ -17,6 +17,7 @@ from ..codec.records import Mismatch, converter
 from ..errors import CallError
 
 __all__ = [
+    "Contested",
     "EventBuffer",
     "EventsLost",
     "ItemSynced",
@@ -108,7 +109,23 @@ class EventsLost:
     count: int
 
 
-LinkEvent: TypeAlias = Release | Throttle | SyncAcknowledged | SyncDown | ItemSynced | RawMessage | EventsLost
+@attrs.frozen(kw_only=True)
+class Contested:
+    """Several connections in a row have ended soon after the broker had accepted them.
+
+    Most likely another client connects with the same client id and certificate: a broker ends the older connection, and
+    both come back for ever. The link goes on trying, with waits that grow until a connection lasts.
+    """
+
+    connections: int
+    """How many."""
+    reason: str
+    """Why the last one has ended."""
+
+
+LinkEvent: TypeAlias = (
+    Contested | Release | Throttle | SyncAcknowledged | SyncDown | ItemSynced | RawMessage | EventsLost
+)
 """What `DeviceLink.events` gives."""
 
 

@@ -27,7 +27,7 @@ from ..settings import check_options
 from ..transport.effects import reporting
 from ..transport.retry import Failure, RetryPolicy
 from . import payloads
-from .events import EventBuffer, LinkEvent, Throttle, parse_event
+from .events import Contested, EventBuffer, LinkEvent, Throttle, parse_event
 from .options import PORT, LinkOptions, Options, checked, need_aiomqtt
 from .outbox import Message, Outbox
 from .payloads import StoreType, StoreValue
@@ -45,6 +45,8 @@ logger = logging.getLogger("ioto_async")
 
 _CONNECT: Final = "mqtt/connect"
 """What the connection itself is called in errors."""
+_CONTESTED: Final = 3
+"""Connections in a row that the broker has accepted and soon ended, before it looks like another client's doing."""
 _BLOCK: Final = 3600.0
 """Seconds that a device stays away when the cloud closes the connection on it; as the agent does."""
 _LARGEST: Final = 128 * 1024
@@ -65,8 +67,10 @@ class DeviceLink:
     MQTT 3.1.1 over TLS with the certificate of the device, its claim ID as client id, QoS 1. A link is for one
     ``async with`` in one event loop; any number of tasks may use it at once.
 
-    A connection that breaks is made again, after a random time that grows with each failure, and what was not
-    acknowledged is sent again: a message arrives at least once, and twice where the first acknowledgement was lost.
+    A connection that breaks is made again, after a random time that grows with each failure until a connection lasts.
+    What was not acknowledged is sent again: a message arrives at least once, and twice where the first acknowledgement
+    was lost. Connections that the broker ends again and again, as where two clients use one client id, are told by the
+    event `Contested` and a warning in the log.
     At most *window* messages are under way; further calls wait for their turn. A call that is cancelled is not sent
     any more if it still waits, and may have arrived if it does not.
 
@@ -427,12 +431,14 @@ class DeviceLink:
     async def _keep(self, context: "ssl.SSLContext") -> None:
         from .connection import Broken
 
-        failures = 0
+        failures = ended = 0
+        """Connections in a row that did not last, and those of them that the broker had accepted and ended."""
         while True:
-            before = self._outbox.acknowledged
             opened = asyncio.get_running_loop().time()
+            was_accepted = False
             try:
                 broken = await self._connected(context)
+                was_accepted = True
             except Broken as error:
                 broken = error
             self._trouble = str(broken)
@@ -441,11 +447,27 @@ class DeviceLink:
                 self._end(kind(str(broken), operation=_CONNECT, sent=False))
                 return
             now = asyncio.get_running_loop().time()
-            # A broker that accepts the connection and then always ends it is no better than one that is away.
-            if self._outbox.acknowledged > before or now - opened > self._backoff.cap + self._options.timeout:
-                failures = 0
+            # A broker that accepts a connection, or even a message, and then always ends it is no better than one that
+            # is away.
+            if now - opened > self._backoff.cap + self._options.timeout:
+                failures = ended = 0
             failures += 1
+            logger.info("%s: the connection has ended: %s", self._id, broken)
+            if was_accepted and not broken.aborted:
+                ended += 1
+                if ended == _CONTESTED:
+                    self._contested(ended, broken)
             await asyncio.sleep(max(self._wait(failures), self._blocked_until - now))
+
+    def _contested(self, connections: int, broken: "Broken") -> None:
+        logger.warning(
+            "%s: the broker has ended %d connections in a row soon after it had accepted them (%s): does another client"
+            " use the same client id and certificate?",
+            self._id,
+            connections,
+            broken,
+        )
+        self._events.put(Contested(connections=connections, reason=str(broken)))
 
     def _wait(self, failures: int) -> float:
         wait = self._backoff.wait(

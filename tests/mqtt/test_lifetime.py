@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from ioto_async import IotoClient, UnwrittenError
+from ioto_async.emulator import Emulator
 from ioto_async.errors import ClientStateError, ConnectionFailedError, InvalidArgumentError
-from ioto_async.mqtt import DeviceLink
+from ioto_async.mqtt import Contested, DeviceLink
 from ioto_async.mqtt.connection import Connection
 from tests.rawserver import GUARD
 
@@ -177,14 +178,57 @@ async def test_waits_grow_with_a_broker_that_accepts_connections_and_ends_them(
     assert failures == [1, 2, 3]
 
 
-async def test_waits_begin_anew_after_an_acknowledgement(broker: FakeBroker, failures: list[int]) -> None:
+async def test_an_acknowledgement_is_no_reason_to_come_back_sooner(broker: FakeBroker, failures: list[int]) -> None:
+    """Two clients with one client id get some messages through each time, and would push each other out for ever."""
     async with link_to(broker) as link:
         for number in range(1, 4):
             await link.ping()
             broker.cut()
             await broker.until(lambda number=number: broker.connections > number)  # type: ignore[misc]
         await link.ping()
-    assert failures == [1, 1, 1]
+    assert failures == [1, 2, 3]
+
+
+async def test_connections_that_the_broker_ends_soon_again_and_again_are_told_once(
+    broker: FakeBroker, failures: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "ioto_async")
+    async with link_to(broker) as link:
+        for number in range(1, 6):
+            await link.ping()
+            broker.cut()
+            await broker.until(lambda number=number: broker.connections > number)  # type: ignore[misc]
+        await link.ping()
+        event = await anext(link.events())
+    assert isinstance(event, Contested)
+    assert (event.connections, bool(event.reason)) == (3, True)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "ended 3 connections in a row" in warning
+    assert "does another client use the same client id and certificate?" in warning
+    ends = [record for record in caplog.records if "the connection has ended: " in record.getMessage()]
+    assert len(ends) == 5, "each says why"
+
+
+async def test_a_connection_that_the_link_gives_up_by_itself_says_nothing_of_another_client(
+    broker: FakeBroker, failures: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.on_publish = lambda message: "hold" if message.connection < 5 else "ack"
+    async with link_to(broker, timeout=SHORT) as link:
+        await link.ping()
+    assert len(failures) >= 4
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+async def test_two_links_with_one_client_id_both_tell_of_the_other() -> None:
+    async with Emulator() as emu, IotoClient(environ=emu.env) as client:
+        emu.cloud.register_device("DEV0000001")
+        emu.cloud.claim_device("DEV0000001")
+        certs = await client.device.provision("DEV0000001")
+        options: Any = {"ca": emu.ca, "base": 0.01, "cap": 0.01, "patience": GUARD}
+        async with DeviceLink(certs, **options) as first, DeviceLink(certs, **options) as second:
+            async with asyncio.timeout(GUARD):
+                found = await asyncio.gather(anext(first.events()), anext(second.events()))
+    assert [type(event) for event in found] == [Contested, Contested]
 
 
 async def test_waits_begin_anew_after_a_connection_that_has_lasted(broker: FakeBroker, failures: list[int]) -> None:
