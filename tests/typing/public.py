@@ -1,5 +1,6 @@
 """What type checkers make of the public surface: checked by mypy and pyright, never run."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,6 +69,8 @@ async def finds(client: IotoClient) -> None:
     """Await one page, or go through all."""
     found = client.device.find(limit=10)
     assert_type(found, Paged[Device])
+    assert_type(await asyncio.create_task(found), Page[Device])
+    assert_type(await asyncio.wait_for(found, 1), Page[Device])
     page = await found
     assert_type(page, Page[Device])
     assert_type(page.items, list[Device])
