@@ -31,6 +31,7 @@ from ioto_async import (
 )
 from ioto_async.controllers.paging import Paged
 from ioto_async.models import Account, Device, Item, MetricKey, Page, StoreItem, User
+from ioto_async.testing import aioresponses, canned_pages, mock_client
 
 
 async def clients(session: aiohttp.ClientSession) -> None:
@@ -52,6 +53,17 @@ async def clients(session: aiohttp.ClientSession) -> None:
     assert_type(IotoClient.from_env({"IOTO_API": "https://cloud.example"}), IotoClient)
     login = CognitoLogin("https://cognito.example", "id", "user", "password")
     assert_type(await login(), AccessToken)
+
+
+async def mocks() -> None:
+    """Use a mock where a client is wanted."""
+    client = mock_client()
+    client.device.find.return_value = canned_pages([Device(id="D1")])
+    assert_type(canned_pages([Device(id="D1")], Page(items=[Device(id="D2")])), Paged[Device])
+    await calls(client)
+    client.device.claim.assert_awaited_once()
+    with aioresponses() as replies:
+        replies.post("https://cloud.example/tok/device/get", payload={"id": "D1"})
 
 
 async def calls(client: IotoClient) -> None:
