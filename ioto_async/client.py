@@ -2,11 +2,13 @@
 
 import asyncio
 import functools
+import inspect
 import os
 import re
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
+import sys
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
 from yarl import URL
@@ -132,14 +134,14 @@ class _Client:
             await asyncio.gather(*[auth.close() for auth in closing])
 
     @reporting
-    def call(
+    async def call(
         self,
         name: str,
         body: Mapping[str, object] | None = None,
         *,
         query: Mapping[str, object] | None = None,
         **options: Unpack[CallOptions],
-    ) -> Coroutine[Any, Any, JSON]:
+    ) -> JSON:
         """Call any operation by its path: ``await client.call("device/get", {"id": "M72DANY8BZ"})``.
 
         Nothing is added to the body, the client's account neither. A documented operation is checked and retried as by
@@ -169,7 +171,7 @@ class _Client:
         if operation.instead:
             warn_of_legacy(operation)
         query, body = _with_counts(operation, query or {}), body or {}
-        return self._transport_for(operation, body).call(operation, decoding.anything, body, options, query)
+        return await self._transport_for(operation, body).call(operation, decoding.anything, body, options, query)
 
     def _transport_for(self, operation: Operation, body: Mapping[str, object]) -> Transport:
         """What sends an *operation* that is called by its path."""
@@ -218,9 +220,42 @@ def _with_counts(operation: Operation, query: Mapping[str, object]) -> Mapping[s
     }
 
 
-def _controller(kind: type[Namespace]) -> "functools.cached_property[Namespace]":
-    """A controller of a client, made when it is first used: most clones use one."""
-    return functools.cached_property(lambda client: kind(client._transport, client._account))
+class _Attribute(Generic[Value]):
+    """What a client makes when it is first used, as most clones use one controller; of the class, the class of it.
+
+    So mocks know what there is: ``create_autospec(IotoClient)`` has the methods of all controllers.
+
+    Args:
+        kind: the class of it.
+        make: makes it.
+    """
+
+    _is_coroutine = Controller._is_coroutine
+
+    def __init__(self, kind: type[Value], make: Callable[[Any], Value]) -> None:
+        self._kind = kind
+        self._make = make
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)  # what mocks look at from 3.14 on
+
+    def __set_name__(self, owner: type[_Client], name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, client: None, owner: type[_Client]) -> type[Value]: ...
+
+    @overload
+    def __get__(self, client: _Client, owner: type[_Client]) -> Value: ...
+
+    def __get__(self, client: _Client | None, owner: type[_Client]) -> Value | type[Value]:
+        if client is None:
+            return self._kind
+        made = client.__dict__[self._name] = self._make(client)
+        return made
+
+
+def _controller(kind: type[Namespace]) -> _Attribute[Namespace]:
+    return _Attribute(kind, lambda client: kind(client._transport, client._account))
 
 
 def _make_pool(options: dict[str, Any], *, allow_http: bool) -> Pool:
@@ -288,6 +323,12 @@ class BuilderClient(_Client):
         return f"BuilderClient({str(self._base)!r}, auth={self._auth!r})"
 
 
+class _BuilderSpec(BuilderClient):
+    """What ``IotoClient.builder`` is to a mock; not the class itself, whose own mocks are to be called."""
+
+    _is_coroutine = Controller._is_coroutine
+
+
 class IotoClient(_Client):
     """A device cloud: the session manager, with a namespace for each controller of the API.
 
@@ -346,6 +387,9 @@ class IotoClient(_Client):
     store = _controller(StoreController)
     test = _controller(TestController)
     user = _controller(UserController)
+    builder = _Attribute[BuilderClient](_BuilderSpec, lambda client: client._make_builder())
+
+    account_id: str | None = None
 
     _known: ClassVar[Mapping[str, Operation]] = {**MQTT, **IOTO}
     _builder_auth: Auth
@@ -488,9 +532,7 @@ class IotoClient(_Client):
             "_parent": self,
         }
 
-    @functools.cached_property
-    def builder(self) -> BuilderClient:
-        """A `BuilderClient` that shares the pool."""
+    def _make_builder(self) -> BuilderClient:
         options = self._call_options()
         return BuilderClient(str(self._builder_base), _parent=self, allow_http=self._allow_http, **options)
 

@@ -1,7 +1,10 @@
 """A cloud of canned replies, and a client of it, for the tests of what goes to the wire."""
 
+import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,31 @@ for _name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
     # Those of whoever runs the tests have nothing to do with loopback.
     os.environ.pop(_name, None)
     os.environ.pop(_name.lower(), None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--eager", action="store_true", help="run all loops with asyncio.eager_task_factory (Python 3.12)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--eager"):
+        if sys.version_info < (3, 12):
+            raise pytest.UsageError("--eager needs Python 3.12")
+        asyncio.set_event_loop_policy(_EagerPolicy())
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    # A cluster of Dask does not close in a loop with eager tasks.
+    is_of_dask = collection_path.name in ("distributed", "test_fleet_dask.py")
+    return True if is_of_dask and config.getoption("--eager") else None
+
+
+class _EagerPolicy(asyncio.DefaultEventLoopPolicy):
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        loop = super().new_event_loop()
+        if sys.version_info >= (3, 12):
+            loop.set_task_factory(asyncio.eager_task_factory)
+        return loop
 
 
 @pytest.fixture

@@ -3,32 +3,22 @@
 aioresponses replaces ``ClientSession._request``, so that middlewares, and with them credentials, are not seen here.
 """
 
-import inspect
 import json
 import re
 from collections.abc import Mapping
 from typing import Any, Self
-from unittest.mock import Mock
 
 import aiohttp
 import attrs
-from aioresponses import aioresponses
 from yarl import URL
+
+from ioto_async.testing import aioresponses
 
 __all__ = ["ACCOUNT", "API", "TOKEN", "Cloud", "Sent"]
 
 API = "https://cloud.example"
 ACCOUNT = "01ACCOUNT"
 TOKEN = "01TOKEN"
-
-
-class _Response(aiohttp.ClientResponse):
-    """From aiohttp 3.14 on, a response wants a ``stream_writer``, which aioresponses does not give."""
-
-    def __init__(self, method: str, url: URL, **rest: Any) -> None:
-        if "stream_writer" in inspect.signature(aiohttp.ClientResponse.__init__).parameters:
-            rest["stream_writer"] = Mock(output_size=0)
-        super().__init__(method, url, **rest)
 
 
 @attrs.frozen
@@ -76,7 +66,7 @@ class Cloud(aioresponses):
         data = await payload.as_bytes()
         headers: Mapping[str, str] = kwargs["headers"]
         self.sent.append(Sent(method, str(url), headers, json.loads(data), data, payload.content_type, kwargs))
-        self.post(re.compile(".*", re.DOTALL), body=self.reply, response_class=_Response)
+        self.post(re.compile(".*", re.DOTALL), body=self.reply)
         return await super()._request_mock(orig_self, method, url, *args, **kwargs)
 
     @property

@@ -20,8 +20,6 @@ _NEW = decoding.result(NewAccount)
 class AccountController(Controller):
     """Accounts. Source: the vendor's page ``ioto/ref/account``."""
 
-    __slots__ = ()
-
     async def close(self, id: str | None = None, **options: Unpack[CallOptions]) -> None:
         """Close an account for good, with its users, devices and dashboards. It is never sent twice.
 

@@ -20,8 +20,6 @@ _RESULT = decoding.result(ActionResult, may_be_empty=True)
 class ActionController(Controller):
     """Automations of the cloud. Source: the vendor's page ``ioto/ref/action``."""
 
-    __slots__ = ()
-
     def find(
         self,
         cloud_id: str,

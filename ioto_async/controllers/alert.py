@@ -19,8 +19,6 @@ _ALERTS = decoding.paged(Alert)
 class AlertController(Controller):
     """Alerts. Source: the vendor's page ``ioto/ref/alert``."""
 
-    __slots__ = ()
-
     def find(
         self,
         *,

@@ -1,10 +1,12 @@
 """What all controllers share."""
 
+import asyncio
+import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import wraps
 from inspect import isfunction
-from typing import ClassVar, Final, Literal, ParamSpec, TypeVar
+from typing import Any, ClassVar, Final, Literal, ParamSpec, TypeVar
 
 from ..codec.decoding import Decoder
 from ..errors import InvalidArgumentError, MqttOnlyError
@@ -41,10 +43,10 @@ class Controller:
     request was made.
     """
 
-    __slots__ = ("_account_id", "_transport")
-
     _operations: ClassVar[Mapping[str, Operation]] = IOTO
     """The table that has the operations of the controller."""
+    _is_coroutine: ClassVar[object] = getattr(asyncio.coroutines, "_is_coroutine", None)
+    """What `unittest.mock` takes for asynchronous: so ``AsyncMock(spec=IotoClient).device`` has methods to await."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -127,21 +129,30 @@ _warned: Final[set[Operation]] = set()
 
 
 def warn_of_legacy(operation: Operation) -> None:
-    """Warn the caller of the function that calls this, once in a process, that *operation* has been replaced."""
-    if operation not in _warned:
-        _warned.add(operation)
-        warnings.warn(replacement(operation), DeprecationWarning, stacklevel=3)
+    """Warn whoever awaits the coroutine that calls this, once in a process, that *operation* has been replaced.
+
+    A task is awaited by its loop, and whoever runs that is warned.
+    """
+    if operation in _warned:
+        return
+    _warned.add(operation)
+    level, frame = 3, sys._getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("asyncio."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(replacement(operation), DeprecationWarning, stacklevel=level)
 
 
-def legacy(operation: Operation) -> Callable[[Callable[P, T]], Callable[P, T]]:
+Method = Callable[P, Coroutine[Any, Any, T]]
+
+
+def legacy(operation: Operation) -> Callable[[Method[P, T]], Method[P, T]]:
     """Decorate the method of an *operation* that has been replaced: its first call warns."""
 
-    def decorate(method: Callable[P, T]) -> Callable[P, T]:
-        # Not a coroutine: when one runs, its caller may be an event loop.
+    def decorate(method: Method[P, T]) -> Method[P, T]:
         @wraps(method)
-        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
             warn_of_legacy(operation)
-            return method(*args, **kwargs)
+            return await method(*args, **kwargs)
 
         return call
 

@@ -39,9 +39,6 @@ class BuilderDeviceController(Controller):
     All calls but `register` need a BuilderAPI token.
     """
 
-    __slots__ = ()
-    _operations = BUILDER
-
     @legacy(BUILDER["device/claim"])
     async def claim(
         self, id: str, cloud_token: str, account_id: str, *, test: bool | None = None, **options: Unpack[CallOptions]
@@ -166,9 +163,6 @@ class BuilderDeviceController(Controller):
 class BuilderMetricController(Controller):
     """Metrics of what the Builder knows. Source: the vendor's page ``builder/ref/metric``."""
 
-    __slots__ = ()
-    _operations = BUILDER
-
     async def fetch(self, items: Iterable[MetricQuery | DatabaseQuery], **options: Unpack[CallOptions]) -> Metrics:
         """Read metrics, as `MetricController.fetch` does.
 
@@ -184,8 +178,6 @@ class BuilderMetricController(Controller):
 class BuilderTestController(Controller):
     """Calls that change nothing, for those who try out a client. Source: the vendor's bundle, page ``test``."""
 
-    __slots__ = ()
-    _operations = BUILDER
     __test__ = False  # for pytest, which takes the name for a test's
 
     async def echo(self, fields: Mapping[str, object] | None = None, **options: Unpack[CallOptions]) -> dict[str, Any]:

@@ -45,8 +45,6 @@ class DashboardMembers(CallOptions, total=False):
 class DashboardController(Controller):
     """Dashboards. Source: the vendor's bundle, page ``dashboard``."""
 
-    __slots__ = ()
-
     async def create(
         self, name: str, *, account_id: str | None = None, **members: Unpack[DashboardMembers]
     ) -> Dashboard:

@@ -24,8 +24,6 @@ _CERTIFICATES = decoding.result(Certificates)
 class DeviceController(Controller):
     """Devices of the cloud. Source: the vendor's page ``ioto/ref/device``."""
 
-    __slots__ = ()
-
     async def claim(self, id: str, *, account_id: str | None = None, **options: Unpack[CallOptions]) -> Device:
         """Move a registered device from the Builder into this cloud.
 

@@ -25,8 +25,6 @@ _FILES = decoding.paged(File)
 class FileController(Controller):
     """Files. Source: the vendor's page ``ioto/ref/file``, which does not say what the calls answer."""
 
-    __slots__ = ()
-
     def _named(self, operation: Operation, filename: str, account_id: str | None) -> dict[str, object]:
         # The table leaves these bodies open, so that what they are about is checked here.
         return {"filename": encoding.required_text(operation, "filename", filename)} | self._scope(

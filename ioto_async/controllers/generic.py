@@ -24,8 +24,6 @@ class GenericController(Controller):
     Where a method takes ``fields``, these are attributes of the model, named as on the wire.
     """
 
-    __slots__ = ()
-
     def _body(
         self,
         operation: Operation,

@@ -21,8 +21,6 @@ _FOUND = decoding.record(Manager, must_exist=True)
 class ManagerController(Controller):
     """Device managers, which are apps. Source: the vendor's bundle, page ``manager``."""
 
-    __slots__ = ()
-
     async def get(self, id: str | None = None, **options: Unpack[CallOptions]) -> Manager:
         """Get one manager.
 

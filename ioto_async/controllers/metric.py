@@ -88,8 +88,6 @@ class MetricController(Controller):
     with the same options become one request, of 100 items at most.
     """
 
-    __slots__ = ("_reads",)
-
     def __init__(self, transport: Transport, account_id: str | None) -> None:
         super().__init__(transport, account_id)
         self._reads = JoinedReads(transport)

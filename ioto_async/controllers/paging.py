@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 Fetch = Callable[[dict[str, Cursor]], Coroutine[Any, Any, Page[T]]]
 
 
-class Paged(Generic[T]):
+class Paged(Coroutine[Any, Any, Page[T]]):
     """The result of a find, asked for when it is used.
 
     ::
@@ -28,20 +28,57 @@ class Paged(Generic[T]):
         async for device in client.device.find(): ...     # every record of every page
         async for page in client.device.find().pages(): ...
 
+    It is a coroutine as well, so that `asyncio.create_task` and the like take it for the first page. Each use makes
+    requests of its own.
+
     Iteration requests the next page while the present one is being used. ``break`` stops early and cancels a
     request that is under way.
     """
 
-    __slots__ = ("_backward", "_fetch", "_operation", "_start")
+    __slots__ = ("_backward", "_fetch", "_operation", "_start", "_steps")
 
     def __init__(self, operation: str, fetch: Fetch[T], *, next: Cursor | None, prev: Cursor | None) -> None:
         self._operation = operation
         self._fetch = fetch
         self._backward = prev is not None and next is None
         self._start = {name: cursor for name, cursor in (("next", next), ("prev", prev)) if cursor is not None}
+        self._steps: dict[asyncio.Task[Any] | None, Coroutine[Any, Any, Page[T]]] = {}
+        """The first page of each task that was made of this, as only their steps tell them apart."""
+
+    @property
+    def __name__(self) -> str:
+        """What a task that is made of this shows."""
+        return self._operation
+
+    def __repr__(self) -> str:
+        return f"<Paged {self._operation}>"
 
     def __await__(self) -> Generator[Any, None, Page[T]]:
         return self._fetch(self._start).__await__()
+
+    def send(self, value: Any) -> Any:
+        """Go on with the first page, as a task does that was made of this."""
+        return self._go_on(lambda first: first.send(value))
+
+    def throw(self, *error: Any) -> Any:
+        """Raise an error where the first page is waited for, as a task does that is cancelled."""
+        return self._go_on(lambda first: first.throw(*error))
+
+    def close(self) -> None:
+        """Give the first page up, where a task was made of this and does not go on."""
+        while self._steps:
+            self._steps.popitem()[1].close()
+
+    def _go_on(self, step: Callable[[Coroutine[Any, Any, Page[T]]], Any]) -> Any:
+        task = asyncio.current_task()
+        first = self._steps.get(task)
+        if first is None:
+            first = self._steps[task] = self._fetch(self._start)
+        try:
+            return step(first)
+        except BaseException:  # StopIteration among them, which has the page
+            self._steps.pop(task, None)
+            raise
 
     async def __aiter__(self) -> AsyncIterator[T]:
         async with contextlib.aclosing(self.pages()) as pages:

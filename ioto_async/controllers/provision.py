@@ -48,8 +48,6 @@ class FetchedUpdate:
 class ProvisionController(Controller):
     """Certificates and firmware updates. Source: the vendor's page ``ioto/ref/provision``."""
 
-    __slots__ = ()
-
     @legacy(IOTO["provision/checkin"])
     async def checkin(
         self,

@@ -25,8 +25,6 @@ _ITEMS = decoding.paged(StoreItem)
 class StoreController(Controller):
     """Values by key, of one device each. Source: the vendor's pages ``ioto/ref/store`` and ``generic``."""
 
-    __slots__ = ()
-
     def _body(self, operation: Operation, account_id: str | None, **key: str) -> dict[str, object]:
         # The table leaves the body open, so that what identifies an item is checked here.
         identified = {name: encoding.required_text(operation, name, value) for name, value in key.items()}

@@ -13,9 +13,6 @@ __all__ = ["TestController"]
 class TestController(Controller):
     """Calls that do nothing. Source: the vendor's bundle, page ``test``."""
 
-    __slots__ = ()
-    __test__ = False  # for pytest, which takes the name for a test's
-
     async def ping(self, **options: Unpack[CallOptions]) -> str:
         """Ask the cloud for a sign of life: ``pinged``."""
         return await self._transport.call(IOTO["test/ping"], decoding.text, {}, options)

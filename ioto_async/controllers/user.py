@@ -24,8 +24,6 @@ Role = Literal["user", "admin", "owner"]
 class UserController(Controller):
     """Users. Source: the vendor's page ``ioto/ref/user``."""
 
-    __slots__ = ()
-
     async def create(
         self,
         email: str,

@@ -31,6 +31,7 @@ logger = logging.getLogger("ioto_async")
 _YIELD: Final = 64
 """Samples after which whoever writes lets others run."""
 _GRACE: Final = or_none(seconds())
+_OTHER_LOOP: Final = "the writer belongs to another event loop"
 _KEPT: Final = 100
 """Bad outcomes that are kept for the error at the end."""
 
@@ -207,8 +208,11 @@ class Writer:
         Raises:
             InvalidArgumentError: *grace* is no number of seconds.
             UnwrittenError: some samples are not written, or may not be.
+            ClientStateError: the writer belongs to another event loop.
         """
         _GRACE.check("grace", grace)
+        if self._loop is not None and self._loop is not asyncio.get_running_loop() and not self._loop.is_closed():
+            raise ClientStateError(_OTHER_LOOP)
         error = await self._finish(self._options.grace if grace is None else grace)
         if error is not None:
             raise error
@@ -216,11 +220,7 @@ class Writer:
     def _refusal(self) -> ClientStateError:
         if self._stopped is not None:
             return ClientStateError(f"the writer takes no samples any more: {self._stopped}")
-        return ClientStateError(
-            "a writer is used inside its block: async with"
-            if self._loop is None
-            else "the writer belongs to another event loop"
-        )
+        return ClientStateError("a writer is used inside its block: async with" if self._loop is None else _OTHER_LOOP)
 
     async def _reopen(self) -> None:
         """Find out why the client is not open any more."""

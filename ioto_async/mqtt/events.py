@@ -14,7 +14,7 @@ import attrs
 import orjson
 
 from ..codec.records import Mismatch, converter
-from ..errors import CallError
+from ..errors import CallError, ClientStateError
 
 __all__ = [
     "Contested",
@@ -181,9 +181,14 @@ def _members(payload: bytes) -> dict[str, Any]:
 
 
 class EventBuffer:
-    """Keeps the newest *limit* events until they are read: an async iterator, each event goes to one reader."""
+    """Keeps the newest *limit* events until they are read: an async iterator, each event goes to one reader.
+
+    Attributes:
+        loop: where they come from, and are waited for; None before.
+    """
 
     def __init__(self, limit: int) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._limit = limit
         self._events: deque[LinkEvent] = deque()
         self._lost = 0
@@ -216,6 +221,8 @@ class EventBuffer:
                 raise copy.copy(self._error)  # readings must not share a traceback
             if self._ended:
                 raise StopAsyncIteration
+            if self.loop not in (None, asyncio.get_running_loop()):
+                raise ClientStateError("the link belongs to another event loop")
             self._changed.clear()
             await self._changed.wait()
         if self._lost:

@@ -155,7 +155,7 @@ class DeviceLink:
         """
         if self._loop is not None or self._closed:
             raise ClientStateError("a device link is for one `async with`: make another")
-        loop = self._loop = asyncio.get_running_loop()
+        loop = self._loop = self._events.loop = asyncio.get_running_loop()
         self._outbox = Outbox(
             window=self._options.window,
             patience=self._options.patience,

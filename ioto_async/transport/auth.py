@@ -224,6 +224,7 @@ class LoginAuth(Auth):
 
     async def _fetch(self) -> Mapping[str, str]:
         assert not isinstance(self._provider, str)  # else nothing is asked for
+        self._request = asyncio.current_task()  # an eager task runs before whoever makes it can note it
         asked = self.credentials.clock()
         HOLDS_TURN.set(True)
         EFFECTS.set(None)  # what it sends is not for the item of a bulk run

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ioto_async import BadRequestError, DecodeError, IotoError, PagingError, ServiceError
 from ioto_async.controllers.paging import Paged
 from ioto_async.models import Cursor, Device, Page
-from tests.rawserver import RawServer, Request, Step, client_of, leftover_tasks, reply, served, silent
+from tests.rawserver import GUARD, RawServer, Request, Step, client_of, in_thread, leftover_tasks, reply, served, silent
 from tests.rows import each_row
 
 
@@ -54,9 +54,73 @@ async def test_awaiting_a_find_gives_its_first_page() -> None:
     assert len(server.requests) == 1
 
 
+@each_row(
+    "use",
+    {
+        "create_task": asyncio.create_task,
+        "ensure_future": asyncio.ensure_future,
+        "gather": lambda found: asyncio.gather(found, return_exceptions=True),
+        "wait_for": lambda found: asyncio.wait_for(found, GUARD),
+        "shield": asyncio.shield,
+        "as_completed": lambda found: next(iter(asyncio.as_completed([found]))),
+        "another thread": lambda found: asyncio.to_thread(
+            lambda loop: asyncio.run_coroutine_threadsafe(found, loop).result(), asyncio.get_running_loop()
+        ),
+    },
+)
+async def test_a_find_is_taken_for_a_coroutine(use: Callable[[Paged[Device]], Awaitable[Any]]) -> None:
+    async with served(*steps(*pages(2, 2))) as (server, client):
+        found = await use(client.device.find())
+    (page,) = found if isinstance(found, list) else [found]
+    assert (ids(page.items), page.next) == (["0", "1"], "c1")
+    assert len(server.requests) == 1
+
+
+async def test_tasks_of_one_find_have_a_request_each() -> None:
+    async with served(handler=lambda request: reply(200, pages(2)[0])) as (server, client):
+        find = client.device.find()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(find) for _ in range(3)]
+        assert [ids(task.result().items) for task in tasks] == [["0", "1"]] * 3
+        assert ids((await asyncio.create_task(find)).items) == ["0", "1"]
+    assert len(server.requests) == 4
+
+
+async def test_a_task_of_a_find_that_fails_or_is_cancelled_is_no_other_s() -> None:
+    async with served(reply(400, "bad"), silent(), *steps(*pages(1))) as (server, client):
+        find = client.device.find()
+        with pytest.raises(BadRequestError):
+            await asyncio.create_task(find)
+        waiting = asyncio.create_task(find)
+        await server.received(2)
+        begun = asyncio.create_task(find)
+        begun.cancel()
+        waiting.cancel()
+        assert [type(end) for end in await asyncio.gather(waiting, begun, return_exceptions=True)] == [
+            asyncio.CancelledError,
+            asyncio.CancelledError,
+        ]
+        assert ids((await find).items) == ["0"]
+
+
+async def test_a_task_of_a_find_shows_its_operation() -> None:
+    async with served(*steps(*pages(1))) as (_, client):
+        task = asyncio.create_task(client.device.find())
+        assert "coro=<device/find()>" in repr(task)
+        await task
+
+
+def test_a_find_is_all_that_a_program_runs() -> None:
+    with in_thread(*steps(*pages(1))) as server:
+        client = client_of(server)
+        with asyncio.Runner() as runner:
+            assert ids(runner.run(client.device.find()).items) == ["0"]
+            runner.run(client.aclose())
+
+
 async def test_a_find_asks_for_nothing_before_it_is_used() -> None:
     async with served() as (server, client):
-        client.device.find()
+        client.device.find().close()
         client.device.find().pages()
         await leftover_tasks()
     assert server.connections == 0

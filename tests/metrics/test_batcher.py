@@ -195,12 +195,18 @@ async def test_a_traceback_shows_where_the_request_has_failed() -> None:
 # Cancellation -----------------------------------------------------------------------------------------------------
 
 
+async def cancel(*tasks: "asyncio.Task[str]") -> None:
+    """Cancel *tasks*: in a task that is made after them, when they have asked, and before the request is sent."""
+    for task in tasks:
+        task.cancel()
+
+
 async def test_who_is_cancelled_before_the_request_is_not_asked_for() -> None:
     ask, batcher = Asked(), Batcher[str, str](10)
     tasks = all_of(batcher, "abc", ask)
-    # Behind the tasks, and before the end of the turn.
-    asyncio.get_running_loop().call_soon(tasks["b"].cancel)
+    cancelling = asyncio.create_task(cancel(tasks["b"]))
     ended = await ends(tasks)
+    await cancelling
     assert (ended["a"], ended["c"]) == ("A", "C")
     assert isinstance(ended["b"], asyncio.CancelledError)
     assert ask.batches == [["a", "c"]]
@@ -215,9 +221,9 @@ async def test_nothing_is_asked_if_all_are_cancelled_before() -> None:
 
     batcher = Batcher[str, str](10)
     tasks = all_of(batcher, "ab", ask)
-    for task in tasks.values():
-        asyncio.get_running_loop().call_soon(task.cancel)
+    cancelling = asyncio.create_task(cancel(*tasks.values()))
     ended = await ends(tasks)
+    await cancelling
     assert {type(end) for end in ended.values()} == {asyncio.CancelledError}
     await turns()
     assert asked == []

@@ -1000,6 +1000,17 @@ def test_a_writer_belongs_to_the_loop_of_its_block() -> None:
     asyncio.run(elsewhere())
 
 
+async def test_a_writer_is_used_and_closed_in_no_other_running_loop() -> None:
+    link = Link()
+    w, _ = writer(link)
+    async with w:
+        for use in (w.aclose(), w.flush(), w.write("m", 0)):
+            with pytest.raises(ClientStateError, match="belongs to another event loop"):
+                await asyncio.to_thread(asyncio.run, use)
+        await w.write("m", 1)
+    assert link.sent == [1]
+
+
 def test_writers_work_in_two_runs_in_a_row() -> None:
     for _ in range(2):
         link = Link()

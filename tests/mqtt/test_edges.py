@@ -703,9 +703,14 @@ async def test_a_closed_link_takes_no_calls_and_is_not_opened_again(broker: Fake
 
 
 async def test_a_link_belongs_to_one_loop(broker: FakeBroker) -> None:
+    async def read() -> None:
+        await anext(link.events())
+
     async with link_to(broker) as link:
-        with pytest.raises(ClientStateError, match="another event loop"):
-            await asyncio.to_thread(asyncio.run, link.set_metric("T", 1))
+        for use in (link.set_metric("T", 1), link.aclose(), read()):
+            with pytest.raises(ClientStateError, match="another event loop"):
+                await asyncio.to_thread(asyncio.run, use)
+        await link.ping()
 
 
 async def test_events_that_nobody_reads_are_not_lost_silently(broker: FakeBroker) -> None:

@@ -435,6 +435,7 @@ def numbered(lifetime: float | None, *troubles: Exception | None) -> Callable[[]
     async def provider() -> AccessToken:
         nonlocal count
         count += 1
+        await asyncio.sleep(0)  # as one that asks somebody
         trouble = troubles[count - 1] if count <= len(troubles) else None
         if trouble is not None:
             raise trouble
@@ -525,6 +526,7 @@ async def test_a_token_without_a_lifetime_after_one_with_is_kept() -> None:
 
     async def provider() -> AccessToken:
         lifetime = next(lifetimes)
+        await asyncio.sleep(0)
         return AccessToken(f"token-{lifetime}", lifetime)
 
     async with calls(provider) as call:

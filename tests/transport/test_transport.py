@@ -1228,10 +1228,12 @@ async def test_a_cancellation_at_the_moment_of_the_deadline_gets_through(first: 
     ) -> aiohttp.ClientResponse:
         # The deadline is over by the time the loop looks at its timers, which is in its next turn.
         reached.set()
+        caller = asyncio.current_task()
+        assert caller is not None
         if first == "cancellation":
-            loop.call_soon(task.cancel)
+            loop.call_soon(caller.cancel)
         else:
-            loop.call_soon(lambda: loop.call_soon(task.cancel))
+            loop.call_soon(lambda: loop.call_soon(caller.cancel))
         await asyncio.Event().wait()
         return await handler(request)
 

@@ -1,5 +1,6 @@
 """What type checkers make of the public surface: checked by mypy and pyright, never run."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from ioto_async import (
 )
 from ioto_async.controllers.paging import Paged
 from ioto_async.models import Account, Device, Item, MetricKey, Page, StoreItem, User
+from ioto_async.testing import aioresponses, canned_pages, mock_client
 
 
 async def clients(session: aiohttp.ClientSession) -> None:
@@ -53,6 +55,17 @@ async def clients(session: aiohttp.ClientSession) -> None:
     assert_type(await login(), AccessToken)
 
 
+async def mocks() -> None:
+    """Use a mock where a client is wanted."""
+    client = mock_client()
+    client.device.find.return_value = canned_pages([Device(id="D1")])
+    assert_type(canned_pages([Device(id="D1")], Page(items=[Device(id="D2")])), Paged[Device])
+    await calls(client)
+    client.device.claim.assert_awaited_once()
+    with aioresponses() as replies:
+        replies.post("https://cloud.example/tok/device/get", payload={"id": "D1"})
+
+
 async def calls(client: IotoClient) -> None:
     """Call methods of controllers."""
     assert_type(await client.device.claim("D1", timeout=5, retries=1, headers={"X-Trace": "7"}), Device)
@@ -68,6 +81,8 @@ async def finds(client: IotoClient) -> None:
     """Await one page, or go through all."""
     found = client.device.find(limit=10)
     assert_type(found, Paged[Device])
+    assert_type(await asyncio.create_task(found), Page[Device])
+    assert_type(await asyncio.wait_for(found, 1), Page[Device])
     page = await found
     assert_type(page, Page[Device])
     assert_type(page.items, list[Device])

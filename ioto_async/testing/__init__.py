@@ -1,4 +1,4 @@
-"""The pytest plugin: an embedded device cloud, and a client of it, for tests of code that uses Ioto.
+"""The pytest plugin: an embedded device cloud, and a client of it, for tests of code that uses Ioto; and mocks.
 
 ::
 
@@ -9,11 +9,14 @@
 Devices connect to it over MQTT, at ``ioto_emulator.mqtt_host`` and ``ioto_emulator.mqtt_port``, with the certificates
 that ``device/provision`` gives them.
 
+Without a cloud: `mock_client` and `canned_pages`; with canned replies of HTTP: `aioresponses`, if that is installed.
+
 pytest loads this module in every run, so it imports nothing that a run without these fixtures would wait for. The
 cloud needs ``pip install 'ioto-async[emulator]'``, the client pytest-asyncio as well.
 """
 
-from typing import TYPE_CHECKING
+import importlib
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -25,15 +28,17 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from .client import IotoClient
-    from .emulator import EmulatorThread
+    from ..client import IotoClient
+    from ..emulator import EmulatorThread
+    from .mocks import canned_pages, mock_client
+    from .responses import aioresponses
 
-__all__ = ["ioto_client", "ioto_emulator"]
+__all__ = ["aioresponses", "canned_pages", "ioto_client", "ioto_emulator", "mock_client"]
 
 
 @pytest.fixture(scope="session")
 def _ioto_emulator_thread() -> "Iterator[EmulatorThread]":
-    from .emulator import EmulatorThread
+    from ..emulator import EmulatorThread
 
     with EmulatorThread() as emulator:
         yield emulator
@@ -48,7 +53,7 @@ def ioto_emulator(_ioto_emulator_thread: "EmulatorThread") -> "EmulatorThread":
 
 async def _client(ioto_emulator: "EmulatorThread") -> "AsyncIterator[IotoClient]":
     """A client of `ioto_emulator` with its CloudAPI token and account; it belongs to the loop that fixtures run in."""
-    from .client import IotoClient
+    from ..client import IotoClient
 
     async with IotoClient.from_env(ioto_emulator.env) as client:
         yield client
@@ -64,3 +69,12 @@ ioto_client = (
     if _async_fixture is not None
     else pytest.fixture(_no_client, name="ioto_client")
 )
+
+if not TYPE_CHECKING:
+    _LAZY: Final = {"aioresponses": "responses", "canned_pages": "mocks", "mock_client": "mocks"}
+
+    def __getattr__(name: str) -> object:
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+        return value
