@@ -433,7 +433,7 @@ class IotoClient(_Client):
             builder_token: another BuilderAPI token.
             retries: further attempts after the first.
             changes: ``timeout``, ``retry``, ``headers`` (added to the present ones), ``middlewares``, ``observer``,
-                ``max_reply``.
+                ``max_reply``, ``strict``.
 
         Raises:
             InvalidArgumentError: an argument does not fit.

@@ -18,7 +18,7 @@ from .paging import Paged
 __all__ = ["StoreController"]
 
 _ITEM = decoding.record(StoreItem)
-_FOUND = decoding.record(StoreItem, must_exist=True)
+_FOUND = decoding.record(StoreItem, must_exist=True, named=True)
 _ITEMS = decoding.paged(StoreItem)
 
 

@@ -48,6 +48,8 @@ class Pool:
     allow_http: bool = False
     """Whether signed URLs may be plain http beyond loopback."""
     limits: Limits = attrs.field(factory=Limits, validator=instance_of(Limits))
+    noticed: set[tuple[str, str]] = attrs.field(init=False, repr=False, factory=set)
+    """What was odd in replies and has been logged; see `Reading`."""
     limiter: Limiter = attrs.field(init=False, repr=False)
     loop: asyncio.AbstractEventLoop | None = attrs.field(init=False, default=None)
     """The loop of the open session, None where there is none."""

@@ -15,7 +15,7 @@ from yarl import URL
 
 from .._version import __version__
 from ..codec import encoding
-from ..codec.decoding import Decoder
+from ..codec.decoding import Decoder, Reading
 from ..errors import (
     CallError,
     CallTimeoutError,
@@ -61,15 +61,17 @@ class Transport:
     Attributes:
         pool: see above.
         options: see above.
+        reading: how replies are read.
     """
 
-    __slots__ = ("_auth", "_base", "_headers", "_middlewares", "_urls", "options", "pool")
+    __slots__ = ("_auth", "_base", "_headers", "_middlewares", "_urls", "options", "pool", "reading")
 
     def __init__(self, pool: Pool, base: URL, auth: Auth, options: TransportOptions) -> None:
         self.pool = pool
         self._base = base
         self._auth = auth
         self.options = options
+        self.reading = Reading(options.strict, pool.noticed)
         # Of the type that aiohttp wants, which saves it a copy.
         self._headers = CIMultiDict({**_HEADERS, **options.headers})
         # Innermost, so that what other middlewares send again is authenticated as well.
@@ -132,7 +134,7 @@ class Transport:
                     self._left(operation, request, entered, effects, ended)
                     raise
                 self._left(operation, request, entered, effects, None)
-                return decode(operation, reply)
+                return decode(operation, reply, self.reading, body)
             except Failed as failed:
                 error, failure = failed.error, failed.failure
             except ClientStateError as closed:
