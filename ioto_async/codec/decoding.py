@@ -301,13 +301,17 @@ def _loads(operation: Operation, data: bytes, reading: Reading) -> Any:
 
 
 def _without_failure(operation: Operation, value: Any) -> Any:
-    if type(value) is dict and value.get("error") and value.keys() <= _FAILURE:
+    if type(value) is dict and (
+        (value.get("error") and value.keys() <= _FAILURE) or (value.get("errorMessage") and value.keys() <= _CRASH)
+    ):
         raise _in_band(operation, value)
     return value
 
 
 # A record may have a member ``error`` of its own, as an automation does; it then has others, too.
 _FAILURE: Final = frozenset({"error", "message", "delay", "name", "context"})
+_CRASH: Final = frozenset({"errorMessage", "errorType", "requestId", "stackTrace", "trace"})
+"""What a function of AWS Lambda leaves that has raised; the gateway before it may hand that on as a success."""
 _ENVELOPE: Final = frozenset({"data", "next", "prev", "paged", "count", "schema"})
 
 
@@ -386,7 +390,7 @@ def _not_found(operation: Operation) -> NotFoundError:
 
 
 def _in_band(operation: Operation, reply: dict[str, Any]) -> InBandError:
-    error = reply.get("error") or "blocked"
+    error = reply.get("error") or reply.get("errorMessage") or "blocked"
     message = one_line(words_of(error) or json_text(error))
     with contextlib.suppress(KeyError, TypeError, ValueError):
         if not isinstance(reply["delay"], bool) and math.isfinite(delay := float(reply["delay"])):

@@ -836,6 +836,13 @@ async def test_a_delay_that_is_a_number_blocks_the_device(
     assert f"{delay:g} s" in str(blocked.value)
 
 
+@each_row("call", METHODS)
+async def test_a_function_that_has_crashed_is_no_success(cloud: Cloud, client: IotoClient, call: Call) -> None:
+    cloud.reply = dumps({"errorMessage": "boom", "errorType": "Error", "trace": ["Error: boom", "at x"]})
+    with pytest.raises(InBandError, match="200 boom"):
+        await call(client)
+
+
 @each_row("delay", [None, True, "soon", [], {}, "nan", "inf"])
 async def test_a_delay_that_is_no_number_is_not_taken_for_one(cloud: Cloud, client: IotoClient, delay: object) -> None:
     cloud.reply = dumps({"error": "excess traffic", "delay": delay})
