@@ -1,8 +1,10 @@
 """What replies are decoded to: records, lists, dates, failures; and that nothing gets lost on the way."""
 
 import asyncio
+import copy
 import itertools
 import json
+import pickle
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -18,6 +20,7 @@ from ioto_async import (
     InBandError,
     InvalidArgumentError,
     IotoClient,
+    IotoError,
     MetricQuery,
     NotFoundError,
 )
@@ -526,6 +529,43 @@ async def test_a_reply_that_is_not_documented_is_ignored(
 ) -> None:
     cloud.reply = reply
     assert await METHODS[method](client) is None
+
+
+def nested(levels: int) -> str:
+    """JSON that orjson reads and does not write again, from 255 levels on; from 1025 on, it does not read it."""
+    return '[{"a":' * (levels // 2) + "1" + "}]" * (levels // 2)
+
+
+DEEP: dict[str, str] = {
+    "the whole": "%s",
+    "an error": '{"error": %s}',
+    "an error of many members": '{"id": "I", "key": "k", "error": %s}',
+    "a delay": '{"error": "x", "delay": %s}',
+    "unknown members": '{"id": "I", "key": "k", "x": %s}',
+    "known members": '{"id": "I", "key": "k", "created": %s, "dimensions": %s, "points": %s, "value": %s, "user": %s}',
+    "an element": '{"data": [{"id": "I", "key": "k", "x": %s}, %s]}',
+    "a cursor": '{"data": [], "next": {"a": %s}}',
+}
+
+
+@each_row("form, levels", itertools.product(DEEP, [300, 1000, 3000]))
+async def test_a_reply_that_is_nested_very_deep_is_a_value_or_an_error_of_ours(
+    cloud: Cloud, client: IotoClient, form: str, levels: int
+) -> None:
+    cloud.reply = DEEP[form].replace("%s", nested(levels)).encode()
+    for call in METHODS.values():
+        try:
+            await call(client)
+        except IotoError as error:
+            assert len(str(error)) < 1000  # noqa: PT017
+            assert str(pickle.loads(pickle.dumps(copy.copy(error)))) == str(error)  # noqa: PT017
+
+
+async def test_a_cursor_that_could_not_be_sent_back_is_a_decode_error(cloud: Cloud, client: IotoClient) -> None:
+    cloud.reply = DEEP["a cursor"].replace("%s", nested(300)).encode()
+    with pytest.raises(DecodeError, match="too deep") as wrong:
+        await client.device.find()
+    assert wrong.value.path == "$.next"
 
 
 # Lists ------------------------------------------------------------------------------------------------------------
