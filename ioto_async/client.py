@@ -148,8 +148,8 @@ class _Client:
 
         Args:
             name: ``controller/action``.
-            body: members by wire name.
-            query: members of the query string.
+            body: members by wire name; None is sent as null.
+            query: members of the query string; None leaves one out.
             options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Returns:
@@ -170,7 +170,7 @@ class _Client:
         if operation.instead:
             warn_of_legacy(operation)
         query, body = _with_counts(operation, query or {}), body or {}
-        return self._transport_for(operation, body).call(operation, decoding.anything, body, options, query)
+        return self._transport_for(operation, body).call(operation, decoding.anything, body, options, query, nulls=True)
 
     def _transport_for(self, operation: Operation, body: Mapping[str, object]) -> Transport:
         """What sends an *operation* that is called by its path."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Unpack
 
 from ..codec import decoding, encoding
-from ..codec.encoding import exists_query
+from ..codec.encoding import OMIT, Omit, exists_query
 from ..errors import InvalidArgumentError
 from ..models import Cursor, StoreItem
 from ..operations import IOTO, Operation
@@ -56,7 +56,7 @@ class StoreController(Controller):
         value: object,
         *,
         type: str | None = None,
-        expires: datetime | None = None,
+        expires: datetime | Omit | None = OMIT,
         account_id: str | None = None,
         **options: Unpack[CallOptions],
     ) -> StoreItem:
@@ -67,7 +67,7 @@ class StoreController(Controller):
             key: its key.
             value: any JSON value but null.
             type: ``number``, ``string`` or ``boolean``; by default what *value* is, and ``object`` for the rest.
-            expires: when the item goes away.
+            expires: when the item goes away; None for never. What is left out stays as it is.
             account_id: account that owns the device; the client's by default.
         """
         operation = IOTO["generic/update"]
@@ -76,7 +76,7 @@ class StoreController(Controller):
         body = self._body(operation, account_id, deviceId=device_id, key=key)
         type = _type_of(value) if type is None else encoding.required_text(operation, "type", type)
         body |= {"value": value, "type": type}
-        if expires is not None:
+        if expires is not OMIT:
             body["expires"] = encoding.timestamp(operation, "expires", expires)
         return await self._transport.call(operation, _ITEM, body, options, exists_query(operation, "any"))
 

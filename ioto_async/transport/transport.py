@@ -93,6 +93,8 @@ class Transport:
         body: Mapping[str, object],
         options: CallOptions,
         query: Mapping[str, object] | None = None,
+        *,
+        nulls: bool = False,
     ) -> T:
         """Do one call.
 
@@ -102,12 +104,13 @@ class Transport:
             body: the body's members by wire name; None leaves one out.
             options: options of this call.
             query: the query string's members; None leaves one out.
+            nulls: send None in *body* as null instead.
 
         Raises:
             InvalidArgumentError: an argument does not fit; nothing was sent.
             CallError: the call failed; see `ioto_async.errors` for the kinds.
         """
-        data = encoding.body(operation, body)
+        data = encoding.body(operation, body, nulls=nulls)
         url = self._urls.get(operation) or self._url(operation)
         if query:
             url = url.with_query(encoding.query(operation, query))
