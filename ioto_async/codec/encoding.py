@@ -19,6 +19,7 @@ __all__ = [
     "Omit",
     "body",
     "exists_query",
+    "json_type",
     "part",
     "query",
     "required_text",
@@ -109,6 +110,19 @@ def required_text(operation: Operation, name: str, value: object) -> str:
     return value
 
 
+def json_type(operation: Operation, name: str, value: object) -> str:
+    """What *value* is once it is JSON: ``boolean``, ``number``, ``string``, ``object`` (arrays as well) or ``null``.
+
+    Raises:
+        InvalidArgumentError: it is no JSON; the text names the member.
+    """
+    first = _dumps(operation, {name: value}).partition(b":")[2][:1]
+    return _TYPES.get(first, "number")
+
+
+_TYPES: Final = {b"t": "boolean", b"f": "boolean", b'"': "string", b"{": "object", b"[": "object", b"n": "null"}
+
+
 def timestamp(operation: Operation, name: str, value: datetime | None) -> int | None:
     """Epoch milliseconds of *value*, None for None.
 
@@ -194,6 +208,8 @@ def _culprit(members: Mapping[str, object]) -> str | None:
     stack: list[tuple[str, object, int]] = [("", members, 0)]
     while stack:
         path, value, depth = stack.pop()
+        while isinstance(value, Enum) and not isinstance(value, Omit):
+            value = value.value  # as orjson does
         if depth > _DEPTH:
             return f"{path[:60]}…: nested too deep, or without end"
         try:
