@@ -163,7 +163,7 @@ class CognitoLogin:
         except TimeoutError:
             raise Failed(self._error("no complete reply in time"), Failure.NEVER_DELIVERED) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Failed(self._error(text_of(error) or type(error).__name__), never_delivered(error)) from None
+            raise Failed(self._error(text_of(error)), never_delivered(error)) from None
         with contextlib.suppress(orjson.JSONDecodeError):
             reply = orjson.loads(data)
             if isinstance(reply, dict):

@@ -159,6 +159,14 @@ async def test_the_type_of_a_stored_value_is_seen(cloud: Cloud, client: IotoClie
     assert (cloud.only.body["value"], cloud.only.body["type"]) == (value, type_)
 
 
+class Level(IntEnum):
+    LOW = 1
+
+
+class Mode(StrEnum):
+    ECO = "eco"
+
+
 class Odd(Enum):
     TEXT = "eco"
     NUMBER = 3
@@ -175,8 +183,8 @@ class Odd(Enum):
         (Odd.NUMBER, 3, "number"),
         (Odd.DATE, WHEN_ISO, "string"),
         (Odd.PARTS, ["a", "b"], "object"),
-        (IntEnum("Level", "LOW").LOW, 1, "number"),
-        (StrEnum("Mode", "ECO").ECO, "eco", "string"),
+        (Level.LOW, 1, "number"),
+        (Mode.ECO, "eco", "string"),
         (UUID(int=1), "00000000-0000-0000-0000-000000000001", "string"),
         (WHEN, WHEN_ISO, "string"),
         ((1, 2), [1, 2], "object"),
