@@ -189,15 +189,11 @@ def _elements(
     rejected: list[JSON],
 ) -> list[T]:
     """The records in *elements*, read one by one; the elements that are none go to *rejected*."""
-    structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
     reader = Lenient()
     records: list[T] = []
     for path, item in elements:
         try:
-            try:
-                record = structure(item, cls)
-            except Mismatch:
-                record = reader.read(item, cls, path)
+            record: T = reader.read(item, cls, path)
         except Mismatch as mismatch:
             reader.note(path, mismatch)
             rejected.append(item)

@@ -6,14 +6,14 @@ Nothing here runs before the strict reading of a reply has failed, so that one t
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final, get_args, get_origin
 
 import attrs
 
 from ..models.value import json_text
-from .records import Mismatch, converted, converter, inner, is_optional, members
+from .records import Mismatch, Reader, converted, converter, members, readers
 from .words import words_of
 
 __all__ = ["Lenient", "Path", "loads"]
@@ -54,14 +54,12 @@ class Lenient:
         """
         if _is_record(cls):
             return self._record(value, cls, path, sent or {})
-        return self._fitted(value, cls, path)[0]
+        return self._fitted(value, cls, path, converter.get_structure_hook(cls))[0]
 
-    def _fitted(self, value: object, cls: Any, path: Path) -> tuple[Any, bool]:
-        """What *value* is as a *cls*, and whether nothing of it but members of records was odd."""
-        if is_optional(cls):
-            return (None, True) if value is None else self._fitted(value, inner(cls), path)
+    def _fitted(self, value: object, cls: Any, path: Path, hook: Callable[[Any, Any], Any]) -> tuple[Any, bool]:
+        """What *value* is as a *cls*, by its *hook* if it can, and whether nothing but members of records was odd."""
         try:
-            return converter.get_structure_hook(cls)(value, cls), True
+            return hook(value, cls), True
         except Mismatch as mismatch:
             if _is_record(cls):
                 return self._record(value, cls, path, {}), True
@@ -80,34 +78,40 @@ class Lenient:
             return converter.get_structure_hook(cls)(value, cls)
         known: dict[str, Any] = {}
         extra: dict[str, Any] = {}
-        fields = _fields(cls)
+        plan = _plan(cls)
         for name, item in value.items():
-            field = fields.get(name)
-            if field is None:
+            reader = plan.readers.get(name)
+            if reader is None:
                 extra[name] = item
+            elif type(item) is reader[1]:
+                known[reader[0]] = item
             elif item is not None:
-                try:
-                    known[field.alias or field.name], fits = self._fitted(item, field.type, (*path, name))
-                except Mismatch as mismatch:
-                    self.note((*path, name), mismatch)
-                    fits = False
-                    if name == "error" and item:  # what failed must not look as if it had not
-                        known[field.alias or field.name] = words_of(item) or json_text(item)
+                known[reader[0]], fits = self._member(item, reader, (*path, name))
                 if not fits:
                     extra[name] = item
-        for name, field in fields.items():
-            if field.default is attrs.NOTHING and not known.get(field.name):
-                known[field.name] = _key(name, value, sent)
-        if any(field.name == "extra" for field in attrs.fields(cls)):
+        for name, argument in plan.keys.items():
+            if not known.get(argument):
+                known[argument] = _key(name, value, sent)
+        if plan.keeps_extra:
             known["extra"] = extra
         return cls(**known)
 
+    def _member(self, item: Any, reader: Reader, path: Path) -> tuple[Any, bool]:
+        try:
+            return self._fitted(item, reader[3], path, reader[2])
+        except Mismatch as mismatch:
+            self.note(path, mismatch)
+        if path[-1] == "error" and item:  # what failed must not look as if it had not
+            return words_of(item) or json_text(item), False
+        return None, False
+
     def _list(self, value: list[Any], element: Any, path: Path) -> tuple[list[Any], bool]:
         items: list[Any] = []
+        hook = converter.get_structure_hook(element)
         all_fit = True
         for position, item in enumerate(value):
             try:
-                read, fits = self._fitted(item, element, (*path, position))
+                read, fits = self._fitted(item, element, (*path, position), hook)
                 items.append(read)
             except Mismatch as mismatch:
                 self.note((*path, position), mismatch)
@@ -120,7 +124,20 @@ def _is_record(cls: Any) -> bool:
     return attrs.has(get_origin(cls) or cls)
 
 
-_fields = cache(members)
+@attrs.frozen
+class _Plan:
+    """How records of a class are read."""
+
+    readers: Mapping[str, Reader]
+    keys: Mapping[str, str]
+    """The arguments that a record cannot be made without, by wire name."""
+    keeps_extra: bool
+
+
+@cache
+def _plan(cls: Any) -> _Plan:
+    keys = {name: field.name for name, field in members(cls).items() if field.default is attrs.NOTHING}
+    return _Plan(readers(cls, converter), keys, any(field.name == "extra" for field in attrs.fields(cls)))
 
 
 def _key(name: str, value: Mapping[str, object], sent: Mapping[str, object]) -> str:

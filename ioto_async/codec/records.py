@@ -19,15 +19,15 @@ from ..errors import InvalidArgumentError
 
 __all__ = [
     "Mismatch",
+    "Reader",
     "converted",
     "converter",
     "epoch_ms",
-    "inner",
-    "is_optional",
     "iso",
     "json_path",
     "members",
     "members_of",
+    "readers",
 ]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -207,21 +207,25 @@ def members_of(record: Any) -> dict[str, Any]:
     return getattr(record, "extra", {}) | {name: value for name, value in held.items() if value is not None}
 
 
-def _readers(cls: type[Any], converter: Converter) -> dict[str, tuple[str, Any, Callable[[Any, Any], Any], Any]]:
-    """By wire name: the argument, the type that needs no more than a look, and the hook for others with its type."""
-    readers = {}
+Reader = tuple[str, Any, Callable[[Any, Any], Any], Any]
+"""How a member is read: its argument, the type that needs no more than a look, the hook for others, and its type."""
+
+
+def readers(cls: type[Any], converter: Converter) -> dict[str, Reader]:
+    """How the members of *cls* are read, by wire name."""
+    found = {}
     for name, field in members(cls).items():
-        type_ = inner(field.type) if is_optional(field.type) else field.type or Any  # None leaves a member out
+        type_ = _inner(field.type) if _is_optional(field.type) else field.type or Any  # None leaves a member out
         hook = converter.get_structure_hook(type_)
         plain = type_ if type_ in _PLAIN else None
         if field.default is attrs.NOTHING and type_ is str:
             plain, hook = None, _key
-        readers[name] = (field.alias or field.name, plain, hook, type_)
-    return readers
+        found[name] = (field.alias or field.name, plain, hook, type_)
+    return found
 
 
 def _structure_record(cls: type[Any], converter: Converter) -> Callable[[object, object], Any]:
-    known_members = _readers(cls, converter)
+    reader_of = readers(cls, converter).get
     keeps_extra = any(field.name == "extra" for field in attrs.fields(cls))
     any_type = getattr(cls, "any_type", False)
 
@@ -231,19 +235,19 @@ def _structure_record(cls: type[Any], converter: Converter) -> Callable[[object,
         known: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for name, item in value.items():
-            member = known_members.get(name)
-            if member is None:
+            reader = reader_of(name)
+            if reader is None:
                 extra[name] = item
-            elif type(item) is member[1]:
-                known[member[0]] = item
+            elif type(item) is reader[1]:
+                known[reader[0]] = item
             elif item is not None:
                 try:
-                    known[member[0]] = member[2](item, member[3])
+                    known[reader[0]] = reader[2](item, reader[3])
                 except Mismatch as mismatch:
                     if not any_type:
                         mismatch.steps.append(name)
                         raise
-                    known[member[0]] = converted(item, member[3])
+                    known[reader[0]] = converted(item, reader[3])
                     extra[name] = item
         if keeps_extra:
             known["extra"] = extra
@@ -284,7 +288,7 @@ def _structure_list(cls: type[Any], converter: Converter) -> Callable[[object, o
 
 
 def _structure_optional(cls: type[Any], converter: Converter) -> Callable[[object, object], Any]:
-    type_ = inner(cls)
+    type_ = _inner(cls)
     hook = converter.get_structure_hook(type_)
     return lambda value, _: None if value is None else hook(value, type_)
 
@@ -293,13 +297,13 @@ def _is(container: type) -> Callable[[Any], bool]:
     return lambda cls: get_origin(cls) is container
 
 
-def is_optional(cls: object) -> bool:
+def _is_optional(cls: object) -> bool:
     """Whether *cls* is one type or None."""
     args = get_args(cls)
     return get_origin(cls) in (Union, UnionType) and len(args) == 2 and type(None) in args
 
 
-def inner(cls: object) -> Any:
+def _inner(cls: object) -> Any:
     """What an optional type may be beside None."""
     (type_,) = (arg for arg in get_args(cls) if arg is not type(None))
     return type_
@@ -324,7 +328,7 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_func(lambda cls: cls is Any, _anything)
     converter.register_structure_hook_func(_is(dict), _object)
     converter.register_structure_hook_factory(_is(list), _structure_list)
-    converter.register_structure_hook_factory(is_optional, _structure_optional)
+    converter.register_structure_hook_factory(_is_optional, _structure_optional)
     converter.register_structure_hook_factory(attrs.has, _structure_record)
     converter.register_unstructure_hook(datetime, iso)
     converter.register_unstructure_hook_factory(attrs.has, _unstructure_record)
