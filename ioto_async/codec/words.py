@@ -24,9 +24,12 @@ _NAMES: Final = tuple(
         ".*errors?|err|exceptions?|fault|failures?|cause|text",
         "title",
         "data|body|response|result|output",
+        ".*code|.*status|.*type",
     )
 )
 """What members with words in them are called, in lower case and letters alone; the most telling ones first."""
+_NUMBERED: Final = _NAMES[:-1]
+"""Those of which a number says something."""
 _FAILURES: Final = ("error", "errors", "fields", "violations")
 """Members whose own members may be called by what has failed."""
 
@@ -67,14 +70,20 @@ def _of_object(value: dict[str, Any], depth: int, *, of_failures: bool) -> str:
     for names in _NAMES:
         for name, item in named:
             if names.fullmatch(name):
-                if type(item) in (int, float):
+                if type(item) in (int, float) and names in _NUMBERED:
                     return str(item)
                 if words := _words(item, depth + 1, of_failures=name.endswith(_FAILURES)):
                     return words
     if of_failures:  # by what has failed, such as {"email": ["is taken"]}
         found = ((name, _words(item, depth + 1)) for name, item in value.items() if isinstance(item, (str, list)))
         return "; ".join(_first((f"{name}: {words}" for name, words in found if words), _TOGETHER))
-    return ""
+    objects = (
+        each
+        for item in value.values()
+        for each in (item if isinstance(item, list) else [item])
+        if isinstance(each, dict)  # not text: it may be anything, a password as well
+    )
+    return next(filter(None, (_words(each, depth + 1) for each in objects)), "")
 
 
 def _first(texts: Iterator[str], count: int) -> Iterator[str]:

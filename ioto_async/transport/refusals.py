@@ -142,12 +142,11 @@ def _loads(text: str) -> Any:
 
 
 def _parse_json(reply: Any, text: str) -> tuple[str, str]:
-    words = words_of(reply)
     if not isinstance(reply, dict):
-        return "", words or text
+        return "", words_of(reply) or (text if reply else "")
     # Cognito may put a namespace in front of the name.
-    code = reply.get("__type")
-    return code.rpartition("#")[2] if isinstance(code, str) else "", words
+    code = reply.pop("__type", None)
+    return code.rpartition("#")[2] if isinstance(code, str) else "", words_of(reply)
 
 
 def _element(names: Iterable[str], text: str, *, has_parts: bool = True) -> str:
