@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any, Final
 
 import orjson
@@ -28,9 +29,9 @@ _NAMES: Final = tuple(
     )
 )
 """What members with words in them are called, in lower case and letters alone; the most telling ones first."""
-_NUMBERED: Final = _NAMES[:-1]
-"""Those of which a number says something."""
-_FAILURES: Final = ("error", "errors", "fields", "violations")
+_CODES: Final = len(_NAMES) - 1
+"""The rank of those of which a number says nothing."""
+_FAILURES: Final = ("error", "errors")
 """Members whose own members may be called by what has failed."""
 
 
@@ -66,24 +67,38 @@ def _text(text: str, depth: int) -> str:
 
 
 def _of_object(value: dict[str, Any], depth: int, *, of_failures: bool) -> str:
-    named = [(_NO_LETTERS.sub("", name.lower()), item) for name, item in value.items()]
-    for names in _NAMES:
-        for name, item in named:
-            if names.fullmatch(name):
-                if type(item) in (int, float) and names in _NUMBERED:
-                    return str(item)
-                if words := _words(item, depth + 1, of_failures=name.endswith(_FAILURES)):
-                    return words
+    # Each part is looked at once: a reply of many levels would take for ever otherwise.
+    ranked = sorted(((_rank(name), name, item) for name, item in value.items()), key=itemgetter(0))
+    others: list[tuple[str, Any]] = []
+    for rank, name, item in ranked:
+        if rank == len(_NAMES):
+            others.append((name, item))
+        elif type(item) in (int, float):
+            if rank < _CODES:
+                return str(item)
+        elif words := _words(item, depth + 1, of_failures=_letters(name).endswith(_FAILURES)):
+            return words
     if of_failures:  # by what has failed, such as {"email": ["is taken"]}
-        found = ((name, _words(item, depth + 1)) for name, item in value.items() if isinstance(item, (str, list)))
-        return "; ".join(_first((f"{name}: {words}" for name, words in found if words), _TOGETHER))
-    objects = (
-        each
-        for item in value.values()
-        for each in (item if isinstance(item, list) else [item])
-        if isinstance(each, dict)  # not text: it may be anything, a password as well
-    )
-    return next(filter(None, (_words(each, depth + 1) for each in objects)), "")
+        texts = ((name, item if isinstance(item, str) else _joined(item)) for name, item in others)
+        if words := "; ".join(_first((f"{name}: {text}" for name, text in texts if text), _TOGETHER)):
+            return words
+    # Not text: it may be anything, a password as well.
+    objects = (each for _, item in others for each in (item if isinstance(item, list) else [item]))
+    return next(filter(None, (_words(each, depth + 1) for each in objects if isinstance(each, dict))), "")
+
+
+def _rank(name: str) -> int:
+    """How telling a member called *name* is; the less the better."""
+    letters = _letters(name)
+    return next((rank for rank, names in enumerate(_NAMES) if names.fullmatch(letters)), len(_NAMES))
+
+
+def _letters(name: str) -> str:
+    return _NO_LETTERS.sub("", name.lower())
+
+
+def _joined(value: Any) -> str:
+    return "; ".join(each for each in value if isinstance(each, str)) if isinstance(value, list) else ""
 
 
 def _first(texts: Iterator[str], count: int) -> Iterator[str]:
