@@ -14,6 +14,7 @@ from .errors import *  # noqa: F403
 if TYPE_CHECKING:
     from .bulk import Bulk, EarlierError, Outcome, Progress, Summary
     from .client import BuilderClient, IotoClient
+    from .codec.encoding import OMIT, Omit
     from .controllers.provision import FetchedUpdate
     from .metrics.sample import BufferFullError, Sample, UnwrittenError
     from .metrics.writer import Writer
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JSON",
+    "OMIT",
     "AccessToken",
     "Attempt",
     "BufferFullError",
@@ -55,6 +57,7 @@ __all__ = [
     "Metric",
     "MetricQuery",
     "Metrics",
+    "Omit",
     "Outcome",
     "Point",
     "Progress",
@@ -73,6 +76,7 @@ __all__ += errors.__all__
 
 _LAZY: Final = {
     "JSON": "models",
+    "OMIT": "codec.encoding",
     "AccessToken": "transport.auth",
     "Attempt": "transport.attempt",
     "BufferFullError": "metrics.sample",
@@ -89,6 +93,7 @@ _LAZY: Final = {
     "Metric": "models",
     "MetricQuery": "models",
     "Metrics": "models",
+    "Omit": "codec.encoding",
     "Outcome": "bulk",
     "Point": "models",
     "Progress": "bulk",

@@ -149,8 +149,8 @@ class _Client:
 
         Args:
             name: ``controller/action``.
-            body: members by wire name.
-            query: members of the query string.
+            body: members by wire name; None is sent as null.
+            query: members of the query string; None leaves one out.
             options: ``timeout``, ``retries``, ``headers`` of this call.
 
         Returns:
@@ -171,7 +171,9 @@ class _Client:
         if operation.instead:
             warn_of_legacy(operation)
         query, body = _with_counts(operation, query or {}), body or {}
-        return await self._transport_for(operation, body).call(operation, decoding.anything, body, options, query)
+        return await self._transport_for(operation, body).call(
+            operation, decoding.anything, body, options, query, nulls=True
+        )
 
     def _transport_for(self, operation: Operation, body: Mapping[str, object]) -> Transport:
         """What sends an *operation* that is called by its path."""
@@ -476,7 +478,7 @@ class IotoClient(_Client):
             builder_token: another BuilderAPI token.
             retries: further attempts after the first.
             changes: ``timeout``, ``retry``, ``headers`` (added to the present ones), ``middlewares``, ``observer``,
-                ``max_reply``.
+                ``max_reply``, ``strict``.
 
         Raises:
             InvalidArgumentError: an argument does not fit.

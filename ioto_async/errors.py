@@ -15,7 +15,7 @@
         ├── TokenProviderError      the provider of login tokens failed
         ├── StatusError             the service answered with another status than 2xx
         │   ├── BadRequestError     400
-        │   │   └── NotFoundError   400, or an empty 200, for a record that is not there           (LookupError)
+        │   │   └── NotFoundError   4xx that says so, or an empty 200: a record is not there       (LookupError)
         │   ├── AuthenticationError 401, 403: token missing, refused, expired, or of too low a role
         │   ├── RateLimitedError    429
         │   ├── ServiceError        5xx
@@ -206,7 +206,11 @@ class BadRequestError(StatusError):
 
 
 class NotFoundError(BadRequestError, LookupError):
-    """The record or file that the call is about is not there, or not the caller's; 404 from a signed URL."""
+    """The record or file that the call is about is not there, or not the caller's.
+
+    The service says so in words such as "Cannot find device" and a status of 4xx that is not about access, or by an
+    empty reply; or a signed URL answers 404.
+    """
 
 
 class AuthenticationError(StatusError):

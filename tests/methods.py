@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from ioto_async import DatabaseQuery, IotoClient, MetricQuery
+from ioto_async import OMIT, DatabaseQuery, IotoClient, MetricQuery
 from ioto_async.models import (
     Account,
     Action,
@@ -195,6 +195,16 @@ _MANAGER_WIRE = {
     "version": "1.0.0",
     "versionCurrent": "1.0.1",
 }
+
+
+def _cleared(members: dict[str, Any]) -> dict[str, Any]:
+    return dict.fromkeys(members)
+
+
+def _omitted(members: dict[str, Any]) -> dict[str, Any]:
+    return dict.fromkeys(members, OMIT)
+
+
 _TRANSFER: dict[str, Any] = {"id": "D", "command": "put", "filename": "a/b", "mime_type": "image/png", "size": 0}
 _TRANSFER_WIRE = {"id": "D", "command": "put", "filename": "a/b", "mimeType": "image/png", "size": 0}
 _KEY = {"_type": "Store", "deviceId": "D", "key": "k"}
@@ -249,7 +259,10 @@ METHODS: dict[str, Method] = {
             "with all": Request(
                 lambda c: c.account.update_identity("I", email="a@b.c", name="N"),
                 {"id": "I", "email": "a@b.c", "name": "N"},
-            )
+            ),
+            "cleared": Request(
+                lambda c: c.account.update_identity(email=None, name=OMIT), {"id": ACCOUNT, "email": None}
+            ),
         },
     ),
     "action/find": Method(
@@ -297,7 +310,11 @@ METHODS: dict[str, Method] = {
         {"id": "I"} | _A,
         RECORD,
         Alert,
-        {"with all": Request(lambda c: c.alert.update("I", resolved=False), {"id": "I", "resolved": False} | _A)},
+        {
+            "with all": Request(lambda c: c.alert.update("I", resolved=False), {"id": "I", "resolved": False} | _A),
+            "cleared": Request(lambda c: c.alert.update("I", resolved=None), {"id": "I", "resolved": None} | _A),
+            "left out": Request(lambda c: c.alert.update("I", resolved=OMIT), {"id": "I"} | _A),
+        },
     ),
     "dashboard/create": Method(
         lambda c, **o: c.dashboard.create("N", **o),
@@ -338,7 +355,12 @@ METHODS: dict[str, Method] = {
         {
             "with all": Request(
                 lambda c: c.dashboard.update("I", name="N", **_LOOK), {"id": "I", "name": "N", **_LOOK_WIRE} | _A
-            )
+            ),
+            "cleared": Request(
+                lambda c: c.dashboard.update("I", name=None, **_cleared(_LOOK)),
+                {"id": "I", "name": None, **dict.fromkeys(_LOOK_WIRE)} | _A,
+            ),
+            "left out": Request(lambda c: c.dashboard.update("I", name=OMIT, **_omitted(_LOOK)), {"id": "I"} | _A),
         },
     ),
     "device/claim": Method(lambda c, **o: c.device.claim("D", **o), {"id": "D"} | _A, RECORD, Device),
@@ -459,7 +481,13 @@ METHODS: dict[str, Method] = {
         {"id": "I"},
         RECORD,
         Manager,
-        {"with all": Request(lambda c: c.manager.update("I", **_MANAGER), {"id": "I", **_MANAGER_WIRE})},
+        {
+            "with all": Request(lambda c: c.manager.update("I", **_MANAGER), {"id": "I", **_MANAGER_WIRE}),
+            "cleared": Request(
+                lambda c: c.manager.update("I", **_cleared(_MANAGER)), {"id": "I", **dict.fromkeys(_MANAGER_WIRE)}
+            ),
+            "left out": Request(lambda c: c.manager.update("I", **_omitted(_MANAGER)), {"id": "I"}),
+        },
     ),
     "manager/updateDisplay": Method(
         lambda c, **o: c.manager.update_display("I", "{}", **o),
@@ -656,7 +684,12 @@ METHODS: dict[str, Method] = {
                 lambda c: c.store.set("D", "k", {"a": 1}, type="string", expires=WHEN),
                 _KEY | {"value": {"a": 1}, "type": "string", "expires": WHEN_MS} | _A,
                 "exists=",
-            )
+            ),
+            "that never goes away": Request(
+                lambda c: c.store.set("D", "k", 1, expires=None),
+                _KEY | {"value": 1, "type": "number", "expires": None} | _A,
+                "exists=",
+            ),
         },
         query="exists=",
         operation="generic/update",
@@ -715,6 +748,13 @@ METHODS: dict[str, Method] = {
         User,
         {
             "of the caller": Request(lambda c: c.user.update(first="F"), {"first": "F"} | _A),
+            "cleared": Request(
+                lambda c: c.user.update("I", email=None, first=None, last=None, preferences=None),
+                {"id": "I", "email": None, "first": None, "last": None, "preferences": None} | _A,
+            ),
+            "left out": Request(
+                lambda c: c.user.update("I", email=OMIT, first=OMIT, last=OMIT, preferences=OMIT), {"id": "I"} | _A
+            ),
             "with all": Request(
                 lambda c: c.user.update("I", email="a@b.c", first="F", last="L", preferences={"a": {"b": [None]}}),
                 {"id": "I", "email": "a@b.c", "first": "F", "last": "L", "preferences": {"a": {"b": [None]}}} | _A,

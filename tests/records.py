@@ -12,7 +12,7 @@ from ioto_async import models
 from ioto_async.codec.records import converter
 from ioto_async.models import Page
 
-__all__ = ["RECORDS", "exact", "json_objects", "json_values", "records", "scalars", "wire_names", "words"]
+__all__ = ["RECORDS", "exact", "json_objects", "json_values", "least", "records", "scalars", "wire_names", "words"]
 
 
 def _is_record(value: object) -> bool:
@@ -50,6 +50,11 @@ def wire_names(cls: type[Any]) -> list[str]:
     return list(converter.unstructure(full))
 
 
+def least(cls: type[Any]) -> dict[str, Any]:
+    """What a *cls* cannot do without, which is named alike as an attribute and on the wire."""
+    return {field.name: f"the {field.name}" for field in attrs.fields(cls) if field.default is attrs.NOTHING}
+
+
 def _members(cls: type[Any]) -> dict[str, Any]:
     fields = attrs.fields(attrs.resolve_types(cls))
     return {field.name: field.type for field in fields if field.name != "extra"}
@@ -84,7 +89,8 @@ def records(cls: type[Any]) -> st.SearchStrategy[Any]:
     members = {name: _values(type_) for name, type_ in _members(cls).items()}
     # Some of them: a Widget has sixty.
     some = st.lists(st.sampled_from(sorted(members)), unique=True, max_size=6)
-    known = some.flatmap(lambda names: st.fixed_dictionaries({name: members[name] for name in names}))
+    keys = {name: words.filter(bool) for name in least(cls)}
+    known = some.flatmap(lambda names: st.fixed_dictionaries({name: members[name] for name in names} | keys))
     return st.builds(lambda extra, known: cls(extra=extra, **known), extra, known)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ioto_async import (
+    OMIT,
     DecodeError,
     InBandError,
     InvalidArgumentError,
@@ -93,6 +94,19 @@ async def test_a_count_of_the_query_may_be_text(cloud: Cloud, client: IotoClient
 async def test_none_is_left_out_of_the_query(cloud: Cloud, client: IotoClient) -> None:
     await client.call("teapot/brew", query={"limit": None})
     assert cloud.only.url == f"{API}/tok/teapot/brew"
+
+
+async def test_null_is_sent_where_none_is_given(cloud: Cloud, client: IotoClient) -> None:
+    await client.call("user/update", {"id": "I", "first": None, "preferences": None, "mine": None})
+    assert cloud.only.body == {"id": "I", "first": None, "preferences": None, "mine": None}
+    for body in ({"id": None}, {}):
+        with pytest.raises(InvalidArgumentError, match="device/get: id is required"):
+            await client.call("device/get", body)
+
+
+async def test_what_is_left_out_is_no_value_of_a_call(client: IotoClient) -> None:
+    with pytest.raises(InvalidArgumentError, match="user/update: first: expected a string that is not empty, got Omit"):
+        await client.call("user/update", {"id": "I", "first": OMIT})
 
 
 async def test_the_options_of_a_call_are_taken(cloud: Cloud, client: IotoClient) -> None:

@@ -1,8 +1,10 @@
 """The session manager: pool and loop, borrowed sessions, clones, the environment, endpoints; and the embedded cloud."""
 
 import asyncio
+import copy
 import gc
 import itertools
+import pickle
 import threading
 import warnings
 from functools import partial
@@ -12,6 +14,7 @@ import aiohttp
 import pytest
 
 from ioto_async import (
+    OMIT,
     Attempt,
     AuthenticationError,
     BadRequestError,
@@ -22,6 +25,7 @@ from ioto_async import (
     InvalidArgumentError,
     IotoClient,
     NotFoundError,
+    Omit,
     RetryPolicy,
 )
 from ioto_async.codec import decoding
@@ -937,3 +941,18 @@ async def test_the_certificate_of_the_embedded_cloud_is_not_trusted_by_itself() 
 def test_an_option_that_is_not_known_is_told_with_those_that_are() -> None:
     with pytest.raises(InvalidArgumentError, match=r"unknown option 'nope': expected one of timeout.*limits"):
         IotoClient("https://cloud.example", token="01TOKEN", environ={}, nope=1)  # type: ignore[call-arg]
+
+
+async def test_members_are_set_cleared_and_left_out(ioto_client: IotoClient) -> None:
+    user = await ioto_client.user.create("bob@example.com", "user")
+    await ioto_client.user.update(user.id, first="Bob", last="Builder", preferences={"theme": "dark"})
+    changed = await ioto_client.user.update(user.id, first=None, last=OMIT)
+    assert (changed.first, changed.last, changed.extra) == (None, "Builder", {"preferences": {"theme": "dark"}})
+    dashboard = await ioto_client.dashboard.create("Main", css=[".a"], refresh=30, live=OMIT, type=None)
+    changed_dashboard = await ioto_client.dashboard.update(dashboard.id, css=None)
+    assert (changed_dashboard.css, changed_dashboard.refresh, changed_dashboard.name) == (None, 30, "Main")
+
+
+def test_omit_is_one_object_with_a_name() -> None:
+    assert (repr(OMIT), pickle.loads(pickle.dumps(OMIT)), copy.deepcopy(OMIT)) == ("OMIT", OMIT, OMIT)
+    assert [*Omit] == [OMIT]

@@ -97,9 +97,10 @@ def test_a_call_that_a_test_left_behind_does_not_hold_up_the_run(inner: pytest.P
         from ioto_async.emulator import Fault
 
         async def test_gives_up(ioto_client, ioto_emulator):
+            await ioto_client.test.ping()  # there is a connection now
             ioto_emulator.faults.add(Fault(delay=3600, times=None))
             with pytest.raises(CallTimeoutError):
-                await ioto_client.device.get("DEV1", timeout=0.01, retries=0)
+                await ioto_client.device.get("DEV1", timeout=0.1, retries=0)
 
         async def test_goes_on(ioto_client):
             assert (await ioto_client.device.find()).items == []

@@ -6,16 +6,16 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import aiohttp
-import orjson
 from cyclopts import Parameter
 from yarl import URL
 
 from ..client import BuilderClient, IotoClient
 from ..controllers.base import replacement
 from ..errors import InvalidArgumentError
+from ..models.value import json_text
 from ..operations import BUILDER, IOTO, Operation
 from ..settings import Settings
 from .options import FLAG
@@ -69,7 +69,7 @@ async def call(
                 warnings.simplefilter("ignore", DeprecationWarning)  # it has been printed above
                 calling = client.call(operation, body, query=options)
             reply = await calling
-    sys.stdout.write(_dumps(reply, orjson.OPT_INDENT_2) + "\n")
+    sys.stdout.write(json_text(reply, indent=True) + "\n")
 
 
 def _check_encoding(arguments: Iterable[str]) -> None:
@@ -137,7 +137,7 @@ class _VerboseTrace:
     ) -> None:
         self._secrets.add(sent.headers.get("Authorization", "").removeprefix(_BEARER))
         headers = [f"{name}: {self._masked(value, name)}" for name, value in sent.headers.items()]
-        _print_lines(f"{sent.method} {self._url(sent.url)}", *headers, "", _dumps(self._masked(self._body)), "")
+        _print_lines(f"{sent.method} {self._url(sent.url)}", *headers, "", json_text(self._masked(self._body)), "")
 
     async def _on_reply(
         self, session: aiohttp.ClientSession, context: SimpleNamespace, got: aiohttp.TraceRequestEndParams
@@ -147,7 +147,7 @@ class _VerboseTrace:
     def _url(self, url: URL) -> URL:
         return url.with_query([(name, str(self._masked(value, name))) for name, value in url.query.items()])
 
-    def _masked(self, value: object, name: str = "") -> object:
+    def _masked(self, value: Any, name: str = "") -> Any:
         """*value*, the value of a member or header called *name*, without secrets."""
         if value is not None and _SECRET.fullmatch(name):
             return "***"
@@ -159,10 +159,6 @@ class _VerboseTrace:
             for secret in sorted(filter(None, self._secrets), key=len, reverse=True):
                 value = value.replace(secret, "***")
         return value
-
-
-def _dumps(value: object, option: int = 0) -> str:
-    return orjson.dumps(value, option=option).decode()
 
 
 def _print_lines(*lines: str) -> None:

@@ -1,19 +1,27 @@
 """Replies to results: what an operation answers, made of the body of a 2xx."""
 
 import contextlib
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeVar
 
 import attrs
 import orjson
 
 from ..errors import DecodeError, DeviceBlockedError, InBandError, NotFoundError, one_line
 from ..models import JSON, Cursor, Page
+from ..models.value import json_text
 from ..operations import Operation
-from .records import Mismatch, converter
+from . import lenient
+from .lenient import Lenient, Path
+from .records import Mismatch, converter, json_path
+from .words import words_of
 
 __all__ = [
     "Decoder",
+    "Reading",
     "anything",
     "nothing",
     "paged",
@@ -26,10 +34,50 @@ __all__ = [
     "whole_number",
 ]
 
-T = TypeVar("T")
+logger = logging.getLogger("ioto_async")
 
-Decoder = Callable[[Operation, bytes], T]
-"""Turns the body of a successful reply into what the call returns; raises `DecodeError` or `InBandError`."""
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+@attrs.frozen
+class Reading:
+    """How a client reads replies, and what it has noticed in them."""
+
+    strict: bool = False
+    """Whether a member that does not fit raises a `DecodeError`, instead of being read as far as it goes."""
+    noticed: set[tuple[str, str]] = attrs.field(factory=set)
+    """The operation and the JSON path, without positions, of each sort of odd member that was logged."""
+
+    def tell(self, operation: Operation, odd: Sequence[tuple[Path, str]]) -> None:
+        """Log what was *odd* in a reply, each sort of it once."""
+        for path, text in odd:
+            sort = operation.name, json_path("" if isinstance(step, int) else step for step in path)
+            if sort not in self.noticed:
+                self.noticed.add(sort)
+                logger.warning(
+                    "%s: reply at %s: %s; the rest is read, and this is logged once",
+                    operation.name,
+                    json_path(path),
+                    text,
+                )
+
+
+_LENIENT: Final = Reading()
+_STRICT: Final = Reading(strict=True)
+_NOT_SENT: Final[Mapping[str, object]] = MappingProxyType({})
+
+
+class Decoder(Protocol[T_co]):
+    """Turns the body of a successful reply into what the call returns.
+
+    Raises `DecodeError`, `InBandError` or `NotFoundError`.
+    """
+
+    def __call__(
+        self, operation: Operation, data: bytes, reading: Reading = ..., sent: Mapping[str, object] = ..., /
+    ) -> T_co:
+        """Decode *data*, the body of the reply to *operation*, of which *sent* was the body by wire name."""
 
 
 _OBJECT: Final[Callable[[Any, Any], dict[str, Any]]] = converter.get_structure_hook(dict[str, Any])
@@ -37,22 +85,26 @@ _TEXT: Final[Callable[[Any, Any], str]] = converter.get_structure_hook(str)
 _WHOLE: Final[Callable[[Any, Any], int]] = converter.get_structure_hook(int)
 
 
-def record(cls: type[T], *, must_exist: bool = False) -> Decoder[T]:
+def record(cls: type[T], *, must_exist: bool = False, named: bool | None = None) -> Decoder[T]:
     """Decode one record, bare or wrapped.
 
     With *must_exist* an empty reply means that there is no such record, which raises `NotFoundError`; what a get
-    answers for no match is not documented.
+    answers for no match is not documented. With *named*, which is the opposite by default, a record that lacks its key
+    has that of the request: a change was made to what that names, whatever the reply says of it.
     """
     structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
     own_data = _has_data(cls)
+    named = not must_exist if named is None else named
 
-    def decode(operation: Operation, data: bytes) -> T:
+    def decode(
+        operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+    ) -> T:
         if must_exist and not data.strip():
             raise _not_found(operation)
-        value, steps = _unwrap(_loads(operation, data), own_data)
+        value, path = _unwrap(_loads(operation, data, reading), own_data)
         if must_exist and not value and value in (None, {}, []):
             raise _not_found(operation)
-        return _structured(operation, structure, value, cls, steps)
+        return _structured(operation, structure, value, cls, path, reading, sent if named else _NOT_SENT)
 
     return decode
 
@@ -65,83 +117,144 @@ def result(cls: type[T], *, may_be_empty: bool = False) -> Decoder[T]:
     structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
     own_data = _has_data(cls)
 
-    def decode(operation: Operation, data: bytes) -> T:
+    def decode(
+        operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+    ) -> T:
         if may_be_empty and not data.strip():
             data = b"{}"
-        value, steps = _unwrap(_loads(operation, data), own_data)
+        value, path = _unwrap(_loads(operation, data, reading), own_data)
         if type(value) is dict and (value.get("error") or ("delay" in value and value.keys() <= _FAILURE)):
             raise _in_band(operation, value)
-        return _structured(operation, structure, value, cls, steps)
+        return _structured(operation, structure, value, cls, path, reading, sent)
 
     return decode
 
 
-def paged(cls: type[T], *, nested: bool = False) -> Decoder[Page[T]]:
+def paged(cls: type[T], *, nested: bool = False, instead: Callable[[str], T] | None = None) -> Decoder[Page[T]]:
     """Decode a list: an envelope with cursors, or a bare array.
 
-    With *nested* the elements may be arrays of records, which are joined.
+    With *nested* the elements may be arrays of records, which are joined. An element that is no record is left out, or
+    replaced by what *instead* makes of the reason.
     """
     many: Any = list[cls]  # type: ignore[valid-type]  # a type made at run time
     structure: Callable[[Any, Any], list[T]] = converter.get_structure_hook(many)
-    structure_one: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
 
-    def decode(operation: Operation, data: bytes) -> Page[T]:
-        reply = _loads(operation, data)
-        envelope, steps = (reply, ["data"]) if type(reply) is dict else ({"data": reply}, [])
+    def decode(
+        operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+    ) -> Page[T]:
+        reply = _loads(operation, data, reading)
+        envelope, root = (reply, ("data",)) if type(reply) is dict else ({"data": reply}, ())
         items = envelope.pop("data", None)
+        places: Sequence[Path] | None = None
         if nested and type(items) is list and any(type(part) is list for part in items):
-            records = []
-            for number, part in enumerate(items):
-                hook = structure if type(part) is list else lambda value, _: [structure_one(value, cls)]
-                records += _structured(operation, hook, part, many, [number, *steps])
-        else:
-            records = _structured(operation, structure, items, many, steps)
+            places, items = _joined(items)
+        rejected: list[JSON] = []
+        failed: Mismatch | None = None
+        try:
+            records = structure(items, many)
+        except Mismatch as mismatch:
+            failed = mismatch
+        if failed is not None:
+            if reading.strict or type(items) is not list:
+                raise _misfit(operation, failed, root, places)
+            paths = ((position,) for position in range(len(items))) if places is None else places
+            elements = [((*root, *path), item) for path, item in zip(paths, items, strict=True)]
+            records = _elements(operation, elements, cls, reading, instead, rejected)
         next_, prev = (_cursor(operation, name, envelope.pop(name, None)) for name in ("next", "prev"))
-        return Page(items=records, next=next_, prev=prev, extra=envelope)
+        return Page(items=records, next=next_, prev=prev, rejected=rejected, extra=envelope)
 
     return decode
 
 
-def part(cls: type[T]) -> Callable[[Operation, object, Sequence[str | int]], T]:
+def _joined(parts: list[Any]) -> tuple[list[Path], list[Any]]:
+    """The elements of those *parts* that are arrays, and the other parts, each with its place."""
+    places: list[Path] = []
+    items: list[Any] = []
+    for number, part in enumerate(parts):
+        if type(part) is list:
+            places += ((number, position) for position in range(len(part)))
+            items += part
+        else:
+            places.append((number,))
+            items.append(part)
+    return places, items
+
+
+def _elements(
+    operation: Operation,
+    elements: Sequence[tuple[Path, Any]],
+    cls: type[T],
+    reading: Reading,
+    instead: Callable[[str], T] | None,
+    rejected: list[JSON],
+) -> list[T]:
+    """The records in *elements*, read one by one; the elements that are none go to *rejected*."""
+    reader = Lenient()
+    records: list[T] = []
+    for path, item in elements:
+        try:
+            record: T = reader.read(item, cls, path)
+        except Mismatch as mismatch:
+            reader.note(path, mismatch)
+            rejected.append(item)
+            if instead is None:
+                continue
+            record = instead(str(mismatch))
+        records.append(record)
+    reading.tell(operation, reader.odd)
+    return records
+
+
+def part(cls: type[T]) -> Callable[[Operation, object, Path, Reading], T]:
     """Decode a part of a reply that was left as JSON; the function takes its place too, outermost step first."""
     structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
 
-    def decode(operation: Operation, value: object, steps: Sequence[str | int]) -> T:
-        return _structured(operation, structure, value, cls, steps[::-1])
+    def decode(operation: Operation, value: object, path: Path, reading: Reading) -> T:
+        return _structured(operation, structure, value, cls, path, reading)
 
     return decode
 
 
-def plain(operation: Operation, data: bytes) -> dict[str, Any]:
+def plain(
+    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+) -> dict[str, Any]:
     """Decode an object whose members are not documented."""
-    value, steps = _unwrap(_loads(operation, data))
-    return _structured(operation, _OBJECT, value, dict, steps)
+    value, path = _unwrap(_loads(operation, data, reading))
+    return _structured(operation, _OBJECT, value, dict, path, _STRICT)
 
 
-def string(operation: Operation, data: bytes) -> str:
+def string(
+    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+) -> str:
     """Decode a bare JSON string."""
-    return _structured(operation, _TEXT, _loads(operation, data), str, ())
+    return _structured(operation, _TEXT, _loads(operation, data, reading), str, (), _STRICT)
 
 
-def whole_number(operation: Operation, data: bytes) -> int:
+def whole_number(
+    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+) -> int:
     """Decode a bare number without a fraction."""
-    value, steps = _unwrap(_loads(operation, data))
-    return _structured(operation, _WHOLE, value, int, steps)
+    value, path = _unwrap(_loads(operation, data, reading))
+    return _structured(operation, _WHOLE, value, int, path, reading)
 
 
-def text(operation: Operation, data: bytes) -> str:
+def text(operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT) -> str:
     """Decode a body that is plain text; white space around it is not part of it."""
     return data.decode("utf-8", "replace").strip()
 
 
-def nothing(operation: Operation, data: bytes) -> None:
+def nothing(
+    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+) -> None:
     """Ignore the body of an operation whose reply is not documented, unless it tells of a failure."""
     if b"error" in data:
         with contextlib.suppress(DecodeError):
-            _loads(operation, data)
+            _loads(operation, data, reading)
 
 
-def anything(operation: Operation, data: bytes) -> JSON:
+def anything(
+    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+) -> JSON:
     """Decode a reply as it came: its JSON value, None for an empty body, and text where it is text.
 
     Only what begins as neither JSON nor HTML does is taken for text; white space around it is not part of it.
@@ -150,7 +263,7 @@ def anything(operation: Operation, data: bytes) -> JSON:
     if not start:
         return None
     try:
-        value: JSON = _loads(operation, data)
+        value: JSON = _loads(operation, data, reading)
     except DecodeError:
         if start not in b'{["<':
             with contextlib.suppress(UnicodeDecodeError):
@@ -159,26 +272,42 @@ def anything(operation: Operation, data: bytes) -> JSON:
     return value
 
 
-def _loads(operation: Operation, data: bytes) -> Any:
+def _loads(operation: Operation, data: bytes, reading: Reading) -> Any:
     """The JSON of a reply; one that is nothing but the description of a failure raises `InBandError`."""
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        message = f"not JSON: {error.msg} at character {error.pos} ({len(data)} bytes)"
+        problem = f"not JSON: {error.msg} at character {error.pos} ({len(data)} bytes)"
     else:
-        if type(value) is dict and value.get("error") and value.keys() <= _FAILURE:
-            raise _in_band(operation, value)
-        return value
+        return _without_failure(operation, value)
+    is_json = False
     if not data.strip():
-        message = "the body is empty"
+        problem = "the body is empty"
     elif data.lstrip().startswith(b"<"):
-        message = f"an HTML page ({len(data)} bytes)"
+        problem = f"an HTML page ({len(data)} bytes)"
+    elif not reading.strict:
+        with contextlib.suppress(ValueError):
+            value = lenient.loads(data)
+            is_json = True
+    if is_json:
+        reading.tell(operation, [((), problem)])
+        return _without_failure(operation, value)
     # Raised here and not above: the decoder's error, which would be the context, holds a body with keys perhaps.
-    raise DecodeError(message, operation=operation.name)
+    raise DecodeError(problem, operation=operation.name)
+
+
+def _without_failure(operation: Operation, value: Any) -> Any:
+    if type(value) is dict and (
+        (value.get("error") and value.keys() <= _FAILURE) or (value.get("errorMessage") and value.keys() <= _CRASH)
+    ):
+        raise _in_band(operation, value)
+    return value
 
 
 # A record may have a member ``error`` of its own, as an automation does; it then has others, too.
 _FAILURE: Final = frozenset({"error", "message", "delay", "name", "context"})
+_CRASH: Final = frozenset({"errorMessage", "errorType", "requestId", "stackTrace", "trace"})
+"""What a function of AWS Lambda leaves that has raised; the gateway before it may hand that on as a success."""
 _ENVELOPE: Final = frozenset({"data", "next", "prev", "paged", "count", "schema"})
 
 
@@ -187,8 +316,8 @@ def _has_data(cls: type[Any]) -> bool:
     return "data" in attrs.fields_dict(cls)
 
 
-def _unwrap(value: Any, own_data: bool = False) -> tuple[Any, Sequence[str | int]]:
-    """The record in *value*, and the steps to it, innermost first.
+def _unwrap(value: Any, own_data: bool = False) -> tuple[Any, Path]:
+    """The record in *value*, and where it is.
 
     A record comes bare or as the ``data`` of an envelope; the vendor's own pages disagree (reference, section 5). With
     *own_data* a ``data`` that is text belongs to the record.
@@ -199,27 +328,56 @@ def _unwrap(value: Any, own_data: bool = False) -> tuple[Any, Sequence[str | int
         return value, ()
     value = value["data"]
     if type(value) is list and len(value) == 1:
-        return value[0], [0, "data"]
-    return value, ["data"]
+        return value[0], ("data", 0)
+    return value, ("data",)
 
 
 def _structured(
-    operation: Operation, structure: Callable[[Any, Any], T], value: object, cls: object, steps: Sequence[str | int]
+    operation: Operation,
+    structure: Callable[[Any, Any], T],
+    value: object,
+    cls: Any,
+    path: Path,
+    reading: Reading,
+    sent: Mapping[str, object] = _NOT_SENT,
 ) -> T:
     try:
         return structure(value, cls)
     except Mismatch as mismatch:
-        mismatch.steps.extend(steps)
-        message, path = str(mismatch), mismatch.path
-    raise DecodeError(message, operation=operation.name, path=path)
+        failed = mismatch
+    if not reading.strict:
+        reader = Lenient()
+        try:
+            found: T = reader.read(value, cls, path, sent)
+        except Mismatch as mismatch:
+            failed = mismatch
+        else:
+            reading.tell(operation, reader.odd)
+            return found
+    raise _misfit(operation, failed, path)
+
+
+def _misfit(operation: Operation, mismatch: Mismatch, root: Path, places: Sequence[Path] | None = None) -> DecodeError:
+    """What to raise for a *mismatch* in what is at *root*; *places* are those of the elements of a joined list."""
+    steps: Path = (*reversed(mismatch.steps),)
+    if places is not None and steps and isinstance(steps[0], int):
+        steps = (*places[steps[0]], *steps[1:])
+    return DecodeError(str(mismatch), operation=operation.name, path=json_path((*root, *steps)))
 
 
 def _cursor(operation: Operation, name: str, value: Any) -> Cursor | None:
     if value is None or value == "" or value == {}:
         return None
-    if isinstance(value, (str, dict)):
+    if isinstance(value, str):
         return value
     message = str(Mismatch("a cursor (string or object)", value))
+    if isinstance(value, dict):
+        try:
+            orjson.dumps(value)
+        except orjson.JSONEncodeError:
+            message = "expected a cursor that can be sent back, got an object that is nested too deep"
+        else:
+            return value
     raise DecodeError(message, operation=operation.name, path=f"$.{name}")
 
 
@@ -228,9 +386,9 @@ def _not_found(operation: Operation) -> NotFoundError:
 
 
 def _in_band(operation: Operation, reply: dict[str, Any]) -> InBandError:
-    error = reply.get("error") or "blocked"
-    message = one_line(error if isinstance(error, str) else orjson.dumps(error).decode())
+    error = reply.get("error") or reply.get("errorMessage") or "blocked"
+    message = one_line(words_of(error) or json_text(error))
     with contextlib.suppress(KeyError, TypeError, ValueError):
-        if not isinstance(reply["delay"], bool):
-            return DeviceBlockedError(message, operation=operation.name, delay=float(reply["delay"]))
+        if not isinstance(reply["delay"], bool) and math.isfinite(delay := float(reply["delay"])):
+            return DeviceBlockedError(message, operation=operation.name, delay=delay)
     return InBandError(message, operation=operation.name, status=200)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from enum import Enum
 from typing import Any, Final, Literal
 
 import attrs
@@ -12,27 +13,59 @@ from ..errors import InvalidArgumentError
 from ..operations import Field, Operation
 from .records import converter, epoch_ms, iso, members_of
 
-__all__ = ["Exists", "body", "exists_query", "part", "query", "required_text", "timestamp", "trimmed"]
+__all__ = [
+    "OMIT",
+    "Exists",
+    "Omit",
+    "body",
+    "exists_query",
+    "json_type",
+    "part",
+    "query",
+    "required_text",
+    "timestamp",
+    "trimmed",
+]
 
 Exists = bool | Literal["any"]
 """What must be true of the item before a write: it exists, it does not, or either (``"any"``)."""
+
+
+class Omit(Enum):
+    """The type of `OMIT`: ``str | Omit | None`` is the annotation of a member that can be set, cleared or left out."""
+
+    OMIT = object()  # no JSON, so that it is not sent by mistake
+
+    def __repr__(self) -> str:
+        return "OMIT"
+
+    def __reduce_ex__(self, protocol: object) -> tuple[object, ...]:
+        return getattr, (Omit, self.name)  # not by the value, which is another object in each process
+
+
+OMIT: Final = Omit.OMIT
+"""The default of a member that an update leaves as it is, where None clears it::
+
+    await client.user.update(id, last=name if name is known else OMIT)
+"""
 
 _DEPTH: Final = 250
 """Levels that orjson writes; deeper, and endless, values are refused."""
 
 
-def body(operation: Operation, members: Mapping[str, object]) -> bytes:
+def body(operation: Operation, members: Mapping[str, object], *, nulls: bool = False) -> bytes:
     """Make the body of a request.
 
     Args:
         operation: what is called; its documented members are checked for presence and type.
         members: by wire name. Dates become ISO text, records their own JSON. None leaves a documented member out;
             elsewhere it is sent as null.
+        nulls: send None as null in documented members as well.
 
     Raises:
         InvalidArgumentError: a member is missing, empty, of the wrong type, or no JSON; the text names it.
     """
-    return _dumps(operation, _checked(operation, operation.body, members))
+    return _dumps(operation, _checked(operation, operation.body, members, nulls=nulls))
 
 
 def part(operation: Operation, members: Mapping[str, object]) -> bytes:
@@ -77,6 +110,19 @@ def required_text(operation: Operation, name: str, value: object) -> str:
     return value
 
 
+def json_type(operation: Operation, name: str, value: object) -> str:
+    """What *value* is once it is JSON: ``boolean``, ``number``, ``string``, ``object`` (arrays as well) or ``null``.
+
+    Raises:
+        InvalidArgumentError: it is no JSON; the text names the member.
+    """
+    first = _dumps(operation, {name: value}).partition(b":")[2][:1]
+    return _TYPES.get(first, "number")
+
+
+_TYPES: Final = {b"t": "boolean", b"f": "boolean", b'"': "string", b"{": "object", b"[": "object", b"n": "null"}
+
+
 def timestamp(operation: Operation, name: str, value: datetime | None) -> int | None:
     """Epoch milliseconds of *value*, None for None.
 
@@ -108,8 +154,10 @@ _CHECKS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
 }
 
 
-def _checked(operation: Operation, fields: Iterable[Field], members: Mapping[str, object]) -> Mapping[str, object]:
-    """Hold *members* against their documentation; return those that are not None."""
+def _checked(
+    operation: Operation, fields: Iterable[Field], members: Mapping[str, object], *, nulls: bool = False
+) -> Mapping[str, object]:
+    """Hold *members* against their documentation; return those that are not None, or all of them with *nulls*."""
     absent = False
     for field in fields:
         value = members.get(field.name)
@@ -121,7 +169,7 @@ def _checked(operation: Operation, fields: Iterable[Field], members: Mapping[str
             expected, fits = _CHECKS[field.type]
             if not fits(value):
                 raise _refusal(operation, field.name, expected, value)
-    if not absent:
+    if not absent or nulls:
         return members
     documented = {field.name for field in fields}
     return {name: value for name, value in members.items() if value is not None or name not in documented}
@@ -160,6 +208,8 @@ def _culprit(members: Mapping[str, object]) -> str | None:
     stack: list[tuple[str, object, int]] = [("", members, 0)]
     while stack:
         path, value, depth = stack.pop()
+        while isinstance(value, Enum) and not isinstance(value, Omit):
+            value = value.value  # as orjson does
         if depth > _DEPTH:
             return f"{path[:60]}…: nested too deep, or without end"
         try:

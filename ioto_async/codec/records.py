@@ -1,10 +1,13 @@
 """Records to JSON values and back: the one cattrs converter.
 
 Names in camel case on the wire are in snake case here, dates are aware datetimes, and what a reply holds beyond a
-record's members stays in its ``extra``. A value that does not fit raises `Mismatch`, which knows where it is.
+record's members stays in its ``extra``. A value that does not fit raises `Mismatch`, which knows where it is;
+`ioto_async.codec.lenient` makes of such a reply what can be made of it.
 """
 
-from collections.abc import Callable
+import math
+import re
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
@@ -14,7 +17,18 @@ from cattrs import Converter
 
 from ..errors import InvalidArgumentError
 
-__all__ = ["Mismatch", "converter", "epoch_ms", "iso", "members_of"]
+__all__ = [
+    "Mismatch",
+    "Reader",
+    "converted",
+    "converter",
+    "epoch_ms",
+    "iso",
+    "json_path",
+    "members",
+    "members_of",
+    "readers",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MILLISECONDS: Final = 1e11
@@ -33,7 +47,12 @@ class Mismatch(Exception):
     @property
     def path(self) -> str:
         """JSON path of the value, from ``$``."""
-        return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in reversed(self.steps))
+        return json_path(reversed(self.steps))
+
+
+def json_path(steps: Iterable[str | int]) -> str:
+    """The JSON path of *steps*, outermost first; an empty one stands for any position."""
+    return "$" + "".join(f".{step}" if isinstance(step, str) and step else f"[{step}]" for step in steps)
 
 
 def _json_type(value: object) -> str:
@@ -44,6 +63,12 @@ def _json_type(value: object) -> str:
 def _text(value: object, _: object) -> str:
     if type(value) is not str:
         raise Mismatch("a string", value)
+    return value
+
+
+def _key(value: object, _: object) -> str:
+    if type(value) is not str or not value:
+        raise Mismatch("a string that is not empty", value)
     return value
 
 
@@ -82,6 +107,37 @@ def _date(value: object, _: object) -> datetime:
     except (ValueError, OverflowError):
         pass
     raise Mismatch("a date (ISO text, epoch seconds or milliseconds)", value)
+
+
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_BOOLEANS: Final = {"true": True, "false": False}
+
+
+def converted(value: object, cls: object) -> Any:
+    """What a *value* of another type plainly means as a *cls*: numbers and booleans as text, and numbers as text ones.
+
+    None where that is not plain.
+    """
+    if isinstance(value, str):
+        if cls is bool:
+            return _BOOLEANS.get(value.strip().lower())
+        number = _number_in(value)
+        if number is None or cls is float:
+            return number if cls is float else None
+        try:
+            return _integer(number, cls) if cls is int else _date(number, cls) if cls is datetime else None
+        except Mismatch:
+            return None
+    if type(value) in (int, float):
+        return repr(value) if cls is str else bool(value) if cls is bool and value in (0, 1) else None
+    return None
+
+
+def _number_in(text: str) -> float | None:
+    text = text.strip()
+    if not _NUMBER.fullmatch(text) or not math.isfinite(number := float(text)):
+        return None
+    return int(text) if number.is_integer() and len(text) < 20 and text.lstrip("-").isdecimal() else number
 
 
 def iso(value: datetime) -> str:
@@ -136,25 +192,42 @@ def _wire_name(attribute: "attrs.Attribute[Any]") -> str:
     return head + "".join(word.capitalize() for word in rest)
 
 
-def _members(cls: type[Any]) -> dict[str, "attrs.Attribute[Any]"]:
+def members(cls: type[Any]) -> dict[str, "attrs.Attribute[Any]"]:
     """The attributes of *cls* by wire name, without ``extra``."""
     fields = attrs.fields(attrs.resolve_types(get_origin(cls) or cls))
     return {_wire_name(field): field for field in fields if field.name != "extra"}
 
 
 def members_of(record: Any) -> dict[str, Any]:
-    """What *record* holds, by wire name, and not converted itself; None leaves a member out."""
-    held = {name: getattr(record, field.name) for name, field in _members(type(record)).items()}
-    return {name: value for name, value in held.items() if value is not None} | getattr(record, "extra", {})
+    """What *record* holds, by wire name, and not converted itself; None leaves a member out.
+
+    ``extra`` may have a member, too, as it came: what the attribute says of it counts.
+    """
+    held = {name: getattr(record, field.name) for name, field in members(type(record)).items()}
+    return getattr(record, "extra", {}) | {name: value for name, value in held.items() if value is not None}
+
+
+Reader = tuple[str, Any, Callable[[Any, Any], Any], Any]
+"""How a member is read: its argument, the type that needs no more than a look, the hook for others, and its type."""
+
+
+def readers(cls: type[Any], converter: Converter) -> dict[str, Reader]:
+    """How the members of *cls* are read, by wire name."""
+    found = {}
+    for name, field in members(cls).items():
+        type_ = _inner(field.type) if _is_optional(field.type) else field.type or Any  # None leaves a member out
+        hook = converter.get_structure_hook(type_)
+        plain = type_ if type_ in _PLAIN else None
+        if field.default is attrs.NOTHING and type_ is str:
+            plain, hook = None, _key
+        found[name] = (field.alias or field.name, plain, hook, type_)
+    return found
 
 
 def _structure_record(cls: type[Any], converter: Converter) -> Callable[[object, object], Any]:
-    members = {}
-    for name, field in _members(cls).items():
-        type_ = _inner(field.type) if _is_optional(field.type) else field.type or Any  # None leaves a member out
-        hook = converter.get_structure_hook(type_)
-        members[name] = (field.alias or field.name, type_ if type_ in _PLAIN else None, hook, type_)
+    reader_of = readers(cls, converter).get
     keeps_extra = any(field.name == "extra" for field in attrs.fields(cls))
+    any_type = getattr(cls, "any_type", False)
 
     def structure(value: object, _: object) -> Any:
         if type(value) is not dict:
@@ -162,22 +235,37 @@ def _structure_record(cls: type[Any], converter: Converter) -> Callable[[object,
         known: dict[str, Any] = {}
         extra: dict[str, Any] = {}
         for name, item in value.items():
-            member = members.get(name)
-            if member is None:
+            reader = reader_of(name)
+            if reader is None:
                 extra[name] = item
-            elif type(item) is member[1]:
-                known[member[0]] = item
+            elif type(item) is reader[1]:
+                known[reader[0]] = item
             elif item is not None:
                 try:
-                    known[member[0]] = member[2](item, member[3])
+                    known[reader[0]] = reader[2](item, reader[3])
                 except Mismatch as mismatch:
-                    mismatch.steps.append(name)
-                    raise
+                    if not any_type:
+                        mismatch.steps.append(name)
+                        raise
+                    known[reader[0]] = converted(item, reader[3])
+                    extra[name] = item
         if keeps_extra:
             known["extra"] = extra
-        return cls(**known)
+        try:
+            return cls(**known)
+        except TypeError:  # an argument is missing
+            raise _without_key(cls, value) from None
 
     return structure
+
+
+def _without_key(cls: type[Any], value: dict[str, Any]) -> Mismatch:
+    """What is wrong with the *value* of a record of *cls* that lacks what tells the record from others."""
+    required = (name for name, field in members(cls).items() if field.default is attrs.NOTHING)
+    name = next(name for name in required if value.get(name) is None)
+    mismatch = Mismatch("a string that is not empty", value.get(name))
+    mismatch.steps.append(name)
+    return mismatch
 
 
 def _structure_list(cls: type[Any], converter: Converter) -> Callable[[object, object], Any]:
@@ -200,9 +288,9 @@ def _structure_list(cls: type[Any], converter: Converter) -> Callable[[object, o
 
 
 def _structure_optional(cls: type[Any], converter: Converter) -> Callable[[object, object], Any]:
-    inner = _inner(cls)
-    hook = converter.get_structure_hook(inner)
-    return lambda value, _: None if value is None else hook(value, inner)
+    type_ = _inner(cls)
+    hook = converter.get_structure_hook(type_)
+    return lambda value, _: None if value is None else hook(value, type_)
 
 
 def _is(container: type) -> Callable[[Any], bool]:
@@ -210,22 +298,23 @@ def _is(container: type) -> Callable[[Any], bool]:
 
 
 def _is_optional(cls: object) -> bool:
+    """Whether *cls* is one type or None."""
     args = get_args(cls)
     return get_origin(cls) in (Union, UnionType) and len(args) == 2 and type(None) in args
 
 
 def _inner(cls: object) -> Any:
     """What an optional type may be beside None."""
-    (inner,) = (arg for arg in get_args(cls) if arg is not type(None))
-    return inner
+    (type_,) = (arg for arg in get_args(cls) if arg is not type(None))
+    return type_
 
 
 def _unstructure_record(cls: type[Any], converter: Converter) -> Callable[[Any], dict[str, Any]]:
-    members = [(name, field.name) for name, field in _members(cls).items()]
+    attributes = [(name, field.name) for name, field in members(cls).items()]
 
     def unstructure(value: Any) -> dict[str, Any]:
-        data = {name: converter.unstructure(getattr(value, attribute)) for name, attribute in members}
-        return {name: item for name, item in data.items() if item is not None} | getattr(value, "extra", {})
+        data = {name: converter.unstructure(getattr(value, attribute)) for name, attribute in attributes}
+        return getattr(value, "extra", {}) | {name: item for name, item in data.items() if item is not None}
 
     return unstructure
 

@@ -3,6 +3,7 @@
 from typing import Unpack
 
 from ..codec import decoding
+from ..codec.encoding import OMIT, Omit
 from ..models import Account, Cursor, NewAccount
 from ..operations import IOTO
 from ..transport.options import CallOptions
@@ -95,11 +96,11 @@ class AccountController(Controller):
         self,
         id: str | None = None,
         *,
-        email: str | None = None,
-        name: str | None = None,
+        email: str | Omit | None = OMIT,
+        name: str | Omit | None = OMIT,
         **options: Unpack[CallOptions],
     ) -> Account:
-        """Change the address or the name of an account; what is None stays as it is.
+        """Change the address or the name of an account; what is left out stays as it is, and None clears it.
 
         Args:
             id: key of the account, for owners; the client's by default, and without one the caller's own.
@@ -107,6 +108,6 @@ class AccountController(Controller):
             name: new name.
         """
         operation = IOTO["account/updateIdentity"]
-        need_one(operation, email=email, name=name)
-        body = {"id": self._account(id), "email": email, "name": name}
-        return await self._transport.call(operation, _ACCOUNT, body, options)
+        need_one(operation, left_out=OMIT, email=email, name=name)
+        named, changes = {"id": self._account(id)}, {"email": email, "name": name}
+        return await self._update(operation, _ACCOUNT, named, changes, options)

@@ -3,6 +3,7 @@
 from typing import Unpack
 
 from ..codec import decoding
+from ..codec.encoding import OMIT, Omit
 from ..models import Alert, Cursor
 from ..operations import IOTO
 from ..transport.options import CallOptions
@@ -72,7 +73,7 @@ class AlertController(Controller):
         self,
         id: str,
         *,
-        resolved: bool | None = None,
+        resolved: bool | Omit | None = OMIT,
         account_id: str | None = None,
         **options: Unpack[CallOptions],
     ) -> Alert:
@@ -80,10 +81,10 @@ class AlertController(Controller):
 
         Args:
             id: key of the alert.
-            resolved: whether it has; None leaves it as it is.
+            resolved: whether it has; None clears what is known of it.
             account_id: account that owns the alert; the client's by default.
         """
         operation = IOTO["alert/update"]
         need_one(operation, id=id)
-        body = {"id": id, "resolved": resolved, "accountId": self._account(account_id)}
-        return await self._transport.call(operation, _ALERT, body, options)
+        named = {"id": id, "accountId": self._account(account_id)}
+        return await self._update(operation, _ALERT, named, {"resolved": resolved}, options)

@@ -9,6 +9,7 @@ from inspect import isfunction
 from typing import Any, ClassVar, Final, Literal, ParamSpec, TypeVar
 
 from ..codec.decoding import Decoder
+from ..codec.encoding import OMIT
 from ..errors import InvalidArgumentError, MqttOnlyError
 from ..models import Cursor, Page
 from ..operations import BUILDER, IOTO, OPERATION, Operation
@@ -67,6 +68,27 @@ class Controller:
         """The account of a call: its own, or the client's."""
         return self._account_id if account_id is None else account_id
 
+    def _update(
+        self,
+        operation: Operation,
+        decode: Decoder[T],
+        named: Mapping[str, object],
+        changes: Mapping[str, object],
+        options: CallOptions,
+    ) -> Coroutine[Any, Any, T]:
+        """Change a record.
+
+        Args:
+            operation: what is called.
+            decode: turns the reply's body into the result.
+            named: what tells the record, by wire name; None leaves a member out.
+            changes: what is to become of it, by wire name; `OMIT` leaves a member as it is, and None clears it.
+            options: options of this call.
+        """
+        body = {name: value for name, value in named.items() if value is not None}
+        body |= {name: value for name, value in changes.items() if value is not OMIT}
+        return self._transport.call(operation, decode, body, options, nulls=True)
+
     def _find(
         self,
         operation: Operation,
@@ -103,13 +125,13 @@ def merged(
     return {**members, **more}
 
 
-def need_one(operation: Operation, **members: object) -> None:
+def need_one(operation: Operation, *, left_out: object = None, **members: object) -> None:
     """Refuse a call that names none of *members*, where the table requires none of them.
 
     Raises:
-        InvalidArgumentError: all of them are None; the text names them.
+        InvalidArgumentError: all of them are *left_out*; the text names them.
     """
-    if all(value is None for value in members.values()):
+    if all(value is left_out for value in members.values()):
         raise InvalidArgumentError(f"{operation.name}: {' or '.join(members)} is required")
 
 

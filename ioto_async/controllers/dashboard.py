@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from ..codec import decoding
+from ..codec.encoding import OMIT, Omit
 from ..errors import InvalidArgumentError
 from ..models import Dashboard, Range, Widget
 from ..operations import IOTO, Operation
@@ -28,18 +29,18 @@ class DashboardMembers(CallOptions, total=False):
     ``widget_css``: style rules that widgets begin with.
     """
 
-    css: Sequence[object] | None
-    emulate: str | None
-    fixed: bool | None
-    framed: bool | None
-    layout: str | None
-    live: bool | None
-    range: Range | Mapping[str, object] | None
-    refresh: float | None
-    toolbar: bool | None
-    type: str | None
-    widgets: Sequence[Widget | Mapping[str, object]] | None
-    widget_css: Sequence[object] | None
+    css: Sequence[object] | Omit | None
+    emulate: str | Omit | None
+    fixed: bool | Omit | None
+    framed: bool | Omit | None
+    layout: str | Omit | None
+    live: bool | Omit | None
+    range: Range | Mapping[str, object] | Omit | None
+    refresh: float | Omit | None
+    toolbar: bool | Omit | None
+    type: str | Omit | None
+    widgets: Sequence[Widget | Mapping[str, object]] | Omit | None
+    widget_css: Sequence[object] | Omit | None
 
 
 class DashboardController(Controller):
@@ -59,7 +60,8 @@ class DashboardController(Controller):
             OutcomeUnknownError: it was sent, and whether the dashboard was made is not known.
         """
         operation = IOTO["dashboard/create"]
-        body, options = _split(operation, members)
+        given, options = _split(operation, members)
+        body = {member: value for member, value in given.items() if value is not OMIT}
         body |= {"name": name, "accountId": self._account(account_id)}
         return await self._transport.call(operation, _DASHBOARD, body, options)
 
@@ -111,11 +113,11 @@ class DashboardController(Controller):
         self,
         id: str,
         *,
-        name: str | None = None,
+        name: str | Omit | None = OMIT,
         account_id: str | None = None,
         **members: Unpack[DashboardMembers],
     ) -> Dashboard:
-        """Change a dashboard; what is None stays as it is.
+        """Change a dashboard; what is left out stays as it is, and None clears it.
 
         Args:
             id: key of the dashboard.
@@ -124,9 +126,9 @@ class DashboardController(Controller):
             members: see `DashboardMembers`.
         """
         operation = IOTO["dashboard/update"]
-        body, options = _split(operation, members)
-        body |= {"id": id, "name": name, "accountId": self._account(account_id)}
-        return await self._transport.call(operation, _DASHBOARD, body, options)
+        changes, options = _split(operation, members)
+        named = {"id": id, "accountId": self._account(account_id)}
+        return await self._update(operation, _DASHBOARD, named, {"name": name, **changes}, options)
 
 
 def _split(operation: Operation, members: DashboardMembers) -> tuple[dict[str, object], CallOptions]:

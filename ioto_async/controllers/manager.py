@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Unpack
 
 from ..codec import decoding
+from ..codec.encoding import OMIT, Omit
 from ..models import Manager
 from ..operations import IOTO
 from ..transfer.transfer import DownloadOptions, Source, Transfer, UploadOptions, download, upload
@@ -75,20 +76,20 @@ class ManagerController(Controller):
         self,
         id: str,
         *,
-        cloud_id: str | None = None,
-        custom: bool | None = None,
-        domain: str | None = None,
-        name: str | None = None,
-        owner: str | None = None,
-        prior_domain: str | None = None,
-        region: str | None = None,
-        title: str | None = None,
-        users: Sequence[object] | None = None,
-        version: str | None = None,
-        version_current: str | None = None,
+        cloud_id: str | Omit | None = OMIT,
+        custom: bool | Omit | None = OMIT,
+        domain: str | Omit | None = OMIT,
+        name: str | Omit | None = OMIT,
+        owner: str | Omit | None = OMIT,
+        prior_domain: str | Omit | None = OMIT,
+        region: str | Omit | None = OMIT,
+        title: str | Omit | None = OMIT,
+        users: Sequence[object] | Omit | None = OMIT,
+        version: str | Omit | None = OMIT,
+        version_current: str | Omit | None = OMIT,
         **options: Unpack[CallOptions],
     ) -> Manager:
-        """Change a manager; what is None stays as it is.
+        """Change a manager; what is left out stays as it is, and None clears it.
 
         Args:
             id: key of the manager.
@@ -106,11 +107,10 @@ class ManagerController(Controller):
         """
         operation = IOTO["manager/update"]
         need_one(operation, id=id)
-        body = {
+        changes = {
             "cloudId": cloud_id,
             "custom": custom,
             "domain": domain,
-            "id": id,
             "name": name,
             "owner": owner,
             "priorDomain": prior_domain,
@@ -120,7 +120,7 @@ class ManagerController(Controller):
             "version": version,
             "versionCurrent": version_current,
         }
-        return await self._transport.call(operation, _MANAGER, body, options)
+        return await self._update(operation, _MANAGER, {"id": id}, changes, options)
 
     async def update_display(
         self,

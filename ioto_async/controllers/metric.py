@@ -9,6 +9,7 @@ import attrs
 
 from ..bulk import Bulk, BulkOptions
 from ..codec import decoding
+from ..errors import DecodeError
 from ..metrics.queries import item_of, items_of, requests_of, with_device
 from ..metrics.reads import JoinedReads
 from ..metrics.walk import walk
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MetricController", "fetch_metrics"]
 
-_METRICS: Final = decoding.paged(Metric, nested=True)
+_METRICS: Final = decoding.paged(Metric, nested=True, instead=lambda reason: Metric(error=f"the answer: {reason}"))
+"""Each answer keeps its place: callers read them beside what they have asked."""
 _METRIC: Final = decoding.part(Metric)
 _LIST = decoding.record(MetricList)
 
@@ -197,7 +199,7 @@ class MetricController(Controller):
         item = item_of(metric, statistic, period, namespace, cloud_id, accumulate=False)
         account_id = self._account(account_id)
         members, place = await self._reads.read(device_id, account_id, item, dimensions, start, options)
-        found = _METRIC(IOTO["metric/fetch"], members, ("data", place))
+        found = _METRIC(IOTO["metric/fetch"], members, ("data", place), self._transport.reading)
         found.device_id, found.statistic = device_id, statistic
         found.id = None  # the item's was none of the caller's
         return found
@@ -240,10 +242,15 @@ class MetricController(Controller):
         item = item_of(metric, statistic, period, namespace, cloud_id, accumulate=True)
         account_id = self._account(account_id)
         members, place = await self._reads.read(device_id, account_id, item, dimensions, start, options)
-        totals = _TOTALS(IOTO["metric/fetch"], members.get("points") or [], ("data", place, "points"))
-        if not totals or is_of_nothing(statistic, totals[0].count):
+        operation, points = IOTO["metric/fetch"], members.get("points") or []
+        totals = _TOTALS(operation, points, ("data", place, "points"), self._transport.reading)
+        if totals and is_of_nothing(statistic, totals[0].count):
             return None
-        return totals[0].value
+        value = totals[0].value if totals else None
+        if value is None and any(not isinstance(point, dict) or point.get("value") is not None for point in points):
+            # It is not that there are no samples.
+            raise DecodeError("expected a number", operation=operation.name, path=f"$.data[{place}].points[0].value")
+        return value
 
     async def get(
         self,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Unpack
 
 from ..codec import decoding, encoding
-from ..codec.encoding import exists_query
+from ..codec.encoding import OMIT, Omit, exists_query
 from ..errors import InvalidArgumentError
 from ..models import Cursor, StoreItem
 from ..operations import IOTO, Operation
@@ -18,7 +18,7 @@ from .paging import Paged
 __all__ = ["StoreController"]
 
 _ITEM = decoding.record(StoreItem)
-_FOUND = decoding.record(StoreItem, must_exist=True)
+_FOUND = decoding.record(StoreItem, must_exist=True, named=True)
 _ITEMS = decoding.paged(StoreItem)
 
 
@@ -54,7 +54,7 @@ class StoreController(Controller):
         value: object,
         *,
         type: str | None = None,
-        expires: datetime | None = None,
+        expires: datetime | Omit | None = OMIT,
         account_id: str | None = None,
         **options: Unpack[CallOptions],
     ) -> StoreItem:
@@ -63,18 +63,19 @@ class StoreController(Controller):
         Args:
             device_id: device that owns the item.
             key: its key.
-            value: any JSON value but null.
-            type: ``number``, ``string`` or ``boolean``; by default what *value* is, and ``object`` for the rest.
-            expires: when the item goes away.
+            value: any JSON value but null, or what becomes one: an enum its value, a datetime and a UUID text.
+            type: ``number``, ``string`` or ``boolean``; by default what *value* becomes, and ``object`` for the rest.
+            expires: when the item goes away; None for never. What is left out stays as it is.
             account_id: account that owns the device; the client's by default.
         """
         operation = IOTO["generic/update"]
-        if value is None:
+        own = encoding.json_type(operation, "value", value)
+        if own == "null":
             raise InvalidArgumentError(f"{operation.name}: value is required: nulls are not stored, use remove")
         body = self._body(operation, account_id, deviceId=device_id, key=key)
-        type = _type_of(value) if type is None else encoding.required_text(operation, "type", type)
+        type = own if type is None else encoding.required_text(operation, "type", type)
         body |= {"value": value, "type": type}
-        if expires is not None:
+        if expires is not OMIT:
             body["expires"] = encoding.timestamp(operation, "expires", expires)
         return await self._transport.call(operation, _ITEM, body, options, exists_query(operation, "any"))
 
@@ -114,11 +115,3 @@ class StoreController(Controller):
         operation = IOTO["generic/find"]
         body = self._body(operation, account_id, deviceId=device_id)
         return self._find(operation, _ITEMS, body, options, limit=limit, next=next, prev=prev)
-
-
-def _type_of(value: object) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, (int, float)):
-        return "number"
-    return "string" if isinstance(value, str) else "object"

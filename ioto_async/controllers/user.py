@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Unpack
 
 from ..codec import decoding
+from ..codec.encoding import OMIT, Omit
 from ..models import Login, User
 from ..operations import IOTO
 from ..transport.options import CallOptions
@@ -135,14 +136,14 @@ class UserController(Controller):
         self,
         id: str | None = None,
         *,
-        email: str | None = None,
-        first: str | None = None,
-        last: str | None = None,
-        preferences: Mapping[str, object] | None = None,
+        email: str | Omit | None = OMIT,
+        first: str | Omit | None = OMIT,
+        last: str | Omit | None = OMIT,
+        preferences: Mapping[str, object] | Omit | None = OMIT,
         account_id: str | None = None,
         **options: Unpack[CallOptions],
     ) -> User:
-        """Change a user, without *id* the caller; what is None stays as it is.
+        """Change a user, without *id* the caller; what is left out stays as it is, and None clears it.
 
         Args:
             id: key of the user.
@@ -153,15 +154,9 @@ class UserController(Controller):
             account_id: account of the user; the client's by default.
         """
         operation = IOTO["user/update"]
-        body = {
-            "email": email,
-            "first": first,
-            "id": id,
-            "last": last,
-            "preferences": preferences,
-            "accountId": self._account(account_id),
-        }
-        return await self._transport.call(operation, _USER, body, options)
+        named = {"id": id, "accountId": self._account(account_id)}
+        changes = {"email": email, "first": first, "last": last, "preferences": preferences}
+        return await self._update(operation, _USER, named, changes, options)
 
     async def update_role(
         self,

@@ -9,7 +9,10 @@ from typing import Any, Final
 import orjson
 
 from ..codec import decoding, encoding
+from ..codec.records import Mismatch
+from ..codec.words import words_of
 from ..errors import CallError, DecodeError, InBandError, InvalidArgumentError, one_line
+from ..models.value import json_text
 from ..operations import IOTO, Operation
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
@@ -18,7 +21,7 @@ from .batcher import Batcher
 __all__ = ["Answer", "Item", "JoinedReads", "answers_of"]
 
 _FETCH: Final = IOTO["metric/fetch"]
-_ANSWERS: Final = decoding.paged(dict[str, Any], nested=True)
+_ANSWERS: Final = decoding.paged(Any, nested=True)
 """Each caller decodes its own answer: what one of them cannot read is no matter of the others."""
 _TOGETHER: Final = 100
 """Items of a request at most."""
@@ -102,9 +105,7 @@ def _hashable(options: CallOptions) -> Hashable:
     return tuple((name, tuple(value.items()) if isinstance(value, Mapping) else value) for name, value in named)
 
 
-def answers_of(
-    operation: Operation, items: Sequence[Item], reply: Sequence[dict[str, Any]]
-) -> list[Answer | CallError]:
+def answers_of(operation: Operation, items: Sequence[Item], reply: Sequence[Any]) -> list[Answer | CallError]:
     """The answer to each of *items* in *reply*, or the error of the item.
 
     Answers are told by the ``id``, which the service's library echoes, though no document says so. One without counts
@@ -114,7 +115,7 @@ def answers_of(
     places: dict[str, int] = {}
     twice: set[str] = set()
     for place, members in enumerate(reply):
-        echoed = members.get("id")
+        echoed = members.get("id") if isinstance(members, dict) else None
         if isinstance(echoed, str) and echoed in ids:
             if echoed in places:
                 twice.add(echoed)
@@ -125,7 +126,8 @@ def answers_of(
         at = places.get(id)
         if at is None and len(reply) == len(items) and number not in told:
             at = number
-            if difference := _difference(orjson.loads(data), reply[number]):
+            members = reply[number]
+            if isinstance(members, dict) and (difference := _difference(orjson.loads(data), members)):
                 message = f"{difference}; no id tells which answer is whose, and their order is another"
                 answers.append(DecodeError(message, operation=operation.name, path=f"$.data[{number}]"))
                 continue
@@ -138,11 +140,13 @@ def answers_of(
     return answers
 
 
-def _answer(operation: Operation, members: dict[str, Any], place: int) -> Answer | CallError:
+def _answer(operation: Operation, members: Any, place: int) -> Answer | CallError:
+    if not isinstance(members, dict):
+        return DecodeError(str(Mismatch("an object", members)), operation=operation.name, path=f"$.data[{place}]")
     error = members.get("error")
     if not error:
         return members, place
-    message = one_line(error if isinstance(error, str) else orjson.dumps(error).decode())
+    message = one_line(words_of(error) or json_text(error))
     return InBandError(message, operation=operation.name, status=200)
 
 
@@ -150,10 +154,10 @@ def _difference(item: Mapping[str, Any], members: Mapping[str, Any]) -> str:
     """What in an answer shows that it is not the one to *item*; empty if nothing does."""
     for name in ("namespace", "metric"):
         if members.get(name, item[name]) != item[name]:
-            return f"expected the {name} {item[name]!r}, got {members[name]!r}"
+            return f"expected the {name} {item[name]!r}, got {json_text(members[name])[:80]}"
     dimensions = members.get("dimensions")
     if isinstance(dimensions, dict) and not _may_be_same(item["dimensions"], dimensions):
-        return f"expected the dimensions {item['dimensions']!r}, got {dimensions!r}"
+        return f"expected the dimensions {item['dimensions']!r}, got {json_text(dimensions)[:200]}"
     return ""
 
 
@@ -170,7 +174,7 @@ def _comes_back(value: object) -> bool:
     return value is not True and not (isinstance(value, str) and any(mark in value for mark in ("${", ",", "=")))
 
 
-def _text(value: object) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else json_text(value)

@@ -1,4 +1,8 @@
-"""The records of the API as attrs classes. Every member is optional; ``extra`` keeps what is not documented."""
+"""The records of the API as attrs classes.
+
+What tells a record from others, such as `Device.id`, is always there; every other member may be None. ``extra`` keeps
+what is not documented, and what came in another type than the documented one, named as on the wire.
+"""
 
 from .account import Account
 from .action import Action, ActionResult

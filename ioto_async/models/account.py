@@ -21,7 +21,7 @@ class Account:
     created: datetime | None = None
     email: str | None = None
     """Contact address."""
-    id: str | None = None
+    id: str
     """Key of the account."""
     name: str | None = None
     """Person or company."""

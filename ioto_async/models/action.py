@@ -30,7 +30,7 @@ class Action:
     """Trigger expression."""
     format: str | None = None
     """Message format."""
-    id: str | None = None
+    id: str
     name: str | None = None
     poll: float | None = None
     """Polling delay of the trigger."""

@@ -20,7 +20,7 @@ class Alert:
     """Variables of the alert."""
     count: float | None = None
     """How many times the same thing was told."""
-    id: str | None = None
+    id: str
     """Key of the alert."""
     message: str | None = None
     name: str | None = None

@@ -19,7 +19,7 @@ class BuilderDevice:
     cloud_id: str | None = None
     """Device cloud that it was claimed for."""
     created: datetime | None = None
-    id: str | None = None
+    id: str
     """Claim ID."""
     manager_account_id: str | None = None
     """Account of the device app."""
@@ -38,7 +38,7 @@ class BuilderProduct:
     account_id: str | None = None
     """Account that makes the product."""
     description: str | None = None
-    id: str | None = None
+    id: str
     """Key of the product."""
     name: str | None = None
     plan_id: str | None = None

@@ -173,7 +173,7 @@ class Dashboard:
     """Whether it is locked at run time."""
     framed: bool | None = None
     """Whether widgets have frames."""
-    id: str | None = None
+    id: str
     """Key of the dashboard."""
     layout: str | None = None
     """Layout engine; ``grid`` by default."""

@@ -20,7 +20,7 @@ class Device:
     """Version seen at the last update check."""
     created: datetime | None = None
     """Time of the first claim."""
-    id: str | None = None
+    id: str
     """Claim ID."""
     product: str | None = None
     """Name of the product."""

@@ -27,7 +27,7 @@ class File:
     updated: datetime | None = None
     data: str | None = attrs.field(default=None, repr=False)
     """The content in base64; ``content`` has it decoded. A list leaves it out."""
-    extra: dict[str, Any] = attrs.field(factory=dict)
+    extra: dict[str, Any] = attrs.field(factory=dict, repr=False)
 
     @property
     def content(self) -> bytes:

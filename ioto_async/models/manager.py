@@ -26,7 +26,7 @@ class Manager:
     domain: str | None = None
     error: str | None = None
     """Text of the last failure."""
-    id: str | None = None
+    id: str
     name: str | None = None
     owner: str | None = None
     """Account of the owner; in an update the owner's e-mail address."""

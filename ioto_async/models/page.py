@@ -4,6 +4,8 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from .value import JSON
+
 __all__ = ["Cursor", "Page"]
 
 T = TypeVar("T")
@@ -21,4 +23,6 @@ class Page(Generic[T]):
     """Where the next page begins; None on the last."""
     prev: Cursor | None = None
     """Where the page before begins; the service says so only if the request carried a cursor."""
+    rejected: list[JSON] = attrs.field(factory=list, repr=False)
+    """Elements that are no records, or lack their keys, as they came; ``items`` goes without them."""
     extra: dict[str, Any] = attrs.field(factory=dict)

@@ -41,4 +41,4 @@ class UpdateOffer:
     """Where the image is; whoever has the URL can download it."""
     update: str | None = None
     """Key of the update, for the report."""
-    extra: dict[str, Any] = attrs.field(factory=dict)
+    extra: dict[str, Any] = attrs.field(factory=dict, repr=False)

@@ -15,7 +15,7 @@ class StoreItem:
     account_id: str | None = None
     created: datetime | None = None
     device_id: str | None = None
-    key: str | None = None
+    key: str
     role: str | None = None
     """Role that may read the item."""
     value: Any = None

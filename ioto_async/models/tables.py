@@ -5,9 +5,8 @@ from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
-import orjson
-
 from .metric import Metric, Point, is_of_nothing
+from .value import JSON, json_text
 
 if TYPE_CHECKING:
     import pandas
@@ -117,9 +116,9 @@ class Metrics(list[Metric]):
         return columns
 
 
-def _text(value: object) -> str | None:
+def _text(value: JSON) -> str | None:
     """A dimension's value as text, which it is if the service has read it back; where an item failed, JSON of it."""
-    return value if value is None or isinstance(value, str) else orjson.dumps(value).decode()
+    return value if value is None or isinstance(value, str) else json_text(value)
 
 
 def _missing(error: ModuleNotFoundError, package: str, method: str) -> ModuleNotFoundError:

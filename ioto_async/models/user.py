@@ -25,7 +25,7 @@ class User:
     """Login address."""
     first: str | None = None
     """Given name."""
-    id: str | None = None
+    id: str
     """Key of the user."""
     last: str | None = None
     """Family name."""

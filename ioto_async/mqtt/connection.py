@@ -25,6 +25,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ..errors import one_line
+from ..transport.attempt import reason_of
 from ..transport.proxies import Proxy
 from . import aiomqtt_private  # noqa: F401  it refuses versions without the names that are used below
 
@@ -313,7 +314,7 @@ class Connection(aiomqtt.Client):
             if isinstance(told, ssl.SSLCertVerificationError):
                 return Broken(f"the certificate of the broker cannot be trusted: {told.verify_message}", hopeless=True)
         if heard:
-            return Broken(str(heard[-1]))
+            return Broken(str(heard[-1]) or reason_of(heard[-1]))
         return Broken("the broker has closed the connection" if error is None else str(error))
 
     def _was_accepted(self) -> bool:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack
 
+from ..codec.encoding import OMIT, Omit
 from ..errors import (
     AuthenticationError,
     CallError,
@@ -269,7 +270,12 @@ class DeviceLink:
 
     @reporting
     async def set_store(
-        self, key: str, value: StoreValue, *, type: StoreType | None = None, expires: datetime | None = None
+        self,
+        key: str,
+        value: StoreValue,
+        *,
+        type: StoreType | None = None,
+        expires: datetime | Omit | None = OMIT,
     ) -> None:
         """Set a key of the device's store, and return when the broker has acknowledged it.
 
@@ -277,7 +283,7 @@ class DeviceLink:
             key: the key.
             value: a number, text or a boolean.
             type: ``number``, ``string`` or ``boolean``; what *value* is.
-            expires: when the item goes away; aware.
+            expires: when the item goes away, aware; None for never. What is left out stays as it is.
 
         Raises:
             InvalidArgumentError: an argument does not fit.

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from ..codec import encoding
+from ..codec.encoding import OMIT, Omit
 from ..errors import DecodeError, InvalidArgumentError
 from ..models import Statistic
 from ..models.metric import check_statistic
@@ -89,7 +90,7 @@ def value_query(metric: str, dimensions: Mapping[str, object] | None, period: fl
     return _body(operation, members)
 
 
-def stored(key: str, value: StoreValue, type: StoreType | None, expires: datetime | None) -> bytes:
+def stored(key: str, value: StoreValue, type: StoreType | None, expires: datetime | Omit | None) -> bytes:
     """The body of ``store/set``.
 
     Raises:
@@ -100,8 +101,10 @@ def stored(key: str, value: StoreValue, type: StoreType | None, expires: datetim
     own = _type_of(operation, value)
     if type is not None and type != own:
         raise InvalidArgumentError(f"{operation.name}: type: expected {own!r} for this value, got {type!r}")
-    when = encoding.timestamp(operation, "expires", expires)
-    return _body(operation, {"key": key, "value": value, "type": own, "expires": when})
+    members: dict[str, object] = {"key": key, "value": value, "type": own}
+    if expires is not OMIT:
+        members["expires"] = encoding.timestamp(operation, "expires", expires)
+    return encoding.trimmed(encoding.body(operation, members, nulls=True))
 
 
 def store_query(key: str) -> bytes:

@@ -40,6 +40,7 @@ __all__ = [
     "never_delivered",
     "read_refusal",
     "read_up_to",
+    "reason_of",
     "text_of",
     "wait_to_retry",
 ]
@@ -305,20 +306,29 @@ def flaw_of(cause: Exception) -> str | None:
 
 
 def text_of(cause: Exception) -> str:
-    """What aiohttp or the operating system says of a connection that failed; may be empty."""
+    """What aiohttp or the operating system says of a connection that failed; never empty."""
     if (flaw := flaw_of(cause)) is not None:
         return f"the reply is {flaw}"
     if isinstance(cause, aiohttp.ClientHttpProxyError):
         return f"the proxy does not let the request through: {cause.status} {cause.message}"
     if isinstance(cause, aiohttp.ClientProxyConnectionError):
-        return f"cannot connect to the proxy {cause.host}:{cause.port}: {cause.os_error.strerror or cause.os_error}"
+        return f"cannot connect to the proxy {cause.host}:{cause.port}: {reason_of(cause.os_error)}"
     if isinstance(cause, aiohttp.ClientConnectorCertificateError):
         return f"cannot connect to {cause.host}:{cause.port}: {cause.certificate_error}"
     if isinstance(cause, aiohttp.ClientConnectorError):
-        return f"cannot connect to {cause.host}:{cause.port}: {cause.os_error.strerror or cause.os_error}"
+        return f"cannot connect to {cause.host}:{cause.port}: {reason_of(cause.os_error)}"
     if isinstance(cause, aiohttp.ClientOSError) and isinstance(cause.__cause__, OSError):
         cause = cause.__cause__  # aiohttp's own text names the URL alone
-    return str(cause)
+    return str(cause) or type(cause).__name__
+
+
+def reason_of(error: OSError) -> str:
+    """What the operating system or the TLS library says of a connection that failed; never empty."""
+    if text := error.strerror or str(error):
+        return text
+    if isinstance(error, ConnectionResetError):  # asyncio's own, which says nothing
+        return "closed during the TLS handshake: the host may want another version of TLS, or a client certificate"
+    return type(error).__name__
 
 
 def never_delivered(cause: Exception) -> Failure:

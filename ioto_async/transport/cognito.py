@@ -15,6 +15,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from ..codec.words import words_of
 from ..errors import InvalidArgumentError, TokenProviderError, one_line
 from ..operations import Kind
 from ..settings import is_number, parse_endpoint, seconds
@@ -131,10 +132,12 @@ class CognitoLogin:
     def _token(self, reply: Mapping[str, object]) -> AccessToken:
         """What a *reply* grants."""
         if challenge := reply.get("ChallengeName"):
-            raise self._error(f"asks for {challenge}, which only a person can answer", 200)
+            asked = challenge if isinstance(challenge, str) else "more"
+            raise self._error(f"asks for {asked}, which only a person can answer", 200)
         result = reply.get("AuthenticationResult")
         if not isinstance(result, dict):
-            raise self._error("the reply has no AuthenticationResult", 200)
+            words = words_of(reply)
+            raise self._error(f"the reply has no AuthenticationResult{words and ': '}{words}", 200)
         value, lifetime, refresh = (result.get(name) for name in ("AccessToken", "ExpiresIn", "RefreshToken"))
         if not isinstance(value, str) or not value:
             raise self._error("the reply has no AccessToken", 200)
@@ -176,7 +179,7 @@ class CognitoLogin:
         except TimeoutError:
             raise Failed(self._error("no complete reply in time"), Failure.NEVER_DELIVERED) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Failed(self._error(text_of(error) or type(error).__name__), never_delivered(error)) from None
+            raise Failed(self._error(text_of(error)), never_delivered(error)) from None
         with contextlib.suppress(orjson.JSONDecodeError):
             reply = orjson.loads(data)
             if isinstance(reply, dict):

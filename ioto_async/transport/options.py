@@ -8,7 +8,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from ..settings import check_headers, function, instance_of, must_be, or_none, seconds, whole_number
+from ..settings import check_headers, flag, function, instance_of, must_be, or_none, seconds, whole_number
 from .attempt import Attempt
 from .limits import Limits
 from .retry import MAX_RETRY_AFTER, RetryPolicy
@@ -44,6 +44,9 @@ class CallerOptions(TypedDict, total=False):
         middlewares: aiohttp client middlewares, outermost first.
         observer: called with each `Attempt` when it is over; must not block.
         max_reply: how many bytes a reply may have; 16 MiB by default.
+        strict: raise a `DecodeError` for a reply with a member of another type than the documented one. By default the
+            member is what it plainly means, such as a number in text, or None; its raw value stays in ``extra``, named
+            as on the wire, and it is logged once. An element of a page that is no record goes to ``rejected``.
     """
 
     timeout: float | None
@@ -54,6 +57,7 @@ class CallerOptions(TypedDict, total=False):
     middlewares: Sequence[aiohttp.ClientMiddlewareType]
     observer: Callable[[Attempt], None] | None
     max_reply: int
+    strict: bool
 
 
 class ClientOptions(CallerOptions, total=False):
@@ -107,6 +111,7 @@ class TransportOptions:
     )
     observer: Callable[[Attempt], None] | None = attrs.field(default=None, validator=or_none(function()))
     max_reply: int = attrs.field(default=16 << 20, validator=whole_number(1))
+    strict: bool = attrs.field(default=False, validator=flag())
 
 
 def check_timeout(value: float | None) -> float | None:

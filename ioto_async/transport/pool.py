@@ -52,6 +52,8 @@ class Pool:
     trust_env: bool = attrs.field(default=False, validator=flag())
     limits: Limits = attrs.field(factory=Limits, validator=instance_of(Limits))
     proxies: Proxies = attrs.field(init=False, repr=False)
+    noticed: set[tuple[str, str]] = attrs.field(init=False, repr=False, factory=set)
+    """What was odd in replies and has been logged; see `Reading`."""
     limiter: Limiter = attrs.field(init=False, repr=False)
     loop: asyncio.AbstractEventLoop | None = attrs.field(init=False, default=None)
     """The loop of the open session, None where there is none."""

@@ -16,7 +16,7 @@ from yarl import URL
 
 from .._version import __version__
 from ..codec import encoding
-from ..codec.decoding import Decoder
+from ..codec.decoding import Decoder, Reading
 from ..errors import (
     CallError,
     CallTimeoutError,
@@ -62,6 +62,7 @@ class Transport:
     Attributes:
         pool: see above.
         options: see above.
+        reading: how replies are read.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Transport:
         "_urls",
         "options",
         "pool",
+        "reading",
     )
 
     def __init__(self, pool: Pool, base: URL, auth: Auth, options: TransportOptions) -> None:
@@ -83,6 +85,7 @@ class Transport:
         self._base = base
         self._auth = auth
         self.options = options
+        self.reading = Reading(options.strict, pool.noticed)
         # Of the type that aiohttp wants, which saves it a copy.
         self._headers = CIMultiDict({**_HEADERS, **options.headers})
         # Innermost, so that what other middlewares send again is authenticated as well.
@@ -107,6 +110,8 @@ class Transport:
         body: Mapping[str, object],
         options: CallOptions,
         query: Mapping[str, object] | None = None,
+        *,
+        nulls: bool = False,
     ) -> T:
         """Do one call.
 
@@ -116,12 +121,13 @@ class Transport:
             body: the body's members by wire name; None leaves one out.
             options: options of this call.
             query: the query string's members; None leaves one out.
+            nulls: send None in *body* as null instead.
 
         Raises:
             InvalidArgumentError: an argument does not fit; nothing was sent.
             CallError: the call failed; see `ioto_async.errors` for the kinds.
         """
-        data = encoding.body(operation, body)
+        data = encoding.body(operation, body, nulls=nulls)
         url = self._urls.get(operation) or self._url(operation)
         if query:
             url = url.with_query(encoding.query(operation, query))
@@ -148,7 +154,7 @@ class Transport:
                     self._left(operation, request, entered, effects, ended)
                     raise
                 self._left(operation, request, entered, effects, None)
-                return decode(operation, reply)
+                return decode(operation, reply, self.reading, body)
             except Failed as failed:
                 error, failure = failed.error, failed.failure
             except ClientStateError as closed:

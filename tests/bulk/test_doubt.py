@@ -388,7 +388,7 @@ async def test_a_method_that_a_subclass_has_written_anew_may_do_anything(tmp_pat
     class Devices(DeviceController):
         async def claim(self, id: str, **options: Any) -> Device:
             await acting(id)
-            return Device()
+            return Device(id=id)
 
     path, acting = tmp_path / "journal", Acting(None)
     async with served() as (_, client):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ioto_async.cli import _run, main
-from ioto_async.emulator import EmulatorThread
+from ioto_async.emulator import EmulatorThread, Fault
 from tests.rawserver import GUARD, RawServer, Step, in_thread, reply, silent
 from tests.rows import each_row
 
@@ -38,6 +38,19 @@ def test_the_reply_is_printed_as_json(cloud: EmulatorThread, capsys: pytest.Capt
     stdout, stderr = capsys.readouterr()
     assert json.loads(stdout)["id"] == DEVICE
     assert stderr == ""
+
+
+@each_row("levels, status", [(200, 0), (600, 0), (1000, 0), (3000, 1)])
+def test_a_reply_that_is_nested_very_deep_is_printed_or_an_error(
+    cloud: EmulatorThread, capsys: pytest.CaptureFixture[str], levels: int, status: int
+) -> None:
+    for body in ("%s", '{"x": %s}', '{"error": %s}'):
+        cloud.faults.add(Fault("device/get", body=body % ("[" * levels + "]" * levels)))
+        ended = _run(["call", "device/get", f"id={DEVICE}"])
+        stdout, stderr = capsys.readouterr()
+        assert ended == (1 if "error" in body else status)
+        assert bool(json.loads(stdout or "null")) == (ended == 0)
+        assert len(stderr.splitlines()) == (ended != 0)
 
 
 def test_what_stdout_cannot_encode_is_escaped(

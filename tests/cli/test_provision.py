@@ -669,7 +669,7 @@ def test_old_files_of_a_released_device_are_not_kept_when_the_reply_to_its_claim
         "truncated JSON": (Fault(body='{"id":"DEV1",'), "device/provision: reply at $: "),
         "HTML": (Fault(body="<html>Sign in</html>"), "device/provision: reply at $: "),
         "an array": (Fault(body="[]"), "device/provision: reply at $: "),
-        "a wrong type": (Fault(body='{"port":"high"}'), "device/provision: reply at $.port: "),
+        "a wrong type": (Fault(body='{"key":["high"]}'), "no certificate"),
         "an empty object": (Fault(body="{}"), "no certificate"),
         "204": (Fault(status=204), "device/provision: "),
         "a redirect": (Fault(status=302, headers={"Location": "https://x.test/"}), "302 redirect to"),

@@ -177,7 +177,7 @@ VALUES: list[tuple[object, object]] = [
     ("é😀\x00", "é😀\x00"),
     ({"a": [None, {}, []]}, {"a": [None, {}, []]}),
     ((1, 2), [1, 2]),
-    (Device(account_id="A", created=WHEN), {"accountId": "A", "created": WHEN_ISO}),
+    (Device(id="D", created=WHEN), {"id": "D", "created": WHEN_ISO}),
     (Item(type="Store", extra={"key": "k"}), {"_type": "Store", "key": "k"}),
     ([{"when": WHEN}], [{"when": WHEN_ISO}]),
 ]

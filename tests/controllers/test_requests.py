@@ -2,17 +2,22 @@
 
 import asyncio
 import inspect
+import math
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from ioto_async import InvalidArgumentError, IotoClient, MqttOnlyError
+from ioto_async import OMIT, InvalidArgumentError, IotoClient, MqttOnlyError, Range
 from ioto_async.controllers import base
 from tests import methods
 from tests.documented import ROWS
-from tests.methods import BUILDER, BUILDER_CALLS, CALLS, CLOUD_CALLS, METHODS, MethodCall, make_client
+from tests.methods import BUILDER, BUILDER_CALLS, CALLS, CLOUD_CALLS, METHODS, WHEN, WHEN_ISO, MethodCall, make_client
 from tests.mocked import ACCOUNT, API, TOKEN, Cloud
 from tests.rows import each_row
 
@@ -152,6 +157,67 @@ async def test_the_type_of_a_stored_value_is_seen(cloud: Cloud, client: IotoClie
     cloud.begin(RECORD)
     await client.store.set("D", "k", value)
     assert (cloud.only.body["value"], cloud.only.body["type"]) == (value, type_)
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Mode(StrEnum):
+    ECO = "eco"
+
+
+class Odd(Enum):
+    TEXT = "eco"
+    NUMBER = 3
+    DATE = WHEN
+    PARTS = ("a", "b")
+    NOTHING = None
+    NAN = math.nan
+
+
+@each_row(
+    "value, sent, type_",
+    [
+        (Odd.TEXT, "eco", "string"),
+        (Odd.NUMBER, 3, "number"),
+        (Odd.DATE, WHEN_ISO, "string"),
+        (Odd.PARTS, ["a", "b"], "object"),
+        (Level.LOW, 1, "number"),
+        (Mode.ECO, "eco", "string"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001", "string"),
+        (WHEN, WHEN_ISO, "string"),
+        ((1, 2), [1, 2], "object"),
+        ({"mode": Odd.TEXT}, {"mode": "eco"}, "object"),
+        (Range(period=5), {"period": 5}, "object"),
+    ],
+)
+async def test_the_type_of_a_stored_value_is_that_of_what_is_sent(
+    cloud: Cloud, client: IotoClient, value: object, sent: object, type_: str
+) -> None:
+    cloud.begin(RECORD)
+    await client.store.set("D", "k", value)
+    assert (cloud.only.body["value"], cloud.only.body["type"]) == (sent, type_)
+
+
+@each_row(
+    "value, text",
+    [
+        (None, "value is required"),
+        (Odd.NOTHING, "value is required"),
+        (Odd.NAN, "value: nan is not a finite number"),
+        ([Odd.NAN], r"value\[0\]: nan is not a finite number"),
+        (math.inf, "value: inf is not a finite number"),
+        (Decimal(1), "value: Decimal is not JSON"),
+        (b"x", "value: bytes is not JSON"),
+        (date(2024, 1, 1), "value: date is not JSON"),
+        (datetime(2024, 1, 1), "value: 2024-01-01T00:00:00 has no time zone"),
+        (OMIT, "value: Omit is not JSON"),
+    ],
+)
+async def test_a_value_that_cannot_be_stored_is_refused_by_name(client: IotoClient, value: object, text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"^generic/update: {text}"):
+        await client.store.set("D", "k", value)
 
 
 # What a controller refuses ----------------------------------------------------------------------------------------

@@ -131,8 +131,11 @@ async def test_an_owner_changes_no_other_account(emu: Emulator, post: Post, othe
     assert (record["name"], record["closed"]) == ("Other", False)
 
 
-@each_row_after_reset("body", [{"email": "x"}, {"email": "a@b c.test"}, {"email": "@b.test"}, {"name": ""}])
-async def test_an_identity_that_cannot_be_is_refused(post: Post, body: dict[str, str]) -> None:
+@each_row_after_reset(
+    "body",
+    [{"email": "x"}, {"email": "a@b c.test"}, {"email": "@b.test"}, {"name": ""}, {"name": None}, {"email": None}],
+)
+async def test_an_identity_that_cannot_be_is_refused(post: Post, body: dict[str, str | None]) -> None:
     reply = await post.login("/account/updateIdentity", body)
     assert reply.status == 400
     assert f'"{next(iter(body))}"' in reply.text

@@ -93,6 +93,14 @@ async def test_an_update_may_leave_all_as_it_is(emu: Emulator, post: Post) -> No
     assert (await post("/tok/alert/update", {"id": alert["id"]})).json == alert
 
 
+async def test_a_mark_that_is_null_is_removed(emu: Emulator, post: Post) -> None:
+    alert = emu.cloud.add_alert("Hot", "40")
+    await post("/tok/alert/update", {"id": alert["id"], "resolved": True})
+    record = (await post("/tok/alert/update", {"id": alert["id"], "resolved": None})).json
+    assert record == {name: value for name, value in alert.items() if name != "resolved"}
+    assert emu.cloud.add_alert("Hot", "40")["count"] == 2
+
+
 async def test_an_alert_is_removed_once_or_twice(emu: Emulator, post: Post) -> None:
     alert, other = emu.cloud.add_alert("Hot", "40"), emu.cloud.add_alert("Cold", "4")
     for _ in range(2):

@@ -53,8 +53,17 @@ async def test_an_update_sets_what_is_named_alone(emu: Emulator, post: Post) -> 
 
 
 async def test_without_an_id_the_own_app_is_updated(post: Post) -> None:
-    assert (await post("/tok/manager/update", {"title": "New", "name": None})).json["title"] == "New"
+    assert (await post("/tok/manager/update", {"title": "New"})).json["title"] == "New"
     assert (await get(post))["name"] == "Demo"
+
+
+async def test_a_member_that_is_null_is_removed(emu: Emulator, post: Post) -> None:
+    before = await get(post)
+    body = {"title": None, "priorDomain": None, "domain": None, "users": None, "cloudId": None}
+    after = (await post("/tok/manager/update", body)).json
+    assert after == {name: value for name, value in before.items() if name not in body or name == "cloudId"}
+    record = (await post("/tok/manager/update", {"domain": "a.test"})).json
+    assert (record["domain"], record.get("priorDomain")) == ("a.test", None)
 
 
 async def test_a_new_domain_makes_the_present_one_the_prior_one(emu: Emulator, post: Post) -> None:

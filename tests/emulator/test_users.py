@@ -40,6 +40,17 @@ async def test_a_record_has_the_documented_members_and_no_null(emu: Emulator, po
     assert updated == record | body
 
 
+async def test_a_member_that_is_null_is_removed(emu: Emulator, post: Post) -> None:
+    record = (await post("/tok/user/create", {"email": EMAIL, "role": "admin"})).json
+    named = {"id": record["id"], "first": "Ada", "last": "Lovelace", "preferences": {"theme": "dark"}}
+    await post("/tok/user/update", named)
+    updated = (await post("/tok/user/update", {"id": record["id"], "first": None, "preferences": None})).json
+    assert updated == record | {"last": "Lovelace"}
+    reply = await post("/tok/user/update", {"id": record["id"], "email": None})
+    assert (reply.status, reply.text) == (400, 'Validation error in "User" for "email": required')
+    assert (await post("/tok/user/updateRole", {"id": record["id"], "role": None})).status == 400
+
+
 async def test_a_login_creates_users_of_its_own_account(emu: Emulator, post: Post, other: str) -> None:
     token = login(emu, "admin", other)
     record = (await post.login("/user/create", {"email": EMAIL, "role": "user"}, token=token)).json

@@ -169,6 +169,15 @@ async def test_a_list_that_is_none_ends_the_walk() -> None:
             await walked(client)
 
 
+async def test_a_metric_with_dimensions_that_are_nested_deep_is_listed() -> None:
+    deep: Any = {}
+    for _ in range(400):
+        deep = {"a": deep}
+    known = {"N": {"m": [{"Device": "A"}, deep, deep, {}]}}
+    async with served(handler=Lists(known)) as (_, client):
+        assert await walked(client) == keys_of({"N": {"m": [{"Device": "A"}, deep, {}]}})
+
+
 async def test_the_metrics_of_the_embedded_cloud_are_walked_through() -> None:
     async with Emulator() as emulator, IotoClient.from_env(emulator.env) as client:
         engine, now = emulator.cloud.metrics.engine(emulator.account_id), emulator.cloud.now()

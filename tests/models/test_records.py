@@ -21,7 +21,7 @@ from ioto_async.models import (
     StoreItem,
     UpdateOffer,
 )
-from tests.records import RECORDS
+from tests.records import RECORDS, least
 from tests.rows import each_row
 
 SECRET = "SECRET-do-not-show"
@@ -43,8 +43,8 @@ def test_whatever_is_no_page_no_query_and_no_key_is_a_record_with_extra_members(
 
 
 @each_row("cls", RECORDS)
-def test_a_record_has_slots_and_takes_keywords_only_all_of_which_are_optional(cls: type[Any]) -> None:
-    empty = cls()
+def test_a_record_has_slots_and_takes_keywords_only_all_of_which_but_its_key_are_optional(cls: type[Any]) -> None:
+    empty = cls(**least(cls))
     assert attrs.has(cls)
     assert not hasattr(empty, "__dict__")
     with pytest.raises(AttributeError):
@@ -52,13 +52,29 @@ def test_a_record_has_slots_and_takes_keywords_only_all_of_which_are_optional(cl
     assert [field.name for field in attrs.fields(cls) if field.init and not field.kw_only] == []
     values = {field.name: getattr(empty, field.name) for field in attrs.fields(cls)}
     assert values.pop("extra") == {}
-    assert set(values.values()) <= {None}
+    assert {name: value for name, value in values.items() if value is not None} == least(cls)
+
+
+def test_what_tells_a_record_from_others_is_always_there() -> None:
+    assert {cls.__name__: [*least(cls)] for cls in RECORDS if least(cls)} == {
+        "Account": ["id"],
+        "Action": ["id"],
+        "Alert": ["id"],
+        "BuilderDevice": ["id"],
+        "BuilderProduct": ["id"],
+        "Dashboard": ["id"],
+        "Device": ["id"],
+        "Manager": ["id"],
+        "StoreItem": ["key"],
+        "User": ["id"],
+    }
 
 
 @each_row("cls", RECORDS)
 def test_records_with_the_same_members_are_equal_and_share_none(cls: type[Any]) -> None:
-    assert cls(extra={"a": 1}) == cls(extra={"a": 1})
-    first, second = cls(), cls()
+    key = least(cls)
+    assert cls(**key, extra={"a": 1}) == cls(**key, extra={"a": 1})
+    first, second = cls(**key), cls(**key)
     first.extra["name"] = 1
     assert second.extra == {}
 

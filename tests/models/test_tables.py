@@ -143,3 +143,11 @@ def test_the_rows_are_the_points_and_the_failures(table: Metrics) -> None:
 
 
 # Data frames ------------------------------------------------------------------------------------------------------
+
+
+def test_a_dimension_that_is_nested_deep_is_text_all_the_same() -> None:
+    deep: Any = []
+    for _ in range(400):
+        deep = [deep]
+    columns = Metrics([Metric(dimensions={"a": deep}, error="no")])._columns()
+    assert columns["dimensions.a"] == ["[" * 401 + "]" * 401]

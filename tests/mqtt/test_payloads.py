@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ioto_async import OMIT
 from ioto_async.errors import DecodeError, InvalidArgumentError
 from ioto_async.mqtt import payloads
 from ioto_async.operations import MQTT
@@ -70,22 +71,23 @@ def test_a_period_that_is_no_time_is_refused(period: Any) -> None:
 @each_row("value, type", [(3, "number"), (3.5, "number"), (True, "boolean"), ("3", "string")])
 def test_the_type_of_a_stored_value_is_its_own(value: Any, type: Any) -> None:
     expected = {"key": "counter", "value": value, "type": type}
-    assert json.loads(payloads.stored("counter", value, None, None)) == expected
-    assert json.loads(payloads.stored("counter", value, type, None)) == expected
+    assert json.loads(payloads.stored("counter", value, None, OMIT)) == expected
+    assert json.loads(payloads.stored("counter", value, type, OMIT)) == expected
 
 
 def test_another_type_than_that_of_the_value_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="store/set: type: expected 'boolean'"):
-        payloads.stored("counter", True, "number", None)
+        payloads.stored("counter", True, "number", OMIT)
 
 
 @each_row("value", [None, [1], {"a": 1}, math.nan])
 def test_a_value_that_the_store_does_not_take_is_refused(value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="store/set: value"):
-        payloads.stored("counter", value, None, None)
+        payloads.stored("counter", value, None, OMIT)
 
 
 def test_an_expiry_is_in_milliseconds() -> None:
+    assert json.loads(payloads.stored("k", 1, None, None))["expires"] is None
     body = payloads.stored("k", 1, None, datetime(2030, 1, 1, tzinfo=UTC))
     assert json.loads(body)["expires"] == 1893456000000
 

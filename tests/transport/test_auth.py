@@ -641,7 +641,7 @@ ECHOES: dict[str, Callable[[], Step]] = {
 
 
 async def fetched(client: IotoClient) -> CallError:
-    return await failure(client.device.provision("D1", retries=1))
+    return await failure(client.with_options(strict=True).device.provision("D1", retries=1))
 
 
 def chain(error: BaseException | None) -> list[BaseException]:

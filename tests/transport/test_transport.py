@@ -5,11 +5,13 @@ import gzip
 import logging
 import socket
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -44,6 +46,7 @@ from ioto_async import (
     UnexpectedStatusError,
 )
 from ioto_async.errors import DeviceBlockedError
+from ioto_async.transport.attempt import reason_of, text_of
 from ioto_async.transport.pauses import Pause
 from tests.rawserver import (
     GUARD,
@@ -261,10 +264,10 @@ async def test_a_success_that_is_not_what_was_asked_for_is_a_decode_error(body: 
 
 
 async def test_a_member_of_the_wrong_type_is_named() -> None:
-    async with served(reply(200, {"data": {"id": 5}})) as (_, client):
+    async with served(reply(200, {"data": {"id": [5]}})) as (_, client):
         error = await failure(get(client))
     assert isinstance(error, DecodeError)
-    assert error.path in ("$.data.id", "$.id")
+    assert error.path == "$.data.id"
 
 
 async def test_the_text_of_a_decode_error_does_not_show_the_reply() -> None:
@@ -1064,6 +1067,43 @@ async def test_a_server_that_does_not_speak_tls_is_never_delivered() -> None:
         async with asyncio.timeout(GUARD):
             error = await failure(create(client, retries=1, timeout=SOON))
     assert (error.sent, error.outcome_unknown) == (False, False)
+
+
+@each_row("highest", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2])
+async def test_a_server_of_an_older_tls_is_told_as_such(certificate: Path, highest: ssl.TLSVersion) -> None:
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    old.load_cert_chain(certificate)
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it is deprecated indeed
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, highest
+    new = ssl.create_default_context(cafile=certificate)
+    new.minimum_version = ssl.TLSVersion.TLSv1_3
+    async with RawServer(tls=old) as server, client_of(server, ssl=new) as client:
+        error = await failure(get(client, retries=0))
+    assert type(error) is ConnectionFailedError
+    host, _, reason = error.message.partition(": ")
+    assert host == f"cannot connect to 127.0.0.1:{server.port}"
+    assert "handshake" in reason.lower() or "version" in reason.lower() or "protocol" in reason.lower()
+
+
+@each_row(
+    "cause, text",
+    [
+        (ConnectionResetError(), "closed during the TLS handshake"),
+        (ConnectionResetError(104, "reset"), "reset"),
+        (OSError(), "OSError"),
+        (TimeoutError(), "TimeoutError"),
+        (OSError("words"), "words"),
+        (ssl.SSLError(1, "[SSL] bad"), "[SSL] bad"),
+    ],
+)
+def test_a_failure_to_connect_always_says_something(cause: OSError, text: str) -> None:
+    assert reason_of(cause).startswith(text)
+    key: Any = SimpleNamespace(host="host", port=443, ssl=True)
+    assert text_of(aiohttp.ClientConnectorError(key, cause)).startswith(f"cannot connect to host:443: {text}")
+    assert text_of(cause)
+    assert text_of(aiohttp.ClientError()) == "ClientError"
 
 
 # The observer -----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import aiohttp
 
 from ioto_async import (
     JSON,
+    OMIT,
     AccessToken,
     BuilderClient,
     Bulk,
@@ -22,6 +23,7 @@ from ioto_async import (
     Metric,
     MetricQuery,
     Metrics,
+    Omit,
     Outcome,
     RetryPolicy,
     Sample,
@@ -75,6 +77,16 @@ async def calls(client: IotoClient) -> None:
     assert_type(await client.provision.get_certs("D1"), Certificates)
     assert_type(await client.generic.get("Model", {"id": "1"}), Item)
     assert_type(await client.call("device/get", {"id": "D1"}), JSON)
+
+
+async def changes(client: IotoClient, first: str | Omit | None, is_known: bool) -> None:
+    """Set members, clear them, and leave them out."""
+    assert_type(await client.user.update("U", first=first, last=None, preferences={"theme": "dark"}), User)
+    await client.user.update("U", last="L" if is_known else OMIT)
+    await client.dashboard.update("D", name=OMIT, css=None, live=OMIT)
+    await client.store.set("D1", "key", 1, expires=None)
+    if first is not OMIT:
+        assert_type(first, str | None)
 
 
 async def finds(client: IotoClient) -> None:

@@ -83,24 +83,28 @@ def _write(folder: Path, certificates: Certificates, registration: Registration 
     present = files.read(folder / files.KEY)
     if present not in (None, certificates.key.encode()) and not overwrite:
         raise RowError(f"{folder / files.KEY} holds another key: --overwrite replaces it")
+    try:
+        provision = json.dumps(_for_device(certificates, registration), indent=2) + "\n"
+    except RecursionError:
+        raise RowError("device/provision: the reply is nested too deep to be written to a file") from None
     # Removed first, so that the folder is not complete while key and certificate do not belong together.
     (folder / files.PROVISION).unlink(missing_ok=True)
     for name in (files.KEY, files.CERTIFICATE, files.PROVISION):
         files.remove_temporaries(folder / name)
     files.write_private(folder / files.KEY, certificates.key)
     files.write_private(folder / files.CERTIFICATE, certificates.certificate)
-    files.write_private(folder / files.PROVISION, json.dumps(_for_device(certificates, registration), indent=2) + "\n")
+    files.write_private(folder / files.PROVISION, provision)
 
 
 def _for_device(certificates: Certificates, registration: Registration | None) -> dict[str, object]:
     """What a device needs besides its certificate and key, by the names of the service."""
-    known: dict[str, object] = {
+    known: dict[str, object] = {name: value for name, value in certificates.extra.items() if name != "cert"}
+    known |= {
         "id": certificates.id,
         "accountId": certificates.account_id,
         "endpoint": certificates.endpoint,
         "port": certificates.port,
         "thing": certificates.thing,
-        **{name: value for name, value in certificates.extra.items() if name != "cert"},
     }
     if registration is not None:
         known |= {

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import attrs
-import orjson
 
 from ...bulk import Status
 from ...models import JSON
+from ...models.value import json_text
 from ..options import OutputFormat
 from .jobs import Client, Done, Job
 
@@ -69,7 +69,7 @@ def printer(output: OutputFormat, job: Job[Client]) -> Print:
     """Print the header, if there is one, and return what prints a result on stdout at once, as a pipe may be read."""
     columns = (*_COLUMNS, *(() if job.when_skipped is None else ("claimed",)), *job.shown)
     if output == "jsonl":
-        return lambda members: _print(orjson.dumps(members).decode())
+        return lambda members: _print(json_text(members))
     if output == "csv":
         _print(_csv(columns))
         return lambda members: _print(_csv([_cell(members.get(name)) for name in columns]))
@@ -89,7 +89,7 @@ def _csv(cells: Iterable[str]) -> str:
 
 
 def _cell(value: JSON) -> str:
-    return "" if value is None else value if isinstance(value, str) else orjson.dumps(value).decode()
+    return "" if value is None else value if isinstance(value, str) else json_text(value)
 
 
 def _table_line(members: dict[str, JSON], detail: str) -> str:

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Final, Literal
 
 import attrs
-import orjson
 from rich.table import Table
 
 from ...client import IotoClient
 from ...errors import InvalidArgumentError
 from ...models import Metric, MetricKey
+from ...models.value import json_text
 from ..options import OutputFormat
 from ..report import print_table
 from .arguments import QueryOptions
 from .pictures import Series, draw, plot
-from .tables import PointRow, format_of, iso_date, open_table, point_rows
+from .tables import PointRow, format_of, iso_date, open_table, point_rows, text_of
 
 __all__ = ["PointsFormat", "get", "list_all"]
 
@@ -96,7 +96,7 @@ async def list_all(cloud: str, *, namespace: str | None, metric: str | None, out
     ):
         async for key in keys:
             if output == "jsonl":
-                sys.stdout.write(orjson.dumps(attrs.asdict(key)).decode() + "\n")
+                sys.stdout.write(json_text(attrs.asdict(key, recurse=False)) + "\n")
             elif output == "csv":
                 writer.writerow(_listed(key))
             else:
@@ -145,4 +145,5 @@ def _print(title: str, table: Table) -> None:
 
 
 def _listed(key: MetricKey) -> tuple[str, str, str]:
-    return key.namespace, key.metric, ",".join(f"{name}={value}" for name, value in key.dimensions.items()) or "{}"
+    dimensions = (f"{name}={text_of(value)}" for name, value in key.dimensions.items())
+    return key.namespace, key.metric, ",".join(dimensions) or "{}"

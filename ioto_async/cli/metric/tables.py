@@ -14,13 +14,24 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol, TypedDict
 import orjson
 
 from ...errors import InvalidArgumentError
-from ...models import Metric, Metrics
+from ...models import JSON, Metric, Metrics
+from ...models.value import json_text
 from ..files import open_locked
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["PointRow", "Table", "TableFormat", "error_row", "format_of", "iso_date", "open_table", "point_rows"]
+__all__ = [
+    "PointRow",
+    "Table",
+    "TableFormat",
+    "error_row",
+    "format_of",
+    "iso_date",
+    "open_table",
+    "point_rows",
+    "text_of",
+]
 
 TableFormat = Literal["csv", "jsonl", "parquet"]
 
@@ -55,7 +66,7 @@ def point_rows(metric: Metric, device_id: str, statistic: str) -> list[PointRow]
             device_id=device_id,
             namespace=row["namespace"],
             metric=row["metric"],
-            dimensions={name: _text(value) for name, value in row["dimensions"].items()},
+            dimensions={name: text_of(value) for name, value in row["dimensions"].items()},
             statistic=statistic,
             period=row["period"],
             timestamp=row["timestamp"],
@@ -180,8 +191,9 @@ def _flat(row: PointRow) -> dict[str, object]:
     return {**row, **{f"dimensions.{name}": value for name, value in row["dimensions"].items()}}
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+def text_of(value: JSON) -> str:
+    """The value of a dimension as text."""
+    return value if isinstance(value, str) else json_text(value)
 
 
 class _JsonLines:

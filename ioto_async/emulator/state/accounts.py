@@ -122,12 +122,16 @@ class Accounts:
         rows = self._db.execute(_BACK if back else _FORWARD, {"own": own, "id": id, "email": email, "position": start})
         return paged((({"id": row[0]}, Account(*row).record(self._cloud_id)) for row in rows), query)
 
-    def update(self, id: str, *, name: str | None, email: str | None) -> None:
-        """Change what an account is known by; None leaves it.
+    def update(self, id: str, members: Mapping[str, Any]) -> None:
+        """Change what an account is known by: ``name`` and ``email``, where *members* have them.
 
         Raises:
-            Refused: 400 if *email* is no address or *name* is empty.
+            Refused: 400 if the address is none, or one of them is empty or None: an account needs both.
         """
+        for required in ("name", "email"):
+            if members.get(required, "") is None:
+                raise Refused(f'Validation error in "Account" for "{required}": required')
+        name, email = members.get("name"), members.get("email")
         self._db.execute(
             "UPDATE accounts SET name = coalesce(?, name), email = coalesce(?, email) WHERE id = ?",
             (None if name is None else _check_name(name), None if email is None else check_email(email), id),

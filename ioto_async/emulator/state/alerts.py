@@ -94,8 +94,10 @@ class Alerts:
             {"id": id, "account": account_id},
         )
 
-    def update(self, account_id: str | None, id: str, *, resolved: bool | None) -> dict[str, Any]:
-        """Mark an alert as handled or not, None for as it is, and return its record.
+    def update(self, account_id: str | None, id: str, members: Mapping[str, Any]) -> dict[str, Any]:
+        """Mark an alert as handled or not, as ``resolved`` of *members* says, and return its record.
+
+        None removes the mark; without the member it stays as it is.
 
         Raises:
             Refused: there is no such alert.
@@ -103,7 +105,10 @@ class Alerts:
         record = self.get(account_id, id)
         if record is None:
             raise Refused("Cannot find alert")
-        return record if resolved is None else self._save(record | {"resolved": resolved})
+        if "resolved" not in members:
+            return record
+        record["resolved"] = members["resolved"]
+        return self._save({name: value for name, value in record.items() if value is not None})
 
     def remove_account(self, account_id: str) -> None:
         """Remove all alerts of an account."""
@@ -112,6 +117,6 @@ class Alerts:
     def _save(self, record: dict[str, Any]) -> dict[str, Any]:
         self._db.execute(
             "INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?)",
-            (record["id"], record["accountId"], record["seq"], record["resolved"], dumps(record)),
+            (record["id"], record["accountId"], record["seq"], record.get("resolved", False), dumps(record)),
         )
         return record

@@ -89,7 +89,7 @@ class Managers:
         return record
 
     def update(self, id: str, members: Mapping[str, Any]) -> dict[str, Any]:
-        """Set the documented ones of *members*, nulls aside, and return the record.
+        """Set the documented ones of *members*, remove those that are None, and return the record.
 
         A new domain makes the present one the prior one, unless *members* name that too.
 
@@ -97,10 +97,11 @@ class Managers:
             Refused: there is no such app.
         """
         record = self._load(id)
-        changes = {name: members[name] for name in _UPDATED if members.get(name) is not None}
-        if changes.get("domain", record["domain"]) != record["domain"]:
-            changes = {"priorDomain": record["domain"]} | changes
-        return self._save(record | changes)
+        changes = {name: members[name] for name in _UPDATED if name in members}
+        present = record.get("domain")
+        if present is not None and changes.get("domain", present) != present:
+            changes = {"priorDomain": present} | changes
+        return self._save({name: value for name, value in (record | changes).items() if value is not None})
 
     def provision(self, id: str) -> dict[str, Any]:
         """Note that an app was put into operation, and return its record.

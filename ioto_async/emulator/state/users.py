@@ -220,30 +220,33 @@ class Users:
         )
         return paged((({"id": row[0]}, User(*row).record(self._cloud_id)) for row in rows), query)
 
-    def update(
-        self,
-        user: User,
-        *,
-        email: str | None,
-        first: str | None,
-        last: str | None,
-        preferences: Mapping[str, Any] | None,
-    ) -> None:
-        """Change a user's own data; None leaves it. Another address is also what he signs in with from then on.
+    def update(self, user: User, members: Mapping[str, Any]) -> None:
+        """Change a user's own data: ``email``, ``first``, ``last`` and ``preferences``, where *members* have them.
+
+        None removes what a user need not have. Another address is also what he signs in with from then on.
 
         Raises:
-            Refused: 400 if *email* is no address, or another user's.
+            Refused: 400 if the address is None, none, or another user's.
         """
-        if email is not None:
+        email = members.get("email", user.email)
+        if email is None:
+            raise Refused('Validation error in "User" for "email": required')
+        if email != user.email:
             check_email(email)
             if email.lower() != user.email.lower():
                 self._check_free(email)
             if user.identity_id is not None:
                 self._identities.rename(user.identity_id, email)
+        preferences = members.get("preferences", user.preferences)
         self._db.execute(
-            "UPDATE users SET email = coalesce(?, email), first = coalesce(?, first), last = coalesce(?, last),"
-            " preferences = coalesce(?, preferences) WHERE id = ?",
-            (email, first, last, None if preferences is None else dumps(preferences), user.id),
+            "UPDATE users SET email = ?, first = ?, last = ?, preferences = ? WHERE id = ?",
+            (
+                email,
+                members.get("first", user.first),
+                members.get("last", user.last),
+                None if preferences is None else dumps(preferences),
+                user.id,
+            ),
         )
 
     def set_role(self, id: str, role: Role) -> None:

@@ -17,7 +17,9 @@ def set(call: DeviceCall) -> list[Message]:
     # The agent sends a boolean as a number.
     if body.get("type") == "boolean" and isinstance(value, int | float):
         value = bool(value)
-    members = {name: body.get(name) for name in ("type", "expires") if body.get(name) is not None}
+    members = {"expires": body["expires"]} if "expires" in body else {}  # null removes it
+    if body.get("type") is not None:
+        members["type"] = body["type"]
     members |= {"key": key, "value": value, **call.owner}
     call.account.measure("Store", members, call.models.update("Store", members, None))
     return []

@@ -61,5 +61,5 @@ def get(cloud: Cloud, call: Call) -> object:
 def update_identity(cloud: Cloud, call: Call) -> object:
     """Change the name and the address of an account, without ``id`` of the caller's own."""
     account = cloud.accounts.load(_named(call))
-    cloud.accounts.update(account.id, name=call.body.get("name"), email=call.body.get("email"))
+    cloud.accounts.update(account.id, call.body)
     return cloud.accounts.load(account.id).record(cloud.id)

@@ -23,7 +23,7 @@ def remove(cloud: Cloud, call: Call) -> object:
 
 def update(cloud: Cloud, call: Call) -> object:
     """Mark an alert as handled, or as not, and return its record."""
-    return cloud.alerts.update(account_of(call), _id(call), resolved=call.body.get("resolved"))
+    return cloud.alerts.update(account_of(call), _id(call), call.body)
 
 
 def _id(call: Call) -> str:

@@ -119,13 +119,7 @@ def update(cloud: Cloud, call: Call) -> object:
         if "admin" not in caller.roles:
             raise Refused("Access denied", 403)
         _check_rank(call, user.role)
-    cloud.users.update(
-        user,
-        email=body.get("email"),
-        first=body.get("first"),
-        last=body.get("last"),
-        preferences=body.get("preferences"),
-    )
+    cloud.users.update(user, body)
     return cloud.users.load(user.id).record(cloud.id)
 
 
@@ -133,7 +127,7 @@ def update_role(cloud: Cloud, call: Call) -> object:
     """Give a user another ``role``, and send the invitation once more if told to."""
     user = _named(cloud, call, "id")
     _check_rank(call, user.role)
-    if call.body.get("role") is not None:
+    if "role" in call.body:
         role = check_role(call.body["role"])
         _check_rank(call, role)
         cloud.users.set_role(user.id, role)
