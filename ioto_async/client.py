@@ -33,6 +33,7 @@ from .controllers import (
     TestController,
     UserController,
 )
+from .controllers.asyncio_private import IS_COROUTINE
 from .controllers.base import Controller, mqtt_only, warn_of_legacy
 from .controllers.builder import registering
 from .errors import InvalidArgumentError
@@ -232,7 +233,7 @@ class _Attribute(Generic[Value]):
         make: makes it.
     """
 
-    _is_coroutine = Controller._is_coroutine
+    _is_coroutine = IS_COROUTINE
 
     def __init__(self, kind: type[Value], make: Callable[[Any], Value]) -> None:
         self._kind = kind
@@ -328,7 +329,7 @@ class BuilderClient(_Client):
 class _BuilderSpec(BuilderClient):
     """What ``IotoClient.builder`` is to a mock; not the class itself, whose own mocks are to be called."""
 
-    _is_coroutine = Controller._is_coroutine
+    _is_coroutine = IS_COROUTINE
 
 
 class IotoClient(_Client):

@@ -1,6 +1,5 @@
 """What all controllers share."""
 
-import asyncio
 import sys
 import warnings
 from collections.abc import Callable, Coroutine, Mapping
@@ -16,6 +15,7 @@ from ..operations import BUILDER, IOTO, OPERATION, Operation
 from ..transport.effects import reporting
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
+from .asyncio_private import IS_COROUTINE
 from .paging import Paged
 
 __all__ = [
@@ -46,8 +46,8 @@ class Controller:
 
     _operations: ClassVar[Mapping[str, Operation]] = IOTO
     """The table that has the operations of the controller."""
-    _is_coroutine: ClassVar[object] = getattr(asyncio.coroutines, "_is_coroutine", None)
-    """What `unittest.mock` takes for asynchronous: so ``AsyncMock(spec=IotoClient).device`` has methods to await."""
+    _is_coroutine: ClassVar[object] = IS_COROUTINE
+    """So ``AsyncMock(spec=IotoClient).device`` has methods to await."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
