@@ -15,6 +15,7 @@ from yarl import URL
 
 from .bulk import Bulk, BulkOptions
 from .codec import decoding
+from .codec.encoding import given
 from .controllers import (
     AccountController,
     ActionController,
@@ -150,7 +151,7 @@ class _Client:
 
         Args:
             name: ``controller/action``.
-            body: members by wire name; None is sent as null.
+            body: members by wire name; None is sent as null, and `OMIT` leaves one out.
             query: members of the query string; None leaves one out.
             options: ``timeout``, ``retries``, ``headers`` of this call.
 
@@ -171,7 +172,7 @@ class _Client:
             raise mqtt_only(operation)
         if operation.instead:
             warn_of_legacy(operation)
-        query, body = _with_counts(operation, query or {}), body or {}
+        query, body = _with_counts(operation, query or {}), given(body or {})
         return await self._transport_for(operation, body).call(
             operation, decoding.anything, body, options, query, nulls=True
         )

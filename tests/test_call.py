@@ -104,9 +104,15 @@ async def test_null_is_sent_where_none_is_given(cloud: Cloud, client: IotoClient
             await client.call("device/get", body)
 
 
-async def test_what_is_left_out_is_no_value_of_a_call(client: IotoClient) -> None:
-    with pytest.raises(InvalidArgumentError, match="user/update: first: expected a string that is not empty, got Omit"):
-        await client.call("user/update", {"id": "I", "first": OMIT})
+async def test_what_is_to_be_left_out_is_not_sent(cloud: Cloud, client: IotoClient) -> None:
+    await client.call("user/update", {"id": "I", "first": OMIT})
+    await client.generic.update("M", {"id": "I", "first": OMIT, "last": None}, account_id="A")
+    assert [sent.body for sent in cloud.sent] == [
+        {"id": "I"},
+        {"_type": "M", "accountId": "A", "id": "I", "last": None},
+    ]
+    with pytest.raises(InvalidArgumentError, match=r"user/update: preferences\.a: Omit is not JSON"):
+        await client.call("user/update", {"id": "I", "preferences": {"a": OMIT}})
 
 
 async def test_the_options_of_a_call_are_taken(cloud: Cloud, client: IotoClient) -> None:

@@ -13,11 +13,11 @@ import orjson
 from ..errors import DecodeError, DeviceBlockedError, InBandError, NotFoundError, one_line
 from ..models import JSON, Cursor, Page
 from ..models.value import json_text
-from ..operations import Operation
+from ..operations import Kind, Operation
 from . import lenient
 from .lenient import Lenient, Path
 from .records import Mismatch, converter, json_path
-from .words import words_of
+from .words import says_not_found, words_of
 
 __all__ = [
     "Decoder",
@@ -273,7 +273,10 @@ def anything(
 
 
 def _loads(operation: Operation, data: bytes, reading: Reading) -> Any:
-    """The JSON of a reply; one that is nothing but the description of a failure raises `InBandError`."""
+    """The JSON of a reply; one that is nothing but the description of a failure raises.
+
+    It is a `NotFoundError` if it says to what only reads that a record is not there, else an `InBandError`.
+    """
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -300,7 +303,10 @@ def _without_failure(operation: Operation, value: Any) -> Any:
     if type(value) is dict and (
         (value.get("error") and value.keys() <= _FAILURE) or (value.get("errorMessage") and value.keys() <= _CRASH)
     ):
-        raise _in_band(operation, value)
+        error = _in_band(operation, value)
+        if operation.kind is Kind.READ and says_not_found(error.message):
+            raise NotFoundError(error.message, operation=operation.name, status=200)
+        raise error
     return value
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "Omit",
     "body",
     "exists_query",
+    "given",
     "json_type",
     "part",
     "query",
@@ -47,7 +48,15 @@ OMIT: Final = Omit.OMIT
 """The default of a member that an update leaves as it is, where None clears it::
 
     await client.user.update(id, last=name if name is known else OMIT)
+
+Among the members that `IotoClient.call` and the methods of ``generic`` take, one that is `OMIT` is left out as well.
 """
+
+
+def given(members: Mapping[str, object]) -> dict[str, object]:
+    """The *members* that are not left out."""
+    return {name: value for name, value in members.items() if value is not OMIT}
+
 
 _DEPTH: Final = 250
 """Levels that orjson writes; deeper, and endless, values are refused."""

@@ -44,11 +44,6 @@ class Mismatch(Exception):
         super().__init__(f"expected {expected}, got {_json_type(value)}{shown}")
         self.steps: list[str | int] = []
 
-    @property
-    def path(self) -> str:
-        """JSON path of the value, from ``$``."""
-        return json_path(reversed(self.steps))
-
 
 def json_path(steps: Iterable[str | int]) -> str:
     """The JSON path of *steps*, outermost first; an empty one stands for any position."""

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 import orjson
 
-__all__ = ["words_of"]
+from ..errors import one_line
+
+__all__ = ["says_not_found", "words_of"]
 
 _DEPTH: Final = 12
 """Levels that are looked at: no service nests its words deeper."""
@@ -34,6 +36,15 @@ _CODES: Final = len(_NAMES) - 1
 _FAILURES: Final = ("error", "errors")
 """Members whose own members may be called by what has failed."""
 
+_NOT_FOUND: Final = re.compile(
+    r"(\w+: +)?(cannot|can't|can not|could not|couldn't|unable to|failed to) find\b"
+    # Of a page or a route the host speaks, not the service, as with a bare "Not Found": the endpoint is wrong then.
+    r"|(?!.*\b(page|route|path|url|uri|endpoint|host|site|http)\b)(?!(\W|\d|error|status|code)*not found)"
+    r"\w.* (not found|does not exist|doesn't exist)\W*$",
+    re.IGNORECASE,
+)
+"""How a service says that a record is not there; its own words are ``Cannot find device``."""
+
 
 def words_of(value: Any) -> str:
     """What *value*, a JSON value that tells of a failure, says in words; empty if it says nothing.
@@ -42,6 +53,11 @@ def words_of(value: Any) -> str:
     ``error``, ``detail`` and the like, in each other and in lists; a text that is JSON itself is read as well.
     """
     return _words(value, 0)
+
+
+def says_not_found(words: str) -> bool:
+    """Whether a service says with these *words* that a record is not there."""
+    return _NOT_FOUND.match(one_line(words)) is not None
 
 
 def _words(value: Any, depth: int, *, of_failures: bool = False) -> str:

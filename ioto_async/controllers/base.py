@@ -8,7 +8,7 @@ from inspect import isfunction
 from typing import Any, ClassVar, Final, Literal, ParamSpec, TypeVar
 
 from ..codec.decoding import Decoder
-from ..codec.encoding import OMIT
+from ..codec.encoding import given
 from ..errors import InvalidArgumentError, MqttOnlyError
 from ..models import Cursor, Page
 from ..operations import BUILDER, IOTO, OPERATION, Operation
@@ -86,8 +86,7 @@ class Controller:
             options: options of this call.
         """
         body = {name: value for name, value in named.items() if value is not None}
-        body |= {name: value for name, value in changes.items() if value is not OMIT}
-        return self._transport.call(operation, decode, body, options, nulls=True)
+        return self._transport.call(operation, decode, body | given(changes), options, nulls=True)
 
     def _find(
         self,
@@ -120,6 +119,7 @@ def merged(
         return members
     if not isinstance(more, Mapping):
         raise InvalidArgumentError(f"{operation.name}: {name}: expected a mapping, got {type(more).__name__}")
+    more = given(more)
     if twice := {member for member, value in members.items() if value is not None} & more.keys():
         raise InvalidArgumentError(f"{operation.name}: {name}: {min(twice)} was given as an argument as well")
     return {**members, **more}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from ..codec import decoding
-from ..codec.encoding import OMIT, Omit
+from ..codec.encoding import OMIT, Omit, given
 from ..errors import InvalidArgumentError
 from ..models import Dashboard, Range, Widget
 from ..operations import IOTO, Operation
@@ -60,9 +60,8 @@ class DashboardController(Controller):
             OutcomeUnknownError: it was sent, and whether the dashboard was made is not known.
         """
         operation = IOTO["dashboard/create"]
-        given, options = _split(operation, members)
-        body = {member: value for member, value in given.items() if value is not OMIT}
-        body |= {"name": name, "accountId": self._account(account_id)}
+        look, options = _split(operation, members)
+        body = given(look) | {"name": name, "accountId": self._account(account_id)}
         return await self._transport.call(operation, _DASHBOARD, body, options)
 
     def find(self, *, account_id: str | None = None, **options: Unpack[CallOptions]) -> Paged[Dashboard]:

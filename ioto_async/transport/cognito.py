@@ -15,6 +15,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from ..codec.records import converted
 from ..codec.words import words_of
 from ..errors import InvalidArgumentError, TokenProviderError, one_line
 from ..operations import Kind
@@ -141,13 +142,14 @@ class CognitoLogin:
         value, lifetime, refresh = (result.get(name) for name in ("AccessToken", "ExpiresIn", "RefreshToken"))
         if not isinstance(value, str) or not value:
             raise self._error("the reply has no AccessToken", 200)
-        if lifetime is not None and not (is_number(lifetime) and lifetime > 0):
+        known = converted(lifetime, float) if isinstance(lifetime, str) else lifetime
+        if lifetime is not None and (known is None or not is_number(known) or known <= 0):
             raise self._error("ExpiresIn: expected seconds above 0", 200)
         if isinstance(refresh, str) and refresh:  # a refreshed token may come without
             self._refresh = refresh
             if refresh not in self._refreshes:
                 self._refreshes.append(refresh)
-        return AccessToken(value, lifetime)
+        return AccessToken(value, known)
 
     async def _post(self, refresh: str | None) -> Mapping[str, object] | Refusal:
         """The reply to one request for a token: for *refresh*, or for the password where that is None.

@@ -10,7 +10,7 @@ import attrs
 import orjson
 
 from ..codec import lenient
-from ..codec.words import words_of
+from ..codec.words import says_not_found, words_of
 from ..errors import (
     AuthenticationError,
     BadRequestError,
@@ -30,14 +30,6 @@ REDIRECT: Final = "redirect to {location}: check the endpoint"
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _REFUSED: Final = ("TooManyRequestsException", "RequestTimeout")
 """Names of errors that mean refused without work, whatever the status is: Cognito's for 429, and S3's for 408."""
-_NOT_FOUND: Final = re.compile(
-    r"(\w+: +)?(cannot|can't|can not|could not|couldn't|unable to|failed to) find\b"
-    # Of a page or a route the host speaks, not the service, as with a bare "Not Found": the endpoint is wrong then.
-    r"|(?!.*\b(page|route|path|url|uri|endpoint|host|site|http)\b)(?!(\W|\d|error|status|code)*not found)"
-    r"\w.* (not found|does not exist|doesn't exist)\W*$",
-    re.IGNORECASE,
-)
-"""How a service says that a record is not there; its own words are ``Cannot find device``."""
 _SAYS_WHY: Final = range(400, 500)
 _OF_ACCESS: Final = (401, 403, 408, 429)
 """Refusals that are not about a record, whatever their words are."""
@@ -106,7 +98,7 @@ def parse_refusal(
     # Masked before they are cut, as a part of a token would not be found.
     shown = (one_line(mask(words)) for words in (": ".join(filter(None, (code, text))), reason or "", "no text"))
     message = next(filter(None, shown))
-    not_found = status in _SAYS_WHY and status not in _OF_ACCESS and bool(_NOT_FOUND.match(one_line(text)))
+    not_found = status in _SAYS_WHY and status not in _OF_ACCESS and says_not_found(text)
     retry_after = parse_retry_after(headers.get("Retry-After"), headers.get("Date"), now)
     failure = Failure.REFUSED if code in _REFUSED else failure_of_status(status, retry_after)
     return Refusal(status, code, message, retry_after, failure, not_found)

@@ -887,6 +887,18 @@ async def test_a_function_that_has_crashed_is_no_success(cloud: Cloud, client: I
         await call(client)
 
 
+@each_row("reply", [{"error": "Cannot find device"}, {"errorMessage": "Cannot find device", "errorType": "Error"}])
+async def test_a_read_whose_reply_says_that_nothing_is_there_is_not_found(
+    cloud: Cloud, client: IotoClient, reply: dict[str, str]
+) -> None:
+    cloud.reply = dumps(reply)
+    with pytest.raises(NotFoundError, match=r"^device/get: 200 Cannot find device$"):
+        await client.device.get("D")
+    for call in (client.device.claim("D"), client.action.invoke("Run")):
+        with pytest.raises(InBandError):
+            await call
+
+
 @each_row("delay", [None, True, "soon", [], {}, "nan", "inf"])
 async def test_a_delay_that_is_no_number_is_not_taken_for_one(cloud: Cloud, client: IotoClient, delay: object) -> None:
     cloud.reply = dumps({"error": "excess traffic", "delay": delay})

@@ -78,6 +78,11 @@ async def test_a_token_is_had_for_user_name_and_password(path: str, sent: str) -
     }
 
 
+async def test_a_lifetime_may_come_as_text() -> None:
+    async with cognito(granted(lifetime="3600")) as (_, login):
+        assert (await login()).lifetime == 3600
+
+
 async def test_the_next_tokens_are_had_for_the_refresh_token() -> None:
     answers = (granted(), granted("access-2", refresh=None), granted("access-3", refresh="other"), granted("access-4"))
     async with cognito(*answers) as (server, login):
@@ -137,6 +142,7 @@ FINAL: list[tuple[Step, str]] = [
     (reply(200, {"AuthenticationResult": {"AccessToken": 17}}), "AccessToken"),
     (granted(lifetime="soon"), "ExpiresIn"),
     (granted(lifetime=0), "ExpiresIn"),
+    (granted(lifetime="0"), "ExpiresIn"),
     (reply(200, "<html>"), "JSON"),
     (reply(200, []), "JSON"),
     (reply(403, "<html>"), "403"),

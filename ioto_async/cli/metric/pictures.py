@@ -15,7 +15,7 @@ import attrs
 from ...errors import InvalidArgumentError
 from ...models import Metric
 from .arguments import format_duration
-from .tables import point_rows
+from .tables import point_rows, text_of
 
 __all__ = ["Series", "draw", "plot"]
 
@@ -67,7 +67,7 @@ class Series:
         interval = span / metric.samples if metric.samples and len(points) > 1 else span
         each = f"points of {format_duration(interval)}" if len(points) > 1 else f"one point for {format_duration(span)}"
         own = {"Device": device_id}
-        others = ", ".join(f"{key}={value}" for key, value in (metric.dimensions or {}).items())
+        others = ", ".join(f"{key}={text_of(value)}" for key, value in (metric.dimensions or {}).items())
         where = f"of {device_id}" if metric.dimensions in (own, None) else f"({others or 'no dimensions'})"
         measured = "samples" if statistic == "count" else statistic
         return cls(
