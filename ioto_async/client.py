@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import inspect
-import os
 import re
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
@@ -276,7 +275,7 @@ class BuilderClient(_Client):
         url: base URL; ``IOTO_BUILDER`` by default, and without it the vendor's. A path in it is kept.
         token: BuilderAPI token; ``BUILDER_TOKEN`` by default. Public operations need none, and ``device.register``
             goes with the product token.
-        environ: where the defaults come from.
+        environ: where the defaults come from; the environment of the process by default.
         options: see `ClientOptions`.
 
     Attributes:
@@ -299,7 +298,7 @@ class BuilderClient(_Client):
         url: str | None = None,
         *,
         token: str | None = None,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         _parent: "IotoClient | None" = None,
         **options: Unpack[ClientOptions],
     ) -> None:
@@ -352,7 +351,7 @@ class IotoClient(_Client):
         builder: base URL of the Builder; ``IOTO_BUILDER`` by default, and without it the vendor's.
         builder_token: BuilderAPI token; ``BUILDER_TOKEN`` by default. Without one, ``builder`` has public operations
             alone.
-        environ: where the defaults come from.
+        environ: where the defaults come from; the environment of the process by default.
         options: see `ClientOptions`.
 
     Attributes:
@@ -407,7 +406,7 @@ class IotoClient(_Client):
         account_id: str | None = None,
         builder: str | None = None,
         builder_token: str | None = None,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         _parent: "IotoClient | None" = None,
         **options: Unpack[ClientOptions],
     ) -> None:
@@ -438,11 +437,11 @@ class IotoClient(_Client):
         self._connect()
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ, **options: Unpack[ClientOptions]) -> Self:
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Unpack[ClientOptions]) -> Self:
         """Make a client of the variables in *environ*; see the class for their names.
 
         Args:
-            environ: the variables.
+            environ: the variables; those of the process by default.
             options: see `ClientOptions`.
 
         Raises:

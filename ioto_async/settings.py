@@ -217,8 +217,10 @@ class Settings:
     """``IOTO_PASSWORD``: password."""
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Read *environ*; a variable that is unset or empty gives None."""
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read *environ*, or the environment of the process; a variable that is unset or empty gives None."""
+        # No default argument: help() and generated documents would show all of it, secrets included.
+        environ = os.environ if environ is None else environ
         names = (
             "IOTO_API",
             "IOTO_TOKEN",
