@@ -46,6 +46,11 @@ class Outcome(Generic[Item, Value]):
     elapsed: float = 0.0
     """Seconds that the calls took."""
 
+    @property
+    def ok(self) -> bool:
+        """Whether the call has succeeded in this run; one that the journal knows as done is ``skipped``."""
+        return self.status == "ok"
+
 
 @attrs.define
 class Summary:
