@@ -4,8 +4,10 @@ import functools
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from datetime import timedelta
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 from yarl import URL
@@ -14,7 +16,9 @@ from .errors import InvalidArgumentError
 
 __all__ = [
     "BUILDER_URL",
+    "UNITS",
     "Check",
+    "Period",
     "Settings",
     "check_account",
     "check_headers",
@@ -25,11 +29,13 @@ __all__ = [
     "check_token",
     "flag",
     "function",
+    "in_seconds",
     "instance_of",
     "is_number",
     "must_be",
     "or_none",
     "parse_endpoint",
+    "period",
     "seconds",
     "whole_number",
 ]
@@ -289,6 +295,35 @@ def seconds(*, above_zero: bool = False, of: str = "") -> Check:
     if above_zero:
         return Check("seconds above 0", lambda value: is_number(value) and 0 < value < math.inf, of)
     return Check("seconds from 0", lambda value: is_number(value) and 0 <= value < math.inf, of)
+
+
+Period: TypeAlias = float | timedelta | str
+"""A span of time: seconds, a `datetime.timedelta`, or text such as ``90s``, ``5m``, ``1.5h``, ``1d`` or ``4w``."""
+
+UNITS: Final[Mapping[str, int]] = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
+"""Seconds of the units of a period, the longest first."""
+_PERIOD: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
+
+
+def in_seconds(value: Period) -> float:
+    """Seconds of a `Period`; what is none, or not above 0, is left as it is for a check to refuse: see `period`."""
+    if isinstance(value, timedelta):
+        length = value.total_seconds()
+    elif isinstance(value, str) and (match := _PERIOD.fullmatch(value)):
+        length = float(match[1]) * UNITS[match[2]]
+    else:
+        length = 0.0
+    if not 0 < length < math.inf:
+        return value  # type: ignore[return-value]
+    return int(length) if length.is_integer() else length
+
+
+def period(*, above_zero: bool = True, of: str = "") -> Check:
+    """What `in_seconds` has made of a `Period`; without *above_zero* any number, as the service takes it."""
+    others = "a timedelta, or text such as 90s, 5m, 1h or 1d"
+    if above_zero:
+        return Check(f"seconds above 0, {others}", lambda value: is_number(value) and 0 < value < math.inf, of)
+    return Check(f"seconds, {others}", is_number, of)
 
 
 def flag(*, of: str = "") -> Check:

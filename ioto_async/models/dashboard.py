@@ -1,11 +1,20 @@
 """Records of the Dashboard controller (reference, section 7)."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
+from ..settings import Period, in_seconds, or_none, period
+
 __all__ = ["Dashboard", "Range", "Widget", "WidgetAction"]
+
+
+_seconds: Final = or_none(period(above_zero=False))
+
+
+def _in_seconds(value: Period | None) -> float | None:
+    return None if value is None else in_seconds(value)
 
 
 @attrs.define(kw_only=True)
@@ -16,10 +25,10 @@ class Range:
     """``absolute``, or ``relative`` (the service's default)."""
     start: datetime | None = None
     """Where an absolute range begins."""
-    period: float | None = None
-    """Seconds; 28 days by default."""
-    refresh: float | None = None
-    """Seconds between two updates; 60 by default."""
+    period: float | None = attrs.field(default=None, converter=_in_seconds, validator=_seconds)
+    """Seconds; 28 days by default. A `datetime.timedelta`, and text such as ``"1h"``, become seconds."""
+    refresh: float | None = attrs.field(default=None, converter=_in_seconds, validator=_seconds)
+    """Seconds between two updates; 60 by default. Converted as ``period`` is."""
     override: bool | None = None
     """Whether the range that the user has chosen is ignored."""
     timezone: str | None = None
@@ -182,8 +191,8 @@ class Dashboard:
     name: str | None = None
     range: Range | None = None
     """Span of time that its widgets show."""
-    refresh: float | None = None
-    """Seconds between two updates."""
+    refresh: float | None = attrs.field(default=None, converter=_in_seconds, validator=_seconds)
+    """Seconds between two updates. Converted as the ``period`` of a `Range` is."""
     toolbar: bool | None = None
     """Whether there is a toolbar."""
     type: str | None = None

@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..models import Certificates, Statistic
 from ..operations import IOTO, MQTT, Kind, Operation
-from ..settings import check_options
+from ..settings import Period, check_options
 from ..transport.effects import reporting
 from ..transport.retry import Failure, RetryPolicy
 from . import payloads
@@ -226,7 +226,8 @@ class DeviceLink:
             value: the sample; finite.
             dimensions: dimension maps, each of which gets the sample; ``[{}]`` for none, by default the device's own
                 ``[{"Device": "${deviceId}"}]``, in which the cloud fills in the ID.
-            buffer: ``sum``, ``count``, ``elapsed`` (seconds), ``force``: how long the cloud gathers samples.
+            buffer: ``sum``, ``count``, ``elapsed`` (as *period* of `get_metric`), ``force``: how long the cloud gathers
+                samples.
 
         Raises:
             InvalidArgumentError: an argument does not fit.
@@ -243,7 +244,7 @@ class DeviceLink:
         metric: str,
         *,
         dimensions: Mapping[str, object] | None = None,
-        period: float = 300,
+        period: Period = 300,
         statistic: Statistic = "avg",
     ) -> float | None:
         """Read one value of a metric: all of *period* in one.
@@ -251,7 +252,7 @@ class DeviceLink:
         Args:
             metric: name of the metric.
             dimensions: exact dimension map, by default the device's own ``{"Device": "${deviceId}"}``.
-            period: seconds.
+            period: seconds, a `datetime.timedelta`, or text such as ``"1h"``.
             statistic: see `Statistic`.
 
         Returns:
