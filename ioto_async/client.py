@@ -53,6 +53,7 @@ from .transport.effects import reporting
 from .transport.limits import Limits
 from .transport.options import CallerOptions, CallOptions, ClientOptions, TransportOptions, with_retries
 from .transport.pool import Pool
+from .transport.shared import Shared
 from .transport.transport import Transport
 
 __all__ = ["BuilderClient", "CallerOptions", "ClientOptions", "IotoClient"]
@@ -66,13 +67,14 @@ _FLAG: Final = flag()
 _UNSET: Final = Settings.from_env({})
 
 
-class _Client:
+class _Client(Shared):
     """A pool and what is sent through it.
 
     Clones, and the `BuilderClient` of an `IotoClient`, share the pool of the client that they are made from, their
     parent. Only a client that has no parent opens the pool again and closes it.
     """
 
+    _instead = "share it, and make another client in another process"
     _known: ClassVar[Mapping[str, Operation]]
     """The operations that `call` finds by their name."""
     _pool: Pool
@@ -392,6 +394,7 @@ class IotoClient(_Client):
 
     account_id: str | None = None
 
+    _instead = "share it, make a clone with with_options(), and make another client in another process"
     _known: ClassVar[Mapping[str, Operation]] = {**MQTT, **IOTO}
     _builder_auth: Auth
 

@@ -7,6 +7,7 @@ import itertools
 import pickle
 import threading
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,8 +21,10 @@ from ioto_async import (
     BadRequestError,
     BuilderClient,
     CallError,
+    Certificates,
     ClientStateError,
     ConnectionFailedError,
+    DeviceLink,
     InvalidArgumentError,
     IotoClient,
     NotFoundError,
@@ -650,6 +653,34 @@ async def test_a_clone_of_a_subclass_that_fixes_arguments_shares_the_pool() -> N
             await clone.device.get("D1")
     assert [request.json["accountId"] for request in server.requests] == ["A2", "A1"]
     assert server.connections == 1
+
+
+@each_row("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_client_and_what_belongs_to_it_are_neither_copied_nor_pickled(
+    copied: Callable[[object], object],
+) -> None:
+    client = IotoClient(API, token=SECRET, environ={})
+    run = client.bulk(client.device.claim, ["D1"])
+    writer = client.metric.writer(via="automation", name="AddSample")
+    link = DeviceLink(Certificates(id="D1", certificate="C", key="K", endpoint="mqtt.example"))
+    for shared in (
+        client,
+        client.with_options(),
+        client.builder,
+        client.device,
+        client.builder.test,
+        run,
+        writer,
+        link,
+    ):
+        expected = f"{type(shared).__name__} has connections of this process and cannot be copied or pickled: "
+        with pytest.raises(TypeError, match=expected) as refused:
+            copied(shared)
+        assert SECRET not in str(refused.value)
+    with pytest.raises(TypeError, match=r"DeviceController has connections .* make another client in another process"):
+        pickle.dumps(client.device.claim)  # as for a pool of processes
+    with pytest.raises(TypeError, match=r"IotoClient has .*: share it, make a clone with with_options\(\)"):
+        copied({"client": client}) if copied is not copy.copy else copied(client)
 
 
 # The environment --------------------------------------------------------------------------------------------------

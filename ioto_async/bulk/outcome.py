@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from ..errors import ClientStateError
+from ..transport.shared import Shared
 
 if TYPE_CHECKING:
     import asyncio
@@ -135,7 +136,7 @@ class Progress:
         return max(self.total - self.summary.done, 0) / self.rate
 
 
-class Run(ABC, Generic[Item, Value]):
+class Run(Shared, ABC, Generic[Item, Value]):
     """A run that is iterated over once; ``async with`` has it ended when the block is left.
 
     Attributes:

@@ -27,6 +27,7 @@ from ..operations import IOTO, MQTT, Kind, Operation
 from ..settings import Period, check_options
 from ..transport.effects import reporting
 from ..transport.retry import Failure, RetryPolicy
+from ..transport.shared import Shared
 from . import payloads
 from .events import Contested, EventBuffer, LinkEvent, Throttle, parse_event
 from .options import PORT, LinkOptions, Options, checked, need_aiomqtt
@@ -56,7 +57,7 @@ _FIRST_NUMBER: Final = 100
 _LATE_REPLY: Final = re.compile(r"(metric|store)/get/[0-9]+")
 
 
-class DeviceLink:
+class DeviceLink(Shared):
     """A device's connection to its cloud: it sends samples and values, asks for some, and hears what the cloud says.
 
     ::
