@@ -49,6 +49,8 @@ OMIT: Final = Omit.OMIT
     await client.user.update(id, last=name if name is known else OMIT)
 """
 
+_KEY: Final = ("id", "Id")
+"""How members are called that hold the key of a record."""
 _DEPTH: Final = 250
 """Levels that orjson writes; deeper, and endless, values are refused."""
 
@@ -169,6 +171,9 @@ def _checked(
             expected, fits = _CHECKS[field.type]
             if not fits(value):
                 raise _refusal(operation, field.name, expected, value)
+        elif field.name.endswith(_KEY) and value != value.strip():
+            # The service would find nothing by it, and say so in other words.
+            raise InvalidArgumentError(f"{operation.name}: {field.name}: expected no white space around it")
     if not absent or nulls:
         return members
     documented = {field.name for field in fields}
