@@ -40,9 +40,10 @@ from .operations import BUILDER, IOTO, MQTT, Kind, Operation, Reply
 from .settings import (
     BUILDER_URL,
     Settings,
-    check_account,
     check_headers,
     check_names,
+    check_password,
+    check_text,
     check_token,
     flag,
     parse_endpoint,
@@ -422,7 +423,11 @@ class IotoClient(_Client):
             _first(builder, settings.builder, BUILDER_URL), name="builder", allow_http=self._allow_http
         )
         self._origin = origin if origin is not None else settings.origin
-        self.account_id = self._account = check_account(account_id if account_id is not None else settings.account_id)
+        if account_id is not None:
+            check_text("account_id", account_id)
+        elif settings.account_id is not None:
+            account_id = check_text("IOTO_ACCOUNT", settings.account_id)
+        self.account_id = self._account = account_id
         if _parent is None and token is None and login is None:
             token = settings.token
             login = _login_of(settings, options) if token is None else None
@@ -565,6 +570,10 @@ def _login_of(settings: Settings, options: ClientOptions) -> CognitoLogin:
     if client_id is None or username is None or password is None:
         name = "IOTO_CLIENT_ID" if client_id is None else "IOTO_USERNAME" if username is None else "IOTO_PASSWORD"
         raise InvalidArgumentError(f"{name}: not set, and IOTO_COGNITO needs it")
+    parse_endpoint(endpoint, name="IOTO_COGNITO")
+    check_text("IOTO_CLIENT_ID", client_id)
+    check_text("IOTO_USERNAME", username)
+    check_password("IOTO_PASSWORD", password)
     return CognitoLogin(
         endpoint,
         client_id,

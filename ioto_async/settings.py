@@ -20,12 +20,13 @@ __all__ = [
     "Check",
     "Period",
     "Settings",
-    "check_account",
     "check_headers",
     "check_names",
     "check_options",
     "check_origin",
+    "check_password",
     "check_signed_url",
+    "check_text",
     "check_token",
     "flag",
     "function",
@@ -149,14 +150,38 @@ def check_token(value: object, name: str = "token") -> str:
     return value
 
 
-def check_account(value: object) -> str | None:
-    """Return *value* if it can name an account: text that is not empty, or None.
+def check_text(name: str, value: object) -> str:
+    """Return *value* if it can name an account, a user or the like.
+
+    What has a line break at its end, as a file has, is refused like a token that has one, and not stripped: the service
+    compares it as it is, and would find nothing.
+
+    Args:
+        name: of the argument, the variable or the option.
+        value: what it is.
 
     Raises:
-        InvalidArgumentError: it cannot.
+        InvalidArgumentError: not text, empty, with white space around it, or with characters that cannot be seen.
     """
-    if value is not None and (not isinstance(value, str) or not value):
-        raise InvalidArgumentError(f"account_id: expected a string that is not empty, got {value!r}")
+    if not isinstance(value, str) or not value:
+        raise InvalidArgumentError(f"{name}: expected a string that is not empty, got {value!r}")
+    if value != value.strip():
+        raise InvalidArgumentError(f"{name}: expected no white space around it, got {value!r}")
+    if not value.isprintable():
+        raise InvalidArgumentError(f"{name}: expected printable characters alone, got {value!r}")
+    return value
+
+
+def check_password(name: str, value: object) -> str:
+    """Return *value* if it can be a password, exactly as it is; the error never shows it.
+
+    Raises:
+        InvalidArgumentError: not text, empty, or with white space around it, which Cognito takes in no password.
+    """
+    if not isinstance(value, str) or not value:
+        raise InvalidArgumentError(f"{name}: expected a string that is not empty")
+    if value != value.strip():
+        raise InvalidArgumentError(f"{name}: expected no white space around it")
     return value
 
 

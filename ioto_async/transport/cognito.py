@@ -18,7 +18,7 @@ from yarl import URL
 from ..codec.words import words_of
 from ..errors import InvalidArgumentError, TokenProviderError, one_line
 from ..operations import Kind
-from ..settings import is_number, parse_endpoint, seconds
+from ..settings import check_password, check_text, is_number, parse_endpoint, seconds
 from .attempt import never_delivered, read_refusal, read_up_to, text_of, wait_to_retry
 from .auth import AccessToken
 from .proxies import Proxies, proxy_arguments
@@ -78,9 +78,9 @@ class CognitoLogin:
         trust_env: bool = False,
     ) -> None:
         self._endpoint = parse_endpoint(endpoint, name="endpoint")
-        for name, value in (("client_id", client_id), ("username", username), ("password", password)):
-            if not isinstance(value, str) or not value:
-                raise InvalidArgumentError(f"{name}: expected a string that is not empty")
+        check_text("client_id", client_id)
+        check_text("username", username)
+        check_password("password", password)
         if ssl is not None and not isinstance(ssl, ssl_module.SSLContext):
             raise InvalidArgumentError(f"ssl: expected an ssl.SSLContext, got {ssl!r}")
         seconds(above_zero=True).check("timeout", timeout)
