@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         WidgetAction,
     )
     from .mqtt import DeviceLink, LinkOptions
+    from .settings import Period, Secret
     from .transfer.transfer import Transfer
     from .transport.attempt import Attempt
     from .transport.auth import AccessToken
@@ -109,6 +110,7 @@ __all__ = [
     "Omit",
     "Outcome",
     "Page",
+    "Period",
     "Point",
     "Progress",
     "Range",
@@ -116,6 +118,7 @@ __all__ = [
     "RetryPolicy",
     "RunOptions",
     "Sample",
+    "Secret",
     "Statistic",
     "StoreItem",
     "Summary",
@@ -140,6 +143,7 @@ _HOMES: Final = {
     "metrics.sample": "BufferFullError Sample UnwrittenError",
     "metrics.writer": "Writer",
     "mqtt": "DeviceLink LinkOptions",
+    "settings": "Period Secret",
     "transfer.transfer": "Transfer",
     "transport.attempt": "Attempt",
     "transport.auth": "AccessToken",

@@ -16,6 +16,7 @@ import attrs
 from cattrs import Converter
 
 from ..errors import InvalidArgumentError
+from ..settings import conceal
 
 __all__ = [
     "Mismatch",
@@ -250,7 +251,7 @@ def _structure_record(cls: type[Any], converter: Converter) -> Callable[[object,
                     known[reader[0]] = converted(item, reader[3])
                     extra[name] = item
         if keeps_extra:
-            known["extra"] = extra
+            known["extra"] = conceal(extra) if extra else extra
         try:
             return cls(**known)
         except TypeError:  # an argument is missing

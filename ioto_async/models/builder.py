@@ -5,6 +5,8 @@ from typing import Any
 
 import attrs
 
+from ..settings import optional_secret
+
 __all__ = ["BuilderDevice", "BuilderProduct", "Registration"]
 
 
@@ -56,8 +58,8 @@ class Registration:
     registered: bool | None = None
     api: str | None = None
     """Base URL of the device's cloud."""
-    token: str | None = attrs.field(default=None, repr=False)
-    """Device token for that cloud."""
+    token: str | None = attrs.field(default=None, repr=False, converter=optional_secret)
+    """Device token for that cloud; a `Secret`."""
     cloud_type: str | None = None
     """``eval``, ``hosted`` or ``dedicated``."""
     cloud_name: str | None = None

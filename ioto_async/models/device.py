@@ -5,6 +5,8 @@ from typing import Any
 
 import attrs
 
+from ..settings import optional_secret
+
 __all__ = ["Credentials", "Device"]
 
 
@@ -38,8 +40,9 @@ class Credentials:
     """Temporary AWS keys of a device, of dedicated clouds only; ``expires`` says until when."""
 
     access_key_id: str | None = None
-    secret_access_key: str | None = attrs.field(default=None, repr=False)
-    session_token: str | None = attrs.field(default=None, repr=False)
+    secret_access_key: str | None = attrs.field(default=None, repr=False, converter=optional_secret)
+    """A `Secret`, as is the token."""
+    session_token: str | None = attrs.field(default=None, repr=False, converter=optional_secret)
     expires: datetime | None = None
     region: str | None = None
     extra: dict[str, Any] = attrs.field(factory=dict, repr=False)

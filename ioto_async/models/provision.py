@@ -4,6 +4,8 @@ from typing import Any
 
 import attrs
 
+from ..settings import optional_secret
+
 __all__ = ["Certificates", "UpdateOffer"]
 
 
@@ -18,8 +20,8 @@ class Certificates:
     """MQTT host."""
     id: str | None = None
     """Claim ID."""
-    key: str | None = attrs.field(default=None, repr=False)
-    """Private key, PEM text."""
+    key: str | None = attrs.field(default=None, repr=False, converter=optional_secret)
+    """Private key, PEM text; a `Secret`."""
     port: int | None = None
     """MQTT port."""
     thing: str | None = None
@@ -37,8 +39,8 @@ class UpdateOffer:
     """Version of the image."""
     message: str | None = None
     """Why there is nothing to do."""
-    url: str | None = attrs.field(default=None, repr=False)
-    """Where the image is; whoever has the URL can download it."""
+    url: str | None = attrs.field(default=None, repr=False, converter=optional_secret)
+    """Where the image is; a `Secret`, as whoever has the URL can download it."""
     update: str | None = None
     """Key of the update, for the report."""
     extra: dict[str, Any] = attrs.field(factory=dict, repr=False)
