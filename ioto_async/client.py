@@ -47,6 +47,8 @@ from .settings import (
     check_token,
     flag,
     parse_endpoint,
+    secret,
+    secrets_in,
 )
 from .transport.auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
 from .transport.cognito import CognitoLogin
@@ -162,6 +164,8 @@ class _Client(Shared):
             MqttOnlyError: devices call it over MQTT.
             InBandError: the reply is a 200 with nothing but an ``error``.
         """
+        if isinstance(body, Mapping):
+            body = secrets_in(body, "product")  # tracebacks may show this variable
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidArgumentError(f"call: expected controller/action such as device/get, got {name!r}")
         for argument, members in (("body", body), ("query", query)):
@@ -305,6 +309,8 @@ class BuilderClient(_Client):
         _parent: "IotoClient | None" = None,
         **options: Unpack[ClientOptions],
     ) -> None:
+        # What follows may raise, and tracebacks may show these variables.
+        url, token, environ = secret(url), secret(token), _concealed(environ)
         super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
         self._base = parse_endpoint(
@@ -323,7 +329,7 @@ class BuilderClient(_Client):
             return registering(self._transport, product)
         return self._transport
 
-    def __repr__(self) -> str:
+    def _repr(self) -> str:
         return f"BuilderClient({str(self._base)!r}, auth={self._auth!r})"
 
 
@@ -414,6 +420,9 @@ class IotoClient(_Client):
         _parent: "IotoClient | None" = None,
         **options: Unpack[ClientOptions],
     ) -> None:
+        # What follows may raise, and tracebacks may show these variables.
+        api, token, login, environ = secret(api), secret(token), secret(login), _concealed(environ)
+        builder, builder_token = secret(builder), secret(builder_token)
         super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
         if api is None and settings.api is None:
@@ -455,6 +464,7 @@ class IotoClient(_Client):
         Raises:
             InvalidArgumentError: ``IOTO_API`` or ``IOTO_TOKEN`` is not set, or a variable does not fit.
         """
+        environ = _concealed(environ)
         return cls(environ=environ, **options)
 
     def with_options(
@@ -490,6 +500,7 @@ class IotoClient(_Client):
         Raises:
             InvalidArgumentError: an argument does not fit.
         """
+        api, token, login, builder_token = secret(api), secret(token), secret(login), secret(builder_token)
         check_names(changes, CallerOptions.__annotations__)
         if token is None and login is None and (api is not None or origin is not None or bearer):
             name = "api" if api is not None else "origin" if origin is not None else "bearer"
@@ -545,8 +556,13 @@ class IotoClient(_Client):
         options = self._call_options()
         return BuilderClient(str(self._builder_base), _parent=self, allow_http=self._allow_http, **options)
 
-    def __repr__(self) -> str:
+    def _repr(self) -> str:
         return f"IotoClient({str(self._base)!r}, auth={self._auth!r}, account_id={self.account_id!r})"
+
+
+def _concealed(environ: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """*environ* in a form in which nothing of it is shown."""
+    return None if environ is None else {name: secret(value) for name, value in environ.items()}
 
 
 def _first(*values: str | None) -> str:

@@ -142,7 +142,7 @@ class DeviceLink(Shared):
         """Claim ID of the device."""
         return self._id
 
-    def __repr__(self) -> str:
+    def _repr(self) -> str:
         state = "closed" if self._closed else "connected" if self.is_connected else "not connected"
         return f"DeviceLink({self._id!r}, {self._certs.endpoint}:{self._certs.port or PORT}, {state})"
 

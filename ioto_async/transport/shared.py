@@ -13,6 +13,16 @@ class Shared:
     _instead: ClassVar[str] = "make another where it is needed"
     """What to do instead of a copy."""
 
+    def __repr__(self) -> str:
+        # Tracebacks show objects whose constructor has raised, too.
+        try:
+            return self._repr()
+        except AttributeError:
+            return f"<{type(self).__name__}, not made>"
+
+    def _repr(self) -> str:
+        return object.__repr__(self)
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         # copy.copy, copy.deepcopy and pickle ask for this; a TypeError is what they raise themselves.
         name = type(self).__name__
