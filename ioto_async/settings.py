@@ -35,6 +35,7 @@ __all__ = [
     "in_seconds",
     "instance_of",
     "is_number",
+    "masked",
     "must_be",
     "optional_secret",
     "or_none",
@@ -67,6 +68,24 @@ class Secret(str):
 
     def __repr__(self) -> str:
         return "Secret('***')"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # by pydantic, which is not needed for anything else
+
+        text = core_schema.str_schema()
+        written = core_schema.plain_serializer_function_ser_schema(
+            lambda value, info: masked(value, info.context),
+            info_arg=True,
+            return_schema=text,
+            when_used="json-unless-none",
+        )
+        return core_schema.no_info_after_validator_function(cls, text, serialization=written)
+
+
+def masked(value: Secret, context: Any) -> str:
+    """What pydantic writes of a secret in JSON: its text if the *context* of the serialization asks for secrets."""
+    return str(value) if isinstance(context, dict) and context.get("secrets") is True else "***"
 
 
 @overload

@@ -6,12 +6,13 @@ from typing import Any
 import attrs
 
 from ..settings import optional_secret
+from .record import Record
 
 __all__ = ["BuilderDevice", "BuilderProduct", "Registration"]
 
 
 @attrs.define(kw_only=True)
-class BuilderDevice:
+class BuilderDevice(Record):
     """A registered device, as the Builder shows it."""
 
     accessed: datetime | None = None
@@ -34,7 +35,7 @@ class BuilderDevice:
 
 
 @attrs.define(kw_only=True)
-class BuilderProduct:
+class BuilderProduct(Record):
     """The product of a product token, as ``device/lookup`` shows it."""
 
     account_id: str | None = None
@@ -52,7 +53,7 @@ class BuilderProduct:
 
 
 @attrs.define(kw_only=True)
-class Registration:
+class Registration(Record):
     """What ``device/register`` answers; everything but ``registered`` is there once the device is claimed."""
 
     registered: bool | None = None

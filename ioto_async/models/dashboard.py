@@ -6,6 +6,7 @@ from typing import Any, Final
 import attrs
 
 from ..settings import Period, in_seconds, or_none, period
+from .record import Record
 
 __all__ = ["Dashboard", "Range", "Widget", "WidgetAction"]
 
@@ -18,7 +19,7 @@ def _in_seconds(value: Period | None) -> float | None:
 
 
 @attrs.define(kw_only=True)
-class Range:
+class Range(Record):
     """The span of time that is shown."""
 
     anchor: str | None = None
@@ -37,7 +38,7 @@ class Range:
 
 
 @attrs.define(kw_only=True)
-class WidgetAction:
+class WidgetAction(Record):
     """What a click on a widget does."""
 
     type: str | None = None
@@ -50,7 +51,7 @@ class WidgetAction:
 
 
 @attrs.define(kw_only=True)
-class Widget:
+class Widget(Record):
     """One element of a dashboard. Which members count depends on its type."""
 
     actions: list[WidgetAction] | None = None
@@ -169,7 +170,7 @@ class Widget:
 
 
 @attrs.define(kw_only=True)
-class Dashboard:
+class Dashboard(Record):
     """A page of widgets."""
 
     account_id: str | None = None

@@ -6,12 +6,13 @@ from typing import Any
 import attrs
 
 from ..settings import optional_secret
+from .record import Record
 
 __all__ = ["Credentials", "Device"]
 
 
 @attrs.define(kw_only=True)
-class Device:
+class Device(Record):
     """A claimed device, as ``device/*`` shows it."""
 
     accessed: datetime | None = None
@@ -36,7 +37,7 @@ class Device:
 
 
 @attrs.define(kw_only=True)
-class Credentials:
+class Credentials(Record):
     """Temporary AWS keys of a device, of dedicated clouds only; ``expires`` says until when."""
 
     access_key_id: str | None = None

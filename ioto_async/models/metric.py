@@ -9,6 +9,7 @@ import attrs
 
 from ..errors import InvalidArgumentError
 from ..settings import in_seconds, must_be, period
+from .record import Record
 
 __all__ = [
     "DEVICE_NAMESPACE",
@@ -75,7 +76,7 @@ DEVICE_NAMESPACE: Final = "Embedthis/Device"
 
 
 @attrs.define(kw_only=True)
-class Point:
+class Point(Record):
     """One point of a series."""
 
     value: float | None = None
@@ -88,7 +89,7 @@ class Point:
 
 
 @attrs.define(kw_only=True)
-class Metric:
+class Metric(Record):
     """The answer to one item of a metric request."""
 
     device_id: str | None = None
@@ -112,7 +113,7 @@ class Metric:
 
 
 @attrs.define(kw_only=True)
-class MetricList:
+class MetricList(Record):
     """What ``metric/getMetricList`` knows: metrics if a namespace was given, dimensions if a metric was."""
 
     namespaces: list[str] | None = None
@@ -122,7 +123,7 @@ class MetricList:
 
 
 @attrs.frozen(kw_only=True)
-class MetricKey:
+class MetricKey(Record):
     """What identifies a metric of an account: each dimension map is a metric of its own."""
 
     namespace: str

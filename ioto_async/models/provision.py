@@ -5,12 +5,13 @@ from typing import Any
 import attrs
 
 from ..settings import optional_secret
+from .record import Record
 
 __all__ = ["Certificates", "UpdateOffer"]
 
 
 @attrs.define(kw_only=True)
-class Certificates:
+class Certificates(Record):
     """What a device needs to connect by MQTT."""
 
     account_id: str | None = None
@@ -30,7 +31,7 @@ class Certificates:
 
 
 @attrs.define(kw_only=True)
-class UpdateOffer:
+class UpdateOffer(Record):
     """The answer to an update check; without ``url`` there is nothing to install."""
 
     checksum: str | None = None

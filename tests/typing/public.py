@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import aiohttp
 
@@ -96,6 +96,12 @@ async def changes(client: IotoClient, first: str | Omit | None, is_known: bool) 
     await client.store.set("D1", "key", 1, expires=None)
     if first is not OMIT:
         assert_type(first, str | None)
+
+
+def leaves(device: Device) -> None:
+    """Have a record leave the process."""
+    assert_type(device.to_dict(), dict[str, Any])
+    assert_type(device.to_json(wire=True), str)
 
 
 async def finds(client: IotoClient) -> None:
