@@ -56,6 +56,7 @@ from .transport.effects import reporting
 from .transport.limits import Limits
 from .transport.options import CallerOptions, CallOptions, ClientOptions, TransportOptions, with_retries
 from .transport.pool import Pool
+from .transport.proxies import concealed
 from .transport.shared import Shared
 from .transport.transport import Transport
 
@@ -311,6 +312,7 @@ class BuilderClient(_Client):
     ) -> None:
         # What follows may raise, and tracebacks may show these variables.
         url, token, environ = secret(url), secret(token), _concealed(environ)
+        options = _without_password(options)
         super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
         self._base = parse_endpoint(
@@ -423,6 +425,7 @@ class IotoClient(_Client):
         # What follows may raise, and tracebacks may show these variables.
         api, token, login, environ = secret(api), secret(token), secret(login), _concealed(environ)
         builder, builder_token = secret(builder), secret(builder_token)
+        options = _without_password(options)
         super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
         if api is None and settings.api is None:
@@ -464,7 +467,7 @@ class IotoClient(_Client):
         Raises:
             InvalidArgumentError: ``IOTO_API`` or ``IOTO_TOKEN`` is not set, or a variable does not fit.
         """
-        environ = _concealed(environ)
+        environ, options = _concealed(environ), _without_password(options)
         return cls(environ=environ, **options)
 
     def with_options(
@@ -563,6 +566,13 @@ class IotoClient(_Client):
 def _concealed(environ: Mapping[str, str] | None) -> Mapping[str, str] | None:
     """*environ* in a form in which nothing of it is shown."""
     return None if environ is None else {name: secret(value) for name, value in environ.items()}
+
+
+def _without_password(options: ClientOptions) -> ClientOptions:
+    """*options* whose proxy shows no password."""
+    if "proxy" in options:
+        options["proxy"] = concealed(options["proxy"])
+    return options
 
 
 def _first(*values: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+from yarl import URL
 
 import ioto_async
 from ioto_async import (
@@ -44,6 +45,7 @@ SIGNED = f"{API}/{MARK}-file?X-Amz-Signature={MARK}-signature"
 KEYS = json.dumps({"id": "D1", "key": KEY})
 CERTIFICATES = Certificates(id="D1", certificate="C", key=KEY, endpoint="mqtt.example")
 TOKENS = json.dumps({"AuthenticationResult": {"AccessToken": TOKEN, "RefreshToken": LOGIN, "ExpiresIn": 3600}})
+PROXY = f"http://user:{MARK}@127.0.0.1:9"
 TESTS = str(Path(__file__).parent)
 ENVIRON = {"IOTO_API": API, "IOTO_TOKEN": TOKEN, "BUILDER_TOKEN": f"{MARK}-builder", "IOTO_PASSWORD": PASSWORD}
 SIGN_IN = {
@@ -173,6 +175,14 @@ CONSTRUCTORS: dict[str, Callable[[], object]] = {
     "sign-in with a bad option": lambda: CognitoLogin(API, "C1", "ann", PASSWORD, timeout=0),
     "login auth": lambda: LoginAuth(LOGIN, origin=""),
     "token auth": lambda: TokenAuth(f"{TOKEN} "),
+    "proxy": lambda: IotoClient(API, token=TOKEN, proxy=f"socks5://u:{MARK}@proxy", environ={}),
+    "proxy that is no URL": lambda: IotoClient(API, token=TOKEN, proxy=f"http://u:{MARK}@proxy:x", environ={}),
+    "proxy and a bad option": lambda: IotoClient(API, token=TOKEN, proxy=URL(PROXY), limit=0, environ={}),
+    "proxy of an environment": lambda: IotoClient.from_env({}, proxy=PROXY),
+    "proxy of a sign-in": lambda: CognitoLogin(API, "C1", "ann", PASSWORD, proxy=f"socks5://u:{MARK}@proxy"),
+    "proxy of a sign-in with a bad option": lambda: CognitoLogin(API, "C1", "ann", PASSWORD, proxy=PROXY, timeout=0),
+    "proxy of a link": lambda: DeviceLink(CERTIFICATES, proxy=PROXY.replace("http", "https")),
+    "proxy of a link with a bad option": lambda: DeviceLink(CERTIFICATES, proxy=URL(PROXY), window=0),
     "link": lambda: DeviceLink(Certificates(id="D1", certificate="C", key=KEY)),
     "link with a bad option": lambda: DeviceLink(CERTIFICATES, window=0),
 }
@@ -244,6 +254,8 @@ async def test_the_traceback_of_a_failed_call_shows_no_secret(
         assert MARK not in shown(error), credentials
     async with client_of("http://127.0.0.1:9", token=TOKEN, retry=RetryPolicy(attempts=1)) as client:
         assert MARK not in shown(await failure(client.device.get, "D1"))
+    async with client_of(API, token=TOKEN, retry=RetryPolicy(attempts=1), proxy=PROXY) as client:
+        assert MARK not in shown(await failure(client.device.get, "D1")) + repr(client)
 
 
 @each_row(

@@ -26,6 +26,7 @@ from ..models import Certificates, Statistic
 from ..operations import IOTO, MQTT, Kind, Operation
 from ..settings import Period, check_options
 from ..transport.effects import reporting
+from ..transport.proxies import concealed
 from ..transport.retry import Failure, RetryPolicy
 from ..transport.shared import Shared
 from . import payloads
@@ -110,6 +111,8 @@ class DeviceLink(Shared):
         **options: Unpack[LinkOptions],
     ) -> None:
         need_aiomqtt()
+        if "proxy" in options:
+            options["proxy"] = concealed(options["proxy"])  # tracebacks may show this variable
         self._certs = checked(certs)
         self._ca = ca
         chosen = self._options = check_options(Options, options)

@@ -20,7 +20,7 @@ from ..operations import Kind
 from ..settings import Secret, check_password, check_text, is_number, parse_endpoint, seconds, secret, secrets_in
 from .attempt import never_delivered, read_refusal, read_up_to, text_of, wait_to_retry
 from .auth import AccessToken
-from .proxies import Proxies, proxy_arguments
+from .proxies import Proxies, concealed, proxy_arguments
 from .refusals import Refusal
 from .retry import Failed, Failure, Retries, RetryPolicy
 
@@ -78,7 +78,8 @@ class CognitoLogin:
         proxy: str | URL | None = None,
         trust_env: bool = False,
     ) -> None:
-        endpoint, password = secret(endpoint), secret(password)  # tracebacks may show these variables
+        # What follows may raise, and tracebacks may show these variables.
+        endpoint, password, proxy = secret(endpoint), secret(password), concealed(proxy)
         self._endpoint = parse_endpoint(endpoint, name="endpoint")
         check_text("client_id", client_id)
         check_text("username", username)
