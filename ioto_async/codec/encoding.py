@@ -171,7 +171,7 @@ def _checked(
             expected, fits = _CHECKS[field.type]
             if not fits(value):
                 raise _refusal(operation, field.name, expected, value)
-        elif field.name.endswith(_KEY) and value != value.strip():
+        elif value.strip() != value and field.name.endswith(_KEY):
             # The service would find nothing by it, and say so in other words.
             raise InvalidArgumentError(f"{operation.name}: {field.name}: expected no white space around it")
     if not absent or nulls:
