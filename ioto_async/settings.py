@@ -120,23 +120,36 @@ def _is_secret(name: str) -> bool:
     return _NAMES.search(name) is not None
 
 
-def conceal(value: Any, *, named: bool = False, depth: int = _DEPTH) -> Any:
+def conceal(value: Any, depth: int = _DEPTH) -> Any:
     """Make the text of secrets in the JSON *value* of a reply a `Secret`: what is called like one, and private keys.
 
     Args:
         value: JSON; its objects and arrays are changed.
-        named: whether it is the value of a member that is called like a secret.
         depth: levels that are looked at.
     """
-    if type(value) is str:
-        is_key = value.startswith("-----BEGIN") and "PRIVATE KEY" in value[:64]
-        return Secret(value) if named or is_key else value
-    if depth and type(value) is dict:
+    if type(value) is dict:
         for name, member in value.items():
-            value[name] = conceal(member, named=_is_secret(name), depth=depth - 1)
-    elif depth and type(value) is list:
-        value[:] = [conceal(member, named=named, depth=depth - 1) for member in value]
+            kind = type(member)
+            if kind is str:
+                if _is_secret(name) or (member[:1] == "-" and _is_key(member)):
+                    value[name] = Secret(member)
+            elif (kind is dict or kind is list) and depth:
+                if kind is list and _is_secret(name):
+                    value[name] = [secret(each) for each in member]
+                conceal(value[name], depth - 1)
+    elif type(value) is list:
+        for position, member in enumerate(value):
+            if type(member) is str:
+                value[position] = Secret(member) if _is_key(member) else member
+            elif depth:
+                conceal(member, depth - 1)
+    elif type(value) is str and _is_key(value):
+        return Secret(value)
     return value
+
+
+def _is_key(text: str) -> bool:
+    return text.startswith("-----BEGIN") and "PRIVATE KEY" in text[:64]
 
 
 # Endpoints, tokens and headers ------------------------------------------------------------------------------------
