@@ -181,4 +181,4 @@ def outcomes_of_samples(outcome: Outcome[Sample, None]) -> None:
 def options(given: ClientOptions, of_run: BulkOptions[str]) -> None:
     """Name options in one's own code."""
     assert_type(IotoClient("https://cloud.example", token="token", **given), IotoClient)
-    assert_type(of_run["ordered"], bool)
+    assert_type(of_run.get("ordered"), bool | None)
