@@ -1,7 +1,7 @@
-"""What pydantic is told of records. It is imported only when it asks, as nothing else needs it."""
+"""What pydantic is told of records; pydantic itself is imported only then."""
 
 import inspect
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, ForwardRef, TypeVar, cast, get_args, get_origin
 
 import attrs
 
@@ -76,10 +76,16 @@ def _member(field: "attrs.Attribute[Any]", known: dict[Any, Any], handler: Any) 
 
 def _with_arguments(type_: Any, known: dict[Any, Any]) -> Any:
     """*type_* with the arguments of its type variables; one without an argument may be anything."""
+    if _refers_to_itself(type_):  # as `JSON` does, which is anything anyway
+        return list[Any] if get_origin(type_) is list else Any
     if isinstance(type_, TypeVar):
         return known.get(type_, Any)
     parameters = getattr(type_, "__parameters__", ())
     return type_[tuple(known.get(parameter, Any) for parameter in parameters)] if parameters else type_
+
+
+def _refers_to_itself(type_: Any) -> bool:
+    return isinstance(type_, ForwardRef) or any(map(_refers_to_itself, get_args(type_)))
 
 
 def _masked(value: Any, info: Any) -> Any:

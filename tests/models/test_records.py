@@ -174,7 +174,7 @@ def test_a_file_of_a_list_has_no_content() -> None:
 
 def test_the_spans_of_a_dashboard_are_periods_as_well() -> None:
     shown = Range(period="1d", refresh=timedelta(minutes=1))
-    assert (shown.period, shown.refresh, Dashboard(refresh="90s").refresh) == (86400, 60, 90)
+    assert (shown.period, shown.refresh, Dashboard(id="B1", refresh="90s").refresh) == (86400, 60, 90)
     assert (Range(period=-1).period, Range().period) == (-1, None)  # what the service takes is its own business
     with pytest.raises(InvalidArgumentError, match=r"refresh: expected seconds, .* got 'often'"):
-        Dashboard(refresh="often")
+        Dashboard(id="B1", refresh="often")
