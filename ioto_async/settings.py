@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Final, TypeAlias, TypeVar, overload
+from typing import Any, Final, SupportsIndex, TypeAlias, TypeVar, overload
 
 import attrs
 from yarl import URL
@@ -61,13 +61,17 @@ class Secret(str):
     """Text that nobody is to see by chance: a token, a password, a key, or a signed URL.
 
     It is usable as any text, by its value. Its repr is masked, and so is that of whatever holds it: a record, a list,
-    the local variables that a traceback shows. What is made of it, such as a part, is plain text.
+    the local variables that a traceback shows. A slice of it is one as well, as tools show the beginning of long text;
+    what else is made of it is plain text.
     """
 
     __slots__ = ()
 
     def __repr__(self) -> str:
         return "Secret('***')"
+
+    def __getitem__(self, key: SupportsIndex | slice) -> "Secret":
+        return Secret(super().__getitem__(key))
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:

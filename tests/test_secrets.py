@@ -3,6 +3,8 @@
 import copy
 import json
 import pickle
+import pprint
+import reprlib
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
+from rich.pretty import pretty_repr
 from yarl import URL
 
 import ioto_async
@@ -74,6 +77,13 @@ def test_a_secret_is_text_whose_repr_is_masked() -> None:
     for shown in (repr(secret), f"{secret!r}", repr([secret]), ascii(secret), repr({"token": secret})):
         assert MARK not in shown
         assert "Secret('***')" in shown
+
+
+def test_tools_that_shorten_text_or_look_into_records_show_no_secret() -> None:
+    certificates = Certificates(id="D1", key=KEY, extra={"apiToken": Secret(TOKEN)})
+    for held in (Secret(KEY), [Secret(KEY)], certificates, {"key": certificates.key}):
+        assert MARK not in pretty_repr(held, max_string=60) + reprlib.repr(held) + pprint.pformat(held)
+    assert (Secret(TOKEN)[:6], type(Secret(TOKEN)[:6])) == (MARK, Secret)
 
 
 @each_row("again", [copy.copy, copy.deepcopy, lambda secret: pickle.loads(pickle.dumps(secret))])
