@@ -8,7 +8,7 @@ import attrs
 import orjson
 
 from ..errors import InvalidArgumentError
-from .schemas import record_schema
+from .schemas import Serializer, record_schema
 from .wire import iso, wire_name
 
 __all__ = ["Record"]
@@ -23,6 +23,8 @@ class Record:
     """
 
     __slots__ = ()
+
+    __pydantic_serializer__ = Serializer()
 
     def to_dict(self, *, wire: bool = False) -> dict[str, Any]:
         """The members as a new dict, those of records in it as well; secrets are plain text, by their value.

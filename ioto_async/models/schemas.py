@@ -7,7 +7,7 @@ import attrs
 
 from ..settings import Secret, masked, optional_secret
 
-__all__ = ["record_schema"]
+__all__ = ["Serializer", "record_schema"]
 
 
 def record_schema(cls: type[Any], source: Any, handler: Any) -> Any:
@@ -29,6 +29,8 @@ def record_schema(cls: type[Any], source: Any, handler: Any) -> Any:
         return value if isinstance(value, cls) else cls(**handler(value))
 
     def held(value: Any) -> dict[str, Any]:
+        if not isinstance(value, cls):
+            raise TypeError(f"expected {cls.__name__}, got {type(value).__name__}")
         return {name: getattr(value, name) for name in members}
 
     def describe(schema: Any, generate: Any) -> Any:
@@ -44,6 +46,22 @@ def record_schema(cls: type[Any], source: Any, handler: Any) -> Any:
         ref=_reference(cls, arguments),
         metadata={"pydantic_js_functions": [describe]},
     )
+
+
+class Serializer:
+    """What pydantic writes a record with that it meets where anything may be; the attribute of a class."""
+
+    def __init__(self) -> None:
+        self._known: dict[type[Any], Any] = {}
+
+    def __get__(self, record: object, owner: type[Any]) -> Any:
+        try:
+            from pydantic import TypeAdapter
+        except ModuleNotFoundError:
+            raise AttributeError("__pydantic_serializer__") from None
+        if owner not in self._known:
+            self._known[owner] = TypeAdapter(owner).serializer
+        return self._known[owner]
 
 
 def _name(cls: Any, arguments: tuple[Any, ...]) -> str:

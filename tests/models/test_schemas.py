@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from ioto_async import Certificates, Device, Metric, Metrics, Page, Point, Range, Secret
+from ioto_async import Certificates, Device, Metric, Metrics, Page, Point, Range, Secret, User
 from tests.records import RECORDS
 from tests.rows import each_row
 
@@ -65,6 +65,22 @@ def test_secrets_are_masked_in_json_unless_the_context_asks_for_them() -> None:
     read = adapter.validate_json(json.dumps(shown))
     assert (read, type(read.key)) == (CERTIFICATES, Secret)
     assert adapter.dump_python(CERTIFICATES)["key"] == KEY
+
+
+@each_row("type_", [Any, Device | Certificates, Certificates | Device, Certificates | None])
+def test_a_record_is_written_where_others_may_be(type_: Any) -> None:
+    adapter = pydantic.TypeAdapter(dict[str, type_])
+    read = adapter.validate_python({"a": CERTIFICATES})
+    assert read["a"] is CERTIFICATES
+    assert json.loads(adapter.dump_json(read))["a"]["key"] == "***"
+    assert json.loads(adapter.dump_json(read, context={"secrets": True}))["a"]["key"] == KEY
+
+
+def test_a_page_of_anything_is_written_and_one_of_other_records_is_not() -> None:
+    found = Page(items=[DEVICE])
+    assert json.loads(pydantic.TypeAdapter(Page).dump_json(found))["items"][0]["id"] == "D1"
+    with pytest.raises(ValueError, match="expected User, got Device"):
+        pydantic.TypeAdapter(Page[User]).dump_json(found)
 
 
 def test_a_secret_is_the_type_of_a_field_as_well() -> None:
