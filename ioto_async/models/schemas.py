@@ -55,6 +55,8 @@ class Serializer:
         self._known: dict[type[Any], Any] = {}
 
     def __get__(self, record: object, owner: type[Any]) -> Any:
+        if not attrs.has(owner):  # the base of all records, which has no members
+            raise AttributeError("__pydantic_serializer__")
         try:
             from pydantic import TypeAdapter
         except ModuleNotFoundError:
