@@ -12,105 +12,161 @@ from ._version import __version__
 from .errors import *  # noqa: F403
 
 if TYPE_CHECKING:
-    from .bulk import Bulk, EarlierError, Outcome, Progress, Summary
-    from .client import BuilderClient, IotoClient
+    from .bulk import Bulk, BulkOptions, EarlierError, Outcome, Progress, RunOptions, Summary
+    from .client import BuilderClient, CallerOptions, ClientOptions, IotoClient
     from .codec.encoding import OMIT, Omit
     from .controllers.provision import FetchedUpdate
+    from .metrics.options import WriterOptions
     from .metrics.sample import BufferFullError, Sample, UnwrittenError
     from .metrics.writer import Writer
     from .models import (
         JSON,
+        Account,
+        Action,
+        ActionResult,
+        Alert,
+        BuilderDevice,
+        BuilderProduct,
         Certificates,
+        Credentials,
+        Cursor,
+        Dashboard,
         DatabaseQuery,
+        Device,
+        File,
+        Item,
+        Login,
+        Manager,
         Metric,
+        MetricKey,
+        MetricList,
         MetricQuery,
+        MetricRow,
         Metrics,
+        NewAccount,
+        Page,
         Point,
         Range,
+        Record,
+        Registration,
+        Statistic,
+        StoreItem,
+        UpdateOffer,
+        User,
         Widget,
         WidgetAction,
     )
-    from .mqtt import DeviceLink
+    from .mqtt import DeviceLink, LinkOptions
+    from .settings import Period, Secret
     from .transfer.transfer import Transfer
     from .transport.attempt import Attempt
     from .transport.auth import AccessToken
     from .transport.cognito import CognitoLogin
     from .transport.limits import Limits
+    from .transport.options import CallOptions
     from .transport.retry import RetryPolicy
 
 __all__ = [
     "JSON",
     "OMIT",
     "AccessToken",
+    "Account",
+    "Action",
+    "ActionResult",
+    "Alert",
     "Attempt",
     "BufferFullError",
     "BuilderClient",
+    "BuilderDevice",
+    "BuilderProduct",
     "Bulk",
+    "BulkOptions",
+    "CallOptions",
+    "CallerOptions",
     "Certificates",
+    "ClientOptions",
     "CognitoLogin",
+    "Credentials",
+    "Cursor",
+    "Dashboard",
     "DatabaseQuery",
+    "Device",
     "DeviceLink",
     "EarlierError",
     "FetchedUpdate",
+    "File",
     "IotoClient",
+    "Item",
     "Limits",
+    "LinkOptions",
+    "Login",
+    "Manager",
     "Metric",
+    "MetricKey",
+    "MetricList",
     "MetricQuery",
+    "MetricRow",
     "Metrics",
+    "NewAccount",
     "Omit",
     "Outcome",
+    "Page",
+    "Period",
     "Point",
     "Progress",
     "Range",
+    "Record",
+    "Registration",
     "RetryPolicy",
+    "RunOptions",
     "Sample",
+    "Secret",
+    "Statistic",
+    "StoreItem",
     "Summary",
     "Transfer",
     "UnwrittenError",
+    "UpdateOffer",
+    "User",
     "Widget",
     "WidgetAction",
     "Writer",
+    "WriterOptions",
     "__version__",
 ]
 __all__ += errors.__all__
 
-_LAZY: Final = {
-    "JSON": "models",
-    "OMIT": "codec.encoding",
-    "AccessToken": "transport.auth",
-    "Attempt": "transport.attempt",
-    "BufferFullError": "metrics.sample",
-    "BuilderClient": "client",
-    "Bulk": "bulk",
-    "Certificates": "models",
-    "CognitoLogin": "transport.cognito",
-    "DatabaseQuery": "models",
-    "DeviceLink": "mqtt",
-    "EarlierError": "bulk",
-    "FetchedUpdate": "controllers.provision",
-    "IotoClient": "client",
-    "Limits": "transport.limits",
-    "Metric": "models",
-    "MetricQuery": "models",
-    "Metrics": "models",
-    "Omit": "codec.encoding",
-    "Outcome": "bulk",
-    "Point": "models",
-    "Progress": "bulk",
-    "Range": "models",
-    "RetryPolicy": "transport.retry",
-    "Sample": "metrics.sample",
-    "Summary": "bulk",
-    "Transfer": "transfer.transfer",
-    "UnwrittenError": "metrics.sample",
-    "Widget": "models",
-    "WidgetAction": "models",
-    "Writer": "metrics.writer",
+_HOMES: Final = {
+    "bulk": "Bulk BulkOptions EarlierError Outcome Progress RunOptions Summary",
+    "client": "BuilderClient CallerOptions ClientOptions IotoClient",
+    "codec.encoding": "OMIT Omit",
+    "controllers.provision": "FetchedUpdate",
+    "metrics.options": "WriterOptions",
+    "metrics.sample": "BufferFullError Sample UnwrittenError",
+    "metrics.writer": "Writer",
+    "mqtt": "DeviceLink LinkOptions",
+    "settings": "Period Secret",
+    "transfer.transfer": "Transfer",
+    "transport.attempt": "Attempt",
+    "transport.auth": "AccessToken",
+    "transport.cognito": "CognitoLogin",
+    "transport.limits": "Limits",
+    "transport.options": "CallOptions",
+    "transport.retry": "RetryPolicy",
 }
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
+"""The module of each name that is loaded when it is first used; ``models`` has all others."""
 
 
-def __getattr__(name: str) -> object:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    return value
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if not TYPE_CHECKING:  # type checkers would take it for a promise of any name
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = importlib.import_module(f".{_HOME_OF.get(name, 'models')}", __name__)
+        value = globals()[name] = getattr(home, name)
+        return value

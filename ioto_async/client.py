@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import inspect
-import os
 import re
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
@@ -43,12 +42,15 @@ from .operations import BUILDER, IOTO, MQTT, Kind, Operation, Reply
 from .settings import (
     BUILDER_URL,
     Settings,
-    check_account,
     check_headers,
     check_names,
+    check_password,
+    check_text,
     check_token,
     flag,
     parse_endpoint,
+    secret,
+    secrets_in,
 )
 from .transport.auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
 from .transport.cognito import CognitoLogin
@@ -56,6 +58,8 @@ from .transport.effects import reporting
 from .transport.limits import Limits
 from .transport.options import CallerOptions, CallOptions, ClientOptions, TransportOptions, with_retries
 from .transport.pool import Pool
+from .transport.proxies import concealed
+from .transport.shared import Shared
 from .transport.transport import Transport
 
 __all__ = ["BuilderClient", "CallerOptions", "ClientOptions", "IotoClient"]
@@ -69,13 +73,14 @@ _FLAG: Final = flag()
 _UNSET: Final = Settings.from_env({})
 
 
-class _Client:
+class _Client(Shared):
     """A pool and what is sent through it.
 
     Clones, and the `BuilderClient` of an `IotoClient`, share the pool of the client that they are made from, their
     parent. Only a client that has no parent opens the pool again and closes it.
     """
 
+    _instead = "share it, and make another client in another process"
     _known: ClassVar[Mapping[str, Operation]]
     """The operations that `call` finds by their name."""
     _pool: Pool
@@ -162,6 +167,8 @@ class _Client:
             MqttOnlyError: devices call it over MQTT.
             InBandError: the reply is a 200 with nothing but an ``error``.
         """
+        if isinstance(body, Mapping):
+            body = secrets_in(body, "product")  # tracebacks may show this variable
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidArgumentError(f"call: expected controller/action such as device/get, got {name!r}")
         for argument, members in (("body", body), ("query", query)):
@@ -278,7 +285,7 @@ class BuilderClient(_Client):
         url: base URL; ``IOTO_BUILDER`` by default, and without it the vendor's. A path in it is kept.
         token: BuilderAPI token; ``BUILDER_TOKEN`` by default. Public operations need none, and ``device.register``
             goes with the product token.
-        environ: where the defaults come from.
+        environ: where the defaults come from; the environment of the process by default.
         options: see `ClientOptions`.
 
     Attributes:
@@ -301,10 +308,13 @@ class BuilderClient(_Client):
         url: str | None = None,
         *,
         token: str | None = None,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         _parent: "IotoClient | None" = None,
         **options: Unpack[ClientOptions],
     ) -> None:
+        # What follows may raise, and tracebacks may show these variables.
+        url, token, environ = secret(url), secret(token), _concealed(environ)
+        options = _without_password(options)
         super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
         self._base = parse_endpoint(
@@ -323,7 +333,7 @@ class BuilderClient(_Client):
             return registering(self._transport, product)
         return self._transport
 
-    def __repr__(self) -> str:
+    def _repr(self) -> str:
         return f"BuilderClient({str(self._base)!r}, auth={self._auth!r})"
 
 
@@ -354,7 +364,7 @@ class IotoClient(_Client):
         builder: base URL of the Builder; ``IOTO_BUILDER`` by default, and without it the vendor's.
         builder_token: BuilderAPI token; ``BUILDER_TOKEN`` by default. Without one, ``builder`` has public operations
             alone.
-        environ: where the defaults come from.
+        environ: where the defaults come from; the environment of the process by default.
         options: see `ClientOptions`.
 
     Attributes:
@@ -395,6 +405,7 @@ class IotoClient(_Client):
 
     account_id: str | None = None
 
+    _instead = "share it, make a clone with with_options(), and make another client in another process"
     _known: ClassVar[Mapping[str, Operation]] = {**MQTT, **IOTO}
     _builder_auth: Auth
 
@@ -409,10 +420,14 @@ class IotoClient(_Client):
         account_id: str | None = None,
         builder: str | None = None,
         builder_token: str | None = None,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         _parent: "IotoClient | None" = None,
         **options: Unpack[ClientOptions],
     ) -> None:
+        # What follows may raise, and tracebacks may show these variables.
+        api, token, login, environ = secret(api), secret(token), secret(login), _concealed(environ)
+        builder, builder_token = secret(builder), secret(builder_token)
+        options = _without_password(options)
         super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
         if api is None and settings.api is None:
@@ -422,7 +437,11 @@ class IotoClient(_Client):
             _first(builder, settings.builder, BUILDER_URL), name="builder", allow_http=self._allow_http
         )
         self._origin = origin if origin is not None else settings.origin
-        self.account_id = self._account = check_account(account_id if account_id is not None else settings.account_id)
+        if account_id is not None:
+            check_text("account_id", account_id)
+        elif settings.account_id is not None:
+            account_id = check_text("IOTO_ACCOUNT", settings.account_id)
+        self.account_id = self._account = account_id
         if _parent is None and token is None and login is None:
             token = settings.token
             login = _login_of(settings, options) if token is None else None
@@ -440,16 +459,17 @@ class IotoClient(_Client):
         self._connect()
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ, **options: Unpack[ClientOptions]) -> Self:
+    def from_env(cls, environ: Mapping[str, str] | None = None, **options: Unpack[ClientOptions]) -> Self:
         """Make a client of the variables in *environ*; see the class for their names.
 
         Args:
-            environ: the variables.
+            environ: the variables; those of the process by default.
             options: see `ClientOptions`.
 
         Raises:
             InvalidArgumentError: ``IOTO_API`` or ``IOTO_TOKEN`` is not set, or a variable does not fit.
         """
+        environ, options = _concealed(environ), _without_password(options)
         return cls(environ=environ, **options)
 
     def with_options(
@@ -485,6 +505,7 @@ class IotoClient(_Client):
         Raises:
             InvalidArgumentError: an argument does not fit.
         """
+        api, token, login, builder_token = secret(api), secret(token), secret(login), secret(builder_token)
         check_names(changes, CallerOptions.__annotations__)
         if token is None and login is None and (api is not None or origin is not None or bearer):
             name = "api" if api is not None else "origin" if origin is not None else "bearer"
@@ -540,8 +561,20 @@ class IotoClient(_Client):
         options = self._call_options()
         return BuilderClient(str(self._builder_base), _parent=self, allow_http=self._allow_http, **options)
 
-    def __repr__(self) -> str:
+    def _repr(self) -> str:
         return f"IotoClient({str(self._base)!r}, auth={self._auth!r}, account_id={self.account_id!r})"
+
+
+def _concealed(environ: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """*environ* in a form in which nothing of it is shown."""
+    return None if environ is None else {name: secret(value) for name, value in environ.items()}
+
+
+def _without_password(options: ClientOptions) -> ClientOptions:
+    """*options* whose proxy shows no password."""
+    if "proxy" in options:
+        options["proxy"] = concealed(options["proxy"])
+    return options
 
 
 def _first(*values: str | None) -> str:
@@ -565,6 +598,10 @@ def _login_of(settings: Settings, options: ClientOptions) -> CognitoLogin:
     if client_id is None or username is None or password is None:
         name = "IOTO_CLIENT_ID" if client_id is None else "IOTO_USERNAME" if username is None else "IOTO_PASSWORD"
         raise InvalidArgumentError(f"{name}: not set, and IOTO_COGNITO needs it")
+    parse_endpoint(endpoint, name="IOTO_COGNITO")
+    check_text("IOTO_CLIENT_ID", client_id)
+    check_text("IOTO_USERNAME", username)
+    check_password("IOTO_PASSWORD", password)
     return CognitoLogin(
         endpoint,
         client_id,

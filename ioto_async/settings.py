@@ -1,11 +1,13 @@
-"""Endpoints, tokens and headers; settings from the environment; checks of options and arguments."""
+"""Secrets, endpoints and headers; settings from the environment; checks of options and arguments."""
 
 import functools
 import ipaddress
 import math
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from datetime import timedelta
+from typing import Any, Final, SupportsIndex, TypeAlias, TypeVar, overload
 
 import attrs
 from yarl import URL
@@ -14,23 +16,34 @@ from .errors import InvalidArgumentError
 
 __all__ = [
     "BUILDER_URL",
+    "UNITS",
     "Check",
+    "Period",
+    "Secret",
     "Settings",
-    "check_account",
     "check_headers",
     "check_names",
     "check_options",
     "check_origin",
+    "check_password",
     "check_signed_url",
+    "check_text",
     "check_token",
+    "conceal",
     "flag",
     "function",
+    "in_seconds",
     "instance_of",
     "is_number",
+    "masked",
     "must_be",
+    "optional_secret",
     "or_none",
     "parse_endpoint",
+    "period",
     "seconds",
+    "secret",
+    "secrets_in",
     "whole_number",
 ]
 
@@ -38,6 +51,109 @@ BUILDER_URL: Final = "https://api.admin.embedthis.com/api"
 """Base URL of the Builder (reference, section 1)."""
 
 Options = TypeVar("Options", bound=attrs.AttrsInstance)
+Value = TypeVar("Value")
+
+
+# Secrets ----------------------------------------------------------------------------------------------------------
+
+
+class Secret(str):
+    """Text that nobody is to see by chance: a token, a password, a key, or a signed URL.
+
+    It is usable as any text, by its value. Its repr is masked, and so is that of whatever holds it: a record, a list,
+    the local variables that a traceback shows. A slice of it is one as well, as tools show the beginning of long text;
+    what else is made of it is plain text.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __getitem__(self, key: SupportsIndex | slice) -> "Secret":
+        return Secret(super().__getitem__(key))
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # by pydantic, which is not needed for anything else
+
+        text = core_schema.str_schema()
+        written = core_schema.plain_serializer_function_ser_schema(
+            lambda value, info: masked(value, info.context),
+            info_arg=True,
+            return_schema=text,
+            when_used="json-unless-none",
+        )
+        return core_schema.no_info_after_validator_function(cls, text, serialization=written)
+
+
+def masked(value: Secret, context: Any) -> str:
+    """What pydantic writes of a secret in JSON: its text if the *context* of the serialization asks for secrets."""
+    return str(value) if isinstance(context, dict) and context.get("secrets") is True else "***"
+
+
+@overload
+def secret(value: str) -> Secret: ...
+@overload
+def secret(value: Value) -> Value: ...
+def secret(value: object) -> object:
+    """*value* as a `Secret` if it is text, else as it is, for a check to refuse it."""
+    return Secret(value) if isinstance(value, str) else value
+
+
+def optional_secret(value: str | None) -> Secret | None:
+    """`secret`, as the converter of an attribute."""
+    return secret(value)
+
+
+def secrets_in(members: Mapping[str, Value], *more: str) -> dict[str, Value]:
+    """A copy of *members* in which the text of those that are called like secrets, and of *more*, is a `Secret`."""
+    return {
+        name: secret(value) if name in more or (isinstance(name, str) and _is_secret(name)) else value
+        for name, value in members.items()
+    }
+
+
+_NAMES: Final = re.compile(r"token|password|passphrase|secret|private[-_]?key|api[-_]?key|authorization", re.IGNORECASE)
+_DEPTH: Final = 8
+"""Levels of a reply in which secrets are looked for."""
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _NAMES.search(name) is not None
+
+
+def conceal(value: Any, depth: int = _DEPTH) -> Any:
+    """Make the text of secrets in the JSON *value* of a reply a `Secret`: what is called like one, and private keys.
+
+    Args:
+        value: JSON; its objects and arrays are changed.
+        depth: levels that are looked at.
+    """
+    if type(value) is dict:
+        for name, member in value.items():
+            kind = type(member)
+            if kind is str:
+                if _is_secret(name) or (member[:1] == "-" and _is_key(member)):
+                    value[name] = Secret(member)
+            elif (kind is dict or kind is list) and depth:
+                if kind is list and _is_secret(name):
+                    value[name] = [secret(each) for each in member]
+                conceal(value[name], depth - 1)
+    elif type(value) is list:
+        for position, member in enumerate(value):
+            if type(member) is str:
+                value[position] = Secret(member) if _is_key(member) else member
+            elif depth:
+                conceal(member, depth - 1)
+    elif type(value) is str and _is_key(value):
+        return Secret(value)
+    return value
+
+
+def _is_key(text: str) -> bool:
+    return text.startswith("-----BEGIN") and "PRIVATE KEY" in text[:64]
 
 
 # Endpoints, tokens and headers ------------------------------------------------------------------------------------
@@ -57,10 +173,14 @@ def parse_endpoint(value: str, *, name: str = "api", allow_http: bool = False) -
         InvalidArgumentError: no absolute http(s) URL; http beyond loopback; user-info, query or fragment; a path
             that ends in ``/tok``, which the client adds by itself.
     """
-    # No text shows the value: people paste tokens and passwords into URLs, and into the wrong argument.
+    # Nothing shows the value: people paste tokens and passwords into URLs, and into the wrong argument.
+    value = secret(value)
     if not isinstance(value, str):
         raise InvalidArgumentError(f"{_expected(name)}, got {type(value).__name__}")
-    return _parsed(value, name, allow_http)
+    url = _parsed(value, name, allow_http)
+    if isinstance(url, str):
+        raise InvalidArgumentError(url)
+    return url
 
 
 def _expected(name: str) -> str:
@@ -68,29 +188,28 @@ def _expected(name: str) -> str:
 
 
 @functools.lru_cache(maxsize=256)  # every clone of a client has its endpoints parsed
-def _parsed(value: str, name: str, allow_http: bool) -> URL:
+def _parsed(value: str, name: str, allow_http: bool) -> URL | str:
+    """The URL, or what is wrong with it: an error that is raised here would show it among its variables."""
     expected = _expected(name)
     if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in value):
-        raise InvalidArgumentError(f"{name}: the URL holds white space or a control character")
+        return f"{name}: the URL holds white space or a control character"
     try:
         url = URL(value)
         host, port = url.host, url.port
         (url.raw_host or "").encode("idna")  # as the connection will
     except ValueError:
-        raise InvalidArgumentError(f"{expected}; this is no URL") from None
+        return f"{expected}; this is no URL"
     if url.user is not None or url.password is not None:
-        raise InvalidArgumentError(f"{name}: user-info in the URL is not supported; use token or login")
+        return f"{name}: user-info in the URL is not supported; use token or login"
     if url.scheme not in ("http", "https") or not host or not port:
-        raise InvalidArgumentError(expected)
+        return expected
     if url.raw_query_string or url.raw_fragment or value.endswith(("?", "#")):
-        raise InvalidArgumentError(f"{name}: the URL must not have a query or a fragment")
+        return f"{name}: the URL must not have a query or a fragment"
     if url.scheme == "http" and not allow_http and not _is_loopback(host):
-        raise InvalidArgumentError(
-            f"{name}: {host} is not a loopback address: use https, or allow_http=True to send tokens in clear"
-        )
+        return f"{name}: {host} is not a loopback address: use https, or allow_http=True to send tokens in clear"
     path = url.raw_path.rstrip("/")
     if path.endswith("/tok"):
-        raise InvalidArgumentError(f"{name}: leave out /tok, the client adds it where the token needs it")
+        return f"{name}: leave out /tok, the client adds it where the token needs it"
     return url.with_path(path or "/", encoded=True)
 
 
@@ -105,17 +224,26 @@ def check_signed_url(value: str, *, allow_http: bool = False) -> URL:
         InvalidArgumentError: no absolute http(s) URL; http beyond loopback; user-info or fragment. The text does not
             show it: whoever has the URL can use it.
     """
+    value = secret(value)
+    url = _parsed_signed(value, allow_http)
+    if isinstance(url, str):
+        raise InvalidArgumentError(url)
+    return url
+
+
+def _parsed_signed(value: str, allow_http: bool) -> URL | str:
+    """The URL, or what is wrong with it; see `_parsed`."""
     try:
         url = URL(value, encoded=True)
         fits = value.isascii() and value.isprintable() and " " not in value and bool(url.host and url.port)
     except ValueError:
         fits = False
     if not fits or url.scheme not in ("http", "https") or url.raw_user is not None or url.raw_password is not None:
-        raise InvalidArgumentError("expected an absolute https URL without user-info")
+        return "expected an absolute https URL without user-info"
     if url.raw_fragment:
-        raise InvalidArgumentError("the URL has a fragment")
+        return "the URL has a fragment"
     if url.scheme == "http" and not allow_http and not _is_loopback(url.host or ""):
-        raise InvalidArgumentError(f"{url.host} is not a loopback address: expected https")
+        return f"{url.host} is not a loopback address: expected https"
     return url
 
 
@@ -128,13 +256,14 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def check_token(value: object, name: str = "token") -> str:
-    """Return *value* if it can be sent as a token; the error never shows it.
+def check_token(value: object, name: str = "token") -> Secret:
+    """Return *value* as a secret if it can be sent as a token; the error never shows it.
 
     Raises:
         InvalidArgumentError: not text, empty, or with white space, control or non-ASCII characters.
     """
-    if not isinstance(value, str):
+    value = secret(value)
+    if not isinstance(value, Secret):
         raise InvalidArgumentError(f"{name}: expected text, got {type(value).__name__}")
     if not value:
         raise InvalidArgumentError(f"{name}: is empty")
@@ -143,14 +272,39 @@ def check_token(value: object, name: str = "token") -> str:
     return value
 
 
-def check_account(value: object) -> str | None:
-    """Return *value* if it can name an account: text that is not empty, or None.
+def check_text(name: str, value: object) -> str:
+    """Return *value* if it can name an account, a user or the like.
+
+    What has a line break at its end, as a file has, is refused like a token that has one, and not stripped: the service
+    compares it as it is, and would find nothing.
+
+    Args:
+        name: of the argument, the variable or the option.
+        value: what it is.
 
     Raises:
-        InvalidArgumentError: it cannot.
+        InvalidArgumentError: not text, empty, with white space around it, or with characters that cannot be seen.
     """
-    if value is not None and (not isinstance(value, str) or not value):
-        raise InvalidArgumentError(f"account_id: expected a string that is not empty, got {value!r}")
+    if not isinstance(value, str) or not value:
+        raise InvalidArgumentError(f"{name}: expected a string that is not empty, got {value!r}")
+    if value != value.strip():
+        raise InvalidArgumentError(f"{name}: expected no white space around it, got {value!r}")
+    if not value.isprintable():
+        raise InvalidArgumentError(f"{name}: expected printable characters alone, got {value!r}")
+    return value
+
+
+def check_password(name: str, value: object) -> Secret:
+    """Return *value* as a secret if it can be a password, exactly as it is; the error never shows it.
+
+    Raises:
+        InvalidArgumentError: not text, empty, or with white space around it, which Cognito takes in no password.
+    """
+    value = secret(value)
+    if not isinstance(value, Secret) or not value:
+        raise InvalidArgumentError(f"{name}: expected a string that is not empty")
+    if value != value.strip():
+        raise InvalidArgumentError(f"{name}: expected no white space around it")
     return value
 
 
@@ -185,7 +339,7 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
             (ord(c) < 0x20 and c != "\t") or ord(c) == 0x7F or 0xD800 <= ord(c) < 0xE000 for c in value
         ):
             raise InvalidArgumentError(f"headers: the value of {name} is not text, or holds a control character")
-    return dict(headers)
+    return secrets_in(headers)
 
 
 # The environment --------------------------------------------------------------------------------------------------
@@ -197,7 +351,7 @@ class Settings:
 
     api: str | None
     """``IOTO_API``: base URL of the device cloud."""
-    token: str | None = attrs.field(repr=False)
+    token: str | None = attrs.field(converter=optional_secret)
     """``IOTO_TOKEN``: CloudAPI token."""
     account_id: str | None
     """``IOTO_ACCOUNT``: account that calls act for."""
@@ -205,7 +359,7 @@ class Settings:
     """``IOTO_BUILDER``: base URL of the Builder."""
     origin: str | None
     """``IOTO_HOST``: domain of the device app, sent as ``Origin`` with login tokens."""
-    builder_token: str | None = attrs.field(repr=False)
+    builder_token: str | None = attrs.field(converter=optional_secret)
     """``BUILDER_TOKEN``: BuilderAPI token."""
     cognito: str | None
     """``IOTO_COGNITO``: URL of the Cognito service that login tokens are from."""
@@ -213,12 +367,14 @@ class Settings:
     """``IOTO_CLIENT_ID``: key of the app client there."""
     username: str | None
     """``IOTO_USERNAME``: user name."""
-    password: str | None = attrs.field(repr=False)
+    password: str | None = attrs.field(converter=optional_secret)
     """``IOTO_PASSWORD``: password."""
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Read *environ*; a variable that is unset or empty gives None."""
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read *environ*, or the environment of the process; a variable that is unset or empty gives None."""
+        # No default argument: help() and generated documents would show all of it, secrets included.
+        environ = os.environ if environ is None else environ
         names = (
             "IOTO_API",
             "IOTO_TOKEN",
@@ -287,6 +443,35 @@ def seconds(*, above_zero: bool = False, of: str = "") -> Check:
     if above_zero:
         return Check("seconds above 0", lambda value: is_number(value) and 0 < value < math.inf, of)
     return Check("seconds from 0", lambda value: is_number(value) and 0 <= value < math.inf, of)
+
+
+Period: TypeAlias = float | timedelta | str
+"""A span of time: seconds, a `datetime.timedelta`, or text such as ``90s``, ``5m``, ``1.5h``, ``1d`` or ``4w``."""
+
+UNITS: Final[Mapping[str, int]] = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
+"""Seconds of the units of a period, the longest first."""
+_PERIOD: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")
+
+
+def in_seconds(value: Period) -> float:
+    """Seconds of a `Period`; what is none, or not above 0, is left as it is for a check to refuse: see `period`."""
+    if isinstance(value, timedelta):
+        length = value.total_seconds()
+    elif isinstance(value, str) and (match := _PERIOD.fullmatch(value)):
+        length = float(match[1]) * UNITS[match[2]]
+    else:
+        length = 0.0
+    if not 0 < length < math.inf:
+        return value  # type: ignore[return-value]
+    return int(length) if length.is_integer() else length
+
+
+def period(*, above_zero: bool = True, of: str = "") -> Check:
+    """What `in_seconds` has made of a `Period`; without *above_zero* any number, as the service takes it."""
+    others = "a timedelta, or text such as 90s, 5m, 1h or 1d"
+    if above_zero:
+        return Check(f"seconds above 0, {others}", lambda value: is_number(value) and 0 < value < math.inf, of)
+    return Check(f"seconds, {others}", is_number, of)
 
 
 def flag(*, of: str = "") -> Check:

@@ -7,6 +7,7 @@ import itertools
 import pickle
 import threading
 import warnings
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -20,10 +21,13 @@ from ioto_async import (
     BadRequestError,
     BuilderClient,
     CallError,
+    Certificates,
     ClientStateError,
     ConnectionFailedError,
+    DeviceLink,
     InvalidArgumentError,
     IotoClient,
+    MetricQuery,
     NotFoundError,
     Omit,
     RetryPolicy,
@@ -652,6 +656,34 @@ async def test_a_clone_of_a_subclass_that_fixes_arguments_shares_the_pool() -> N
     assert server.connections == 1
 
 
+@each_row("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_client_and_what_belongs_to_it_are_neither_copied_nor_pickled(
+    copied: Callable[[object], object],
+) -> None:
+    client = IotoClient(API, token=SECRET, environ={})
+    run = client.bulk(client.device.claim, ["D1"])
+    writer = client.metric.writer(via="automation", name="AddSample")
+    link = DeviceLink(Certificates(id="D1", certificate="C", key="K", endpoint="mqtt.example"))
+    for shared in (
+        client,
+        client.with_options(),
+        client.builder,
+        client.device,
+        client.builder.test,
+        run,
+        writer,
+        link,
+    ):
+        expected = f"{type(shared).__name__} has connections of this process and cannot be copied or pickled: "
+        with pytest.raises(TypeError, match=expected) as refused:
+            copied(shared)
+        assert SECRET not in str(refused.value)
+    with pytest.raises(TypeError, match=r"DeviceController has connections .* make another client in another process"):
+        pickle.dumps(client.device.claim)  # as for a pool of processes
+    with pytest.raises(TypeError, match=r"IotoClient has .*: share it, make a clone with with_options\(\)"):
+        copied({"client": client}) if copied is not copy.copy else copied(client)
+
+
 # The environment --------------------------------------------------------------------------------------------------
 
 
@@ -719,6 +751,12 @@ def test_the_builder_takes_its_url_from_the_environment(monkeypatch: pytest.Monk
         ({"IOTO_API": API}, "IOTO_TOKEN"),
         ({"IOTO_API": API, "IOTO_TOKEN": ""}, "IOTO_TOKEN"),
         ({"IOTO_API": API, "IOTO_TOKEN": f"{SECRET}\n"}, "token"),
+        ({"IOTO_API": f"{API}\n", "IOTO_TOKEN": SECRET}, "api"),
+        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_BUILDER": f" {API}"}, "builder"),
+        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "BUILDER_TOKEN": f"{SECRET} "}, "builder_token"),
+        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_ACCOUNT": "A1\n"}, "IOTO_ACCOUNT: .* white space"),
+        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_ACCOUNT": " A1"}, "IOTO_ACCOUNT: .* white space"),
+        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_ACCOUNT": "A1\u200b"}, "IOTO_ACCOUNT: .* printable"),
         ({"IOTO_API": "cloud.example", "IOTO_TOKEN": SECRET}, "api"),
         ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_BUILDER": "http://builder.example"}, "builder"),
     ],
@@ -727,6 +765,29 @@ def test_an_environment_that_does_not_fit_is_refused_by_name(environ: dict[str, 
     with pytest.raises(InvalidArgumentError, match=name) as caught:
         IotoClient.from_env(environ)
     assert SECRET not in str(caught.value)
+
+
+@each_row("account", [" A1", "A1\n", "A1 ", "\u00a0A1", "A\x001", "A1\ufeff", "", " ", 5, b"A1"])
+def test_an_account_that_can_match_none_is_refused_by_name(account: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="account_id: expected ") as refused:
+        IotoClient(API, token=SECRET, account_id=account, environ={})
+    assert repr(account) in str(refused.value)
+    with pytest.raises(InvalidArgumentError, match="account_id: expected"):
+        IotoClient(API, token=SECRET, environ={}).with_options(account_id=account)
+
+
+async def test_a_key_with_white_space_around_it_is_refused_by_name_in_every_call() -> None:
+    client = IotoClient(API, token=SECRET, environ={})
+    calls: dict[str, Awaitable[object]] = {
+        "device/find: accountId": client.device.find(account_id="A1\n"),
+        "device/claim: id": client.device.claim("M72DANY8BZ\n"),
+        "device/get: id": client.call("device/get", {"id": " M72DANY8BZ"}),
+        "metric/fetch: deviceId": client.metric.fetch("M72DANY8BZ ", [MetricQuery("t")]),
+        "action/find: cloudId": client.action.find("C1\r\n"),
+    }
+    for name, call in calls.items():
+        with pytest.raises(InvalidArgumentError, match=f"{name}: expected no white space around it"):
+            await call
 
 
 def test_from_env_takes_options() -> None:

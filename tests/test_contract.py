@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import attrs
 
-from ioto_async import BuilderClient, IotoClient
+from ioto_async import BuilderClient, IotoClient, Secret
 from ioto_async.controllers.base import Controller
 from ioto_async.controllers.paging import Paged
 from ioto_async.emulator import Emulator
@@ -247,7 +247,7 @@ def test_every_documented_member_of_the_reply_is_in_the_decoded_records(key: str
 
 
 TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
+    "string": (str, Secret),
     "number": (int, float),
     "boolean": (bool,),
     "object": (dict,),

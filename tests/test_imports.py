@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import ioto_async
+from ioto_async import models
 from tests.rows import each_row
 
 PACKAGE = Path(ioto_async.__file__).parent
@@ -149,7 +150,18 @@ def test_a_star_import_gives_every_public_name() -> None:
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
-        _ = ioto_async.no_such_name
+        getattr(ioto_async, "no_such_name")  # noqa: B009  type checkers refuse the attribute itself
+
+
+def test_dir_shows_what_there_is_and_nothing_else() -> None:
+    code = "import ioto_async; print(*dir(ioto_async))"
+    shown = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == sorted(ioto_async.__all__) == dir(ioto_async)
+
+
+def test_every_record_and_the_options_of_public_methods_are_public_names() -> None:
+    options = {"BulkOptions", "CallOptions", "CallerOptions", "ClientOptions", "LinkOptions", "RunOptions"}
+    assert {*models.__all__, *options, "WriterOptions"} - {"DEVICE_NAMESPACE"} - {*ioto_async.__all__} == set()
 
 
 def test_the_package_says_that_it_is_typed() -> None:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from ..errors import ClientStateError
+from ..transport.shared import Shared
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,6 +46,11 @@ class Outcome(Generic[Item, Value]):
     """Calls for the item, and the requests that they have sent again; 0 if this run has sent nothing."""
     elapsed: float = 0.0
     """Seconds that the calls took."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the call has succeeded in this run; one that the journal knows as done is ``skipped``."""
+        return self.status == "ok"
 
 
 @attrs.define
@@ -130,7 +136,7 @@ class Progress:
         return max(self.total - self.summary.done, 0) / self.rate
 
 
-class Run(ABC, Generic[Item, Value]):
+class Run(Shared, ABC, Generic[Item, Value]):
     """A run that is iterated over once; ``async with`` has it ended when the block is left.
 
     Attributes:

@@ -8,6 +8,7 @@ import attrs
 from cyclopts import Parameter
 
 from ..errors import InvalidArgumentError
+from ..settings import check_text
 from ..transport.limits import Limits
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "OutputFormat",
     "RunOptions",
     "Texts",
+    "check_account",
     "check_journal",
 ]
 
@@ -132,6 +134,15 @@ class JournalOptions(RunOptions):
                 )
             return None
         return Path(default)
+
+
+def check_account(account: str | None) -> str | None:
+    """Return the *account* of ``--account`` if it can be one, or None.
+
+    Raises:
+        InvalidArgumentError: it cannot.
+    """
+    return None if account is None else check_text("--account", account)
 
 
 def check_journal(path: Path, *, is_directory: bool = False) -> None:

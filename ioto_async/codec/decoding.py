@@ -14,6 +14,7 @@ from ..errors import DecodeError, DeviceBlockedError, InBandError, NotFoundError
 from ..models import JSON, Cursor, Page
 from ..models.value import json_text
 from ..operations import Kind, Operation
+from ..settings import Secret, conceal
 from . import lenient
 from .lenient import Lenient, Path
 from .records import Mismatch, converter, json_path
@@ -29,6 +30,7 @@ __all__ = [
     "plain",
     "record",
     "result",
+    "signed_url",
     "string",
     "text",
     "whole_number",
@@ -161,7 +163,7 @@ def paged(cls: type[T], *, nested: bool = False, instead: Callable[[str], T] | N
             elements = [((*root, *path), item) for path, item in zip(paths, items, strict=True)]
             records = _elements(operation, elements, cls, reading, instead, rejected)
         next_, prev = (_cursor(operation, name, envelope.pop(name, None)) for name in ("next", "prev"))
-        return Page(items=records, next=next_, prev=prev, rejected=rejected, extra=envelope)
+        return Page(items=records, next=next_, prev=prev, rejected=conceal(rejected), extra=conceal(envelope))
 
     return decode
 
@@ -230,6 +232,13 @@ def string(
     return _structured(operation, _TEXT, _loads(operation, data, reading), str, (), _STRICT)
 
 
+def signed_url(
+    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+) -> Secret:
+    """Decode a bare JSON string that lets whoever has it read or write a file."""
+    return Secret(string(operation, data, reading))
+
+
 def whole_number(
     operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
 ) -> int:
@@ -263,7 +272,7 @@ def anything(
     if not start:
         return None
     try:
-        value: JSON = _loads(operation, data, reading)
+        value: JSON = conceal(_loads(operation, data, reading))
     except DecodeError:
         if start not in b'{["<':
             with contextlib.suppress(UnicodeDecodeError):

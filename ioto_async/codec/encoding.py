@@ -52,6 +52,9 @@ OMIT: Final = Omit.OMIT
 Among the members that `IotoClient.call` and the methods of ``generic`` take, one that is `OMIT` is left out as well.
 """
 
+_KEY: Final = ("id", "Id")
+"""How members are called that hold the key of a record."""
+
 
 def given(members: Mapping[str, object]) -> dict[str, object]:
     """The *members* that are not left out."""
@@ -178,6 +181,9 @@ def _checked(
             expected, fits = _CHECKS[field.type]
             if not fits(value):
                 raise _refusal(operation, field.name, expected, value)
+        elif value.strip() != value and field.name.endswith(_KEY):
+            # The service would find nothing by it, and say so in other words.
+            raise InvalidArgumentError(f"{operation.name}: {field.name}: expected no white space around it")
     if not absent or nulls:
         return members
     documented = {field.name for field in fields}

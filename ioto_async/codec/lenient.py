@@ -13,6 +13,7 @@ from typing import Any, Final, get_args, get_origin
 import attrs
 
 from ..models.value import json_text
+from ..settings import conceal
 from .records import Mismatch, Reader, converted, converter, members, readers
 from .words import words_of
 
@@ -93,7 +94,7 @@ class Lenient:
             if not known.get(argument):
                 known[argument] = _key(name, value, sent)
         if plan.keeps_extra:
-            known["extra"] = extra
+            known["extra"] = conceal(extra)
         return cls(**known)
 
     def _member(self, item: Any, reader: Reader, path: Path) -> tuple[Any, bool]:

@@ -15,7 +15,8 @@ from typing import Any, Final, Union, get_args, get_origin
 import attrs
 from cattrs import Converter
 
-from ..errors import InvalidArgumentError
+from ..models.wire import in_utc, iso, wire_name
+from ..settings import conceal
 
 __all__ = [
     "Mismatch",
@@ -135,34 +136,13 @@ def _number_in(text: str) -> float | None:
     return int(text) if number.is_integer() and len(text) < 20 and text.lstrip("-").isdecimal() else number
 
 
-def iso(value: datetime) -> str:
-    """ISO text of an aware *value*, in UTC with milliseconds, or microseconds where it has some.
-
-    Raises:
-        InvalidArgumentError: *value* has no time zone, or is beyond the calendar in UTC.
-    """
-    utc = _utc(value).replace(tzinfo=None)
-    return utc.isoformat(timespec="microseconds" if utc.microsecond % 1000 else "milliseconds") + "Z"
-
-
 def epoch_ms(value: datetime) -> int:
     """Milliseconds since 1970 of an aware *value*.
 
     Raises:
         InvalidArgumentError: *value* is no datetime, has no time zone, or is beyond the calendar in UTC.
     """
-    return (_utc(value) - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _utc(value: datetime) -> datetime:
-    if not isinstance(value, datetime):
-        raise InvalidArgumentError(f"expected a datetime, got {type(value).__name__}")
-    if value.tzinfo is None:
-        raise InvalidArgumentError(f"{value.isoformat()} has no time zone: use an aware datetime")
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise InvalidArgumentError(f"{value.isoformat()} is beyond the calendar in UTC") from None
+    return (in_utc(value) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _anything(value: object, _: object) -> object:
@@ -179,18 +159,10 @@ def _object(value: object, _: object) -> dict[str, Any]:
 _PLAIN: Final[frozenset[Any]] = frozenset((str, bool, int, float))
 
 
-def _wire_name(attribute: "attrs.Attribute[Any]") -> str:
-    """The attribute's name in camel case, unless its metadata says another (``wire``)."""
-    if "wire" in attribute.metadata:
-        return str(attribute.metadata["wire"])
-    head, *rest = attribute.name.split("_")
-    return head + "".join(word.capitalize() for word in rest)
-
-
 def members(cls: type[Any]) -> dict[str, "attrs.Attribute[Any]"]:
     """The attributes of *cls* by wire name, without ``extra``."""
     fields = attrs.fields(attrs.resolve_types(get_origin(cls) or cls))
-    return {_wire_name(field): field for field in fields if field.name != "extra"}
+    return {wire_name(field): field for field in fields if field.name != "extra"}
 
 
 def members_of(record: Any) -> dict[str, Any]:
@@ -245,7 +217,7 @@ def _structure_record(cls: type[Any], converter: Converter) -> Callable[[object,
                     known[reader[0]] = converted(item, reader[3])
                     extra[name] = item
         if keeps_extra:
-            known["extra"] = extra
+            known["extra"] = conceal(extra) if extra else extra
         try:
             return cls(**known)
         except TypeError:  # an argument is missing

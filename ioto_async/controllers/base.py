@@ -14,6 +14,7 @@ from ..models import Cursor, Page
 from ..operations import BUILDER, IOTO, OPERATION, Operation
 from ..transport.effects import reporting
 from ..transport.options import CallOptions
+from ..transport.shared import Shared
 from ..transport.transport import Transport
 from .asyncio_private import IS_COROUTINE
 from .paging import Paged
@@ -36,7 +37,7 @@ Command = Literal["get", "put", "delete"]
 """What a signed URL is for."""
 
 
-class Controller:
+class Controller(Shared):
     """A namespace of a client: methods named as the actions of one controller of the API.
 
     Every method also takes the options of a call, ``timeout``, ``retries`` and ``headers`` (see `CallOptions`); where
@@ -44,6 +45,7 @@ class Controller:
     request was made.
     """
 
+    _instead = "share its client, and make another client in another process"
     _operations: ClassVar[Mapping[str, Operation]] = IOTO
     """The table that has the operations of the controller."""
     _is_coroutine: ClassVar[object] = IS_COROUTINE

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 from ..codec import decoding
 from ..models import BuilderDevice, BuilderProduct, Cursor, DatabaseQuery, MetricQuery, Metrics, Registration
 from ..operations import BUILDER
-from ..settings import check_token
+from ..settings import check_token, secret
 from ..transport.auth import TokenAuth
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
@@ -51,6 +51,7 @@ class BuilderDeviceController(Controller):
             account_id: account that claims.
             test: claim it as a test device.
         """
+        cloud_token = secret(cloud_token)  # tracebacks may show the arguments
         body = {"id": id, "cloudToken": cloud_token, "accountId": account_id, "test": test}
         return await self._transport.call(BUILDER["device/claim"], _CLAIMED, body, options)
 
@@ -98,6 +99,7 @@ class BuilderDeviceController(Controller):
         Raises:
             NotFoundError: there is none.
         """
+        product = secret(product)
         return await self._transport.call(BUILDER["device/lookup"], _PRODUCT, {"product": product}, options)
 
     async def register(
@@ -124,6 +126,7 @@ class BuilderDeviceController(Controller):
             properties: further members of the device's description, such as ``name`` and ``model``.
         """
         operation = BUILDER["device/register"]
+        product = secret(product)
         named = {"id": id, "product": product, "account": account, "cloud": cloud, "test": test}
         body = merged(operation, named, "properties", properties)
         return await registering(self._transport, product).call(operation, _REGISTRATION, body, options)

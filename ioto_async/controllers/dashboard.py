@@ -8,6 +8,7 @@ from ..codec.encoding import OMIT, Omit, given
 from ..errors import InvalidArgumentError
 from ..models import Dashboard, Range, Widget
 from ..operations import IOTO, Operation
+from ..settings import Period, in_seconds
 from ..transport.options import CallOptions
 from .base import Controller, need_one
 from .paging import Paged
@@ -24,9 +25,9 @@ class DashboardMembers(CallOptions, total=False):
 
     ``css``: style rules. ``emulate``: type of device to pretend to be. ``fixed``: lock it at run time. ``framed``:
     frame its widgets. ``layout``: layout engine. ``live``: show data as they come. ``range``: span of time, a `Range`
-    or a mapping with names as on the wire. ``refresh``: seconds between two updates. ``toolbar``: show a toolbar.
-    ``type``: ``page`` or ``dashboard``. ``widgets``: each a `Widget`, or a mapping with names as on the wire.
-    ``widget_css``: style rules that widgets begin with.
+    or a mapping with names as on the wire. ``refresh``: seconds between two updates, a `datetime.timedelta`, or text
+    such as ``"1m"``. ``toolbar``: show a toolbar. ``type``: ``page`` or ``dashboard``. ``widgets``: each a `Widget`, or
+    a mapping with names as on the wire. ``widget_css``: style rules that widgets begin with.
     """
 
     css: Sequence[object] | Omit | None
@@ -36,7 +37,7 @@ class DashboardMembers(CallOptions, total=False):
     layout: str | Omit | None
     live: bool | Omit | None
     range: Range | Mapping[str, object] | Omit | None
-    refresh: float | Omit | None
+    refresh: Period | Omit | None
     toolbar: bool | Omit | None
     type: str | Omit | None
     widgets: Sequence[Widget | Mapping[str, object]] | Omit | None
@@ -140,6 +141,8 @@ def _split(operation: Operation, members: DashboardMembers) -> tuple[dict[str, o
     if unknown := rest.keys() - DashboardMembers.__annotations__.keys():
         raise InvalidArgumentError(f"{operation.name}: a dashboard has no member {min(unknown)!r} to set")
     options: Any = {name: rest.pop(name) for name in CallOptions.__annotations__ if name in rest}
+    if rest.get("refresh") is not None:
+        rest["refresh"] = in_seconds(rest["refresh"])
     widgets = rest.get("widgets")
     if isinstance(widgets, (list, tuple)):
         for position, widget in enumerate(widgets):

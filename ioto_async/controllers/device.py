@@ -98,9 +98,12 @@ class DeviceController(Controller):
             filename: path of the file.
             mime_type: its content type.
             size: its size, bytes.
+
+        Returns:
+            The URL, a `Secret`.
         """
         body = {"id": id, "command": command, "filename": filename, "mimeType": mime_type, "size": size}
-        return await self._transport.call(IOTO["device/getSignedUrl"], decoding.string, body, options)
+        return await self._transport.call(IOTO["device/getSignedUrl"], decoding.signed_url, body, options)
 
     async def provision(self, id: str, **options: Unpack[CallOptions]) -> Certificates:
         """Get a claimed device's certificate, key and MQTT endpoint.

@@ -68,6 +68,9 @@ class FileController(Controller):
             mime_type: its content type.
             size: its size, bytes.
             account_id: account that owns the file; the client's by default.
+
+        Returns:
+            The URL, a `Secret`.
         """
         body = {
             "accountId": self._account(account_id),
@@ -77,7 +80,7 @@ class FileController(Controller):
             "mimeType": mime_type,
             "size": size,
         }
-        return await self._transport.call(IOTO["file/getSignedUrl"], decoding.string, body, options)
+        return await self._transport.call(IOTO["file/getSignedUrl"], decoding.signed_url, body, options)
 
     def list(
         self,

@@ -53,6 +53,9 @@ class ManagerController(Controller):
             filename: path of the file.
             mime_type: its content type.
             size: its size, bytes.
+
+        Returns:
+            The URL, a `Secret`.
         """
         body = {
             "id": id,
@@ -62,7 +65,7 @@ class ManagerController(Controller):
             "mimeType": mime_type,
             "size": size,
         }
-        return await self._transport.call(IOTO["manager/getSignedUrl"], decoding.string, body, options)
+        return await self._transport.call(IOTO["manager/getSignedUrl"], decoding.signed_url, body, options)
 
     async def provision(self, id: str, **options: Unpack[CallOptions]) -> Manager:
         """Put an app into operation.

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 import attrs
@@ -26,6 +26,7 @@ from ..models import (
 )
 from ..models.metric import is_of_nothing
 from ..operations import IOTO, MQTT, Kind, Operation
+from ..settings import Period
 from ..transport.options import CallOptions
 from ..transport.transport import Transport
 from .base import Controller, mqtt_only
@@ -163,7 +164,7 @@ class MetricController(Controller):
         metric: str,
         *,
         statistic: Statistic = "avg",
-        period: float | timedelta = 300,
+        period: Period = 300,
         dimensions: Mapping[str, object] | None = None,
         start: datetime | None = None,
         namespace: str = DEVICE_NAMESPACE,
@@ -182,7 +183,7 @@ class MetricController(Controller):
             device_id: device that owns the metric.
             metric: name of the metric.
             statistic: see `Statistic`.
-            period: seconds or a `datetime.timedelta`; the service cuts it to a year.
+            period: seconds, a `datetime.timedelta`, or text such as ``"1h"``; the service cuts it to a year.
             dimensions: exact dimension map; ``{"Device": device_id}`` by default, ``{}`` for all.
             start: start of the range; aware. By default the range ends now.
             namespace: where the metric lives.
@@ -210,7 +211,7 @@ class MetricController(Controller):
         metric: str,
         *,
         statistic: Statistic = "avg",
-        period: float | timedelta = 300,
+        period: Period = 300,
         dimensions: Mapping[str, object] | None = None,
         start: datetime | None = None,
         namespace: str = DEVICE_NAMESPACE,
@@ -224,7 +225,7 @@ class MetricController(Controller):
             device_id: device that owns the metric.
             metric: name of the metric.
             statistic: see `Statistic`.
-            period: seconds or a `datetime.timedelta`; the service cuts it to a year.
+            period: seconds, a `datetime.timedelta`, or text such as ``"1h"``; the service cuts it to a year.
             dimensions: exact dimension map; ``{"Device": device_id}`` by default, ``{}`` for all.
             start: start of the range; aware. By default the range ends now.
             namespace: where the metric lives.
@@ -257,7 +258,7 @@ class MetricController(Controller):
         metric: str,
         *,
         dimensions: Mapping[str, object] | None = None,
-        period: float | None = None,
+        period: Period | None = None,
         statistic: Statistic | None = None,
         **options: Unpack[CallOptions],
     ) -> float:
@@ -266,7 +267,7 @@ class MetricController(Controller):
         Args:
             metric: name of the metric.
             dimensions: exact dimension map.
-            period: seconds; 300 by default.
+            period: seconds, a `datetime.timedelta`, or text such as ``"1h"``; 300 seconds by default.
             statistic: see `Statistic`; ``avg`` by default.
 
         Raises:
@@ -444,7 +445,8 @@ class MetricController(Controller):
                 - ``at_least_once``: send again what may be in the cloud, as often as a call is (see `RetryPolicy`), and
                   for as long as the service is away; a sample may then count twice.
                 - ``link``: a `DeviceLink`.
-                - ``buffer``: ``sum``, ``count``, ``elapsed`` (seconds), ``force``: what the cloud is to put together.
+                - ``buffer``: ``sum``, ``count``, ``elapsed`` (as *period* of `series`), ``force``: what the cloud is to
+                  put together.
                 - The rest is in `WriterOptions`.
 
         Raises:

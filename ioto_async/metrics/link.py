@@ -5,6 +5,7 @@ from typing import ClassVar, Final, Protocol
 
 from ..codec import encoding
 from ..errors import InvalidArgumentError
+from ..models.metric import in_buffer
 from ..operations import MQTT
 from ..transport.effects import reports_effects
 from .sample import Sample, check_members
@@ -45,7 +46,7 @@ class LinkSink:
             raise InvalidArgumentError(f"link: expected a DeviceLink, got {type(link).__name__}")
         self._link = link
         self.reports = reports_effects(link.set_metric)
-        self._buffer = None if buffer is None else check_members(_SET, "buffer", buffer)
+        self._buffer = None if buffer is None else in_buffer(_SET.name, check_members(_SET, "buffer", buffer))
         encoding.body(_SET, {"buffer": self._buffer})
 
     def check(self, sample: Sample) -> None:

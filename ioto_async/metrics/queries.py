@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from functools import lru_cache
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from ..codec import encoding
 from ..errors import InvalidArgumentError
 from ..models import DatabaseQuery, Metric, MetricQuery, Statistic
 from ..operations import IOTO, Operation
+from ..settings import Period
 
 __all__ = ["item_of", "items_of", "requests_of", "with_device"]
 
@@ -79,7 +79,7 @@ def _may_answer(answer: Metric, item: Mapping[str, object]) -> bool:
 def item_of(
     metric: str,
     statistic: Statistic,
-    period: float | timedelta,
+    period: Period,
     namespace: str,
     cloud_id: str | None,
     *,
@@ -99,7 +99,7 @@ def item_of(
 def _made(
     metric: str,
     statistic: Statistic,
-    period: float | timedelta,
+    period: Period,
     namespace: str,
     cloud_id: str | None,
     accumulate: bool,

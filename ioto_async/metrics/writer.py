@@ -15,6 +15,7 @@ from ..bulk.outcome import Outcome, Status, Summary
 from ..errors import ClientStateError, InvalidArgumentError
 from ..settings import check_options, or_none, seconds
 from ..transport.effects import EFFECTS, Effects
+from ..transport.shared import Shared
 from ..transport.tasks import ended
 from .buffer import Batch, Buffer
 from .delivery import Delivery
@@ -56,7 +57,7 @@ class _Request:
         return self.effects is not None and self.effects.changed
 
 
-class Writer:
+class Writer(Shared):
     """Writes samples of metrics: ``async with client.metric.writer(...) as writer``.
 
     The block ends without an error only if every sample that it accepted is in the cloud. An exception in the block

@@ -16,6 +16,7 @@ from .manager import Manager
 from .metric import DEVICE_NAMESPACE, DatabaseQuery, Metric, MetricKey, MetricList, MetricQuery, Point, Statistic
 from .page import Cursor, Page
 from .provision import Certificates, UpdateOffer
+from .record import Record
 from .store import StoreItem
 from .tables import MetricRow, Metrics
 from .user import Login, NewAccount, User
@@ -50,6 +51,7 @@ __all__ = [
     "Page",
     "Point",
     "Range",
+    "Record",
     "Registration",
     "Statistic",
     "StoreItem",

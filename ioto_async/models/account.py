@@ -5,11 +5,13 @@ from typing import Any
 
 import attrs
 
+from .record import Record
+
 __all__ = ["Account"]
 
 
 @attrs.define(kw_only=True)
-class Account:
+class Account(Record):
     """An account of a device cloud: a person or a company with devices and users."""
 
     activity: datetime | None = None

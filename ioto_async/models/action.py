@@ -4,11 +4,13 @@ from typing import Any
 
 import attrs
 
+from .record import Record
+
 __all__ = ["Action", "ActionResult"]
 
 
 @attrs.define(kw_only=True)
-class Action:
+class Action(Record):
     """An automation of a device cloud."""
 
     args: dict[str, Any] | None = None
@@ -46,7 +48,7 @@ class Action:
 
 
 @attrs.define(kw_only=True)
-class ActionResult:
+class ActionResult(Record):
     """What ``action/invoke`` did."""
 
     name: str | None = None

@@ -5,11 +5,13 @@ from typing import Any
 
 import attrs
 
+from .record import Record
+
 __all__ = ["Alert"]
 
 
 @attrs.define(kw_only=True)
-class Alert:
+class Alert(Record):
     """Something that an automation found worth telling."""
 
     account_id: str | None = None

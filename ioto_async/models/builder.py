@@ -5,11 +5,14 @@ from typing import Any
 
 import attrs
 
+from ..settings import optional_secret
+from .record import Record
+
 __all__ = ["BuilderDevice", "BuilderProduct", "Registration"]
 
 
 @attrs.define(kw_only=True)
-class BuilderDevice:
+class BuilderDevice(Record):
     """A registered device, as the Builder shows it."""
 
     accessed: datetime | None = None
@@ -32,7 +35,7 @@ class BuilderDevice:
 
 
 @attrs.define(kw_only=True)
-class BuilderProduct:
+class BuilderProduct(Record):
     """The product of a product token, as ``device/lookup`` shows it."""
 
     account_id: str | None = None
@@ -50,14 +53,14 @@ class BuilderProduct:
 
 
 @attrs.define(kw_only=True)
-class Registration:
+class Registration(Record):
     """What ``device/register`` answers; everything but ``registered`` is there once the device is claimed."""
 
     registered: bool | None = None
     api: str | None = None
     """Base URL of the device's cloud."""
-    token: str | None = attrs.field(default=None, repr=False)
-    """Device token for that cloud."""
+    token: str | None = attrs.field(default=None, repr=False, converter=optional_secret)
+    """Device token for that cloud; a `Secret`."""
     cloud_type: str | None = None
     """``eval``, ``hosted`` or ``dedicated``."""
     cloud_name: str | None = None

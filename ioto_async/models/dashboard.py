@@ -1,25 +1,35 @@
 """Records of the Dashboard controller (reference, section 7)."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import attrs
+
+from ..settings import Period, in_seconds, or_none, period
+from .record import Record
 
 __all__ = ["Dashboard", "Range", "Widget", "WidgetAction"]
 
 
+_seconds: Final = or_none(period(above_zero=False))
+
+
+def _in_seconds(value: Period | None) -> float | None:
+    return None if value is None else in_seconds(value)
+
+
 @attrs.define(kw_only=True)
-class Range:
+class Range(Record):
     """The span of time that is shown."""
 
     anchor: str | None = None
     """``absolute``, or ``relative`` (the service's default)."""
     start: datetime | None = None
     """Where an absolute range begins."""
-    period: float | None = None
-    """Seconds; 28 days by default."""
-    refresh: float | None = None
-    """Seconds between two updates; 60 by default."""
+    period: float | None = attrs.field(default=None, converter=_in_seconds, validator=_seconds)
+    """Seconds; 28 days by default. A `datetime.timedelta`, and text such as ``"1h"``, become seconds."""
+    refresh: float | None = attrs.field(default=None, converter=_in_seconds, validator=_seconds)
+    """Seconds between two updates; 60 by default. Converted as ``period`` is."""
     override: bool | None = None
     """Whether the range that the user has chosen is ignored."""
     timezone: str | None = None
@@ -28,7 +38,7 @@ class Range:
 
 
 @attrs.define(kw_only=True)
-class WidgetAction:
+class WidgetAction(Record):
     """What a click on a widget does."""
 
     type: str | None = None
@@ -41,7 +51,7 @@ class WidgetAction:
 
 
 @attrs.define(kw_only=True)
-class Widget:
+class Widget(Record):
     """One element of a dashboard. Which members count depends on its type."""
 
     actions: list[WidgetAction] | None = None
@@ -160,7 +170,7 @@ class Widget:
 
 
 @attrs.define(kw_only=True)
-class Dashboard:
+class Dashboard(Record):
     """A page of widgets."""
 
     account_id: str | None = None
@@ -182,8 +192,8 @@ class Dashboard:
     name: str | None = None
     range: Range | None = None
     """Span of time that its widgets show."""
-    refresh: float | None = None
-    """Seconds between two updates."""
+    refresh: float | None = attrs.field(default=None, converter=_in_seconds, validator=_seconds)
+    """Seconds between two updates. Converted as the ``period`` of a `Range` is."""
     toolbar: bool | None = None
     """Whether there is a toolbar."""
     type: str | None = None

@@ -5,11 +5,14 @@ from typing import Any
 
 import attrs
 
+from ..settings import optional_secret
+from .record import Record
+
 __all__ = ["Credentials", "Device"]
 
 
 @attrs.define(kw_only=True)
-class Device:
+class Device(Record):
     """A claimed device, as ``device/*`` shows it."""
 
     accessed: datetime | None = None
@@ -34,12 +37,13 @@ class Device:
 
 
 @attrs.define(kw_only=True)
-class Credentials:
+class Credentials(Record):
     """Temporary AWS keys of a device, of dedicated clouds only; ``expires`` says until when."""
 
     access_key_id: str | None = None
-    secret_access_key: str | None = attrs.field(default=None, repr=False)
-    session_token: str | None = attrs.field(default=None, repr=False)
+    secret_access_key: str | None = attrs.field(default=None, repr=False, converter=optional_secret)
+    """A `Secret`, as is the token."""
+    session_token: str | None = attrs.field(default=None, repr=False, converter=optional_secret)
     expires: datetime | None = None
     region: str | None = None
     extra: dict[str, Any] = attrs.field(factory=dict, repr=False)

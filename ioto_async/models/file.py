@@ -7,12 +7,13 @@ from typing import Any
 import attrs
 
 from ..errors import DecodeError
+from .record import Record
 
 __all__ = ["File"]
 
 
 @attrs.define(kw_only=True)
-class File:
+class File(Record):
     """A file, as ``file/*`` shows it."""
 
     filename: str | None = None

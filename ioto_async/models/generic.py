@@ -5,11 +5,13 @@ from typing import Any, ClassVar
 
 import attrs
 
+from .record import Record
+
 __all__ = ["Item"]
 
 
 @attrs.define(kw_only=True)
-class Item:
+class Item(Record):
     """An item of any database model.
 
     The members that most models share are attributes; those of the model itself are in ``extra``, named as on the

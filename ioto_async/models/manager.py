@@ -5,11 +5,13 @@ from typing import Any
 
 import attrs
 
+from .record import Record
+
 __all__ = ["Manager"]
 
 
 @attrs.define(kw_only=True)
-class Manager:
+class Manager(Record):
     """A device manager: the app through which users see their devices."""
 
     account_id: str | None = None

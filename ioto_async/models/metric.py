@@ -1,15 +1,15 @@
 """Records and requests of the Metric controller (reference, sections 7 and 9)."""
 
-import math
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal
 
 import attrs
 
 from ..errors import InvalidArgumentError
-from ..settings import is_number, must_be
+from ..settings import in_seconds, must_be, period
+from .record import Record
 
 __all__ = [
     "DEVICE_NAMESPACE",
@@ -21,6 +21,7 @@ __all__ = [
     "Point",
     "Statistic",
     "check_statistic",
+    "in_buffer",
     "is_of_nothing",
 ]
 
@@ -53,12 +54,29 @@ def check_statistic(of: str, value: Statistic) -> None:
         raise InvalidArgumentError(f"{of}: expected {expected}, got {value!r}")
 
 
+def in_buffer(of: str, buffer: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """How the cloud is to gather samples, with ``elapsed`` in seconds; it may be any `Period`.
+
+    Args:
+        of: the operation.
+        buffer: as the caller has it; what is no mapping is left to the check of the operation.
+
+    Raises:
+        InvalidArgumentError: ``elapsed`` is no period.
+    """
+    if not isinstance(buffer, Mapping) or buffer.get("elapsed") is None:
+        return buffer
+    elapsed: Any = in_seconds(buffer["elapsed"])
+    period(above_zero=False, of=of).check("buffer: elapsed", elapsed)
+    return {**buffer, "elapsed": elapsed}
+
+
 DEVICE_NAMESPACE: Final = "Embedthis/Device"
 """Where the metrics of devices live."""
 
 
 @attrs.define(kw_only=True)
-class Point:
+class Point(Record):
     """One point of a series."""
 
     value: float | None = None
@@ -71,7 +89,7 @@ class Point:
 
 
 @attrs.define(kw_only=True)
-class Metric:
+class Metric(Record):
     """The answer to one item of a metric request."""
 
     device_id: str | None = None
@@ -95,7 +113,7 @@ class Metric:
 
 
 @attrs.define(kw_only=True)
-class MetricList:
+class MetricList(Record):
     """What ``metric/getMetricList`` knows: metrics if a namespace was given, dimensions if a metric was."""
 
     namespaces: list[str] | None = None
@@ -105,7 +123,7 @@ class MetricList:
 
 
 @attrs.frozen(kw_only=True)
-class MetricKey:
+class MetricKey(Record):
     """What identifies a metric of an account: each dimension map is a metric of its own."""
 
     namespace: str
@@ -125,18 +143,8 @@ _flag: Final = must_be("True or False", lambda value: isinstance(value, bool), o
 _count: Final = must_be(
     "a whole number above 0", lambda value: value is None or (type(value) is int and value > 0), of=_OF
 )
-_seconds: Final = must_be(
-    "seconds or a timedelta above 0", lambda value: is_number(value) and 0 < value < math.inf, of=_OF
-)
+_period: Final = period(of=_OF)
 _mapping: Final = must_be("a mapping", lambda value: isinstance(value, Mapping), of=_OF)
-
-
-def _in_seconds(period: float | timedelta) -> float:
-    """Seconds of a *period*; what is none of the two, and what is not above 0, is left to the validator as it is."""
-    if not isinstance(period, timedelta) or period <= timedelta(0):
-        return period  # type: ignore[return-value]
-    seconds = period.total_seconds()
-    return int(seconds) if seconds.is_integer() else seconds
 
 
 @attrs.frozen
@@ -147,7 +155,8 @@ class MetricQuery:
         metric: name of the metric.
         dimensions: exact dimension map, such as ``{"Device": id}``; empty for all.
         statistic: see `Statistic`.
-        period: seconds or a `datetime.timedelta`; the attribute is in seconds. The service cuts it to a year.
+        period: seconds, a `datetime.timedelta`, or text such as ``90s``, ``5m``, ``1.5h``, ``1d`` or ``4w``; the
+            attribute is in seconds. The service cuts it to a year.
         accumulate: fold all points into one.
         start: start of the range; aware.
         limit: sent as it is; what it limits is documented for database items only.
@@ -162,7 +171,7 @@ class MetricQuery:
     metric: str = attrs.field(validator=_text)
     dimensions: Mapping[str, object] = attrs.field(factory=dict, validator=_mapping)
     statistic: Statistic = attrs.field(default="avg", validator=_text)
-    period: float = attrs.field(default=300, kw_only=True, converter=_in_seconds, validator=_seconds)
+    period: float = attrs.field(default=300, kw_only=True, converter=in_seconds, validator=_period)
     accumulate: bool = attrs.field(default=False, kw_only=True, validator=_flag)
     start: datetime | None = attrs.field(default=None, kw_only=True)
     limit: int | None = attrs.field(default=None, kw_only=True, validator=_count)

@@ -4,6 +4,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from .record import Record
 from .value import JSON
 
 __all__ = ["Cursor", "Page"]
@@ -15,10 +16,10 @@ Cursor = str | dict[str, Any]
 
 
 @attrs.frozen(kw_only=True)
-class Page(Generic[T]):
+class Page(Record, Generic[T]):
     """Some of the records that a find matches, in order."""
 
-    items: list[T]
+    items: list[T] = attrs.field(metadata={"wire": "data"})
     next: Cursor | None = None
     """Where the next page begins; None on the last."""
     prev: Cursor | None = None

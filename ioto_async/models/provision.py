@@ -4,11 +4,14 @@ from typing import Any
 
 import attrs
 
+from ..settings import optional_secret
+from .record import Record
+
 __all__ = ["Certificates", "UpdateOffer"]
 
 
 @attrs.define(kw_only=True)
-class Certificates:
+class Certificates(Record):
     """What a device needs to connect by MQTT."""
 
     account_id: str | None = None
@@ -18,8 +21,8 @@ class Certificates:
     """MQTT host."""
     id: str | None = None
     """Claim ID."""
-    key: str | None = attrs.field(default=None, repr=False)
-    """Private key, PEM text."""
+    key: str | None = attrs.field(default=None, repr=False, converter=optional_secret)
+    """Private key, PEM text; a `Secret`."""
     port: int | None = None
     """MQTT port."""
     thing: str | None = None
@@ -28,7 +31,7 @@ class Certificates:
 
 
 @attrs.define(kw_only=True)
-class UpdateOffer:
+class UpdateOffer(Record):
     """The answer to an update check; without ``url`` there is nothing to install."""
 
     checksum: str | None = None
@@ -37,8 +40,8 @@ class UpdateOffer:
     """Version of the image."""
     message: str | None = None
     """Why there is nothing to do."""
-    url: str | None = attrs.field(default=None, repr=False)
-    """Where the image is; whoever has the URL can download it."""
+    url: str | None = attrs.field(default=None, repr=False, converter=optional_secret)
+    """Where the image is; a `Secret`, as whoever has the URL can download it."""
     update: str | None = None
     """Key of the update, for the report."""
     extra: dict[str, Any] = attrs.field(factory=dict, repr=False)

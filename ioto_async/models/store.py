@@ -5,11 +5,13 @@ from typing import Any
 
 import attrs
 
+from .record import Record
+
 __all__ = ["StoreItem"]
 
 
 @attrs.define(kw_only=True)
-class StoreItem:
+class StoreItem(Record):
     """One key of one device."""
 
     account_id: str | None = None

@@ -43,6 +43,12 @@ class Metrics(list[Metric]):
 
     __slots__ = ()
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # by pydantic, which is not needed for anything else
+
+        return core_schema.no_info_after_validator_function(cls, handler.generate_schema(list[Metric]))
+
     def to_rows(self) -> list[MetricRow]:
         """The points as mappings: one row for each, and a metric without points has none.
 

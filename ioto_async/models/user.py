@@ -7,12 +7,13 @@ import attrs
 
 from .account import Account
 from .manager import Manager
+from .record import Record
 
 __all__ = ["Login", "NewAccount", "User"]
 
 
 @attrs.define(kw_only=True)
-class User:
+class User(Record):
     """A user of an account."""
 
     account_id: str | None = None
@@ -35,7 +36,7 @@ class User:
 
 
 @attrs.define(kw_only=True)
-class Login:
+class Login(Record):
     """What ``user/login`` answers: who the caller is, and what an app needs to begin."""
 
     account: Account | None = None
@@ -50,7 +51,7 @@ class Login:
 
 
 @attrs.define(kw_only=True)
-class NewAccount:
+class NewAccount(Record):
     """What ``account/create`` made."""
 
     account: Account | None = None

@@ -98,13 +98,7 @@ async def _connected(host: str, port: int) -> socket.socket:
 async def _tunnel(raw: socket.socket, host: str, port: int, proxy: Proxy) -> None:
     """Have the proxy at the other end of *raw* connect to *port* of *host*."""
     loop = asyncio.get_running_loop()
-    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    lines = [
-        f"CONNECT {target} HTTP/1.1",
-        f"Host: {target}",
-        *(f"{key}: {proxy.headers[key]}" for key in proxy.headers),
-    ]
-    await loop.sock_sendall(raw, "".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii"))
+    await loop.sock_sendall(raw, _connect(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", proxy))
     reply = bytearray()
     while not reply.endswith(b"\r\n\r\n"):
         # No byte more: what follows belongs to TLS.
@@ -122,6 +116,13 @@ async def _tunnel(raw: socket.socket, host: str, port: int, proxy: Proxy) -> Non
         if answer[1][:1] == b"4" and answer[1] not in (b"408", b"429"):
             raise ProxyRefusal(text)
         raise OSError(text)
+
+
+def _connect(target: str, proxy: Proxy) -> bytes:
+    """The request of a *proxy* for a connection to *target*."""
+    credentials = (f"{name}: {proxy.headers[name]}" for name in proxy.headers)
+    lines = (f"CONNECT {target} HTTP/1.1", f"Host: {target}", *credentials, "")
+    return "".join(f"{line}\r\n" for line in lines).encode("ascii")
 
 
 async def _shaken(secure: ssl.SSLSocket) -> None:

@@ -24,9 +24,11 @@ from ..errors import (
 )
 from ..models import Certificates, Statistic
 from ..operations import IOTO, MQTT, Kind, Operation
-from ..settings import check_options
+from ..settings import Period, check_options
 from ..transport.effects import reporting
+from ..transport.proxies import concealed
 from ..transport.retry import Failure, RetryPolicy
+from ..transport.shared import Shared
 from . import payloads
 from .events import Contested, EventBuffer, LinkEvent, Throttle, parse_event
 from .options import PORT, LinkOptions, Options, checked, need_aiomqtt
@@ -56,7 +58,7 @@ _FIRST_NUMBER: Final = 100
 _LATE_REPLY: Final = re.compile(r"(metric|store)/get/[0-9]+")
 
 
-class DeviceLink:
+class DeviceLink(Shared):
     """A device's connection to its cloud: it sends samples and values, asks for some, and hears what the cloud says.
 
     ::
@@ -109,6 +111,8 @@ class DeviceLink:
         **options: Unpack[LinkOptions],
     ) -> None:
         need_aiomqtt()
+        if "proxy" in options:
+            options["proxy"] = concealed(options["proxy"])  # tracebacks may show this variable
         self._certs = checked(certs)
         self._ca = ca
         chosen = self._options = check_options(Options, options)
@@ -141,7 +145,7 @@ class DeviceLink:
         """Claim ID of the device."""
         return self._id
 
-    def __repr__(self) -> str:
+    def _repr(self) -> str:
         state = "closed" if self._closed else "connected" if self.is_connected else "not connected"
         return f"DeviceLink({self._id!r}, {self._certs.endpoint}:{self._certs.port or PORT}, {state})"
 
@@ -226,7 +230,8 @@ class DeviceLink:
             value: the sample; finite.
             dimensions: dimension maps, each of which gets the sample; ``[{}]`` for none, by default the device's own
                 ``[{"Device": "${deviceId}"}]``, in which the cloud fills in the ID.
-            buffer: ``sum``, ``count``, ``elapsed`` (seconds), ``force``: how long the cloud gathers samples.
+            buffer: ``sum``, ``count``, ``elapsed`` (as *period* of `get_metric`), ``force``: how long the cloud gathers
+                samples.
 
         Raises:
             InvalidArgumentError: an argument does not fit.
@@ -243,7 +248,7 @@ class DeviceLink:
         metric: str,
         *,
         dimensions: Mapping[str, object] | None = None,
-        period: float = 300,
+        period: Period = 300,
         statistic: Statistic = "avg",
     ) -> float | None:
         """Read one value of a metric: all of *period* in one.
@@ -251,7 +256,7 @@ class DeviceLink:
         Args:
             metric: name of the metric.
             dimensions: exact dimension map, by default the device's own ``{"Device": "${deviceId}"}``.
-            period: seconds.
+            period: seconds, a `datetime.timedelta`, or text such as ``"1h"``.
             statistic: see `Statistic`.
 
         Returns:

@@ -9,7 +9,7 @@ from yarl import URL
 
 from ..errors import InvalidArgumentError
 from ..models import Certificates
-from ..settings import flag, seconds, whole_number
+from ..settings import check_text, flag, seconds, whole_number
 from ..transport.proxies import Proxies, Proxy, check_proxy
 
 __all__ = ["PORT", "LinkOptions", "Options", "checked", "need_aiomqtt"]
@@ -103,6 +103,7 @@ def checked(certs: Certificates) -> Certificates:
         value = getattr(certs, name)
         if not isinstance(value, str) or not value:
             raise InvalidArgumentError(f"{_OF}: certs: {name} is required")
+    check_text(f"{_OF}: certs: endpoint", certs.endpoint)
     for name in ("id", "account_id"):
         value = getattr(certs, name)
         if value is not None and not re.fullmatch(r"[^/+#\s\x00]+", value):

@@ -13,8 +13,9 @@ from ..codec import encoding
 from ..codec.encoding import OMIT, Omit
 from ..errors import DecodeError, InvalidArgumentError
 from ..models import Statistic
-from ..models.metric import check_statistic
+from ..models.metric import check_statistic, in_buffer
 from ..operations import MQTT, Kind, Operation, Reply
+from ..settings import Period, in_seconds, period
 
 __all__ = [
     "StoreType",
@@ -41,6 +42,7 @@ _SYNC_DOWN: Final = Operation("db/syncDown", "device", Kind.READ, Reply.NONE, ()
 _COMMANDS: Final = ("create", "update", "upsert", "remove")
 # The text is sent as it is, the cloud puts the device in.
 _OWN: Final = {"Device": "${deviceId}"}
+_PERIOD: Final = period(of=MQTT["metric/get"].name)
 _NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -69,11 +71,11 @@ def sample(
         raise InvalidArgumentError(
             f"{operation.name}: dimensions: expected a list of maps, [{{}}] for none, got {dimensions!r}"
         )
-    members = {"metric": metric, "value": value, "dimensions": dimensions, "buffer": buffer}
+    members = {"metric": metric, "value": value, "dimensions": dimensions, "buffer": in_buffer(operation.name, buffer)}
     return _body(operation, members)
 
 
-def value_query(metric: str, dimensions: Mapping[str, object] | None, period: float, statistic: Statistic) -> bytes:
+def value_query(metric: str, dimensions: Mapping[str, object] | None, period: Period, statistic: Statistic) -> bytes:
     """The body of ``metric/get``.
 
     Raises:
@@ -83,8 +85,8 @@ def value_query(metric: str, dimensions: Mapping[str, object] | None, period: fl
     encoding.required_text(operation, "metric", metric)
     # The cloud does not reply to what it does not know.
     check_statistic(f"{operation.name}: statistic", encoding.required_text(operation, "statistic", statistic))
-    if isinstance(period, (int, float)) and period <= 0:
-        raise InvalidArgumentError(f"{operation.name}: period: expected seconds above 0, got {period!r}")
+    period = in_seconds(period)
+    _PERIOD.check("period", period)
     dimensions = _OWN if dimensions is None else dimensions
     members = {"metric": metric, "dimensions": dimensions, "period": period, "statistic": statistic}
     return _body(operation, members)

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from ..errors import InvalidArgumentError
 from ..models.provision import Certificates
+from ..settings import Secret
 
 __all__ = ["Trust", "make_context"]
 
@@ -37,7 +38,7 @@ def make_context(certs: Certificates, ca: Trust) -> ssl.SSLContext:
     _trust(context, ca)
     assert certs.certificate is not None  # both have been looked at
     assert certs.key is not None
-    _load_key(context, f"{certs.certificate.strip()}\n{certs.key.strip()}\n")
+    _load_key(context, Secret(f"{certs.certificate.strip()}\n{certs.key.strip()}\n"))
     return context
 
 
@@ -71,7 +72,7 @@ def _shown(ca: Trust) -> str:
     return f"the file {ca!r}" if is_name else "a text that is neither PEM nor the name of a file"
 
 
-def _load_key(context: ssl.SSLContext, pem: str) -> None:
+def _load_key(context: ssl.SSLContext, pem: Secret) -> None:
     # The ssl module takes a private key from a file alone. mkstemp makes one that nobody else may open.
     descriptor, path = tempfile.mkstemp(prefix="ioto-")
     try:

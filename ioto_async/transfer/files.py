@@ -52,6 +52,9 @@ Source = str | os.PathLike[str] | Buffer | AsyncIterable[Buffer]
 """What can be uploaded: the path of a file, bytes, or chunks of bytes as they come."""
 
 
+_OURS: Final = f"{__name__.partition('.')[0]}."
+
+
 class Stopped(Exception):
     """A transfer that ends for no fault of the service: the source, the disk or ``progress`` raised *error*."""
 
@@ -65,7 +68,11 @@ def callers_own() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise Stopped(error) from error
+        # Its traceback begins with the caller's own part: the variables of ours have the signed URL.
+        own = error.__traceback__
+        while own is not None and own.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+            own = own.tb_next
+        raise Stopped(error.with_traceback(own)) from error
 
 
 def path_of(name: str, value: str | os.PathLike[str]) -> Path:

@@ -8,7 +8,7 @@ import aiohttp
 from yarl import URL
 
 from ..errors import DecodeError, InvalidArgumentError, NotFoundError
-from ..settings import check_signed_url
+from ..settings import check_signed_url, secret
 from ..transport.attempt import read_refusal
 from ..transport.deadlines import Deadline
 from ..transport.pool import Pool
@@ -40,8 +40,8 @@ class SignedURL:
 
     def mask(self, text: str) -> str:
         """*text* without what would let others use the URL."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
+        for part in self._secrets:
+            text = text.replace(part, "***")
         return text
 
     @classmethod
@@ -51,6 +51,7 @@ class SignedURL:
         Raises:
             DecodeError: it is no URL, or one that it would not be safe to follow.
         """
+        url = secret(url)
         try:
             parsed = check_signed_url(url, allow_http=pool.allow_http)
         except InvalidArgumentError as error:

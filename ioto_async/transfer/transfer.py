@@ -354,7 +354,7 @@ async def _with_retries(transport: Transport, job: _Job[B], sign: Sign | str, op
             _remember(retries, closed)
             raise
         except CallError as definite:
-            error, failure = definite, Failure.DEFINITE
+            error, failure = definite.with_traceback(None), Failure.DEFINITE  # whose variables have the signed URL
         if retries is None:
             retries = Retries(job.operation, job.kind, retry, transport.options.max_retry_after)
         retries.failed(error, failure, could_be_done=job.may_be_done(body))

@@ -68,6 +68,10 @@ class RequestBody(Payload):
         self.sent = False
         self.in_doubt = False
 
+    def again(self) -> "RequestBody":
+        """The same bytes, of which nothing has been sent."""
+        return RequestBody(self._value, is_careful=self._is_careful)
+
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The body as text, for middlewares that look at it."""
         return str(self._value, encoding, errors)
@@ -196,7 +200,7 @@ async def attempt(
     except Exception as error:
         failure = type(error.__cause__ or error).__name__
         if session.closed and isinstance(error, RuntimeError):
-            raise ClientStateError(SESSION_CLOSED, outcome_unknown=body.in_doubt) from error
+            raise ClientStateError(SESSION_CLOSED, outcome_unknown=body.in_doubt) from error.with_traceback(None)
         raise
     finally:
         deadlines.stop(deadline)
@@ -361,5 +365,5 @@ def _broken(operation: str, cause: Exception, body: Body, mask: Callable[[str], 
         error = ConnectionFailedError(text, operation=operation, sent=body.sent)
         failure = never_delivered(cause)
     if mask(repr(cause)) == repr(cause):  # else it would show the token: the request's, or one that came back
-        error.__cause__ = cause
+        error.__cause__ = cause.with_traceback(None)  # whose variables are the headers and the URL of the request
     return Failed(error, failure)

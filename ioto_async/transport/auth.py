@@ -18,7 +18,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from yarl import URL
 
 from ..errors import InvalidArgumentError, TokenProviderError
-from ..settings import check_origin, check_token, or_none, seconds
+from ..settings import Secret, check_origin, check_token, or_none, seconds, secret
 from .attempt import RequestBody
 from .credentials import Credentials, Decision, Pinned
 from .effects import EFFECTS
@@ -38,17 +38,22 @@ __all__ = [
 logger = logging.getLogger("ioto_async")
 
 
-@attrs.frozen
+@attrs.frozen(init=False)
 class AccessToken:
-    """A login access token and its lifetime."""
+    """A login access token and its lifetime.
+
+    Raises:
+        InvalidArgumentError: the lifetime is none.
+    """
 
     value: str = attrs.field(repr=False)
-    """The token."""
-    lifetime: float | None = attrs.field(
-        default=None,
-        validator=or_none(seconds(above_zero=True, of="AccessToken")),
-    )
+    """The token; a `Secret`."""
+    lifetime: float | None = attrs.field(default=None, validator=or_none(seconds(above_zero=True, of="AccessToken")))
     """Seconds from the moment it was asked for; None if that is not known."""
+
+    def __init__(self, value: str, lifetime: float | None = None) -> None:
+        value = secret(value)  # tracebacks may show this variable
+        self.__attrs_init__(value, lifetime)
 
 
 TokenProvider = Callable[[], Awaitable[str | AccessToken]]
@@ -149,8 +154,9 @@ class TokenAuth(Auth):
     prefix = "/tok"
 
     def __init__(self, token: str, *, bearer: bool = False) -> None:
+        token = secret(token)  # tracebacks may show this variable
         self._token = check_token(token)
-        super().__init__({"Authorization": f"bearer {token}" if bearer else token})
+        super().__init__({"Authorization": Secret(f"bearer {token}") if bearer else token})
 
     def __repr__(self) -> str:
         return "TokenAuth('***')"
@@ -174,8 +180,9 @@ class LoginAuth(Auth):
     __slots__ = ("__weakref__", "_origin", "_provider", "_request", "_tokens")
 
     def __init__(self, token: str | TokenProvider, *, origin: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._origin = check_origin(origin)
-        self._provider = token
+        self._provider = token = secret(token)
+        self._origin = origin  # first, as a traceback may show what is not made to its end
+        check_origin(origin)
         self._request: asyncio.Task[Mapping[str, str]] | None = None
         # Older ones as well: a late reply may repeat one.
         self._tokens: deque[str] = deque(maxlen=8)
@@ -188,8 +195,9 @@ class LoginAuth(Auth):
         return f"LoginAuth('***', origin={self._origin!r})"
 
     def _carry(self, token: object) -> Mapping[str, str]:
-        self._tokens.append(check_token(token, "login"))
-        return {"Authorization": self._tokens[-1], "Origin": self._origin}
+        token = check_token(token, "login")
+        self._tokens.append(token)
+        return {"Authorization": token, "Origin": self._origin}
 
     async def headers(self, decision: Decision) -> Mapping[str, str]:
         if decision is Decision.ASK:
@@ -229,7 +237,7 @@ class LoginAuth(Auth):
         HOLDS_TURN.set(True)
         EFFECTS.set(None)  # what it sends is not for the item of a bulk run
         try:
-            answer = await self._provider()
+            answer = secret(await self._provider())
             token, lifetime = (answer.value, answer.lifetime) if isinstance(answer, AccessToken) else (answer, None)
             headers = self._carry(token)
         except Exception as error:

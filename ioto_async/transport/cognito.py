@@ -3,7 +3,6 @@
 Source: reference, section 4; the vendor's sample ``login.sh``.
 """
 
-import contextlib
 import logging
 import ssl as ssl_module
 import time
@@ -19,10 +18,10 @@ from ..codec.records import converted
 from ..codec.words import words_of
 from ..errors import InvalidArgumentError, TokenProviderError, one_line
 from ..operations import Kind
-from ..settings import is_number, parse_endpoint, seconds
+from ..settings import Secret, check_password, check_text, is_number, parse_endpoint, seconds, secret, secrets_in
 from .attempt import never_delivered, read_refusal, read_up_to, text_of, wait_to_retry
 from .auth import AccessToken
-from .proxies import Proxies, proxy_arguments
+from .proxies import Proxies, concealed, proxy_arguments
 from .refusals import Refusal
 from .retry import Failed, Failure, Retries, RetryPolicy
 
@@ -66,6 +65,8 @@ class CognitoLogin:
         InvalidArgumentError: an argument does not fit.
     """
 
+    _endpoint = URL()  # for the repr in a traceback of the constructor
+
     def __init__(
         self,
         endpoint: str,
@@ -78,25 +79,26 @@ class CognitoLogin:
         proxy: str | URL | None = None,
         trust_env: bool = False,
     ) -> None:
+        # What follows may raise, and tracebacks may show these variables.
+        endpoint, password, proxy = secret(endpoint), secret(password), concealed(proxy)
         self._endpoint = parse_endpoint(endpoint, name="endpoint")
-        for name, value in (("client_id", client_id), ("username", username), ("password", password)):
-            if not isinstance(value, str) or not value:
-                raise InvalidArgumentError(f"{name}: expected a string that is not empty")
+        check_text("client_id", client_id)
+        check_text("username", username)
+        self._password = check_password("password", password)
         if ssl is not None and not isinstance(ssl, ssl_module.SSLContext):
             raise InvalidArgumentError(f"ssl: expected an ssl.SSLContext, got {ssl!r}")
         seconds(above_zero=True).check("timeout", timeout)
         self._client_id = client_id
         self._username = username
-        self._password = password
         self._ssl = ssl
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._headers = dict(_HEADERS)
         self._proxy, self._proxy_headers = proxy_arguments(
             Proxies(proxy, trust_env=trust_env).of(self._endpoint), self._endpoint, self._headers
         )
-        self._refresh: str | None = None
+        self._refresh: Secret | None = None
         # Older ones as well: a late reply may repeat one.
-        self._refreshes: deque[str] = deque(maxlen=8)
+        self._refreshes: deque[Secret] = deque(maxlen=8)
 
     def __repr__(self) -> str:
         return f"CognitoLogin({str(self._endpoint)!r}, '***')"
@@ -146,9 +148,9 @@ class CognitoLogin:
         if lifetime is not None and (known is None or not is_number(known) or known <= 0):
             raise self._error("ExpiresIn: expected seconds above 0", 200)
         if isinstance(refresh, str) and refresh:  # a refreshed token may come without
-            self._refresh = refresh
+            self._refresh = Secret(refresh)
             if refresh not in self._refreshes:
-                self._refreshes.append(refresh)
+                self._refreshes.append(self._refresh)
         return AccessToken(value, known)
 
     async def _post(self, refresh: str | None) -> Mapping[str, object] | Refusal:
@@ -161,7 +163,8 @@ class CognitoLogin:
             flow, parameters = "USER_PASSWORD_AUTH", {"USERNAME": self._username, "PASSWORD": self._password}
         else:
             flow, parameters = "REFRESH_TOKEN_AUTH", {"REFRESH_TOKEN": refresh}
-        body = orjson.dumps({"AuthFlow": flow, "ClientId": self._client_id, "AuthParameters": parameters})
+        content = {"AuthFlow": flow, "ClientId": self._client_id, "AuthParameters": parameters}
+        body = aiohttp.BytesPayload(orjson.dumps(content))
         try:
             async with (
                 aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=self._timeout) as session,
@@ -177,23 +180,33 @@ class CognitoLogin:
             ):
                 if not 200 <= response.status < 300:
                     return await read_refusal(response, self._mask)
-                data = await read_up_to(response, _REPLY_LIMIT)
+                reply = _granted(await read_up_to(response, _REPLY_LIMIT))
         except TimeoutError:
             raise Failed(self._error("no complete reply in time"), Failure.NEVER_DELIVERED) from None
         except (aiohttp.ClientError, OSError) as error:
             raise Failed(self._error(text_of(error)), never_delivered(error)) from None
-        with contextlib.suppress(orjson.JSONDecodeError):
-            reply = orjson.loads(data)
-            if isinstance(reply, dict):
-                return reply
+        if reply is not None:
+            return reply
         raise Failed(self._error("the reply is no JSON object", 200), Failure.DEFINITE)
 
     def _mask(self, text: str) -> str:
-        for secret in sorted((self._password, *self._refreshes), key=len, reverse=True):  # one may begin with another
-            text = text.replace(secret, "***")
+        for known in sorted((self._password, *self._refreshes), key=len, reverse=True):  # one may begin with another
+            text = text.replace(known, "***")
         return text
 
     def _error(self, text: str, status: int | None = None, retry_after: float | None = None) -> TokenProviderError:
         return TokenProviderError(
             f"Cognito: {one_line(self._mask(text))}", operation=_OPERATION, status=status, retry_after=retry_after
         )
+
+
+def _granted(data: bytes) -> Mapping[str, object] | None:
+    """The object in a reply, and all of its text a secret; None where there is none."""
+    try:
+        reply = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(reply, dict):
+        return None
+    parts = {name: secrets_in(part, *part) if isinstance(part, dict) else part for name, part in reply.items()}
+    return secrets_in(parts, *parts)

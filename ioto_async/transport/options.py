@@ -102,7 +102,7 @@ class TransportOptions:
     pool_timeout: float | None = attrs.field(default=None, validator=_TIMEOUT)
     retry: RetryPolicy = attrs.field(factory=RetryPolicy, validator=_RETRY)
     max_retry_after: float = attrs.field(default=MAX_RETRY_AFTER, validator=seconds())
-    headers: dict[str, str] = attrs.field(factory=dict, converter=check_headers)
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=lambda _, __, value: check_headers(value))
     middlewares: Sequence[aiohttp.ClientMiddlewareType] = attrs.field(
         default=(),
         validator=must_be(

@@ -10,7 +10,7 @@ import attrs
 from yarl import URL
 
 from ..errors import ClientStateError
-from ..settings import flag, instance_of, must_be, seconds, whole_number
+from ..settings import Secret, flag, instance_of, must_be, seconds, whole_number
 from .aiohttp_private import check_borrowable, loop_of, middlewares_of, proxy_of
 from .deadlines import Deadlines
 from .limiter import Limiter
@@ -138,7 +138,7 @@ class Pool:
             if theirs is not None:
                 proxy = parse_proxy(theirs)
                 if auth is not None:
-                    proxy = Proxy(proxy.url, {"Proxy-Authorization": auth.encode()})
+                    proxy = Proxy(proxy.url, {"Proxy-Authorization": Secret(auth.encode())})
         return proxy
 
     def forget_addresses(self) -> None:

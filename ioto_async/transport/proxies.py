@@ -9,9 +9,9 @@ import attrs
 from yarl import URL
 
 from ..errors import InvalidArgumentError
-from ..settings import flag
+from ..settings import Secret, flag, secret
 
-__all__ = ["Proxies", "Proxy", "check_proxy", "parse_proxy", "proxy_arguments"]
+__all__ = ["Proxies", "Proxy", "check_proxy", "concealed", "parse_proxy", "proxy_arguments"]
 
 _FLAG: Final = flag()
 _VARIABLES: Final = {"http": "HTTP_PROXY", "https": "HTTPS_PROXY"}
@@ -39,19 +39,33 @@ def parse_proxy(value: object, *, name: str = "proxy") -> Proxy:
         InvalidArgumentError: it is no such URL. The text does not show it, as it may hold a password.
     """
     expected = f"{name}: expected the URL of an http or https proxy, such as http://proxy.example:3128"
-    if not isinstance(value, (str, URL)):
+    value = concealed(value)
+    if not isinstance(value, Secret):
         raise InvalidArgumentError(f"{expected}, got {type(value).__name__}")
+    proxy = _parsed(value)
+    if isinstance(proxy, str):
+        raise InvalidArgumentError(f"{expected}{proxy}")
+    return proxy
+
+
+def concealed(value: Any) -> Any:
+    """*value* as a `Secret` if it can be the URL of a proxy, as that may hold a password."""
+    return Secret(value) if isinstance(value, (str, URL)) else value
+
+
+def _parsed(value: str) -> Proxy | str:
+    """The proxy, or what is wrong with its URL: an error that is raised here would show it among its variables."""
     try:
         url = URL(value)
         fits = url.scheme in ("http", "https") and bool(url.host and url.port)
     except ValueError:
-        raise InvalidArgumentError(f"{expected}; this is no URL") from None
+        return "; this is no URL"
     if not fits:
-        raise InvalidArgumentError(f"{expected}, got {url.scheme or 'no scheme'}://…")
+        return f", got {url.scheme or 'no scheme'}://…"
     headers = {}
     if url.user is not None or url.password is not None:
         credentials = f"{url.user or ''}:{url.password or ''}".encode()
-        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(credentials).decode()}"
+        headers["Proxy-Authorization"] = Secret(f"Basic {base64.b64encode(credentials).decode()}")
     return Proxy(url.origin(), headers)
 
 
@@ -61,6 +75,7 @@ def check_proxy(instance: object, attribute: "attrs.Attribute[Any]", value: obje
     Raises:
         InvalidArgumentError: it is neither.
     """
+    value = concealed(value)
     if value is not None:
         parse_proxy(value, name=attribute.name)
 
@@ -93,7 +108,7 @@ class Proxies:
             return self._proxy
         if urllib.request.proxy_bypass(f"{url.host}:{url.port}"):
             return None
-        found = urllib.request.getproxies().get(url.scheme)
+        found = secret(urllib.request.getproxies().get(url.scheme))
         return parse_proxy(found, name=_VARIABLES[url.scheme]) if found else None
 
 

@@ -87,7 +87,7 @@ class Transport:
         self.options = options
         self.reading = Reading(options.strict, pool.noticed)
         # Of the type that aiohttp wants, which saves it a copy.
-        self._headers = CIMultiDict({**_HEADERS, **options.headers})
+        self._headers = CIMultiDict({**_HEADERS, **check_headers(options.headers)})
         # Innermost, so that what other middlewares send again is authenticated as well.
         self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (
             *pool.middlewares,
@@ -127,7 +127,7 @@ class Transport:
             InvalidArgumentError: an argument does not fit; nothing was sent.
             CallError: the call failed; see `ioto_async.errors` for the kinds.
         """
-        data = encoding.body(operation, body, nulls=nulls)
+        request = RequestBody(encoding.body(operation, body, nulls=nulls), is_careful=operation.kind is Kind.ONCE)
         url = self._urls.get(operation) or self._url(operation)
         if query:
             url = url.with_query(encoding.query(operation, query))
@@ -146,7 +146,6 @@ class Transport:
                     asked = time.monotonic()
                     entered = await self._turn(operation, retry, effects)
                     started += entered - asked  # waiting for a turn has nothing to do with the service
-                request = RequestBody(data, is_careful=operation.kind is Kind.ONCE)
                 number = 1 if retries is None else retries.attempts + 1
                 try:
                     status, reply = await self._attempt(operation, url, request, headers, timeout, number, effects)
@@ -162,7 +161,8 @@ class Transport:
                     closed.outcome_unknown = True
                 raise
             except CallError as definite:  # from the decoder or the provider of tokens
-                error, failure = definite, Failure.DEFINITE
+                # Without its traceback, and the reply: the variables of it may have secrets.
+                error, failure, reply = definite.with_traceback(None), Failure.DEFINITE, b""
                 error.status = error.status if status is None else status
                 error.message = self._auth.mask(error.message)
             if retries is None:
@@ -172,6 +172,7 @@ class Transport:
             is_shared = effects is not None and failure is Failure.REFUSED
             elapsed = 0.0 if is_shared else time.monotonic() - started
             await wait_to_retry(retries, elapsed=elapsed, is_paused=is_shared)
+            request = request.again()
 
     def _url(self, operation: Operation) -> URL:
         prefix = self._auth.prefix if operation.tok else ""

@@ -272,6 +272,7 @@ async def test_a_failed_item_has_its_error_and_does_not_stop_the_others() -> Non
     run = Bulk(call, range(10), concurrency=2)
     found = {outcome.item: outcome for outcome in await outcomes(run)}
     assert (found[3].status, found[3].error, found[3].value, found[3].attempts) == ("failed", error, None, 1)
+    assert [item for item in range(10) if not found[item].ok] == [3]
     assert (run.summary.ok, run.summary.failed, run.summary.unknown, run.summary.skipped) == (9, 1, 0, 0)
     assert (run.summary.done, run.summary.attempts, run.summary.stopped) == (10, 10, None)
 

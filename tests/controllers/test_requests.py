@@ -5,7 +5,7 @@ import inspect
 import math
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from typing import Any
@@ -73,6 +73,12 @@ async def test_fetching_no_metrics_sends_nothing(cloud: Cloud, client: IotoClien
 async def test_a_find_that_is_not_awaited_sends_nothing(cloud: Cloud, client: IotoClient) -> None:
     client.device.find()
     assert cloud.sent == []
+
+
+async def test_the_refresh_of_a_dashboard_and_of_its_range_are_periods(cloud: Cloud, client: IotoClient) -> None:
+    await client.dashboard.update("X", refresh="1.5m", range=Range(period="1d", refresh=timedelta(minutes=1)))
+    assert cloud.only.body["refresh"] == 90
+    assert cloud.only.body["range"] == {"period": 86400, "refresh": 60}
 
 
 # Accounts ---------------------------------------------------------------------------------------------------------

@@ -235,7 +235,7 @@ async def test_a_sample_of_the_embedded_cloud_is_its_average_its_count_and_its_c
             *(client.metric.value(first, "t", statistic=each) for each in statistics),
             client.metric.value(second, "t"),
             client.metric.value(first, "t", dimensions={}),
-            client.metric.value(first, "t", period=timedelta(days=1), statistic="current"),
+            client.metric.value(first, "t", period="1d", statistic="current"),
         )
         series = await client.metric.series(first, "t", period=timedelta(minutes=5), statistic="sum")
     assert found == [21, 42, 2, 20, 22, None, 21, 21]

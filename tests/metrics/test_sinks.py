@@ -610,7 +610,7 @@ def test_an_argument_of_the_way_over_models_that_does_not_fit_is_refused(options
 
 async def test_a_link_gets_name_value_and_one_map_of_dimensions() -> None:
     link = Link()
-    w, _ = writer(link, buffer={"elapsed": 10})
+    w, _ = writer(link, buffer={"elapsed": "10s"})
     async with w:
         await w.write("temp", 21.5)
         await w.write("temp", 22, dimensions={"Device": DEVICE})

@@ -11,12 +11,14 @@ from ioto_async import DecodeError, InvalidArgumentError, models
 from ioto_async.models import (
     Certificates,
     Credentials,
+    Dashboard,
     DatabaseQuery,
     File,
     Item,
     MetricKey,
     MetricQuery,
     Page,
+    Range,
     Registration,
     StoreItem,
     UpdateOffer,
@@ -119,14 +121,26 @@ def test_a_metric_query_asks_for_the_documented_defaults() -> None:
         timedelta(minutes=1, milliseconds=500): 60.5,
         60: 60,
         0.5: 0.5,
+        "90s": 90,
+        "1.5m": 90,
+        "0.5s": 0.5,
+        "1h": 3600,
+        "1d": 86400,
+        "4w": 2_419_200,
     }.items(),
 )
-def test_a_period_is_seconds_or_a_timedelta(period: Any, seconds: float) -> None:
+def test_a_period_is_seconds_a_timedelta_or_text(period: Any, seconds: float) -> None:
     query = MetricQuery("temp", period=period)
     assert (query.period, type(query.period)) == (seconds, type(seconds))
 
 
-@each_row("period", [timedelta(0), timedelta(seconds=-1), "1d", True, float("inf"), float("nan")])
+@each_row(
+    "period",
+    [
+        *[timedelta(0), timedelta(seconds=-1), True, float("inf"), float("nan")],
+        *["1x", "", "0s", "-1h", "1h ", "1h30m", "60", f"{'9' * 400}h"],
+    ],
+)
 def test_a_period_that_is_not_above_zero_is_refused_by_its_value(period: Any) -> None:
     expected = f"period: expected seconds .* got {re.escape(repr(period))}"
     with pytest.raises(InvalidArgumentError, match=expected):
@@ -156,3 +170,11 @@ def test_content_that_is_no_base64_is_a_decode_error_that_does_not_show_it(data:
 def test_a_file_of_a_list_has_no_content() -> None:
     with pytest.raises(DecodeError, match="none"):
         _ = File(filename="a.txt").content
+
+
+def test_the_spans_of_a_dashboard_are_periods_as_well() -> None:
+    shown = Range(period="1d", refresh=timedelta(minutes=1))
+    assert (shown.period, shown.refresh, Dashboard(id="B1", refresh="90s").refresh) == (86400, 60, 90)
+    assert (Range(period=-1).period, Range().period) == (-1, None)  # what the service takes is its own business
+    with pytest.raises(InvalidArgumentError, match=r"refresh: expected seconds, .* got 'often'"):
+        Dashboard(id="B1", refresh="often")

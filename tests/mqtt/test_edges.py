@@ -653,6 +653,7 @@ async def test_trust_that_cannot_be_read_is_refused(broker: FakeBroker, ca: Any)
         ({"certificate": None}, "certificate"),
         ({"key": ""}, "key"),
         ({"endpoint": None}, "endpoint"),
+        ({"endpoint": "mqtt.example\n"}, "endpoint: expected no white space"),
         ({"port": 0}, "port"),
         ({"port": True}, "port"),
     ],

@@ -2,7 +2,7 @@
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -43,6 +43,15 @@ def test_dimensions_that_are_no_list_of_maps_are_refused(dimensions: Any) -> Non
         payloads.sample("T", 1, dimensions, None)
 
 
+def test_the_time_of_a_buffer_and_of_a_question_is_a_period() -> None:
+    said = json.loads(payloads.sample("T", 1, None, {"elapsed": "1.5m", "force": True}))
+    assert said["buffer"] == {"elapsed": 90, "force": True}
+    assert json.loads(payloads.value_query("T", None, timedelta(hours=1), "avg"))["period"] == 3600
+    assert json.loads(payloads.value_query("T", None, "1d", "avg"))["period"] == 86400
+    with pytest.raises(InvalidArgumentError, match=r"metric/set: buffer: elapsed: expected seconds, .* got 'soon'"):
+        payloads.sample("T", 1, None, {"elapsed": "soon"})
+
+
 def test_a_buffer_that_is_no_map_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="metric/set: buffer"):
         payloads.sample("T", 1, None, [("elapsed", 0)])  # type: ignore[arg-type]
@@ -62,7 +71,7 @@ def test_a_question_has_the_members_of_the_agent() -> None:
     }
 
 
-@each_row("period", [0, -1, math.nan, math.inf, True, "5"])
+@each_row("period", [0, -1, math.nan, math.inf, True, "5", "0s", "1x"])
 def test_a_period_that_is_no_time_is_refused(period: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="metric/get: period"):
         payloads.value_query("T", None, period, "avg")

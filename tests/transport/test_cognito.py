@@ -272,6 +272,12 @@ UNFIT: list[tuple[dict[str, Any], str]] = [
     ({"client_id": ""}, "client_id"),
     ({"username": None}, "username"),
     ({"password": 17}, "password"),
+    ({"client_id": f"{CLIENT_ID}\n"}, "client_id: .* white space"),
+    ({"username": f" {USER}"}, "username: .* white space"),
+    ({"username": f"{USER}\x00"}, "username: .* printable"),
+    ({"password": f"{PASSWORD}\n"}, "password: .* white space"),
+    ({"password": f" {PASSWORD}"}, "password: .* white space"),
+    ({"endpoint": "https://cognito.example\n"}, "endpoint"),
     ({"ssl": False}, "ssl"),
     ({"timeout": 0}, "timeout"),
     ({"timeout": float("inf")}, "timeout"),
@@ -286,8 +292,9 @@ def test_an_argument_that_does_not_fit_is_named(change: dict[str, Any], name: st
         "username": USER,
         "password": PASSWORD,
     }
-    with pytest.raises(InvalidArgumentError, match=name):
+    with pytest.raises(InvalidArgumentError, match=name) as refused:
         CognitoLogin(**arguments | change)
+    assert PASSWORD not in str(refused.value)
 
 
 # As the login of a client -----------------------------------------------------------------------------------------
@@ -376,6 +383,16 @@ def test_half_a_sign_in_in_the_environment_is_refused(name: str) -> None:
     del environ[name]
     with pytest.raises(InvalidArgumentError, match=name):
         IotoClient.from_env(environ)
+
+
+@each_row("name", ["IOTO_COGNITO", "IOTO_CLIENT_ID", "IOTO_USERNAME", "IOTO_PASSWORD", "IOTO_HOST"])
+def test_white_space_around_a_part_of_a_sign_in_in_the_environment_is_refused_by_name(name: str) -> None:
+    environ = environment("https://cloud.example", "https://cognito.example")
+    with pytest.raises(
+        InvalidArgumentError, match="origin: expected" if name == "IOTO_HOST" else f"{name}: .* white space"
+    ) as refused:
+        IotoClient.from_env({**environ, name: f"{environ[name]}\n"})
+    assert PASSWORD not in str(refused.value)
 
 
 def test_a_client_that_can_neither_send_a_token_nor_sign_in_is_refused() -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import aiohttp
 
@@ -12,27 +12,36 @@ from ioto_async import (
     JSON,
     OMIT,
     AccessToken,
+    Account,
     BuilderClient,
     Bulk,
+    BulkOptions,
     Certificates,
+    ClientOptions,
     CognitoLogin,
+    Device,
     DeviceLink,
     FetchedUpdate,
     IotoClient,
+    Item,
     Limits,
     Metric,
+    MetricKey,
     MetricQuery,
     Metrics,
     Omit,
     Outcome,
+    Page,
     RetryPolicy,
     Sample,
+    StoreItem,
     Summary,
     Transfer,
+    User,
     Writer,
 )
+from ioto_async import NoSuchThing as NoSuchThing  # type: ignore[attr-defined]
 from ioto_async.controllers.paging import Paged
-from ioto_async.models import Account, Device, Item, MetricKey, Page, StoreItem, User
 from ioto_async.testing import aioresponses, canned_pages, mock_client
 
 
@@ -87,6 +96,12 @@ async def changes(client: IotoClient, first: str | Omit | None, is_known: bool) 
     await client.store.set("D1", "key", 1, expires=None)
     if first is not OMIT:
         assert_type(first, str | None)
+
+
+def leaves(device: Device) -> None:
+    """Have a record leave the process."""
+    assert_type(device.to_dict(), dict[str, Any])
+    assert_type(device.to_json(wire=True), str)
 
 
 async def finds(client: IotoClient) -> None:
@@ -160,3 +175,10 @@ def outcomes_of_samples(outcome: Outcome[Sample, None]) -> None:
     """Be told what became of a sample."""
     assert_type(outcome.item.value, float)
     assert_type(outcome.error, Exception | None)
+    assert_type(outcome.ok, bool)
+
+
+def options(given: ClientOptions, of_run: BulkOptions[str]) -> None:
+    """Name options in one's own code."""
+    assert_type(IotoClient("https://cloud.example", token="token", **given), IotoClient)
+    assert_type(of_run.get("ordered"), bool | None)

@@ -11,7 +11,7 @@ import attrs
 from ...bulk import Bulk, Outcome
 from ...errors import InvalidArgumentError
 from ..files import Manifest
-from ..options import FleetOptions, OutputFormat
+from ..options import FleetOptions, OutputFormat, check_account
 from ..report import RequestStats
 from ..rows import BadRow, Row, RowError, open_source, read_rows
 from ..run import AUTH_ERRORS, CircuitBreaker, FileRun, UnreachableError
@@ -43,6 +43,7 @@ async def run(
         InvalidArgumentError: an option, the file or the environment does not fit.
         CallError: it has ended the run; the figures are printed.
     """
+    check_account(settings.account)
     output = options.output or (None if options.as_json else output)
     requests = RequestStats()
     read = partial(read_rows, id_column=options.id_column)

@@ -1,7 +1,6 @@
 """Options of the metric commands, and how durations, dates and dimensions are read."""
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -11,12 +10,11 @@ from cyclopts import Parameter
 from ...errors import InvalidArgumentError
 from ...models import DEVICE_NAMESPACE, MetricQuery
 from ...models.metric import check_statistic
+from ...settings import UNITS, in_seconds
 from ..options import Texts
 
 __all__ = ["QueryOptions", "format_duration", "parse_date", "parse_duration", "parse_pairs"]
 
-_UNITS: Final[Mapping[str, int]] = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])")
 _ID: Final = "{id}"
 """Stands for the ID of a device in the value of a dimension."""
 _NO_DIMENSIONS: Final = ("{}",)
@@ -28,16 +26,15 @@ def parse_duration(option: str, text: str) -> float:
     Raises:
         InvalidArgumentError: *text* is not a duration, or is zero.
     """
-    match = _DURATION.fullmatch(text)
-    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not seconds:
+    seconds: float | str = in_seconds(text)
+    if isinstance(seconds, str):
         raise InvalidArgumentError(f"{option}: expected a duration such as 90s, 5m, 1h, 1d or 4w, got {text!r}")
-    return int(seconds) if seconds.is_integer() else seconds
+    return seconds
 
 
 def format_duration(seconds: float) -> str:
     """A duration as `parse_duration` reads it, in the largest unit that gives a short number."""
-    for unit, length in _UNITS.items():
+    for unit, length in UNITS.items():
         if seconds >= length and (seconds % length == 0 or seconds >= 10 * length):
             return f"{round(seconds / length, 1):g}{unit}"
     return f"{seconds:g}s"

@@ -16,7 +16,7 @@ from ...client import IotoClient
 from ...errors import CallError, DecodeError, InBandError, InvalidArgumentError
 from ...models import Metric
 from ...operations import Kind
-from ..options import RunOptions
+from ..options import RunOptions, check_account
 from ..report import RequestStats
 from ..rows import BadRow, Row, open_source, read_rows
 from ..run import AUTH_ERRORS, CircuitBreaker, FileRun, UnreachableError
@@ -59,7 +59,7 @@ async def export(
     for metric in metrics:
         query.query("-", metric)  # check the options before anything is opened
     requests = RequestStats()
-    client = IotoClient(account_id=query.account, **options.client_options(requests.observe))
+    client = IotoClient(account_id=check_account(query.account), **options.client_options(requests.observe))
     read = partial(read_rows, id_column=id_column, option="--devices")
     with (
         open_source(file, read, "--devices") as source,

@@ -16,7 +16,7 @@ from ...client import IotoClient
 from ...errors import InvalidArgumentError
 from ...models import Metric, MetricKey
 from ...models.value import json_text
-from ..options import OutputFormat
+from ..options import OutputFormat, check_account
 from ..report import print_table
 from .arguments import QueryOptions
 from .pictures import Series, draw, plot
@@ -59,7 +59,7 @@ async def get(
         raise InvalidArgumentError(f"--graph: stdout has the {format}: give --out FILE")
     if picture is not None and picture.suffix not in _PICTURES:
         raise InvalidArgumentError(f"--plot: expected a name that ends in .png or .svg, got {picture}")
-    async with IotoClient(account_id=options.account, trust_env=True) as client:
+    async with IotoClient(account_id=check_account(options.account), trust_env=True) as client:
         fetched = await client.metric.fetch(device, [query])
     found = fetched[0] if fetched else Metric()
     if found.error is not None:

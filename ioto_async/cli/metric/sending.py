@@ -28,7 +28,7 @@ from ...mqtt import DeviceLink
 from ...operations import Kind
 from ...settings import Settings
 from .. import files
-from ..options import FLAG, Concurrency, JournalOptions, check_journal
+from ..options import FLAG, Concurrency, JournalOptions, check_account, check_journal
 from ..report import RequestStats
 from ..rows import open_source
 from ..run import AUTH_ERRORS, FileRun
@@ -153,7 +153,7 @@ class Destination:
 
 
 def _over_http(via: Via, sink: SinkOptions, options: JournalOptions, client_options: ClientOptions) -> Destination:
-    client = IotoClient(account_id=sink.account, **client_options)
+    client = IotoClient(account_id=check_account(sink.account), **client_options)
     transport, again = client._transport, sink.at_least_once
     if sink.model is None:
         chosen: AutomationSink | ModelSink = AutomationSink(transport, name=sink.automation or "", at_least_once=again)
