@@ -291,7 +291,9 @@ def _loads(operation: Operation, data: bytes, reading: Reading) -> Any:
     except orjson.JSONDecodeError as error:
         problem = f"not JSON: {error.msg} at character {error.pos} ({len(data)} bytes)"
     else:
-        return _without_failure(operation, value)
+        if type(value) is dict and (value.get("error") or value.get("errorMessage")):
+            _check_failure(operation, value)
+        return value
     is_json = False
     if not data.strip():
         problem = "the body is empty"
@@ -303,20 +305,21 @@ def _loads(operation: Operation, data: bytes, reading: Reading) -> Any:
             is_json = True
     if is_json:
         reading.tell(operation, [((), problem)])
-        return _without_failure(operation, value)
+        if type(value) is dict:
+            _check_failure(operation, value)
+        return value
     # Raised here and not above: the decoder's error, which would be the context, holds a body with keys perhaps.
     raise DecodeError(problem, operation=operation.name)
 
 
-def _without_failure(operation: Operation, value: Any) -> Any:
-    if type(value) is dict and (
-        (value.get("error") and value.keys() <= _FAILURE) or (value.get("errorMessage") and value.keys() <= _CRASH)
-    ):
+def _check_failure(operation: Operation, value: dict[str, Any]) -> None:
+    """Raise what *value* tells of, if it is nothing but the description of a failure."""
+    names = value.keys()
+    if (value.get("error") and names <= _FAILURE) or (value.get("errorMessage") and names <= _CRASH):
         error = _in_band(operation, value)
         if operation.kind is Kind.READ and says_not_found(error.message):
             raise NotFoundError(error.message, operation=operation.name, status=200)
         raise error
-    return value
 
 
 # A record may have a member ``error`` of its own, as an automation does; it then has others, too.
