@@ -221,7 +221,7 @@ CALLS: dict[str, tuple[list[Step], Callable[[IotoClient], Awaitable[object]]]] =
     "cut off": ([reply(200, KEYS[:-1])], lambda client: client.device.provision("D1")),
     "another type": (
         [reply(200, KEYS.replace('"id": ', '"id": 5, "was": '))],
-        lambda client: client.device.provision("D1"),
+        lambda client: client.with_options(strict=True).device.provision("D1"),
     ),
     "in band": ([reply(200, json.dumps({"error": "no", "key": KEY}))], lambda client: client.device.provision("D1")),
     "too long": ([reply(200, KEYS)], lambda client: client.with_options(max_reply=10).device.provision("D1")),

@@ -24,6 +24,6 @@ class Page(Record, Generic[T]):
     """Where the next page begins; None on the last."""
     prev: Cursor | None = None
     """Where the page before begins; the service says so only if the request carried a cursor."""
-    rejected: list[JSON] = attrs.field(factory=list, repr=False)
+    rejected: list[JSON] = attrs.field(factory=list, repr=False, metadata={"wire": None})
     """Elements that are no records, or lack their keys, as they came; ``items`` goes without them."""
     extra: dict[str, Any] = attrs.field(factory=dict)

@@ -39,7 +39,8 @@ class Record:
         fields = attrs.fields(cast("type[attrs.AttrsInstance]", type(self)))
         if not wire:
             return {field.name: _plain(getattr(self, field.name), wire=False) for field in fields}
-        held = {wire_name(field): _plain(getattr(self, field.name), wire=True) for field in fields}
+        sent = (field for field in fields if field.metadata.get("wire", field.name) is not None)
+        held = {wire_name(field): _plain(getattr(self, field.name), wire=True) for field in sent}
         extra = held.pop("extra", {})
         return {**extra, **{name: value for name, value in held.items() if value is not None}}
 

@@ -1,13 +1,16 @@
 """What pydantic is told of records; pydantic itself is imported only then."""
 
 import inspect
-from typing import Any, ForwardRef, TypeVar, cast, get_args, get_origin
+from typing import Any, Final, ForwardRef, TypeVar, cast, get_args, get_origin
 
 import attrs
 
 from ..settings import Secret, masked, optional_secret
 
 __all__ = ["Serializer", "record_schema"]
+
+_RAW: Final = ("extra", "rejected")
+"""Attributes that have what came as it came, with secrets at whatever depth."""
 
 
 def record_schema(cls: type[Any], source: Any, handler: Any) -> Any:
@@ -85,11 +88,9 @@ def _member(field: "attrs.Attribute[Any]", known: dict[Any, Any], handler: Any) 
     is_secret = cast("object", field.converter) is optional_secret
     type_ = Secret | None if is_secret else _with_arguments(field.type, known)
     schema = handler.generate_schema(type_)
-    if field.name == "extra":
+    if field.name in _RAW:
         schema["serialization"] = core_schema.plain_serializer_function_ser_schema(
-            lambda value, info: _masked(value, info) if info.mode == "json" else value,
-            info_arg=True,
-            return_schema=core_schema.dict_schema(),
+            lambda value, info: _masked(value, info) if info.mode == "json" else value, info_arg=True
         )
     return core_schema.typed_dict_field(schema, required=field.default is attrs.NOTHING)
 

@@ -12,7 +12,7 @@ __all__ = ["in_utc", "iso", "wire_name"]
 
 
 def wire_name(attribute: "attrs.Attribute[Any]") -> str:
-    """The attribute's name in camel case, unless its metadata says another (``wire``)."""
+    """The attribute's name in camel case, unless its metadata says another (``wire``; None for one of our own)."""
     if "wire" in attribute.metadata:
         return str(attribute.metadata["wire"])
     head, *rest = attribute.name.split("_")

@@ -85,10 +85,11 @@ def test_records_in_records_leave_as_well() -> None:
 
 
 def test_a_page_leaves_with_its_records() -> None:
-    page = Page(items=[Device(id="D1")], next="n1")
+    page = Page(items=[Device(id="D1")], next="n1", rejected=[{"apiToken": Secret(KEY)}])
     assert page.to_dict()["items"][0]["id"] == "D1"
     assert page.to_dict()["next"] == "n1"
-    assert page.to_dict(wire=True)["data"] == [{"id": "D1"}]
+    assert page.to_dict()["rejected"] == [{"apiToken": KEY}]
+    assert page.to_dict(wire=True) == {"data": [{"id": "D1"}], "next": "n1"}
     assert json.loads(page.to_json(wire=True)) == page.to_dict(wire=True)
 
 

@@ -79,6 +79,8 @@ def test_a_record_is_written_where_others_may_be(type_: Any) -> None:
 def test_a_page_of_anything_is_written_and_one_of_other_records_is_not() -> None:
     found = Page(items=[DEVICE])
     assert json.loads(pydantic.TypeAdapter(Page).dump_json(found))["items"][0]["id"] == "D1"
+    rejected: Page[Device] = Page(items=[], rejected=[{"apiToken": Secret(KEY)}])
+    assert json.loads(pydantic.TypeAdapter(Page[Device]).dump_json(rejected))["rejected"] == [{"apiToken": "***"}]
     with pytest.raises(ValueError, match="expected User, got Device"):
         pydantic.TypeAdapter(Page[User]).dump_json(found)
 
