@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from ioto_async import ConnectionFailedError, DeviceLink, IotoClient
+from ioto_async import ClientStateError, ConnectionFailedError, DeviceLink, IotoClient
 from ioto_async.emulator import EmulatorThread
 from tests.bulk.calls import no_task_is_left
 from tests.rawserver import GUARD
@@ -181,3 +181,19 @@ async def test_other_threads_call_through_the_loop(client: IotoClient) -> None:
         return asyncio.run_coroutine_threadsafe(client.device.get(id), loop).result().id
 
     assert await asyncio.gather(*(asyncio.to_thread(get, id) for id in IDS)) == IDS
+
+
+async def test_a_client_is_not_closed_under_a_loop_of_another_thread(client: IotoClient) -> None:
+    await client.device.get(DEVICE)
+    with pytest.raises(ClientStateError, match="an event loop in another thread: close it there"):
+        await asyncio.to_thread(asyncio.run, client.aclose())
+    assert (await client.device.get(DEVICE)).id == DEVICE, "it goes on where it belongs"
+
+
+def test_a_client_is_closed_in_another_loop_than_one_that_does_not_run(emulator: EmulatorThread) -> None:
+    loop = asyncio.new_event_loop()
+    client = IotoClient.from_env(emulator.env)
+    loop.run_until_complete(client.device.get(DEVICE))
+    asyncio.run(client.aclose())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()

@@ -90,7 +90,7 @@ class Pool:
         if self.loop is not None:
             if not self.loop.is_closed():
                 raise ClientStateError(
-                    "the client belongs to another event loop that is still running: make one client per loop"
+                    "the client belongs to another event loop that is not closed: make one client per loop"
                 )
             self.limiter.reset()
             await self._end()
@@ -152,7 +152,13 @@ class Pool:
         self._closed = False
 
     async def close(self) -> None:
-        """Close the connections, unless the session is borrowed; calls raise from now on, those under way as well."""
+        """Close the connections, unless the session is borrowed; calls raise from now on, those under way as well.
+
+        Raises:
+            ClientStateError: the client belongs to a loop that runs in another thread.
+        """
+        if self.loop is not None and self.loop is not asyncio.get_running_loop() and self.loop.is_running():
+            raise ClientStateError("the client belongs to an event loop in another thread: close it there")
         self._closed = True
         self.limiter.open()
         if self.loop is not None:
