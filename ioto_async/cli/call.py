@@ -67,8 +67,7 @@ async def call(
         async with client:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # it has been printed above
-                calling = client.call(operation, body, query=options)
-            reply = await calling
+                reply = await client.call(operation, body, query=options)
     sys.stdout.write(json_text(reply, indent=True) + "\n")
 
 
