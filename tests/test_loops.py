@@ -185,15 +185,16 @@ async def test_other_threads_call_through_the_loop(client: IotoClient) -> None:
 
 async def test_a_client_is_not_closed_under_a_loop_of_another_thread(client: IotoClient) -> None:
     await client.device.get(DEVICE)
-    with pytest.raises(ClientStateError, match="an event loop in another thread: close it there"):
+    with pytest.raises(ClientStateError, match="another event loop that is not closed: close it there"):
         await asyncio.to_thread(asyncio.run, client.aclose())
     assert (await client.device.get(DEVICE)).id == DEVICE, "it goes on where it belongs"
 
 
-def test_a_client_is_closed_in_another_loop_than_one_that_does_not_run(emulator: EmulatorThread) -> None:
-    loop = asyncio.new_event_loop()
+def test_a_client_is_not_closed_in_another_loop_while_its_own_is_not_closed(emulator: EmulatorThread) -> None:
     client = IotoClient.from_env(emulator.env)
-    loop.run_until_complete(client.device.get(DEVICE))
-    asyncio.run(client.aclose())
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
+    with asyncio.Runner() as runner:
+        runner.run(client.device.get(DEVICE))
+        with pytest.raises(ClientStateError, match="close it there"):
+            asyncio.run(client.aclose())
+        assert runner.run(client.device.get(DEVICE)).id == DEVICE
+        runner.run(client.aclose())

@@ -155,10 +155,10 @@ class Pool:
         """Close the connections, unless the session is borrowed; calls raise from now on, those under way as well.
 
         Raises:
-            ClientStateError: the client belongs to a loop that runs in another thread.
+            ClientStateError: the client belongs to another loop that is not closed.
         """
-        if self.loop is not None and self.loop is not asyncio.get_running_loop() and self.loop.is_running():
-            raise ClientStateError("the client belongs to an event loop in another thread: close it there")
+        if self.loop is not None and self.loop is not asyncio.get_running_loop() and not self.loop.is_closed():
+            raise ClientStateError("the client belongs to another event loop that is not closed: close it there")
         self._closed = True
         self.limiter.open()
         if self.loop is not None:
