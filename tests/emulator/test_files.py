@@ -693,6 +693,7 @@ class Pattern:
             yield piece
 
 
+@pytest.mark.slow
 @each_row("in_file", [False, True])
 async def test_forty_megabytes_pass_without_being_held(tmp_path: Path, in_file: bool) -> None:
     pattern, received, count = Pattern(40 * MB), hashlib.sha256(), 0

@@ -82,6 +82,7 @@ def of_b(cloud: Cloud) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(topics, bodies.map(json.dumps).map(str.encode) | st.binary(max_size=30)), max_size=4))
 def test_no_message_fails_or_reaches_another_device(

@@ -71,6 +71,7 @@ async def fleet(devices: int) -> AsyncIterator[tuple[Emulator, IotoClient, list[
             yield emulator, client, ids
 
 
+@pytest.mark.slow
 async def test_ten_thousand_calls_for_a_hundred_devices_are_a_hundred_requests() -> None:
     async with fleet(100) as (emulator, client, ids):
         engine = emulator.cloud.metrics.engine(emulator.account_id)

@@ -1097,6 +1097,7 @@ async def test_dimensions_that_are_equal_and_yet_not_the_same_stay_what_they_are
     assert [(type(value), value) for value in sent] == [(type(value), value) for value in values]
 
 
+@pytest.mark.slow
 async def test_a_writer_forgets_dimensions_so_that_any_number_of_them_may_come() -> None:
     link = Link()
     w, _ = writer(link, count=1000)

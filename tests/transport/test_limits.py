@@ -264,6 +264,7 @@ LATENCIES = [0.002, 0.02, 0.05]
 BURSTS = [5, 10, 100, 500]
 
 
+@pytest.mark.slow
 @each_row("latency, burst, ceiling", itertools.product(LATENCIES, BURSTS, [64, 256]))
 def test_it_settles_at_the_capacity_of_a_service_that_refuses_what_is_beyond(
     latency: float, burst: float, ceiling: int
@@ -275,6 +276,7 @@ def test_it_settles_at_the_capacity_of_a_service_that_refuses_what_is_beyond(
     assert client.refused(0, 20) < 0.05, "too many were refused while it settled"
 
 
+@pytest.mark.slow
 @each_row("capacity, latency, burst", itertools.product([1000, 200], [0.002, 0.02], [10, 100]))
 def test_it_follows_a_capacity_that_changes(capacity: int, latency: float, burst: float) -> None:
     client = Client(Server(500, latency, burst), Adaptive(256))
@@ -337,6 +339,7 @@ VARIED: dict[str, Vary] = {
 }
 
 
+@pytest.mark.slow
 @each_row("name, seed", itertools.product(VARIED, range(2)))
 def test_latency_that_differs_by_nature_does_not_keep_the_limit_below_the_ceiling(name: str, seed: int) -> None:
     client = Client(Server(math.inf, 0, vary=VARIED[name], dice=random.Random(seed)), Adaptive(64))
