@@ -156,7 +156,7 @@ class FleetOptions(JournalOptions):
     """Options of every fleet command."""
 
     id_column: str = "id"
-    """Column that has the IDs."""
+    """Column that has the IDs; a column id beside it is not sent."""
     journal: Path | None = None
     """File that notes what was sent and what became of it, so that the next run goes on from there. By default
     FILE.COMMAND.journal; none is kept for stdin, pipes and update checks."""
