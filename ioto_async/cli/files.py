@@ -1,7 +1,11 @@
-"""The files that commands write: a folder for each device, a manifest of all."""
+"""The files that commands write: those that users name, a folder for each device, a manifest of all."""
 
+import contextlib
+import errno
 import json
 import os
+import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,8 +23,12 @@ __all__ = [
     "KEY",
     "PROVISION",
     "Manifest",
+    "check_device_folder",
+    "check_own",
     "is_complete",
-    "open_locked",
+    "is_stdout",
+    "is_stream",
+    "open_output",
     "read",
     "remove_temporaries",
     "write_private",
@@ -31,10 +39,109 @@ KEY: Final = "key.pem"
 PROVISION: Final = "provision.json"
 _WITHOUT_ID: Final = "line "
 """Begins the keys of rows that have no ID; no ID has a space in it."""
+_OPEN_FILES: Final = ("/dev/fd/", "/dev/std", "/proc/")
+"""Begin the names of files that are open, such as /dev/stdout, which may be regular ones."""
+
+
+def is_stream(path: Path) -> bool:
+    """Whether *path* is, or leads to, a device, a pipe or an open file of this process, which is never replaced."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return _is_open_file(path) if stat.S_ISREG(mode) else not stat.S_ISDIR(mode)
+
+
+def is_stdout(path: Path) -> bool:
+    """Whether *path* is another name of stdout."""
+    return is_stream(path) and _is_open_file(path) and os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+
+
+def _is_open_file(path: Path) -> bool:
+    while not str(path.absolute()).startswith(_OPEN_FILES):
+        if not path.is_symlink():
+            return False
+        path = path.parent / path.readlink()
+    return True
+
+
+@contextlib.contextmanager
+def open_output(path: Path, option: str) -> Iterator[BinaryIO]:
+    """Open the file *path*, which a user has named, for writing.
+
+    A regular file is replaced when the body ends without an error. Until then what is written is in ``PATH.part``,
+    which an error removes. A link is followed; devices and pipes are written through.
+
+    Args:
+        path: the file.
+        option: names it in errors.
+
+    Raises:
+        InvalidArgumentError: another process writes it, or ``PATH.part`` is no file of ours.
+        OSError: it cannot be written.
+    """
+    if is_stream(path):
+        with path.open("ab") as stream:
+            yield stream
+        return
+    target = Path(os.path.realpath(path))
+    if target.is_dir() or target.is_symlink():  # that is left of links in a circle
+        code = errno.EISDIR if target.is_dir() else errno.ELOOP
+        raise OSError(code, os.strerror(code), str(path))
+    part = target.with_name(f"{target.name}.part")
+    try:
+        file = open_locked(part)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{option}: {error}") from None
+    if file is None:
+        raise InvalidArgumentError(f"{option}: another run is writing {path}")
+    with file:
+        try:
+            file.truncate(0)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            part.unlink()
+            raise
+        part.replace(target)
+
+
+def check_own(path: Path) -> None:
+    """Check that *path*, a file or folder in a folder of ours, leads nowhere else.
+
+    Raises:
+        InvalidArgumentError: it is a link, a device or a pipe.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise InvalidArgumentError(f"{path} is a symbolic link: remove it")
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InvalidArgumentError(f"{path} is no regular file: remove it")
+
+
+def check_device_folder(folder: Path) -> None:
+    """Check that the *folder* of a device, and what is in it, leads nowhere else.
+
+    Raises:
+        InvalidArgumentError: it does.
+    """
+    check_own(folder)
+    if folder.is_dir():
+        for name in (KEY, CERTIFICATE, PROVISION):
+            check_own(folder / name)
 
 
 def write_private(path: Path, text: str | Iterable[bytes]) -> None:
-    """Write *path* completely or not at all, readable by its owner alone (mode 0600)."""
+    """Write *path*, in a folder of ours, completely or not at all, readable by its owner alone (mode 0600).
+
+    Raises:
+        InvalidArgumentError: it is a link, a device or a pipe.
+    """
+    check_own(path)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # has mode 0600
     temporary = Path(name)
     try:
@@ -55,9 +162,16 @@ def remove_temporaries(path: Path) -> None:
 
 
 def open_locked(path: Path) -> BinaryIO | None:
-    """Open *path* for appending and reading, and lock it; None if another process has locked it."""
+    """Open *path*, a file of ours, for appending and reading, and lock it; None if another process has locked it.
+
+    Raises:
+        InvalidArgumentError: it is a link, a device or a pipe.
+        OSError: it cannot be opened.
+    """
     while True:
-        file = path.open("ab+")
+        check_own(path)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
+        file = os.fdopen(descriptor, "ab+")
         if not try_lock(file):
             file.close()
             return None
@@ -89,7 +203,8 @@ class Manifest:
         folder: where the manifest is; created on entry.
 
     Raises:
-        InvalidArgumentError: on entry, if the folder cannot be created, or another run writes into it.
+        InvalidArgumentError: on entry, if the folder cannot be created, another run writes into it, or the manifest is
+            a link, a device or a pipe.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -101,9 +216,12 @@ class Manifest:
     def __enter__(self) -> Self:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            check_own(self.path)
+            file = open_locked(self._part)
         except OSError as error:
             raise InvalidArgumentError(f"--out: {error.strerror}: {self._folder}") from None
-        file = open_locked(self._part)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"--out: {error}") from None
         if file is None:
             raise InvalidArgumentError(f"--out: another run is writing into {self._folder}")
         self._file = file

@@ -143,11 +143,15 @@ def check_journal(path: Path, *, is_directory: bool = False) -> None:
     try:
         if is_directory:
             path.mkdir(parents=True, exist_ok=True)
-        else:
+            return
+        if not path.exists() or path.is_file():
             with path.open("ab"):
                 pass
+            return
+        trouble = "Is a directory" if path.is_dir() else "no regular file"
     except OSError as error:
-        raise InvalidArgumentError(f"--journal: {error.strerror}: {path}: name another one, or --no-journal") from None
+        trouble = str(error.strerror)
+    raise InvalidArgumentError(f"--journal: {trouble}: {path}: name another one, or --no-journal") from None
 
 
 @Parameter(name="*")

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, I
 from concurrent.futures import CancelledError
 from functools import partial
 from itertools import chain, starmap
+from pathlib import Path
 from typing import Final, Generic, Protocol, TextIO, TypeVar
 
 import attrs
@@ -19,6 +20,7 @@ import orjson
 from ..bulk.index import Index
 from ..errors import InvalidArgumentError, IotoError
 from ..models import JSON
+from .files import is_stream
 
 __all__ = [
     "BadRow",
@@ -453,7 +455,7 @@ class Source(Generic[R]):
     read: Callable[[Iterable[str]], Rows[R]]
     """Finds the rows of lines."""
     path: str | None
-    """Path of the file; None for stdin and pipes, which cannot be read again."""
+    """Path of the file; None for stdin, under any name, and pipes, which cannot be read again."""
     total: int | None
     """How many rows there are; None for a pipe."""
 
@@ -519,7 +521,9 @@ def open_source(file: str, read: Callable[[Iterable[str]], Rows[R]], option: str
         start = lines.tell()
         total = read(lines).count()
         lines.seek(start)
-        yield Source(lines, read, path=None if file == "-" else file, total=total)
+        # Of what this process has been given open, a later run can have no journal.
+        path = None if file == "-" or is_stream(Path(file)) else file
+        yield Source(lines, read, path=path, total=total)
 
 
 def _open(file: str, option: str) -> TextIO:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ...client import IotoClient
-from ...errors import ConnectionFailedError, IotoError
+from ...errors import ConnectionFailedError, InvalidArgumentError, IotoError
 from ...models import Certificates, Registration
 from ...operations import Kind
 from .. import files
@@ -25,6 +25,10 @@ _LOOK_UPS: Final = 6
 def _check(row: Row, settings: JobSettings) -> None:
     if settings.as_device:
         check_registration(row, settings)
+    try:
+        files.check_device_folder((settings.out or Path()) / row.id)
+    except (InvalidArgumentError, OSError) as error:
+        raise RowError(str(error)) from None
 
 
 async def _provision(client: IotoClient, row: Row, settings: JobSettings) -> Done:
@@ -77,6 +81,7 @@ async def _as_device(client: IotoClient, row: Row, registration: Registration) -
 
 
 def _write(folder: Path, certificates: Certificates, registration: Registration | None, *, overwrite: bool) -> None:
+    files.check_device_folder(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     assert certificates.certificate is not None
     assert certificates.key is not None

@@ -16,6 +16,7 @@ from ...client import IotoClient
 from ...errors import CallError, DecodeError, InBandError, InvalidArgumentError
 from ...models import Metric
 from ...operations import Kind
+from ..files import is_stdout
 from ..options import RunOptions
 from ..report import RequestStats
 from ..rows import BadRow, Row, open_source, read_rows
@@ -71,7 +72,7 @@ async def export(
             source=source,
             options=options,
             counts=dict.fromkeys(("devices", "failed", "series", "rows"), 0),
-            uses_stdout=out is None,
+            uses_stdout=out is None or is_stdout(out),
             client=client,
             metrics=metrics,
             query=query,
