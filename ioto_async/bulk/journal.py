@@ -74,8 +74,8 @@ class Journal:
         """Lock the file, cut a torn last line off, and read what is there.
 
         Raises:
-            InvalidArgumentError: it cannot be opened, another run has it, it belongs to another call, or it is no
-                journal.
+            InvalidArgumentError: it cannot be opened or locked, another run has it, it belongs to another call, or it
+                is no journal.
             OSError: it cannot be read or written.
         """
         try:
@@ -98,7 +98,11 @@ class Journal:
     def _lock(self) -> None:
         if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
             raise InvalidArgumentError(f"journal: {self.path} is no regular file")
-        if not try_lock(self._file):
+        try:
+            is_ours = try_lock(self._file)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"journal: {error}") from None
+        if not is_ours:
             raise InvalidArgumentError(f"journal: another run is writing into {self.path}")
 
     def _read(self) -> None:

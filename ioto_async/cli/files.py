@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from io import BufferedRandom, FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -165,19 +166,27 @@ def open_locked(path: Path) -> BinaryIO | None:
     """Open *path*, a file of ours, for appending and reading, and lock it; None if another process has locked it.
 
     Raises:
-        InvalidArgumentError: it is a link, a device or a pipe.
+        InvalidArgumentError: it is a link, a device or a pipe, or its file system has no locks.
         OSError: it cannot be opened.
     """
     while True:
         check_own(path)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
-        file = os.fdopen(descriptor, "ab+")
-        if not try_lock(file):
+        file = BufferedRandom(FileIO(path, "a+", opener=_open_no_link))
+        try:
+            is_ours = try_lock(file)
+        except InvalidArgumentError:
+            file.close()
+            raise
+        if not is_ours:
             file.close()
             return None
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()  # the process that had locked it has ended meanwhile, and removed it
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def read(path: Path) -> bytes | None:

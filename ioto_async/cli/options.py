@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import attrs
 from cyclopts import Parameter
 
+from ..bulk.locks import try_lock
 from ..errors import InvalidArgumentError
 from ..transport.limits import Limits
 
@@ -145,12 +146,14 @@ def check_journal(path: Path, *, is_directory: bool = False) -> None:
             path.mkdir(parents=True, exist_ok=True)
             return
         if not path.exists() or path.is_file():
-            with path.open("ab"):
-                pass
+            with path.open("ab") as file:
+                try_lock(file)  # whether that can be done; another run that has it is told of when it is opened
             return
         trouble = "Is a directory" if path.is_dir() else "no regular file"
     except OSError as error:
         trouble = str(error.strerror)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"--journal: {error}, or give --no-journal") from None
     raise InvalidArgumentError(f"--journal: {trouble}: {path}: name another one, or --no-journal") from None
 
 

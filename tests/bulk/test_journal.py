@@ -20,6 +20,7 @@ from ioto_async import AuthenticationError, BadRequestError, InvalidArgumentErro
 from ioto_async.bulk import Bulk, EarlierError, Journal
 from ioto_async.operations import Kind
 from tests.rawserver import GUARD, TOKEN, Request, Step, reply, served
+from tests.rows import each_row
 
 from .calls import (
     Calls,
@@ -1059,3 +1060,19 @@ async def test_a_run_that_is_cancelled_twice_loses_no_line(path: Path, monkeypat
         await done
     assert {key: state for key, state in states(path).items() if state != "undone"} == dict.fromkeys("abc", "ok")
     assert others() == set()
+
+
+@each_row("code", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.ENOSYS, errno.EIO])
+async def test_a_journal_that_cannot_be_locked_is_refused_by_its_name(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    call = Counted()
+    with pytest.raises(InvalidArgumentError) as caught:
+        await outcomes(Bulk(call, ["a"], concurrency=1, journal=path))
+    assert str(caught.value).startswith(f"journal: {path} cannot be locked ({os.strerror(code)}), ")
+    assert "local disk" in str(caught.value)
+    assert call.items == []

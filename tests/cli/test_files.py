@@ -1,5 +1,6 @@
 """What commands write to where something else than a regular file is."""
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -181,6 +182,31 @@ def test_a_journal_that_cannot_be_read_again_is_refused(
     result = fleet("claim", "--journal", str(fleet.folder / "journal"))
     assert (result.status, len(cloud.requests)) == (2, 0)
     assert result.stderr.startswith(f"ioto-async: --journal: {complaint}: ")
+
+
+@each_row("code", [errno.ENOLCK, errno.ENOTSUP, errno.EACCES, errno.EPERM, errno.ENOSYS])
+def test_a_file_system_without_locks_is_told_of_with_a_way_on(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    fleet = new_fleet()
+    fleet.write("DEV1\n")
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", flock)
+        results = fleet("claim"), fleet.provision("--no-journal")
+        assert fleet("claim", "--no-journal").status == 0
+    for result, option, file, way in zip(
+        results,
+        ("--journal", "--out"),
+        (fleet.journal("claim"), fleet.out / "manifest.jsonl.part"),
+        ("local disk, or give --no-journal\n", "local disk\n"),
+        strict=True,
+    ):
+        assert result.status == 2
+        assert result.stderr.startswith(f"ioto-async: {option}: {file} cannot be locked ({os.strerror(code)}), ")
+        assert result.stderr.endswith(way)
 
 
 def test_stdin_by_its_name_has_no_journal_of_its_own(cloud: EmulatorThread, fleet: Fleet) -> None:
