@@ -241,14 +241,21 @@ class Manifest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._merge()
-        self._part.unlink()
-        self._file.close()
+        with self._file:
+            self._merge()
+            self._part.unlink()
 
     def write(self, entry: Mapping[str, object]) -> None:
-        """Add the line of a row; its ``id`` is None if the row has none."""
-        self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
+        """Add the line of a row; its ``id`` is None if the row has none.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        try:
+            self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._part)) from None
 
     def _merge(self) -> None:
         if os.fstat(self._file.fileno()).st_size:

@@ -22,6 +22,8 @@ _RESOLUTION: Final = 0.01
 """Relative error of a percentile; with it, the latencies of millions of requests fit into a few hundred counters."""
 _INTERVAL: Final = 5.0
 """Seconds between two lines of progress where stderr is not a terminal."""
+_LONGEST_ETA: Final = 360_000.0
+"""Seconds that are told of as the time that is left; a run that seems to need longer has only come to a halt."""
 _FAILURES_SHOWN: Final = 20
 _PIPE_WIDTH: Final = 200
 """Columns of a table that does not go to a terminal, so that paths stay in one piece."""
@@ -112,7 +114,9 @@ class ProgressBar:
         if progress.paused:
             more.append(f"paused for {_duration(progress.paused)}, as the service asks")
         elif self._total is not None and progress.rate and summary.stopped is None:
-            more.append(f"eta {_duration((self._total - done) / progress.rate)}")
+            eta = (self._total - done) / progress.rate
+            if eta < _LONGEST_ETA:
+                more.append(f"eta {_duration(eta)}")
         if not self._bar.disable:
             self._bar.update(self._task, completed=done, more=", ".join(more))
         elif progress.elapsed >= self._next and not self._console.is_terminal:

@@ -8,7 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import ClassVar, Final, Generic, ParamSpec, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar
 
 import attrs
 
@@ -17,8 +18,9 @@ from ..errors import AuthenticationError, CallError, ConnectionFailedError, Ioto
 from .options import Concurrency, RunOptions
 from .report import Failures, ProgressBar, print_report
 from .rows import BadRow, FileRow, RowError, Source, checked
+from .signals import ending_signals
 
-__all__ = ["AUTH_ERRORS", "BulkRun", "CircuitBreaker", "FileRun", "UnreachableError"]
+__all__ = ["AUTH_ERRORS", "BulkRun", "CircuitBreaker", "Ending", "FileRun", "UnreachableError"]
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=FileRow)
@@ -27,7 +29,6 @@ T = TypeVar("T")
 AUTH_ERRORS: Final = (AuthenticationError, TokenProviderError)
 """Errors that every other row would meet as well."""
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _GRACE: Final = 10.0
 """Seconds that calls in flight have to end after the first signal."""
 _UNREACHED: Final = 16
@@ -48,8 +49,8 @@ class BulkRun(Protocol[R, T]):
 class FileRun(ABC, Generic[R, T]):
     """A run over the rows of a file or a pipe.
 
-    Rows that cannot be used fail before the bulk run, which has an outcome for each of the others. The first SIGINT or
-    SIGTERM ends the run when the calls in flight have ended, the second at once.
+    Rows that cannot be used fail before the bulk run, which has an outcome for each of the others. The first of the
+    signals that end a command ends the run when the calls in flight have ended, the second at once.
     """
 
     NAMELESS: ClassVar = "no id"
@@ -70,8 +71,8 @@ class FileRun(ABC, Generic[R, T]):
     """Rows that cannot be used."""
     earlier: int = attrs.field(default=0, init=False)
     """Rows that failed in an earlier run, and were not tried again."""
-    error: CallError | None = attrs.field(default=None, init=False)
-    """What has ended the run; None if nothing has."""
+    error: CallError | OSError | None = attrs.field(default=None, init=False)
+    """What has ended the run, such as a full disk; None if nothing has."""
     interrupted_by: signal.Signals | None = attrs.field(default=None, init=False)
     """The first signal; None if there was none."""
 
@@ -121,7 +122,7 @@ class FileRun(ABC, Generic[R, T]):
                             self._take(outcome)
             except UnreachableError as unreachable:
                 self.error = unreachable.error
-            except CallError as error:
+            except (CallError, OSError) as error:
                 self.error = error
             self.summarize()
 
@@ -130,13 +131,18 @@ class FileRun(ABC, Generic[R, T]):
 
         Raises:
             CallError: what has ended the run.
+            OSError: the same, or the figures cannot be printed.
         """
         figures = {**self.counts, **figures}
         if self.journal is not None:
             figures["journal"] = str(self.journal)
         if self.is_stopped:
             figures["stopped"] = str(self.error) if self.interrupted_by is None else f"by {self.interrupted_by.name}"
-        print_report(figures, as_json=self.options.as_json, title=self.title, to_stderr=self.uses_stdout)
+        try:
+            print_report(figures, as_json=self.options.as_json, title=self.title, to_stderr=self.uses_stdout)
+        except OSError:
+            if not self.is_stopped:  # else the reason for that matters more
+                raise
         if self.error is not None:
             raise self.error
         if self.interrupted_by is not None:
@@ -176,12 +182,13 @@ class FileRun(ABC, Generic[R, T]):
     @contextlib.contextmanager
     def _stopped_by_signals(self, bulk: BulkRun[R, T]) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        signals = ending_signals()
+        for number in signals:
             loop.add_signal_handler(number, self._interrupt, bulk, number)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in signals:
                 loop.remove_signal_handler(number)
 
     def _interrupt(self, bulk: BulkRun[R, T], number: signal.Signals) -> None:
@@ -192,6 +199,27 @@ class FileRun(ABC, Generic[R, T]):
             self.progress.print(
                 f"{number.name}: waiting up to {_GRACE:g} s for what is in flight; once more ends it at once"
             )
+
+
+class Ending:
+    """Closes the files of a run: what goes wrong with that, such as on a full disk, ends the run and not its figures.
+
+    Attributes:
+        run: whose files they are, once it has begun.
+    """
+
+    run: FileRun[Any, Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self.run is None or not isinstance(error, OSError):
+            return False
+        self.run.error = self.run.error or error
+        return True
 
 
 class UnreachableError(Exception):

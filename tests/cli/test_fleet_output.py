@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -10,11 +11,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import attrs
 import pytest
 from rich.console import Console
 
 from ioto_async.bulk import Progress, Summary
+from ioto_async.cli.files import Manifest
 from ioto_async.cli.options import RunOptions
 from ioto_async.cli.report import ProgressBar, RequestStats
 from ioto_async.emulator import EmulatorThread, Fault
@@ -225,6 +229,12 @@ def test_progress_of_unknown_length_has_no_end() -> None:
     assert lines_of(progress(5.0, ok=20), total=None) == ["fleet claim: 21/?, 10/s, 1 failed, 7 in flight"]
 
 
+@each_row("rate, eta", [(0.1, ", eta 13:10"), (0.0003, ", eta 73:08:54"), (0.0002, ""), (1e-300, ""), (0.0, "")])
+def test_an_end_that_is_days_away_is_not_told_of(rate: float, eta: str) -> None:
+    (line,) = lines_of(attrs.evolve(progress(5.0, ok=20), rate=rate))
+    assert line.removeprefix("fleet claim: 21/100, 0/s, 1 failed, 7 in flight") == eta
+
+
 def test_a_stall_is_made_up_for_by_one_line() -> None:
     assert len(lines_of(progress(23.0, ok=1), progress(24.9, ok=2), progress(25.0, ok=3))) == 2
 
@@ -294,6 +304,62 @@ def test_a_closed_standard_output_stops_nothing(cloud: EmulatorThread, fleet: Fl
     assert child.returncode == 0
     assert "Traceback" not in child.stderr
     assert fleet.journaled("claim") == {"DEV1": "ok"}
+
+
+@each_row("stderr", ["2>/dev/full", "2>&-"])
+def test_an_unwritable_standard_error_stops_nothing(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, stderr: str
+) -> None:
+    fleet = new_fleet()
+    fleet.write("id\nDEV1\nNOBODY1\nDEV2\n")
+    line = f'exec "$0" -m ioto_async.cli fleet claim "$1" --json {stderr}'
+    child = subprocess.run(
+        ["sh", "-c", line, sys.executable, str(fleet.file)],
+        env=os.environ | cloud.env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    figures = json.loads(child.stdout)
+    assert (child.returncode, figures["claimed"], figures["failed"]) == (1, 2, 1)
+
+
+@each_row("options", [["--output", "jsonl"], ["--json"], []])
+def test_a_standard_output_that_takes_nothing_is_an_error(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, options: list[str]
+) -> None:
+    fleet = new_fleet()
+    fleet.write("DEV1\n")
+    with Path("/dev/full").open("w") as full:
+        child = subprocess.run(
+            [sys.executable, "-m", "ioto_async.cli", "fleet", "claim", str(fleet.file), *options],
+            env=os.environ | cloud.env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (child.returncode, child.stderr.splitlines()[-1]) == (1, "ioto-async: [Errno 28] No space left on device")
+    assert ("claimed" in child.stderr) == ("--output" in options)
+    assert "Traceback" not in child.stderr
+    assert "ignored" not in child.stderr
+
+
+@each_row("broken", ["write", "_merge"])
+def test_a_full_disk_ends_the_run_with_its_figures(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(manifest: Manifest, *_: object) -> None:
+        if manifest.path.parent.joinpath("DEV1").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(manifest.path))
+
+    fleet = new_fleet()
+    fleet.write("DEV1\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, broken, fail)
+        result = fleet.provision()
+    assert (result.status, result.figures["claimed"]) == (1, 1)
+    assert "No space left on device" in result.figures["stopped"]
+    assert result.stderr.endswith(f"No space left on device: '{fleet.out / 'manifest.jsonl'}'\n")
+    assert fleet.provision().status == 0
 
 
 def test_a_refusal_names_the_row_that_met_it(cloud: EmulatorThread, fleet: Fleet) -> None:

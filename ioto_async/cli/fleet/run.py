@@ -14,7 +14,7 @@ from ..files import Manifest
 from ..options import FleetOptions, OutputFormat
 from ..report import RequestStats
 from ..rows import BadRow, Row, RowError, open_source, read_rows
-from ..run import AUTH_ERRORS, CircuitBreaker, FileRun, UnreachableError
+from ..run import AUTH_ERRORS, CircuitBreaker, Ending, FileRun, UnreachableError
 from .dask import dask_bulk
 from .dry_run import dry_run
 from .jobs import Client, Done, Job, JobSettings
@@ -42,11 +42,12 @@ async def run(
     Raises:
         InvalidArgumentError: an option, the file or the environment does not fit.
         CallError: it has ended the run; the figures are printed.
+        OSError: the same, such as for a full disk.
     """
     output = options.output or (None if options.as_json else output)
     requests = RequestStats()
     read = partial(read_rows, id_column=options.id_column)
-    with open_source(file, read) as source, ExitStack() as stack:
+    with open_source(file, read) as source, Ending() as ending, ExitStack() as stack:
         journal = journal_path(source, job, options)
         if options.dry_run:
             if options.dask is not None:
@@ -71,6 +72,7 @@ async def run(
             manifest=manifest,
             print_row=None if output is None else printer(output, job),
         )
+        ending.run = fleet_run
         await fleet_run.run()
     figures: dict[str, object] = {**requests.figures(seconds_only=not is_local)}
     if manifest is not None:

@@ -20,7 +20,7 @@ from ..files import is_stdout
 from ..options import RunOptions
 from ..report import RequestStats
 from ..rows import BadRow, Row, open_source, read_rows
-from ..run import AUTH_ERRORS, CircuitBreaker, FileRun, UnreachableError
+from ..run import AUTH_ERRORS, CircuitBreaker, Ending, FileRun, UnreachableError
 from .arguments import QueryOptions
 from .tables import Table, TableFormat, error_row, format_of, open_table, point_rows
 
@@ -64,6 +64,7 @@ async def export(
     read = partial(read_rows, id_column=id_column, option="--devices")
     with (
         open_source(file, read, "--devices") as source,
+        Ending() as ending,
         contextlib.suppress(_IncompleteError),
         open_table(format, out, query.dimension_names()) as table,
     ):
@@ -78,6 +79,7 @@ async def export(
             query=query,
             table=table,
         )
+        ending.run = run
         await run.run()
         if run.is_stopped:
             raise _IncompleteError
