@@ -11,6 +11,7 @@ from ..errors import ClientStateError
 if TYPE_CHECKING:
     import asyncio
 
+from datetime import datetime
 from typing import Final, Literal
 
 import attrs
@@ -45,6 +46,8 @@ class Outcome(Generic[Item, Value]):
     """Calls for the item, and the requests that they have sent again; 0 if this run has sent nothing."""
     elapsed: float = 0.0
     """Seconds that the calls took."""
+    done_at: datetime | None = None
+    """When an earlier run did a skipped item, in UTC; None for any other, or if the journal does not say so."""
 
 
 @attrs.define

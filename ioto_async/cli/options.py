@@ -171,6 +171,8 @@ class FleetOptions(JournalOptions):
     """Address of a Dask scheduler, such as tcp://host:8786: its workers do the run, each with the environment that it
     has. The journal is then a folder, FILE.COMMAND.journals by default, that they see, as they do a folder of results.
     The rate applies to all of them together, the concurrency to each."""
+    verify: Annotated[bool, FLAG] = False
+    """Ask the service about each device that the journal calls done, and do again those that are not."""
     output: OutputFormat | None = None
     """Print a line for every row; the figures then go to stderr."""
     dry_run: Annotated[bool, FLAG] = False

@@ -7,6 +7,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar
@@ -71,6 +72,8 @@ class FileRun(ABC, Generic[R, T]):
     """Rows that cannot be used."""
     earlier: int = attrs.field(default=0, init=False)
     """Rows that failed in an earlier run, and were not tried again."""
+    dates: tuple[datetime, datetime] | None = attrs.field(default=None, init=False)
+    """When earlier runs did the first and the last of the skipped rows; None if no journal says so."""
     error: CallError | OSError | None = attrs.field(default=None, init=False)
     """What has ended the run, such as a full disk; None if nothing has."""
     interrupted_by: signal.Signals | None = attrs.field(default=None, init=False)
@@ -157,6 +160,13 @@ class FileRun(ABC, Generic[R, T]):
         """Print that a *row* has failed."""
         self.failures.add(row.line, row.label or self.NAMELESS, error)
 
+    def when_done(self) -> str:
+        """When earlier runs did the skipped rows, to be appended to a sentence; empty if that is not known."""
+        if self.dates is None:
+            return ""
+        first, last = (f"{date:%Y-%m-%d %H:%M} UTC" for date in self.dates)
+        return f" ({first})" if first == last else f" ({first} to {last})"
+
     def _accept(self, row: R | BadRow) -> R | None:
         try:
             return checked(row, self.check)
@@ -173,6 +183,9 @@ class FileRun(ABC, Generic[R, T]):
         if error is not None and not isinstance(error, (IotoError, OSError)):
             raise error  # a defect, which is not the row's
         self._count_row()
+        if (date := outcome.done_at) is not None:
+            first, last = self.dates or (date, date)
+            self.dates = min(first, date), max(last, date)
         self.earlier += outcome.status == "failed" and isinstance(error, EarlierError)
         self.record(outcome)
 

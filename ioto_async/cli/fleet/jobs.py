@@ -32,6 +32,7 @@ __all__ = [
     "claim",
     "cloud_client",
     "cloud_endpoint",
+    "is_claimed",
     "register",
 ]
 
@@ -91,6 +92,8 @@ class Job(Generic[Client]):
     """Checks a row before anything is sent; raises a `RowError` if it cannot be used."""
     reconcile: Callable[[Client, Row, JobSettings], Awaitable[bool | None]] | None = None
     """Looks up whether a row whose outcome is unknown is done; None if that cannot be told."""
+    verify: Callable[[Client, Row, JobSettings], Awaitable[bool]] | None = None
+    """Looks up whether a row that an earlier run has done is still done; None to do it again, which changes nothing."""
     when_skipped: Done | None = None
     """How a row is reported that an earlier run has done."""
 
@@ -246,6 +249,16 @@ def _without_none(members: dict[str, JSON]) -> dict[str, JSON]:
     return {name: value for name, value in members.items() if value is not None}
 
 
+async def is_claimed(client: IotoClient, row: Row, settings: JobSettings) -> bool:
+    """Whether the device of a *row* is claimed, by us if it is known who that is."""
+    try:
+        device = await client.device.get(row.id)
+    except NotFoundError:
+        return False
+    ours = client.account_id or settings.account
+    return ours is None or device.account_id == ours
+
+
 CLAIM: Final = Job(
     name="claim",
     client=cloud_client,
@@ -254,6 +267,7 @@ CLAIM: Final = Job(
     kind=Kind.REPLAYABLE,
     results=("claimed", "already_claimed"),
     shown=("accountId", "created"),
+    verify=is_claimed,
 )
 
 
@@ -285,6 +299,7 @@ RELEASE: Final = Job(
     kind=Kind.REPLAYABLE,
     results=("released",),
     reconcile=_is_released,
+    verify=_is_released,
 )
 
 

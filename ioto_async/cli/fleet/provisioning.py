@@ -14,7 +14,7 @@ from ...operations import Kind
 from .. import files
 from ..rows import Row, RowError
 from ..run import AUTH_ERRORS
-from .jobs import Done, Job, JobSettings, check_registration, claim, cloud_client, cloud_endpoint, register
+from .jobs import Done, Job, JobSettings, check_registration, claim, cloud_client, cloud_endpoint, is_claimed, register
 
 __all__ = ["PROVISION"]
 
@@ -137,5 +137,6 @@ PROVISION: Final = Job(
     results=("claimed", "already_claimed", "provisioned", "kept"),
     shown=("endpoint", "thing"),
     check=_check,
+    verify=is_claimed,
     when_skipped=Done("kept", claimed="before"),
 )

@@ -111,6 +111,9 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
         async def look_up(row: Row) -> bool | None:
             return None if job.reconcile is None else await job.reconcile(client, row, settings)
 
+        async def is_still_done(row: Row) -> bool:
+            return job.verify is not None and await job.verify(client, row, settings)
+
         bulk = client.bulk(
             CircuitBreaker(call, options.concurrency),
             rows,
@@ -121,6 +124,7 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
             kind=job.kind,
             through_client=True,
             reconcile=None if job.reconcile is None else look_up,
+            verify=CircuitBreaker(is_still_done, options.concurrency) if options.verify else None,
             retry_failed=options.retry_failed,
             stop_on=(*AUTH_ERRORS, UnreachableError),
             observer=self.observe,
@@ -135,13 +139,14 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
     def record(self, outcome: Outcome[Row, Done]) -> None:
         """Count an outcome, and write it to the manifest and the output."""
         row, error = outcome.item, outcome.error
-        done = self.job.when_skipped if outcome.status == "skipped" else outcome.value
+        is_skipped = outcome.status == "skipped"
+        done = self.job.when_skipped if is_skipped else outcome.value
         claimed = done.claimed if done is not None else error.claimed if isinstance(error, RowError) else None
         if outcome.status != "ok":
             self.counts[outcome.status] += 1
         if done is not None:
             self.counts[done.result] += 1
-        if claimed is not None:
+        if claimed is not None and not is_skipped:  # what the cloud says of a skipped one now is not known
             self.counts["claimed" if claimed == "now" else "already_claimed"] += 1
         self._write(
             RowResult(
@@ -153,6 +158,7 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
                 claimed=claimed,
                 attempts=outcome.attempts,
                 elapsed=outcome.elapsed,
+                done_at=outcome.done_at,
             )
         )
         if error is not None:
@@ -176,5 +182,9 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
         self.failures.finish(in_manifest or "--output jsonl tells of all")
         if self.earlier:
             self.progress.print(f"{self.earlier} of them failed in an earlier run: --retry-failed tries them again")
-        if self.counts["skipped"]:
-            self.progress.print(f"{self.counts['skipped']} skipped: {self.journal} says that they are done")
+        skipped = self.counts["skipped"]
+        if skipped and self.options.verify:
+            self.progress.print(f"{skipped} skipped: they are done, as the service says")
+        elif skipped:
+            hint = "" if self.client is None else "; --verify asks the service whether they still are"
+            self.progress.print(f"{skipped} skipped: {self.journal} says that they are done{self.when_done()}{hint}")

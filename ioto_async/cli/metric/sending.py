@@ -353,4 +353,4 @@ class WriteRun(FileRun[SampleRow, None]):
         if unknown:
             self.progress.print(f"{unknown} may be written; --at-least-once sends such samples again")
         if skipped:
-            self.progress.print(f"{skipped} skipped: {self.journal} says that they are written")
+            self.progress.print(f"{skipped} skipped: {self.journal} says that they are written{self.when_done()}")
