@@ -8,13 +8,13 @@ import contextlib
 import importlib
 import io
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from .._version import __version__
 from ..errors import AuthenticationError, ConnectionFailedError, InvalidArgumentError, IotoError, TokenProviderError
+from .command_line import ARGUMENTS, command_line
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -31,8 +31,6 @@ _COMMANDS: Final = {
 }
 """The module of each command; ``provision`` is short for ``fleet provision``."""
 _INTERRUPTED: Final = (129, 130, 143)
-_MASKED_OPTION: Final = "--product"
-"""The option whose value is not printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,6 +73,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         suppress_keyboard_interrupt=False,
     )
     arguments = sys.argv[1:] if arguments is None else [*arguments]
+    ARGUMENTS.set(arguments)
     try:
         for command in [*arguments[:1]] if {*arguments[:1]} & {*_COMMANDS} else _COMMANDS:
             module = importlib.import_module(f"{__name__}.{_COMMANDS[command]}")
@@ -104,19 +103,8 @@ def _resume_hint(arguments: Sequence[str]) -> str:
         return ""
     keeps_journal = not {"--no-journal", "-", "--from=-"} & {*arguments}
     if keeps_journal or any(argument.startswith("--journal") for argument in arguments):
-        return f": to go on, run {_command_line(arguments)}"
+        return f": to go on, run {command_line()}"
     return ": there is no journal to go on from; --journal FILE keeps one"
-
-
-def _command_line(arguments: Sequence[str]) -> str:
-    """The command line with *arguments*, without secrets."""
-    words: list[str] = []
-    for argument in arguments:
-        if words[-1:] == [_MASKED_OPTION]:
-            words.append("…")
-        else:
-            words.append(f"{_MASKED_OPTION}=…" if argument.startswith(f"{_MASKED_OPTION}=") else shlex.quote(argument))
-    return " ".join(("ioto-async", *words))
 
 
 def _status(error: BaseException | None) -> int:

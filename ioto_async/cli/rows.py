@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from itertools import chain, starmap
@@ -44,6 +44,7 @@ __all__ = [
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 """IDs become names of folders. The service makes ten letters and digits; makers of devices choose their own."""
 _UNNAMED: Final = re.compile(r"unnamed: \d+(_level_\d+)?")
+_NONE: Final[Mapping[str, str]] = {}
 _BREAKS: Final = str.maketrans("", "", "\t\r\n")
 """What a text may hold besides what can be printed."""
 _MAX_LINES: Final = 1000
@@ -360,7 +361,9 @@ def unique(read: Callable[[int, str], R | BadRow], column: str) -> Callable[[int
 # Devices -----------------------------------------------------------------------------------------------------------
 
 
-def read_rows(lines: Iterable[str], id_column: str = "id", option: str = "FILE") -> Rows[Row]:
+def read_rows(
+    lines: Iterable[str], id_column: str = "id", option: str = "FILE", needed: Mapping[str, str] = _NONE
+) -> Rows[Row]:
     """Read devices from a CSV with a header, from JSON objects (one a line), or from one ID a line.
 
     Names of CSV columns are converted to lower case, those of JSON members are not. Blank lines are skipped.
@@ -369,10 +372,11 @@ def read_rows(lines: Iterable[str], id_column: str = "id", option: str = "FILE")
         lines: the text.
         id_column: the column that has the IDs.
         option: names the file in errors.
+        needed: the columns that every row needs, and what for.
 
     Raises:
-        InvalidArgumentError: there are no rows, the header does not have the column, or the first line looks neither
-            like a header that has it nor like an ID.
+        InvalidArgumentError: there are no rows, the header does not have the column or a needed one, or the first line
+            looks neither like a header that has it nor like an ID.
     """
     number, first, records = peek(lines, option, f"a CSV with a column {id_column}, JSONL, or one ID a line")
     if first.lstrip().startswith("{"):
@@ -383,6 +387,10 @@ def read_rows(lines: Iterable[str], id_column: str = "id", option: str = "FILE")
     header = parse_header(cells, _name(id_column), option)
     if header is None:
         _check_id(cells[0], f"{option}: line {number}: {printable(cells[0])}")
+    for name, purpose in needed.items():
+        if header is None or name not in header.names:
+            raise InvalidArgumentError(f"{option}: there is no column {name}: {purpose}")
+    if header is None:
         return Rows(records, unique(partial(_csv_row, Header(["id"], "id")), "id"))
     next(records)
     return Rows(records, unique(partial(_csv_row, header), "id"))

@@ -16,6 +16,7 @@ import attrs
 
 from ..bulk import EarlierError, Outcome, Progress
 from ..errors import AuthenticationError, CallError, ConnectionFailedError, IotoError, TokenProviderError
+from .command_line import command_line
 from .options import Concurrency, RunOptions
 from .report import Failures, ProgressBar, print_report
 from .rows import BadRow, FileRow, RowError, Source, checked
@@ -159,6 +160,20 @@ class FileRun(ABC, Generic[R, T]):
     def fail(self, row: R | BadRow, error: str) -> None:
         """Print that a *row* has failed."""
         self.failures.add(row.line, row.label or self.NAMELESS, error)
+
+    def again(self, *, retry_failed: bool) -> str:
+        """How to go on when failures are mended, to be appended to a sentence.
+
+        Args:
+            retry_failed: whether the run tries again what has failed.
+
+        Returns:
+            An empty text if there is no journal to go on from, or the run was stopped, of which more is said elsewhere.
+        """
+        if self.journal is None or self.is_stopped:
+            return ""
+        more = () if retry_failed or self.counts["failed"] == self.refused else ("--retry-failed",)
+        return f"; once that is mended, run {command_line(*more)}"
 
     def when_done(self) -> str:
         """When earlier runs did the skipped rows, to be appended to a sentence; empty if that is not known."""

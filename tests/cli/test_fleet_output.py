@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from rich.console import Console
 from ioto_async.bulk import Progress, Summary
 from ioto_async.cli.files import Manifest
 from ioto_async.cli.options import RunOptions
-from ioto_async.cli.report import ProgressBar, RequestStats
+from ioto_async.cli.report import Failures, ProgressBar, RequestStats
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.errors import InvalidArgumentError
 from ioto_async.transport.attempt import Attempt
@@ -137,12 +138,77 @@ def test_no_secret_is_printed_or_journaled(cloud: EmulatorThread, fleet: Fleet) 
     assert [secret for secret in (cloud.token, cloud.product_token) if secret in told] == []
 
 
-def test_of_many_failures_the_first_are_reported(cloud: EmulatorThread, fleet: Fleet) -> None:
+def test_of_many_failures_the_first_of_each_cause_are_reported(cloud: EmulatorThread, fleet: Fleet) -> None:
+    nobody = [f"NOBODY{number}" for number in range(30)]
+    bad = [f"../x{number}" for number in range(30)]
+    fleet.write("\n".join(["id", *nobody[:10], *bad, "DEV1", *nobody[10:], "DEV2,x", ""]))
+    result = fleet("claim", "--concurrency", "1")
+    assert (result.status, result.figures["failed"], result.figures["claimed"]) == (1, 61, 1)
+    *told, ids, forms, last = result.stderr.splitlines()
+    assert sorted(told) == [
+        "line 12: ../x0: id: expected up to 128 letters, digits, '-' and '_', got '../x0'",
+        "line 13: ../x1: id: expected up to 128 letters, digits, '-' and '_', got '../x1'",
+        "line 14: ../x2: id: expected up to 128 letters, digits, '-' and '_', got '../x2'",
+        "line 2: NOBODY0: device/claim: 400 Cannot find device",
+        "line 3: NOBODY1: device/claim: 400 Cannot find device",
+        "line 4: NOBODY2: device/claim: 400 Cannot find device",
+        "line 63: DEV2: 2 columns where the header has 1",
+    ]
+    assert {ids, forms} == {
+        "and 27 more like line 2: device/claim: 400 Cannot find device",
+        "and 27 more like line 12: id: expected up to 128 letters, digits, '-' and '_', got '../x0'",
+    }
+    again = shlex.join(["ioto-async", "fleet", "claim", str(fleet.file), "--json", "--concurrency", "1"])
+    assert last == f"61 failed: --output jsonl tells of all; once that is mended, run {again} --retry-failed"
+
+
+@each_row(
+    "options, end",
+    {
+        "without a journal": (["--no-journal"], "all"),
+        "with rows that were not sent": ([], "run ioto-async fleet claim FILE --json"),
+    },
+)
+def test_failures_say_how_to_go_on(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, options: list[str], end: str
+) -> None:
+    fleet = new_fleet()
     fleet.write("id\n" + "..\n" * 25)
-    result = fleet("claim")
-    assert result.figures["failed"] == 25
-    *told, more = result.stderr.splitlines()
-    assert (len(told), more) == (20, "and 5 more: --output jsonl tells of all")
+    last = fleet("claim", *options).stderr.splitlines()[-1]
+    assert last.startswith("25 failed: --output jsonl tells of all")
+    assert last.replace(str(fleet.file), "FILE").endswith(end)
+
+
+def test_causes_beyond_many_are_counted_together() -> None:
+    told: list[str] = []
+    failures = Failures(told.append)
+    for number in range(3000):
+        failures.add(number, f"DEV{number}", "cause " + "x" * (number // 2))
+    failures.finish("see there")
+    *first, like, rest, last = told
+    assert (len(first), last) == (20 + 9, "3000 failed: see there")
+    assert first[0] == "line 0: DEV0: cause "
+    assert all(line.startswith("and 2 more like line ") for line in (*first[20:], like))
+    assert rest == f"and {3000 - 20 - 10 * 2} more of other causes"
+
+
+@each_row(
+    "first, second, is_same",
+    [
+        ("id A1 is already on line 2", "id B22 is already on line 17", True),
+        ("/out/A1/key.pem holds another key", "/out/B22/key.pem holds another key", True),
+        ("no reply after 1.5 s", "no reply after 30 s", True),
+        ("request 4f1c22ab90de failed", "request 77ab04fe1d33 failed", True),
+        ("device/claim: 400 no", "device/claim: 409 no", False),
+        ("name: no text", "product: no text", False),
+    ],
+)
+def test_failures_that_differ_by_what_is_of_their_row_have_one_cause(first: str, second: str, is_same: bool) -> None:
+    told: list[str] = []
+    failures = Failures(told.append)
+    for text, label in [(first, "A1")] * 3 + [(second, "B22")]:
+        failures.add(1, label, text)
+    assert len(told) == (3 if is_same else 4)
 
 
 # Without sending anything ------------------------------------------------------------------------------------------

@@ -204,7 +204,8 @@ def test_a_metric_that_could_not_be_read_is_not_missing(metrics: Metrics, fleet:
 def test_failures_beyond_the_first_are_counted(metrics: Metrics, fleet: Path) -> None:
     fleet.write_text("DEV1\n" + "..\n" * 25)
     result = metrics(*export(metrics, "--output", "csv", "--json"))
-    assert "and 5 more: they have rows with an error in the table" in result.stderr
+    assert "and 22 more like line 2: id: expected" in result.stderr
+    assert "25 failed: they have rows with an error in the table\n" in result.stderr
 
 
 # Runs that end early ----------------------------------------------------------------------------------------------

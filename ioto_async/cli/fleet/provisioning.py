@@ -14,7 +14,18 @@ from ...operations import Kind
 from .. import files
 from ..rows import Row, RowError
 from ..run import AUTH_ERRORS
-from .jobs import Done, Job, JobSettings, check_registration, claim, cloud_client, cloud_endpoint, is_claimed, register
+from .jobs import (
+    Done,
+    Job,
+    JobSettings,
+    check_registration,
+    claim,
+    cloud_client,
+    cloud_endpoint,
+    is_claimed,
+    register,
+    registration_columns,
+)
 
 __all__ = ["PROVISION"]
 
@@ -29,6 +40,10 @@ def _check(row: Row, settings: JobSettings) -> None:
         files.check_device_folder((settings.out or Path()) / row.id)
     except (InvalidArgumentError, OSError) as error:
         raise RowError(str(error)) from None
+
+
+def _columns(settings: JobSettings) -> dict[str, str]:
+    return registration_columns(settings) if settings.as_device else {}
 
 
 async def _provision(client: IotoClient, row: Row, settings: JobSettings) -> Done:
@@ -137,6 +152,7 @@ PROVISION: Final = Job(
     results=("claimed", "already_claimed", "provisioned", "kept"),
     shown=("endpoint", "thing"),
     check=_check,
+    columns=_columns,
     verify=is_claimed,
     when_skipped=Done("kept", claimed="before"),
 )

@@ -46,7 +46,7 @@ async def run(
     """
     output = options.output or (None if options.as_json else output)
     requests = RequestStats()
-    read = partial(read_rows, id_column=options.id_column)
+    read = partial(read_rows, id_column=options.id_column, needed=job.columns(settings))
     with open_source(file, read) as source, Ending() as ending, ExitStack() as stack:
         journal = journal_path(source, job, options)
         if options.dry_run:
@@ -173,13 +173,15 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
     def _write(self, result: RowResult) -> None:
         if self.manifest is not None:
             self.manifest.write(result.manifest_entry())
-        if self.print_row is not None:
+        is_counted = self.options.output is None and result.done is not None and result.done.result in self.job.counted
+        if self.print_row is not None and not is_counted:
             self.print_row(result.members())
 
     def summarize(self) -> None:
         """Say where the other failures are, and what to do about those of earlier runs."""
         in_manifest = None if self.manifest is None else f"see {self.manifest.path}"
-        self.failures.finish(in_manifest or "--output jsonl tells of all")
+        again = self.again(retry_failed=self.options.retry_failed)
+        self.failures.finish(f"{in_manifest or '--output jsonl tells of all'}{again}")
         if self.earlier:
             self.progress.print(f"{self.earlier} of them failed in an earlier run: --retry-failed tries them again")
         skipped = self.counts["skipped"]

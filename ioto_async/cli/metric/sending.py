@@ -342,9 +342,8 @@ class WriteRun(FileRun[SampleRow, None]):
         """Say where the other failures are, and how to send samples again."""
         if self.error is not None:
             self.error.__notes__ = []  # they name the samples that have met it, but it concerns all
-        self.failures.finish(
-            "the journal has them all" if self.journal is not None else "--journal FILE notes them all"
-        )
+        where = "the journal has them all" if self.journal is not None else "--journal FILE notes them all"
+        self.failures.finish(f"{where}{self.again(retry_failed=self.options.retry_failed)}")
         unknown, skipped = self.counts["unknown"], self.counts["skipped"]
         if self.earlier:
             self.progress.print(
