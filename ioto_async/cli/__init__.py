@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .._version import __version__
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    elif isinstance(sys.stderr, io.TextIOWrapper):
+    elif isinstance(sys.stderr, io.TextIOWrapper) and isinstance(getattr(sys.stderr.buffer, "raw", None), io.FileIO):
         lossy = io.BufferedWriter(_Lossy(sys.stderr.fileno(), "w", closefd=False))
         sys.stderr = io.TextIOWrapper(lossy, sys.stderr.encoding, "backslashreplace", line_buffering=True)
     sys.exit(_run(arguments))
@@ -99,9 +100,12 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _resume_hint(arguments: Sequence[str]) -> str:
     """How to go on with a command that was interrupted; empty for one that never keeps a journal."""
+    from .files import is_stream
+
     if arguments[:1] not in (["fleet"], ["provision"]) and arguments[:2] != ["metric", "write"]:
         return ""
-    keeps_journal = not {"--no-journal", "-", "--from=-"} & {*arguments}
+    files = [argument.removeprefix("--from=") for argument in arguments]
+    keeps_journal = "--no-journal" not in arguments and not any(file == "-" or is_stream(Path(file)) for file in files)
     if keeps_journal or any(argument.startswith("--journal") for argument in arguments):
         return f": to go on, run {command_line()}"
     return ": there is no journal to go on from; --journal FILE keeps one"

@@ -47,6 +47,8 @@ _UNNAMED: Final = re.compile(r"unnamed: \d+(_level_\d+)?")
 _NONE: Final[Mapping[str, str]] = {}
 _BREAKS: Final = str.maketrans("", "", "\t\r\n")
 """What a text may hold besides what can be printed."""
+_WHOLE: Final = re.compile(r'(?:"(?:[^"]|"")*+"|[^",]*+)(?:,(?:"(?:[^"]|"")*+"|[^",]*+))*+\s*+')
+"""A line whose cells are quoted as a whole or not at all, so that it ends no quote of another."""
 _MAX_LINES: Final = 1000
 """Lines after the one with a quote in which it must be closed."""
 _WORD: Final = re.compile(r"[A-Za-z]+")
@@ -216,7 +218,7 @@ def _csv_records(lines: Records) -> Records:
         number, text = line
         if _is_blank(text):
             continue
-        if '"' in text:
+        if '"' in text and not _WHOLE.fullmatch(text):
             taken.clear()
             try:
                 next(csv.reader(take(line), strict=True))

@@ -142,6 +142,19 @@ def test_without_a_journal_there_is_nothing_to_go_on_from(cloud: EmulatorThread,
     assert "no journal" in stderr
 
 
+def test_an_open_file_cannot_be_gone_on_with(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cyclopts.App.__call__", interrupt)
+    fleet.write("DEV1\n")
+    with fleet.file.open() as file:
+        for name in (f"/dev/fd/{file.fileno()}", "/dev/null"):
+            for command in (["fleet", "claim", name], ["metric", "write", f"--from={name}"]):
+                result = fleet.raw(*command)
+                assert (result.status, "there is no journal to go on from" in result.stderr) == (130, True), command
+
+
 def test_another_command_that_is_interrupted_shows_nothing_of_its_arguments(cloud: EmulatorThread) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environ = cloud.env | {"IOTO_API": f"http://127.0.0.1:{silent.getsockname()[1]}"}

@@ -1,12 +1,17 @@
 """What ``ioto-async fleet`` reads."""
 
+import csv
+import io
 import json
 import os
 import pickle
 import threading
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ioto_async.cli.rows import BadRow, Row, RowError, read_rows
 from ioto_async.emulator import EmulatorThread
@@ -236,6 +241,19 @@ def test_a_pipe_without_rows_is_wrong_usage(cloud: EmulatorThread, fleet: Fleet)
 def test_as_many_rows_are_counted_as_are_read(text: str) -> None:
     lines = text.splitlines(keepends=True)
     assert read_rows(lines).count() == len(list(read_rows(lines))) == 2
+
+
+@given(
+    st.lists(st.lists(st.text('a",\n\r ', max_size=4), min_size=1, max_size=3), min_size=1, max_size=6),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_every_csv_comes_back_as_it_was_written(table: list[list[str]], quoting: Literal[0, 1]) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=quoting).writerows([["id", "x", "y"], *([f"D{n}", *row] for n, row in enumerate(table))])
+    rows = list(read_rows(io.StringIO(text.getvalue(), newline="")))
+    expected = [[cell.strip() for cell in row][:2] for row in table if not any(cell.strip() for cell in row[2:])]
+    found = [[str(row.columns.get(name, "")) for name in "xy"] for row in rows if isinstance(row, Row)]
+    assert found == [[*row, ""][:2] for row in expected]
 
 
 def test_duplicates_are_found_among_many() -> None:
