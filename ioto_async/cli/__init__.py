@@ -44,10 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    elif isinstance(sys.stderr, io.TextIOWrapper) and isinstance(getattr(sys.stderr.buffer, "raw", None), io.FileIO):
+    elif isinstance(sys.stderr, io.TextIOWrapper) and isinstance(_raw(sys.stderr), io.FileIO):
         lossy = io.BufferedWriter(_Lossy(sys.stderr.fileno(), "w", closefd=False))
         sys.stderr = io.TextIOWrapper(lossy, sys.stderr.encoding, "backslashreplace", line_buffering=True)
     sys.exit(_run(arguments))
+
+
+def _raw(stream: io.TextIOWrapper) -> object:
+    """What *stream* writes to, whether Python was told to buffer it or not."""
+    return getattr(stream.buffer, "raw", stream.buffer)
 
 
 class _Lossy(io.FileIO):
