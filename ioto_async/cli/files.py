@@ -82,7 +82,7 @@ def open_output(path: Path, option: str) -> Iterator[BinaryIO]:
         OSError: it cannot be written.
     """
     if is_stream(path):
-        with path.open("ab") as stream:
+        with _naming(path), path.open("ab") as stream:
             yield stream
         return
     target = Path(os.path.realpath(path))
@@ -96,7 +96,7 @@ def open_output(path: Path, option: str) -> Iterator[BinaryIO]:
         raise InvalidArgumentError(f"{option}: {error}") from None
     if file is None:
         raise InvalidArgumentError(f"{option}: another run is writing {path}")
-    with file:
+    with _naming(path), file:
         try:
             file.truncate(0)
             yield file
@@ -106,6 +106,17 @@ def open_output(path: Path, option: str) -> Iterator[BinaryIO]:
             part.unlink()
             raise
         part.replace(target)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of writing name *path*."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def check_own(path: Path) -> None:
@@ -251,11 +262,9 @@ class Manifest:
         Raises:
             OSError: it cannot be written.
         """
-        try:
+        with _naming(self._part):
             self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
             self._file.flush()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self._part)) from None
 
     def _merge(self) -> None:
         if os.fstat(self._file.fileno()).st_size:
