@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
+from datetime import datetime
 from typing import Generic, TypeVar
 
 import attrs
@@ -29,6 +30,10 @@ class Entry(Generic[Item]):
     """Whether it was sent before, and what became of that is not known."""
     error: Exception | None = None
     """What is known of that, where somebody is to be asked before it is sent again."""
+    is_done: bool = False
+    """Whether the journal knows it as done, which is to be verified."""
+    done_at: datetime | None = None
+    """When that was."""
     queues: tuple[Hashable, ...] = ()
     """Keys that only one item may hold at a time."""
     held: int = 0
@@ -41,12 +46,15 @@ class Caller(Generic[Item, Value]):
 
     call: Callable[[Item], Awaitable[Value]]
     reconcile: Callable[[Item], Awaitable[bool | None]] | None
+    verify: Callable[[Item], Awaitable[bool | None]] | None
     kind: Kind
     reports: bool
     """Whether all that *call* does is noted in its effects; what else it does nobody knows."""
     stop_on: type[Exception] | tuple[type[Exception], ...]
     abort: Callable[[Exception], None]
     """Told of an error that concerns all items."""
+    note_sent: Callable[[Entry[Item]], None]
+    """Called before an item is sent that was thought to be done."""
     is_stopping: bool = False
     """Whether cancellations come from the run, which ends and wants to know its outcomes."""
     is_ending: bool = False
@@ -65,6 +73,13 @@ class Caller(Generic[Item, Value]):
         """
         outcome: Outcome[Item, Value] = Outcome(entry.item, entry.key, "unknown", error=entry.error)
         effects.reset()
+        if entry.is_done:
+            verified = await self._verified(entry)
+            if entry.is_done:
+                return verified
+            self.note_sent(entry)
+            if self.is_stopping:  # the journal cannot be written
+                return None
         began = time.perf_counter()
         reconcile = self.reconcile
         is_to_call = entry.error is None
@@ -92,6 +107,26 @@ class Caller(Generic[Item, Value]):
         outcome.attempts += effects.retries
         outcome.elapsed = time.perf_counter() - began
         return outcome if is_done else None
+
+    async def _verified(self, entry: Entry[Item]) -> Outcome[Item, Value] | None:
+        """Ask whether an item is still done, and note it in *entry* if it is not; None as for `outcome_of`."""
+        assert self.verify is not None
+        outcome: Outcome[Item, Value] = Outcome(entry.item, entry.key, "skipped", done_at=entry.done_at)
+        began = time.perf_counter()
+        try:
+            entry.is_done = await self.verify(entry.item) is not False
+        except Exception as error:  # noqa: BLE001  as above
+            if isinstance(error, self.stop_on) or _concerns_all(error):
+                error.add_note(f"item {entry.key}")
+                self.abort(error)
+                return None
+            outcome.status, outcome.error = "failed", error
+        except asyncio.CancelledError:
+            if self.is_ending:
+                raise
+            return None
+        outcome.elapsed = time.perf_counter() - began
+        return outcome
 
     def _has_returned(self, outcome: Outcome[Item, Value], effects: Effects) -> bool:
         """Say in *outcome* how it went; false if nothing was done for the item, for no fault of it."""

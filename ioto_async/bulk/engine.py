@@ -96,10 +96,12 @@ class Bulk(Run[Item, Value]):
         self._caller = Caller(
             call,
             chosen.reconcile,
+            chosen.verify,
             chosen.kind or (Kind.ONCE if operation is None else operation.kind),
             chosen.through_client or reports_effects(call),
             chosen.stop_on,
             self._abort,
+            self._note_sent,
         )
         self._journal: Journal | None = None
         if chosen.journal is not None:
@@ -437,7 +439,7 @@ class Bulk(Run[Item, Value]):
         if outcome is not None or self._caller.is_stopping or self._caller.is_ending:
             self._leave(entry.position, outcome)
             return False
-        if self._journal is not None:
+        if self._journal is not None and not entry.is_done:
             self._journal.sent(entry.key)
         self._ready.append(entry)
         return True
@@ -464,8 +466,10 @@ class Bulk(Run[Item, Value]):
         """What the journal knows of an item; None if it is to be called."""
         key, item = entry.key, entry.item
         match journal.state(key):
+            case "ok" if self._options.verify is None:
+                return Outcome(item, key, "skipped", done_at=journal.done_at(key))
             case "ok":
-                return Outcome(item, key, "skipped")
+                entry.is_done, entry.done_at = True, journal.done_at(key)
             case "failed" if not self._options.retry_failed:
                 return Outcome(item, key, "failed", error=journal.error(key))
             case "sent" | "unknown":
@@ -491,7 +495,7 @@ class Bulk(Run[Item, Value]):
         self._leave(entry.position, outcome)
 
     def _note(self, entry: Entry[Item], outcome: Outcome[Item, Value] | None) -> None:
-        if outcome is None:
+        if outcome is None or entry.is_done:
             self._undo(entry)
         elif self._journal is not None:
             error, text = outcome.error, None
@@ -501,9 +505,15 @@ class Bulk(Run[Item, Value]):
                 text = str(error.args[0]) if isinstance(error, EarlierError) else text
             self._journal.ended(outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text)
 
+    def _note_sent(self, entry: Entry[Item]) -> None:
+        """Note that an item is about to be sent that was thought to be done."""
+        if self._journal is not None:
+            self._journal.sent(entry.key)
+            self._flush()
+
     def _undo(self, entry: Entry[Item]) -> None:
         """Note that an item was not sent after all, if it was not sent before either."""
-        if self._journal is not None and not entry.was_sent:
+        if self._journal is not None and not entry.was_sent and not entry.is_done:
             try:
                 self._journal.undone(entry.key)
             except OSError as error:  # somebody has cut the file; the outcomes are still to be given

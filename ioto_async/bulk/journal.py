@@ -2,7 +2,7 @@
 
 A text file of JSON lines. The first says what is called; then each item has a line before its call (``sent``) and one
 after it (``ok``, ``failed``, ``unknown``, or ``undone`` if it turned out that nothing was sent). The last line of a key
-counts. Values are not written, as they may be keys and tokens.
+counts, and says when it was written. Values are not written, as they may be keys and tokens.
 
 A line is handed to the operating system before what it tells of goes on, so that no end of the process loses one. The
 lines go to the disk about once a second, all at once, in a thread.
@@ -13,6 +13,7 @@ import errno
 import os
 import stat
 import time
+from datetime import UTC, datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
@@ -34,6 +35,7 @@ State = Literal["sent", "ok", "failed", "unknown", "undone"]
 _VERSION: Final = 1
 _HEAD: Final = b'{"journal":%d,"call":' % _VERSION
 _STATES: Final = ("sent", "ok", "failed", "unknown", "undone")
+_DATES: Final = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 _SYNC: Final = 1.0
 """Seconds between two waits for the disk."""
 _LINE: Final = 1 << 12
@@ -74,8 +76,8 @@ class Journal:
         """Lock the file, cut a torn last line off, and read what is there.
 
         Raises:
-            InvalidArgumentError: it cannot be opened, another run has it, it belongs to another call, or it is no
-                journal.
+            InvalidArgumentError: it cannot be opened or locked, another run has it, it belongs to another call, or it
+                is no journal.
             OSError: it cannot be read or written.
         """
         try:
@@ -98,7 +100,11 @@ class Journal:
     def _lock(self) -> None:
         if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
             raise InvalidArgumentError(f"journal: {self.path} is no regular file")
-        if not try_lock(self._file):
+        try:
+            is_ours = try_lock(self._file)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"journal: {error}") from None
+        if not is_ours:
             raise InvalidArgumentError(f"journal: another run is writing into {self.path}")
 
     def _read(self) -> None:
@@ -172,6 +178,14 @@ class Journal:
         text = entry.get("error") if entry else None
         return EarlierError(str(text or "sent, and what became of it was not noted"))
 
+    def done_at(self, key: str) -> datetime | None:
+        """When a *key* was done, in UTC; None if the journal does not say so, as those of earlier versions do not."""
+        at = (self._entry(key) or {}).get("at")
+        try:
+            return datetime.fromisoformat(at) if isinstance(at, str) else None
+        except ValueError:
+            return None
+
     def sent(self, key: str) -> None:
         """Note that a call is about to be made; `flush` before it is."""
         self._open.add(key)
@@ -180,6 +194,7 @@ class Journal:
     def ended(self, key: str, status: Status, attempts: int, elapsed: float, error: str | None) -> None:
         """Note what became of a call."""
         entry: dict[str, object] = {"key": key, "status": status, "attempts": attempts, "elapsed": round(elapsed, 6)}
+        entry["at"] = datetime.now(UTC)
         if error is not None:
             entry["error"] = error
         self._note(key, entry)
@@ -194,7 +209,7 @@ class Journal:
 
     def _note(self, key: str, entry: dict[str, object]) -> None:
         offset = self._size + self._pending
-        self._append(orjson.dumps(entry) + b"\n")
+        self._append(orjson.dumps(entry, option=_DATES) + b"\n")
         self._open.discard(key)
         self._index.put(key, offset)
 

@@ -72,6 +72,7 @@ class BulkOptions(RunOptions[Item], Generic[Item], total=False):
     ordered: bool
     sequence_key: Callable[[Item], Hashable] | None
     reconcile: Callable[[Item], Awaitable[bool | None]] | None
+    verify: Callable[[Item], Awaitable[bool | None]] | None
     stop_after: int | None
 
 
@@ -122,6 +123,7 @@ class Options(BaseOptions[Item], Generic[Item]):
     reconcile: Callable[[Item], Awaitable[bool | None]] | None = attrs.field(
         default=None, validator=or_none(function())
     )
+    verify: Callable[[Item], Awaitable[bool | None]] | None = attrs.field(default=None, validator=or_none(function()))
     stop_after: int | None = attrs.field(default=None, validator=or_none(whole_number(1)))
 
 

@@ -12,6 +12,7 @@ from ..transport.shared import Shared
 if TYPE_CHECKING:
     import asyncio
 
+from datetime import datetime
 from typing import Final, Literal
 
 import attrs
@@ -46,6 +47,8 @@ class Outcome(Generic[Item, Value]):
     """Calls for the item, and the requests that they have sent again; 0 if this run has sent nothing."""
     elapsed: float = 0.0
     """Seconds that the calls took."""
+    done_at: datetime | None = None
+    """When an earlier run did a skipped item, in UTC; None for any other, or if the journal does not say so."""
 
     @property
     def ok(self) -> bool:

@@ -1,19 +1,24 @@
 """The command line ``ioto-async``; the module of a command is imported when it is run.
 
 Exit status: 0 success, 1 something has failed, 2 wrong usage, 3 the token or the sign-in was refused, 4 the cloud or
-the sign-in service was not reached, 130 interrupted by SIGINT, 143 by SIGTERM.
+the sign-in service was not reached, 129 interrupted by SIGHUP, 130 by SIGINT, 143 by SIGTERM.
 """
 
+import contextlib
 import importlib
 import io
 import os
-import shlex
 import sys
 from collections.abc import Sequence
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from .._version import __version__
 from ..errors import AuthenticationError, ConnectionFailedError, InvalidArgumentError, IotoError, TokenProviderError
+from .command_line import ARGUMENTS, command_line
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 __all__ = ["main"]
 
@@ -26,9 +31,7 @@ _COMMANDS: Final = {
     "provision": "fleet",
 }
 """The module of each command; ``provision`` is short for ``fleet provision``."""
-_INTERRUPTED: Final = (130, 143)
-_MASKED_OPTION: Final = "--product"
-"""The option whose value is not printed."""
+_INTERRUPTED: Final = (129, 130, 143)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,7 +42,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout, io.TextIOWrapper
     ):  # as stderr: a character that it cannot encode must not end the command
         sys.stdout.reconfigure(errors="backslashreplace")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    elif isinstance(sys.stderr, io.TextIOWrapper) and isinstance(_raw(sys.stderr), io.FileIO):
+        lossy = io.BufferedWriter(_Lossy(sys.stderr.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(lossy, sys.stderr.encoding, "backslashreplace", line_buffering=True)
     sys.exit(_run(arguments))
+
+
+def _raw(stream: io.TextIOWrapper) -> object:
+    """What *stream* writes to, whether Python was told to buffer it or not."""
+    return getattr(stream.buffer, "raw", stream.buffer)
+
+
+class _Lossy(io.FileIO):
+    """Stderr, on which nothing depends: what cannot be written to it is dropped."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        """Write *data*, or drop it."""
+        written = None
+        with contextlib.suppress(OSError):
+            written = super().write(data)
+        return memoryview(data).nbytes if written is None else written
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -55,19 +79,23 @@ def _run(arguments: Sequence[str] | None) -> int:
         suppress_keyboard_interrupt=False,
     )
     arguments = sys.argv[1:] if arguments is None else [*arguments]
+    ARGUMENTS.set(arguments)
     try:
         for command in [*arguments[:1]] if {*arguments[:1]} & {*_COMMANDS} else _COMMANDS:
             module = importlib.import_module(f"{__name__}.{_COMMANDS[command]}")
             app.command(getattr(module, command), name=command)
         status: int | None = app(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         status = 130
     except IotoError as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
         return _print_error(f"{error}{notes}", _status(error))
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader of the results is gone. What is still buffered must not be written again at exit.
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # The reader of the results is gone, or the disk is full. What is still buffered is not written at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _print_error(str(error), 1)
     if status in _INTERRUPTED:
@@ -77,23 +105,15 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _resume_hint(arguments: Sequence[str]) -> str:
     """How to go on with a command that was interrupted; empty for one that never keeps a journal."""
+    from .files import is_stream
+
     if arguments[:1] not in (["fleet"], ["provision"]) and arguments[:2] != ["metric", "write"]:
         return ""
-    keeps_journal = not {"--no-journal", "-", "--from=-"} & {*arguments}
+    files = [argument.removeprefix("--from=") for argument in arguments]
+    keeps_journal = "--no-journal" not in arguments and not any(file == "-" or is_stream(Path(file)) for file in files)
     if keeps_journal or any(argument.startswith("--journal") for argument in arguments):
-        return f": to go on, run {_command_line(arguments)}"
+        return f": to go on, run {command_line()}"
     return ": there is no journal to go on from; --journal FILE keeps one"
-
-
-def _command_line(arguments: Sequence[str]) -> str:
-    """The command line with *arguments*, without secrets."""
-    words: list[str] = []
-    for argument in arguments:
-        if words[-1:] == [_MASKED_OPTION]:
-            words.append("…")
-        else:
-            words.append(f"{_MASKED_OPTION}=…" if argument.startswith(f"{_MASKED_OPTION}=") else shlex.quote(argument))
-    return " ".join(("ioto-async", *words))
 
 
 def _status(error: BaseException | None) -> int:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from ..emulator.state.cloud import Cloud
 from ..emulator.state.users import check_role
 from ..errors import InvalidArgumentError
 from .options import FLAG, Texts
+from .signals import ending_signals
 
 __all__ = ["emulator"]
 
@@ -35,7 +35,7 @@ async def emulator(
     sign_up: Texts = (),
     update: Texts = (),
 ) -> None:
-    """Serve embedded device clouds and their Builder until SIGINT or SIGTERM.
+    """Serve embedded device clouds and their Builder until SIGINT, SIGTERM or SIGHUP.
 
     When it is ready it prints one line of JSON: api, builder, token, login_token, origin, account_id, cloud_id,
     product_token, ca (the file of the CA certificate), cognito, user_pool, client_id, username, password,
@@ -61,7 +61,7 @@ async def emulator(
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         loop.add_signal_handler(number, stop.set)
     async with Emulator(host=host, port=port, db=db, tls=tls, clouds=clouds, mqtt=mqtt, mqtt_port=mqtt_port) as running:
         info: dict[str, object] = {**running.info()}

@@ -1,9 +1,14 @@
-"""The files that commands write: a folder for each device, a manifest of all."""
+"""The files that commands write: those that users name, a folder for each device, a manifest of all."""
 
+import contextlib
+import errno
 import json
 import os
+import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from io import BufferedRandom, FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -19,8 +24,12 @@ __all__ = [
     "KEY",
     "PROVISION",
     "Manifest",
+    "check_device_folder",
+    "check_own",
     "is_complete",
-    "open_locked",
+    "is_stdout",
+    "is_stream",
+    "open_output",
     "read",
     "remove_temporaries",
     "write_private",
@@ -31,10 +40,120 @@ KEY: Final = "key.pem"
 PROVISION: Final = "provision.json"
 _WITHOUT_ID: Final = "line "
 """Begins the keys of rows that have no ID; no ID has a space in it."""
+_OPEN_FILES: Final = ("/dev/fd/", "/dev/std", "/proc/")
+"""Begin the names of files that are open, such as /dev/stdout, which may be regular ones."""
+
+
+def is_stream(path: Path) -> bool:
+    """Whether *path* is, or leads to, a device, a pipe or an open file of this process, which is never replaced."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return _is_open_file(path) if stat.S_ISREG(mode) else not stat.S_ISDIR(mode)
+
+
+def is_stdout(path: Path) -> bool:
+    """Whether *path* is another name of stdout."""
+    return is_stream(path) and _is_open_file(path) and os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+
+
+def _is_open_file(path: Path) -> bool:
+    while not str(path.absolute()).startswith(_OPEN_FILES):
+        if not path.is_symlink():
+            return False
+        path = path.parent / path.readlink()
+    return True
+
+
+@contextlib.contextmanager
+def open_output(path: Path, option: str) -> Iterator[BinaryIO]:
+    """Open the file *path*, which a user has named, for writing.
+
+    A regular file is replaced when the body ends without an error. Until then what is written is in ``PATH.part``,
+    which an error removes. A link is followed; devices and pipes are written through.
+
+    Args:
+        path: the file.
+        option: names it in errors.
+
+    Raises:
+        InvalidArgumentError: another process writes it, or ``PATH.part`` is no file of ours.
+        OSError: it cannot be written.
+    """
+    if is_stream(path):
+        with _naming(path), path.open("ab") as stream:
+            yield stream
+        return
+    target = Path(os.path.realpath(path))
+    if target.is_dir() or target.is_symlink():  # that is left of links in a circle
+        code = errno.EISDIR if target.is_dir() else errno.ELOOP
+        raise OSError(code, os.strerror(code), str(path))
+    part = target.with_name(f"{target.name}.part")
+    try:
+        file = open_locked(part)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{option}: {error}") from None
+    if file is None:
+        raise InvalidArgumentError(f"{option}: another run is writing {path}")
+    with _naming(path), file:
+        try:
+            file.truncate(0)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            part.unlink()
+            raise
+        part.replace(target)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of writing name *path*."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def check_own(path: Path) -> None:
+    """Check that *path*, a file or folder in a folder of ours, leads nowhere else.
+
+    Raises:
+        InvalidArgumentError: it is a link, a device or a pipe.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(mode):
+        raise InvalidArgumentError(f"{path} is a symbolic link: remove it")
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InvalidArgumentError(f"{path} is no regular file: remove it")
+
+
+def check_device_folder(folder: Path) -> None:
+    """Check that the *folder* of a device, and what is in it, leads nowhere else.
+
+    Raises:
+        InvalidArgumentError: it does.
+    """
+    check_own(folder)
+    if folder.is_dir():
+        for name in (KEY, CERTIFICATE, PROVISION):
+            check_own(folder / name)
 
 
 def write_private(path: Path, text: str | Iterable[bytes]) -> None:
-    """Write *path* completely or not at all, readable by its owner alone (mode 0600)."""
+    """Write *path*, in a folder of ours, completely or not at all, readable by its owner alone (mode 0600).
+
+    Raises:
+        InvalidArgumentError: it is a link, a device or a pipe.
+    """
+    check_own(path)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # has mode 0600
     temporary = Path(name)
     try:
@@ -55,15 +174,30 @@ def remove_temporaries(path: Path) -> None:
 
 
 def open_locked(path: Path) -> BinaryIO | None:
-    """Open *path* for appending and reading, and lock it; None if another process has locked it."""
+    """Open *path*, a file of ours, for appending and reading, and lock it; None if another process has locked it.
+
+    Raises:
+        InvalidArgumentError: it is a link, a device or a pipe, or its file system has no locks.
+        OSError: it cannot be opened.
+    """
     while True:
-        file = path.open("ab+")
-        if not try_lock(file):
+        check_own(path)
+        file = BufferedRandom(FileIO(path, "a+", opener=_open_no_link))
+        try:
+            is_ours = try_lock(file)
+        except InvalidArgumentError:
+            file.close()
+            raise
+        if not is_ours:
             file.close()
             return None
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()  # the process that had locked it has ended meanwhile, and removed it
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def read(path: Path) -> bytes | None:
@@ -89,7 +223,8 @@ class Manifest:
         folder: where the manifest is; created on entry.
 
     Raises:
-        InvalidArgumentError: on entry, if the folder cannot be created, or another run writes into it.
+        InvalidArgumentError: on entry, if the folder cannot be created, another run writes into it, or the manifest is
+            a link, a device or a pipe.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -101,9 +236,12 @@ class Manifest:
     def __enter__(self) -> Self:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            check_own(self.path)
+            file = open_locked(self._part)
         except OSError as error:
             raise InvalidArgumentError(f"--out: {error.strerror}: {self._folder}") from None
-        file = open_locked(self._part)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"--out: {error}") from None
         if file is None:
             raise InvalidArgumentError(f"--out: another run is writing into {self._folder}")
         self._file = file
@@ -114,14 +252,19 @@ class Manifest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._merge()
-        self._part.unlink()
-        self._file.close()
+        with self._file:
+            self._merge()
+            self._part.unlink()
 
     def write(self, entry: Mapping[str, object]) -> None:
-        """Add the line of a row; its ``id`` is None if the row has none."""
-        self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
+        """Add the line of a row; its ``id`` is None if the row has none.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with _naming(self._part):
+            self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+            self._file.flush()
 
     def _merge(self) -> None:
         if os.fstat(self._file.fileno()).st_size:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import attrs
 from cyclopts import Parameter
 
+from ..bulk.locks import try_lock
 from ..errors import InvalidArgumentError
 from ..settings import check_text
 from ..transport.limits import Limits
@@ -154,11 +155,17 @@ def check_journal(path: Path, *, is_directory: bool = False) -> None:
     try:
         if is_directory:
             path.mkdir(parents=True, exist_ok=True)
-        else:
-            with path.open("ab"):
-                pass
+            return
+        if not path.exists() or path.is_file():
+            with path.open("ab") as file:
+                try_lock(file)  # whether that can be done; another run that has it is told of when it is opened
+            return
+        trouble = "Is a directory" if path.is_dir() else "no regular file"
     except OSError as error:
-        raise InvalidArgumentError(f"--journal: {error.strerror}: {path}: name another one, or --no-journal") from None
+        trouble = str(error.strerror)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"--journal: {error}, or give --no-journal") from None
+    raise InvalidArgumentError(f"--journal: {trouble}: {path}: name another one, or --no-journal") from None
 
 
 @Parameter(name="*")
@@ -167,7 +174,7 @@ class FleetOptions(JournalOptions):
     """Options of every fleet command."""
 
     id_column: str = "id"
-    """Column that has the IDs."""
+    """Column that has the IDs; a column id beside it is not sent."""
     journal: Path | None = None
     """File that notes what was sent and what became of it, so that the next run goes on from there. By default
     FILE.COMMAND.journal; none is kept for stdin, pipes and update checks."""
@@ -175,6 +182,8 @@ class FleetOptions(JournalOptions):
     """Address of a Dask scheduler, such as tcp://host:8786: its workers do the run, each with the environment that it
     has. The journal is then a folder, FILE.COMMAND.journals by default, that they see, as they do a folder of results.
     The rate applies to all of them together, the concurrency to each."""
+    verify: Annotated[bool, FLAG] = False
+    """Ask the service about each device that the journal calls done, and do again those that are not."""
     output: OutputFormat | None = None
     """Print a line for every row; the figures then go to stderr."""
     dry_run: Annotated[bool, FLAG] = False

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self, TextIO
 
+import attrs
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -22,7 +24,15 @@ _RESOLUTION: Final = 0.01
 """Relative error of a percentile; with it, the latencies of millions of requests fit into a few hundred counters."""
 _INTERVAL: Final = 5.0
 """Seconds between two lines of progress where stderr is not a terminal."""
+_LONGEST_ETA: Final = 360_000.0
+"""Seconds that are told of as the time that is left; a run that seems to need longer has only come to a halt."""
 _FAILURES_SHOWN: Final = 20
+_SHOWN_OF_A_CAUSE: Final = 3
+_CAUSES: Final = 1000
+"""Causes that are told apart; more would be as many as there are rows."""
+_CAUSES_SHOWN: Final = 10
+_OWN: Final = re.compile(r"'[^']*'|\b(?=\w*\d)\w{9,}\b|\b(?!\d{3}\b)\d+(?:\.\d+)?\b")
+"""What is of one row in an error: quoted texts, IDs, and numbers that are no status."""
 _PIPE_WIDTH: Final = 200
 """Columns of a table that does not go to a terminal, so that paths stay in one piece."""
 
@@ -112,7 +122,9 @@ class ProgressBar:
         if progress.paused:
             more.append(f"paused for {_duration(progress.paused)}, as the service asks")
         elif self._total is not None and progress.rate and summary.stopped is None:
-            more.append(f"eta {_duration((self._total - done) / progress.rate)}")
+            eta = (self._total - done) / progress.rate
+            if eta < _LONGEST_ETA:
+                more.append(f"eta {_duration(eta)}")
         if not self._bar.disable:
             self._bar.update(self._task, completed=done, more=", ".join(more))
         elif progress.elapsed >= self._next and not self._console.is_terminal:
@@ -131,8 +143,18 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+@attrs.define
+class _Cause:
+    """Failures of one cause, of which one is the example."""
+
+    line: int
+    error: str
+    count: int = 0
+    printed: int = 0
+
+
 class Failures:
-    """Prints the first failed rows, and counts the others.
+    """Prints the first failed rows of each cause, and counts the others.
 
     Args:
         print_line: prints a line on stderr.
@@ -140,18 +162,42 @@ class Failures:
 
     def __init__(self, print_line: Callable[[str], None]) -> None:
         self._print = print_line
-        self._count = 0
+        self._causes: dict[str, _Cause] = {}
+        self._count = self._printed = 0
 
     def add(self, line: int, label: str, error: str) -> None:
         """Add the row on *line* of the file, which failed with *error*."""
+        name = _cause_of(label, error)
+        if name not in self._causes and len(self._causes) == _CAUSES:
+            name = ""
+        cause = self._causes.setdefault(name, _Cause(line, error))
+        cause.count += 1
         self._count += 1
-        if self._count <= _FAILURES_SHOWN:
+        if cause.printed < _SHOWN_OF_A_CAUSE and self._printed < _FAILURES_SHOWN:
+            cause.printed += 1
+            self._printed += 1
             self._print(f"line {line}: {label}: {error}")
 
     def finish(self, hint: str) -> None:
-        """Print how many failures were not printed; *hint* says where they can be found."""
-        if self._count > _FAILURES_SHOWN:
-            self._print(f"and {self._count - _FAILURES_SHOWN} more: {hint}")
+        """Print how many failures were not printed, by their causes; *hint* says what can be done about all."""
+        if self._count == self._printed:
+            return
+        hidden = [cause for name, cause in self._causes.items() if name and cause.count > cause.printed]
+        hidden.sort(key=lambda cause: cause.printed - cause.count)
+        rest = self._count - self._printed
+        for cause in hidden[:_CAUSES_SHOWN]:
+            more = cause.count - cause.printed
+            rest -= more
+            self._print(f"and {more} more like line {cause.line}: {cause.error}")
+        if rest:
+            self._print(f"and {rest} more of other causes")
+        self._print(f"{self._count} failed: {hint}")
+
+
+def _cause_of(label: str, error: str) -> str:
+    """What errors of one cause have in common: *error* without what it quotes of its row."""
+    text = error.replace(label, "…") if len(label) > 1 else error
+    return _OWN.sub("…", text)
 
 
 def print_report(figures: Mapping[str, object], *, as_json: bool, title: str, to_stderr: bool = False) -> None:

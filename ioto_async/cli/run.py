@@ -7,18 +7,22 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Final, Generic, ParamSpec, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar
 
 import attrs
 
 from ..bulk import EarlierError, Outcome, Progress
 from ..errors import AuthenticationError, CallError, ConnectionFailedError, IotoError, TokenProviderError
+from .command_line import command_line
 from .options import Concurrency, RunOptions
 from .report import Failures, ProgressBar, print_report
 from .rows import BadRow, FileRow, RowError, Source, checked
+from .signals import ending_signals
 
-__all__ = ["AUTH_ERRORS", "BulkRun", "CircuitBreaker", "FileRun", "UnreachableError"]
+__all__ = ["AUTH_ERRORS", "BulkRun", "CircuitBreaker", "Ending", "FileRun", "UnreachableError"]
 
 P = ParamSpec("P")
 R = TypeVar("R", bound=FileRow)
@@ -27,7 +31,6 @@ T = TypeVar("T")
 AUTH_ERRORS: Final = (AuthenticationError, TokenProviderError)
 """Errors that every other row would meet as well."""
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _GRACE: Final = 10.0
 """Seconds that calls in flight have to end after the first signal."""
 _UNREACHED: Final = 16
@@ -48,8 +51,8 @@ class BulkRun(Protocol[R, T]):
 class FileRun(ABC, Generic[R, T]):
     """A run over the rows of a file or a pipe.
 
-    Rows that cannot be used fail before the bulk run, which has an outcome for each of the others. The first SIGINT or
-    SIGTERM ends the run when the calls in flight have ended, the second at once.
+    Rows that cannot be used fail before the bulk run, which has an outcome for each of the others. The first of the
+    signals that end a command ends the run when the calls in flight have ended, the second at once.
     """
 
     NAMELESS: ClassVar = "no id"
@@ -70,8 +73,10 @@ class FileRun(ABC, Generic[R, T]):
     """Rows that cannot be used."""
     earlier: int = attrs.field(default=0, init=False)
     """Rows that failed in an earlier run, and were not tried again."""
-    error: CallError | None = attrs.field(default=None, init=False)
-    """What has ended the run; None if nothing has."""
+    dates: tuple[datetime, datetime] | None = attrs.field(default=None, init=False)
+    """When earlier runs did the first and the last of the skipped rows; None if no journal says so."""
+    error: CallError | OSError | None = attrs.field(default=None, init=False)
+    """What has ended the run, such as a full disk; None if nothing has."""
     interrupted_by: signal.Signals | None = attrs.field(default=None, init=False)
     """The first signal; None if there was none."""
 
@@ -121,7 +126,7 @@ class FileRun(ABC, Generic[R, T]):
                             self._take(outcome)
             except UnreachableError as unreachable:
                 self.error = unreachable.error
-            except CallError as error:
+            except (CallError, OSError) as error:
                 self.error = error
             self.summarize()
 
@@ -130,13 +135,18 @@ class FileRun(ABC, Generic[R, T]):
 
         Raises:
             CallError: what has ended the run.
+            OSError: the same, or the figures cannot be printed.
         """
         figures = {**self.counts, **figures}
         if self.journal is not None:
             figures["journal"] = str(self.journal)
         if self.is_stopped:
             figures["stopped"] = str(self.error) if self.interrupted_by is None else f"by {self.interrupted_by.name}"
-        print_report(figures, as_json=self.options.as_json, title=self.title, to_stderr=self.uses_stdout)
+        try:
+            print_report(figures, as_json=self.options.as_json, title=self.title, to_stderr=self.uses_stdout)
+        except OSError:
+            if not self.is_stopped:  # else the reason for that matters more
+                raise
         if self.error is not None:
             raise self.error
         if self.interrupted_by is not None:
@@ -150,6 +160,27 @@ class FileRun(ABC, Generic[R, T]):
     def fail(self, row: R | BadRow, error: str) -> None:
         """Print that a *row* has failed."""
         self.failures.add(row.line, row.label or self.NAMELESS, error)
+
+    def again(self, *, retry_failed: bool) -> str:
+        """How to go on when failures are mended, to be appended to a sentence.
+
+        Args:
+            retry_failed: whether the run tries again what has failed.
+
+        Returns:
+            An empty text if there is no journal to go on from, or the run was stopped, of which more is said elsewhere.
+        """
+        if self.journal is None or self.is_stopped:
+            return ""
+        more = () if retry_failed or self.counts["failed"] == self.refused else ("--retry-failed",)
+        return f"; once that is mended, run {command_line(*more)}"
+
+    def when_done(self) -> str:
+        """When earlier runs did the skipped rows, to be appended to a sentence; empty if that is not known."""
+        if self.dates is None:
+            return ""
+        first, last = (f"{date:%Y-%m-%d %H:%M} UTC" for date in self.dates)
+        return f" ({first})" if first == last else f" ({first} to {last})"
 
     def _accept(self, row: R | BadRow) -> R | None:
         try:
@@ -167,6 +198,9 @@ class FileRun(ABC, Generic[R, T]):
         if error is not None and not isinstance(error, (IotoError, OSError)):
             raise error  # a defect, which is not the row's
         self._count_row()
+        if (date := outcome.done_at) is not None:
+            first, last = self.dates or (date, date)
+            self.dates = min(first, date), max(last, date)
         self.earlier += outcome.status == "failed" and isinstance(error, EarlierError)
         self.record(outcome)
 
@@ -176,12 +210,13 @@ class FileRun(ABC, Generic[R, T]):
     @contextlib.contextmanager
     def _stopped_by_signals(self, bulk: BulkRun[R, T]) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        signals = ending_signals()
+        for number in signals:
             loop.add_signal_handler(number, self._interrupt, bulk, number)
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in signals:
                 loop.remove_signal_handler(number)
 
     def _interrupt(self, bulk: BulkRun[R, T], number: signal.Signals) -> None:
@@ -192,6 +227,27 @@ class FileRun(ABC, Generic[R, T]):
             self.progress.print(
                 f"{number.name}: waiting up to {_GRACE:g} s for what is in flight; once more ends it at once"
             )
+
+
+class Ending:
+    """Closes the files of a run: what goes wrong with that, such as on a full disk, ends the run and not its figures.
+
+    Attributes:
+        run: whose files they are, once it has begun.
+    """
+
+    run: FileRun[Any, Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self.run is None or not isinstance(error, OSError):
+            return False
+        self.run.error = self.run.error or error
+        return True
 
 
 class UnreachableError(Exception):

@@ -38,6 +38,10 @@ def make_context(certs: Certificates, ca: Trust) -> ssl.SSLContext:
     _trust(context, ca)
     assert certs.certificate is not None  # both have been looked at
     assert certs.key is not None
+    if "ENCRYPTED" in certs.key:  # in the first line of PKCS 8, or a header of older forms
+        raise InvalidArgumentError(
+            "certs: the key is encrypted: decrypt it, such as by `openssl pkey -in key.pem -out decrypted.pem`"
+        )
     _load_key(context, Secret(f"{certs.certificate.strip()}\n{certs.key.strip()}\n"))
     return context
 

@@ -5,11 +5,13 @@ Files are read and written in threads, a chunk at a time.
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import logging
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from contextlib import aclosing
 from io import FileIO
@@ -35,6 +37,7 @@ __all__ = [
     "callers_own",
     "check_target",
     "content_of",
+    "part_of",
     "path_of",
 ]
 
@@ -331,10 +334,12 @@ def check_target(name: str, path: Path) -> None:
     """Refuse a *path*, which the argument *name* says, that no file can be written to.
 
     Raises:
-        InvalidArgumentError: it is a folder, or there is no folder to hold it.
+        InvalidArgumentError: it is a folder or a socket, or there is no folder to hold it.
     """
     if path.is_dir():
         raise InvalidArgumentError(f"{name}: {path} is a folder")
+    if path.is_socket():
+        raise InvalidArgumentError(f"{name}: {path} is a socket")
     if not path.parent.is_dir():
         raise InvalidArgumentError(f"{name}: there is no folder {path.parent}")
 
@@ -371,12 +376,13 @@ class Part:
         while rest:
             rest = rest[self._file.write(rest) :]
 
-    def commit(self) -> None:
-        """Put the file in its place, on the disk and whole."""
+    def commit(self) -> bool:
+        """Put the file in its place, on the disk and whole; false if that goes on later, with another call."""
         assert self._file is not None
         os.fsync(self._file.fileno())
         self._file.close()
         self._temporary.replace(self._path)
+        return True
 
     def discard(self) -> None:
         """Remove the file, unless it is in its place. What goes wrong with that matters less than why it is done."""
@@ -388,3 +394,49 @@ class Part:
                 self._temporary.unlink(missing_ok=True)
         except OSError as error:
             logger.warning("the part of a download could not be removed: %s", error)
+
+
+class Spool(Part):
+    """A part for a device or a pipe, which is not replaced: it gets the bytes once all of them are there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._stream: FileIO | None = None
+        self._sent = 0
+
+    def open(self) -> None:
+        """Make a file without a name."""
+        descriptor, name = tempfile.mkstemp()
+        Path(name).unlink()
+        self._file = FileIO(descriptor, "r+")
+
+    def commit(self) -> bool:
+        """Hand on what the device or pipe takes now; false if it takes no more, or nobody reads from the pipe yet."""
+        assert self._file is not None
+        if self._stream is None:
+            try:
+                self._stream = FileIO(os.open(self._path, os.O_WRONLY | os.O_NONBLOCK), "w")
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nobody reads
+                    return False
+                raise
+        while data := os.pread(self._file.fileno(), CHUNK, self._sent):
+            written = self._stream.write(data)
+            if written is None:
+                return False
+            self._sent += written
+        self._stream.close()
+        self._file.close()
+        return True
+
+    def discard(self) -> None:
+        """Close what is open."""
+        for file in (self._stream, self._file):
+            if file is not None:
+                with contextlib.suppress(OSError):
+                    file.close()
+
+
+def part_of(path: Path) -> Part:
+    """What a download to *path* grows in."""
+    return Spool(path) if path.exists() and not path.is_file() else Part(path)

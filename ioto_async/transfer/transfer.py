@@ -43,6 +43,7 @@ from .files import (
     callers_own,
     check_target,
     content_of,
+    part_of,
     path_of,
 )
 from .signed import SignedURL, announced_sha256, refused
@@ -101,6 +102,8 @@ _REPLY_LIMIT: Final = 1 << 16
 """Bytes of the reply to an upload that are read to keep its connection."""
 _PATIENCE: Final = 1.0
 """Seconds that a host has to say that the body of a request may come."""
+_LOOK: Final = 0.05
+"""Seconds between two attempts to write to a pipe that takes nothing."""
 
 
 @attrs.frozen
@@ -300,6 +303,7 @@ class _Meter:
 
 
 B = TypeVar("B", bound=Body)
+T = TypeVar("T")
 
 
 class _Job(Protocol[B]):
@@ -582,7 +586,7 @@ class _Download:
 
     async def _receive(self, response: aiohttp.ClientResponse) -> Transfer:
         self._check_length(response)
-        part = Part(self.path)
+        part = await self._on_disk(part_of, self.path)
         try:
             await self._on_disk(part.open)
             while chunk := await response.content.read(CHUNK):
@@ -591,7 +595,8 @@ class _Download:
                 with callers_own():
                     self.meter.moved(part.size, response.content_length)
             self._check_sums(part, response)
-            await self._on_disk(part.commit)
+            while not await self._on_disk(part.commit):  # noqa: ASYNC110  another process's
+                await asyncio.sleep(_LOOK)
         except BaseException:
             part.discard()
             raise
@@ -599,9 +604,9 @@ class _Download:
             self.meter.ended(part.size)
         return Transfer(part.size, part.checksum, response.content_type)
 
-    async def _on_disk(self, function: Callable[..., None], *args: object) -> None:
+    async def _on_disk(self, function: Callable[..., T], *args: object) -> T:
         with callers_own(), self.meter.deadline.paused():
-            await in_thread(function, *args)
+            return await in_thread(function, *args)
 
     def _check_length(self, response: aiohttp.ClientResponse) -> None:
         length = response.content_length

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ioto_async import AuthenticationError, BadRequestError, InvalidArgumentErro
 from ioto_async.bulk import Bulk, EarlierError, Journal
 from ioto_async.operations import Kind
 from tests.rawserver import GUARD, TOKEN, Request, Step, reply, served
+from tests.rows import each_row
 
 from .calls import (
     Calls,
@@ -63,6 +65,54 @@ class Counted:
         if item in self._errors:
             raise self._errors[item]
         return f"secret value of {item}"
+
+
+async def outcomes_of(call: Counted, path: Path, verified: bool | Exception | None, items: list[str]) -> dict[str, str]:
+    async def verify(item: str) -> bool | None:
+        if isinstance(verified, Exception):
+            raise verified
+        return verified
+
+    run = Bulk(call, items, concurrency=1, journal=path, verify=verify)
+    return {outcome.key: outcome.status async for outcome in run}
+
+
+@each_row(
+    "verified, status, called",
+    [(True, "skipped", []), (None, "skipped", []), (False, "ok", ["a"]), (Refused("no"), "failed", [])],
+)
+async def test_an_item_that_is_done_is_verified_where_that_is_asked_for(
+    tmp_path: Path, verified: bool | Exception | None, status: str, called: list[str]
+) -> None:
+    path = tmp_path / f"{status}-{verified}.jsonl"
+    await outcomes(Bulk(Counted(), ["a"], concurrency=1, journal=path))
+    before = lines(path)
+    call = Counted()
+    assert await outcomes_of(call, path, verified, ["a", "b"]) == {"a": status, "b": "ok"}
+    assert call.items == [*called, "b"]
+    assert states(path) == {"a": "ok", "b": "ok"}
+    # Nothing is noted as sent that is done: a kill would leave it in doubt.
+    assert [line for line in lines(path)[len(before) :] if line["key"] == "a"] == [] or called
+
+
+async def test_an_error_of_all_items_ends_a_run_that_verifies(path: Path) -> None:
+    await outcomes(Bulk(Counted(), ["a", "b"], concurrency=1, journal=path))
+
+    async def verify(item: str) -> bool:
+        raise Refused(item)
+
+    run = Bulk(Counted(), ["a", "b"], concurrency=1, journal=path, verify=verify, stop_on=Refused)
+    with pytest.raises(Refused, match="a"):
+        await outcomes(run)
+    assert (run.summary.done, states(path)) == (0, {"a": "ok", "b": "ok"})
+
+
+async def test_a_skipped_item_tells_when_it_was_done(path: Path) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    await outcomes(Bulk(Counted(), ["a"], concurrency=1, journal=path))
+    (outcome,) = await outcomes(Bulk(Counted(), ["a"], concurrency=1, journal=path))
+    assert outcome.done_at is not None
+    assert before <= outcome.done_at <= datetime.now(UTC)
 
 
 # The lines --------------------------------------------------------------------------------------------------------
@@ -1059,3 +1109,19 @@ async def test_a_run_that_is_cancelled_twice_loses_no_line(path: Path, monkeypat
         await done
     assert {key: state for key, state in states(path).items() if state != "undone"} == dict.fromkeys("abc", "ok")
     assert others() == set()
+
+
+@each_row("code", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM, errno.ENOSYS, errno.EIO])
+async def test_a_journal_that_cannot_be_locked_is_refused_by_its_name(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    call = Counted()
+    with pytest.raises(InvalidArgumentError) as caught:
+        await outcomes(Bulk(call, ["a"], concurrency=1, journal=path))
+    assert str(caught.value).startswith(f"journal: {path} cannot be locked ({os.strerror(code)}), ")
+    assert "local disk" in str(caught.value)
+    assert call.items == []

@@ -1,6 +1,7 @@
 """A cloud that the environment names, and a fleet for it."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -34,6 +35,14 @@ def cloud(
         monkeypatch.setenv(name, value)
     register_devices(ioto_emulator)
     return ioto_emulator
+
+
+@pytest.fixture
+def heard_hangup() -> Iterator[None]:
+    """Processes that are started hear SIGHUP, even if the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def register_devices(cloud: EmulatorThread) -> None:

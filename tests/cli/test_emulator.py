@@ -156,8 +156,8 @@ def test_a_number_of_clouds_that_is_none_is_wrong_usage(capsys: pytest.CaptureFi
     assert "--clouds" in capsys.readouterr().err
 
 
-@each_row("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_status_0_and_nothing_more_to_say(number: signal.Signals) -> None:
+@each_row("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_with_status_0_and_nothing_more_to_say(heard_hangup: None, number: signal.Signals) -> None:
     with process() as one:
         assert one.stop(number) == (0, "", "")
         assert not Path(one.info["ca"]).exists()

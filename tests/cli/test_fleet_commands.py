@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -180,15 +181,60 @@ def test_check_update_tells_the_policy_the_other_columns(cloud: EmulatorThread, 
     assert [row["result"] for row in rows] == ["up_to_date", "offered"]
 
 
-@each_row("row, problem", {"no version": ("DEV1,,01PRODUCT", "version: "), "no product": ("DEV1,1.0.0,", "product: ")})
-def test_check_update_needs_version_and_product(
-    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, row: str, problem: str
-) -> None:
-    fleet = new_fleet()
-    fleet.write(f"id,version,product\n{row}\n")
+def test_check_update_needs_the_product(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write("id,version,product\nDEV1,1.0.0,\n")
     result = fleet("check-update")
     assert (result.status, bool(cloud.requests)) == (1, False)
-    assert result.stderr.startswith(f"line 2: DEV1: {problem}")
+    assert result.stderr.startswith("line 2: DEV1: product: ")
+
+
+@each_row(
+    "text", ["id,version\nOLD1,\nNEW1,2.0.0\n", "OLD1\nNEW1\n", '{"id":"OLD1"}\n{"id":"NEW1","version":"2.0.0"}\n']
+)
+def test_check_update_takes_the_version_that_the_cloud_knows(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, text: str
+) -> None:
+    fleet = new_fleet()
+    cloud.cloud.add_update("2.0.0", b"image")
+    for id, version in (("OLD1", "1.0.0"), ("NEW1", "2.0.0")):
+        cloud.cloud.register_device(id, version=version)
+        cloud.cloud.claim_device(id)
+    fleet.write(text)
+    old, new = fleet.listed("check-update", "--product", cloud.product_token).rows
+    assert (old["result"], new["result"]) == ("offered", "up_to_date")
+
+
+def test_check_update_fails_a_device_whose_version_nobody_knows(cloud: EmulatorThread, fleet: Fleet) -> None:
+    cloud.cloud.claim_device("DEV1")
+    fleet.write("DEV1\n")
+    result = fleet("check-update", "--product", cloud.product_token)
+    assert (result.status, result.stderr.startswith("line 1: DEV1: version: neither the file nor")) == (1, True)
+
+
+def test_check_update_counts_what_is_up_to_date(cloud: EmulatorThread, fleet: Fleet) -> None:
+    cloud.cloud.add_update("2.0.0", b"image")
+    for id in ("DEV1", "DEV2", "DEV3"):
+        cloud.cloud.claim_device(id)
+    fleet.write("id,version\nDEV1,2.0.0\nDEV2,1.0.0\nDEV3,2.0.0\nNOBODY1,2.0.0\n")
+    result = fleet.raw("fleet", "check-update", str(fleet.file), "--product", cloud.product_token)
+    assert re.findall(r"DEV\d", result.stdout) == ["DEV2"]
+    assert re.search(r"up to date\W+2\b", result.stderr)
+    listed = fleet.listed("check-update", "--product", cloud.product_token)
+    assert [row["id"] for row in listed.rows] == ["DEV1", "DEV2", "DEV3", "NOBODY1"]
+
+
+@each_row("command", ["register", "check-update", "provision"])
+def test_a_column_that_is_missing_is_one_error(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, command: str
+) -> None:
+    fleet = new_fleet()
+    options = ["--out", str(fleet.out), "--as-device"] if command == "provision" else []
+    for text in ("id,name\nNEW1,a\nNEW2,b\n", "NEW1\nNEW2\n"):
+        fleet.write(text)
+        result = fleet(command, *options)
+        assert (result.status, result.stdout, len(cloud.requests)) == (2, "", 0)
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("ioto-async: FILE: there is no column product: ")
 
 
 def test_check_update_asks_again_when_it_is_run_again(cloud: EmulatorThread, fleet: Fleet) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ioto_async.cli.signals import ending_signals
 from ioto_async.emulator import EmulatorThread
 from tests.rawserver import GUARD
 from tests.rows import each_row
@@ -39,9 +40,9 @@ def rows_of(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-@each_row("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@each_row("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_run_finishes_what_it_began_and_the_next_one_does_the_rest(
-    cloud: EmulatorThread, new_fleet: Callable[[], Fleet], number: signal.Signals, status: int
+    cloud: EmulatorThread, heard_hangup: None, new_fleet: Callable[[], Fleet], number: signal.Signals, status: int
 ) -> None:
     fleet = new_fleet()
     ids = [cloud.cloud.register_device() for _ in range(ROWS)]
@@ -79,6 +80,11 @@ def test_a_killed_run_is_gone_on_with(ids: list[str], cloud: EmulatorThread, fle
     assert (result.status, figures["devices"], figures["skipped"] > 0) == (0, ROWS, True)
     assert figures["claimed"] + figures["already_claimed"] + figures["skipped"] == ROWS
     assert set(fleet.journaled("claim").values()) == {"ok"}
+
+
+def test_a_run_under_nohup_does_not_hear_the_terminal_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("signal.getsignal", lambda number: signal.SIG_IGN if number is signal.SIGHUP else None)
+    assert ending_signals() == [signal.SIGINT, signal.SIGTERM]
 
 
 def test_a_second_signal_ends_calls_that_hang_and_the_next_run_takes_them_up(
@@ -134,6 +140,19 @@ def test_without_a_journal_there_is_nothing_to_go_on_from(cloud: EmulatorThread,
     assert code == 130
     assert "to go on, run" not in stderr
     assert "no journal" in stderr
+
+
+def test_an_open_file_cannot_be_gone_on_with(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cyclopts.App.__call__", interrupt)
+    fleet.write("DEV1\n")
+    with fleet.file.open() as file:
+        for name in (f"/dev/fd/{file.fileno()}", "/dev/null"):
+            for command in (["fleet", "claim", name], ["metric", "write", f"--from={name}"]):
+                result = fleet.raw(*command)
+                assert (result.status, "there is no journal to go on from" in result.stderr) == (130, True), command
 
 
 def test_another_command_that_is_interrupted_shows_nothing_of_its_arguments(cloud: EmulatorThread) -> None:

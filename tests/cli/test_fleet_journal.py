@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_what_is_done_is_not_sent_again(cloud: EmulatorThread, fleet: Fleet) -> 
     result = fleet("claim")
     assert (result.status, result.figures["skipped"], result.figures["claimed"]) == (0, 2, 1)
     assert claims(cloud) == ["DEV1", "DEV2", "DEV3"]
-    assert result.stderr == f"2 skipped: {fleet.journal('claim')} says that they are done\n"
+    assert result.stderr.startswith(f"2 skipped: {fleet.journal('claim')} says that they are done (")
 
 
 def test_without_a_journal_everything_is_sent_again(cloud: EmulatorThread, fleet: Fleet) -> None:
@@ -192,6 +193,104 @@ def test_a_journal_that_another_run_has_is_refused(cloud: EmulatorThread, fleet:
     assert "another run" in result.stderr
 
 
+# What is still done ------------------------------------------------------------------------------------------------
+
+
+def test_skipped_rows_tell_when_they_were_done(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write("DEV1\nDEV2\n")
+    lines = [
+        {"key": "DEV1", "status": "ok", "at": "2026-05-01T12:00:00Z"},
+        {"key": "DEV2", "status": "ok", "at": "2026-05-03T08:30:59Z"},
+    ]
+    fleet.write_journal("claim", "".join(json.dumps(line) + "\n" for line in lines))
+    result = fleet("claim")
+    assert (result.status, result.figures["skipped"], result.figures["already_claimed"]) == (0, 2, 0)
+    told = "they are done (2026-05-01 12:00 UTC to 2026-05-03 08:30 UTC); --verify asks"
+    assert f"2 skipped: {fleet.journal('claim')} says that {told}" in result.stderr
+    assert [row["done_at"] for row in fleet.listed("claim").rows] == [line["at"] for line in lines]
+
+
+@each_row("date", ['"x"', "7", "null", '{"a":1}'])
+def test_a_date_that_is_none_spoils_nothing(new_fleet: Callable[[], Fleet], cloud: EmulatorThread, date: str) -> None:
+    fleet = new_fleet()
+    fleet.write("DEV1\n")
+    fleet.write_journal("claim", f'{{"key":"DEV1","status":"ok","at":{date}}}\n')
+    result = fleet("claim")
+    assert (result.status, result.figures["skipped"], "they are done;" in result.stderr) == (0, 1, True)
+
+
+@each_row("command", ["claim", "provision"])
+def test_a_device_that_was_released_is_claimed_again_where_it_is_verified(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, command: str
+) -> None:
+    fleet = new_fleet()
+    fleet.write("DEV1\nDEV2\nDEV3\n")
+    options = ["--out", str(fleet.out)] if command == "provision" else []
+    assert fleet(command, *options).figures["claimed"] == 3
+    cloud.cloud.release_device("DEV2")
+    cloud.cloud.release_device("DEV3")
+    cloud.cloud.claim_device("DEV3", cloud.cloud.add_account("other", "other@x.test"))
+    shutil.rmtree(fleet.out / "DEV2", ignore_errors=command == "claim")
+    result = fleet(command, *options, "--verify")
+    assert [result.figures[name] for name in ("claimed", "already_claimed", "skipped", "failed")] == [1, 0, 1, 1]
+    assert "1 skipped: they are done, as the service says" in result.stderr
+    assert "already claimed" in result.stderr
+    assert fleet.journaled(command) == {"DEV1": "ok", "DEV2": "ok", "DEV3": "failed"}
+
+
+def test_a_release_is_verified(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write("DEV1\nDEV2\n")
+    fleet("claim")
+    fleet("release")
+    cloud.cloud.claim_device("DEV2")
+    assert fleet("release").figures["skipped"] == 2
+    result = fleet("release", "--verify")
+    assert (result.status, result.figures["released"], result.figures["skipped"]) == (0, 1, 1)
+    assert cloud.cloud.device("DEV2") is None
+
+
+def test_a_registration_is_done_again_where_it_is_verified(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write("NEW1\n")
+    fleet("register", "--product", cloud.product_token)
+    result = fleet("register", "--product", cloud.product_token, "--verify")
+    assert (result.status, result.figures["registered"], result.figures["skipped"]) == (0, 1, 0)
+
+
+def test_a_row_that_cannot_be_verified_fails_and_stays_done(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write("DEV1\nDEV2\n")
+    fleet("claim")
+    cloud.faults.add(Fault("device/get", status=400, body="not now", times=1))
+    result = fleet("claim", "--verify", "--concurrency", "1")
+    assert (result.status, result.figures["failed"], result.figures["skipped"]) == (1, 1, 1)
+    assert fleet.journaled("claim") == {"DEV1": "ok", "DEV2": "ok"}
+
+
+def test_a_refused_token_ends_a_run_that_verifies(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write("DEV1\nDEV2\n")
+    fleet("claim")
+    cloud.faults.add(Fault("device/get", status=401))
+    result = fleet("claim", "--verify")
+    assert (result.status, result.figures["failed"]) == (3, 0)
+    assert fleet.journaled("claim") == {"DEV1": "ok", "DEV2": "ok"}
+
+
+@each_row(
+    "options, complaint",
+    [
+        (["--no-journal"], "--verify: there is no journal"),
+        (["--dry-run"], "--dry-run: nothing is sent, by --verify neither"),
+        (["--dask", "tcp://127.0.0.1:1"], "--verify: --dask cannot do that"),
+    ],
+)
+def test_what_cannot_be_verified_is_wrong_usage(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, options: list[str], complaint: str
+) -> None:
+    fleet = new_fleet()
+    fleet.write("DEV1\n")
+    result = fleet("claim", "--verify", *options)
+    assert (result.status, result.stderr.startswith(f"ioto-async: {complaint}")) == (2, True), result.stderr
+
+
 # provision ---------------------------------------------------------------------------------------------------------
 
 
@@ -212,12 +311,12 @@ def test_another_folder_gets_all_devices(cloud: EmulatorThread, fleet: Fleet) ->
     assert (result.status, result.figures["provisioned"]) == (0, 2)
 
 
-def test_devices_that_are_skipped_count_as_kept_without_a_request(cloud: EmulatorThread, fleet: Fleet) -> None:
+def test_devices_that_are_skipped_count_as_kept_and_not_as_claimed(cloud: EmulatorThread, fleet: Fleet) -> None:
     fleet.write("DEV1\nDEV2\n")
     fleet.provision()
     sent = len(cloud.requests)
     result = fleet.provision()
-    assert [result.figures[name] for name in ("devices", "already_claimed", "kept", "skipped")] == [2, 2, 2, 2]
+    assert [result.figures[name] for name in ("devices", "already_claimed", "kept", "skipped")] == [2, 0, 2, 2]
     assert len(cloud.requests) == sent
 
 

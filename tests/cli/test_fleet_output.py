@@ -2,21 +2,26 @@
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+import attrs
 import pytest
 from rich.console import Console
 
 from ioto_async.bulk import Progress, Summary
+from ioto_async.cli.files import Manifest
 from ioto_async.cli.options import RunOptions
-from ioto_async.cli.report import ProgressBar, RequestStats
+from ioto_async.cli.report import Failures, ProgressBar, RequestStats
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.errors import InvalidArgumentError
 from ioto_async.transport.attempt import Attempt
@@ -133,12 +138,77 @@ def test_no_secret_is_printed_or_journaled(cloud: EmulatorThread, fleet: Fleet) 
     assert [secret for secret in (cloud.token, cloud.product_token) if secret in told] == []
 
 
-def test_of_many_failures_the_first_are_reported(cloud: EmulatorThread, fleet: Fleet) -> None:
+def test_of_many_failures_the_first_of_each_cause_are_reported(cloud: EmulatorThread, fleet: Fleet) -> None:
+    nobody = [f"NOBODY{number}" for number in range(30)]
+    bad = [f"../x{number}" for number in range(30)]
+    fleet.write("\n".join(["id", *nobody[:10], *bad, "DEV1", *nobody[10:], "DEV2,x", ""]))
+    result = fleet("claim", "--concurrency", "1")
+    assert (result.status, result.figures["failed"], result.figures["claimed"]) == (1, 61, 1)
+    *told, ids, forms, last = result.stderr.splitlines()
+    assert sorted(told) == [
+        "line 12: ../x0: id: expected up to 128 letters, digits, '-' and '_', got '../x0'",
+        "line 13: ../x1: id: expected up to 128 letters, digits, '-' and '_', got '../x1'",
+        "line 14: ../x2: id: expected up to 128 letters, digits, '-' and '_', got '../x2'",
+        "line 2: NOBODY0: device/claim: 400 Cannot find device",
+        "line 3: NOBODY1: device/claim: 400 Cannot find device",
+        "line 4: NOBODY2: device/claim: 400 Cannot find device",
+        "line 63: DEV2: 2 columns where the header has 1",
+    ]
+    assert {ids, forms} == {
+        "and 27 more like line 2: device/claim: 400 Cannot find device",
+        "and 27 more like line 12: id: expected up to 128 letters, digits, '-' and '_', got '../x0'",
+    }
+    again = shlex.join(["ioto-async", "fleet", "claim", str(fleet.file), "--json", "--concurrency", "1"])
+    assert last == f"61 failed: --output jsonl tells of all; once that is mended, run {again} --retry-failed"
+
+
+@each_row(
+    "options, end",
+    {
+        "without a journal": (["--no-journal"], "all"),
+        "with rows that were not sent": ([], "run ioto-async fleet claim FILE --json"),
+    },
+)
+def test_failures_say_how_to_go_on(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, options: list[str], end: str
+) -> None:
+    fleet = new_fleet()
     fleet.write("id\n" + "..\n" * 25)
-    result = fleet("claim")
-    assert result.figures["failed"] == 25
-    *told, more = result.stderr.splitlines()
-    assert (len(told), more) == (20, "and 5 more: --output jsonl tells of all")
+    last = fleet("claim", *options).stderr.splitlines()[-1]
+    assert last.startswith("25 failed: --output jsonl tells of all")
+    assert last.replace(str(fleet.file), "FILE").endswith(end)
+
+
+def test_causes_beyond_many_are_counted_together() -> None:
+    told: list[str] = []
+    failures = Failures(told.append)
+    for number in range(3000):
+        failures.add(number, f"DEV{number}", "cause " + "x" * (number // 2))
+    failures.finish("see there")
+    *first, like, rest, last = told
+    assert (len(first), last) == (20 + 9, "3000 failed: see there")
+    assert first[0] == "line 0: DEV0: cause "
+    assert all(line.startswith("and 2 more like line ") for line in (*first[20:], like))
+    assert rest == f"and {3000 - 20 - 10 * 2} more of other causes"
+
+
+@each_row(
+    "first, second, is_same",
+    [
+        ("id A1 is already on line 2", "id B22 is already on line 17", True),
+        ("/out/A1/key.pem holds another key", "/out/B22/key.pem holds another key", True),
+        ("no reply after 1.5 s", "no reply after 30 s", True),
+        ("request 4f1c22ab90de failed", "request 77ab04fe1d33 failed", True),
+        ("device/claim: 400 no", "device/claim: 409 no", False),
+        ("name: no text", "product: no text", False),
+    ],
+)
+def test_failures_that_differ_by_what_is_of_their_row_have_one_cause(first: str, second: str, is_same: bool) -> None:
+    told: list[str] = []
+    failures = Failures(told.append)
+    for text, label in [(first, "A1")] * 3 + [(second, "B22")]:
+        failures.add(1, label, text)
+    assert len(told) == (3 if is_same else 4)
 
 
 # Without sending anything ------------------------------------------------------------------------------------------
@@ -225,6 +295,12 @@ def test_progress_of_unknown_length_has_no_end() -> None:
     assert lines_of(progress(5.0, ok=20), total=None) == ["fleet claim: 21/?, 10/s, 1 failed, 7 in flight"]
 
 
+@each_row("rate, eta", [(0.1, ", eta 13:10"), (0.0003, ", eta 73:08:54"), (0.0002, ""), (1e-300, ""), (0.0, "")])
+def test_an_end_that_is_days_away_is_not_told_of(rate: float, eta: str) -> None:
+    (line,) = lines_of(attrs.evolve(progress(5.0, ok=20), rate=rate))
+    assert line.removeprefix("fleet claim: 21/100, 0/s, 1 failed, 7 in flight") == eta
+
+
 def test_a_stall_is_made_up_for_by_one_line() -> None:
     assert len(lines_of(progress(23.0, ok=1), progress(24.9, ok=2), progress(25.0, ok=3))) == 2
 
@@ -294,6 +370,62 @@ def test_a_closed_standard_output_stops_nothing(cloud: EmulatorThread, fleet: Fl
     assert child.returncode == 0
     assert "Traceback" not in child.stderr
     assert fleet.journaled("claim") == {"DEV1": "ok"}
+
+
+@each_row("stderr", ["2>/dev/full", "2>&-"])
+def test_an_unwritable_standard_error_stops_nothing(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, stderr: str
+) -> None:
+    fleet = new_fleet()
+    fleet.write("id\nDEV1\nNOBODY1\nDEV2\n")
+    line = f'exec "$0" -m ioto_async.cli fleet claim "$1" --json {stderr}'
+    child = subprocess.run(
+        ["sh", "-c", line, sys.executable, str(fleet.file)],
+        env=os.environ | cloud.env,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    figures = json.loads(child.stdout)
+    assert (child.returncode, figures["claimed"], figures["failed"]) == (1, 2, 1)
+
+
+@each_row("options", [["--output", "jsonl"], ["--json"], []])
+def test_a_standard_output_that_takes_nothing_is_an_error(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, options: list[str]
+) -> None:
+    fleet = new_fleet()
+    fleet.write("DEV1\n")
+    with Path("/dev/full").open("w") as full:
+        child = subprocess.run(
+            [sys.executable, "-m", "ioto_async.cli", "fleet", "claim", str(fleet.file), *options],
+            env=os.environ | cloud.env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (child.returncode, child.stderr.splitlines()[-1]) == (1, "ioto-async: [Errno 28] No space left on device")
+    assert ("claimed" in child.stderr) == ("--output" in options)
+    assert "Traceback" not in child.stderr
+    assert "ignored" not in child.stderr
+
+
+@each_row("broken", ["write", "_merge"])
+def test_a_full_disk_ends_the_run_with_its_figures(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(manifest: Manifest, *_: object) -> None:
+        if manifest.path.parent.joinpath("DEV1").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(manifest.path))
+
+    fleet = new_fleet()
+    fleet.write("DEV1\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, broken, fail)
+        result = fleet.provision()
+    assert (result.status, result.figures["claimed"]) == (1, 1)
+    assert "No space left on device" in result.figures["stopped"]
+    assert result.stderr.endswith(f"No space left on device: '{fleet.out / 'manifest.jsonl'}'\n")
+    assert fleet.provision().status == 0
 
 
 def test_a_refusal_names_the_row_that_met_it(cloud: EmulatorThread, fleet: Fleet) -> None:

@@ -1,12 +1,17 @@
 """What ``ioto-async fleet`` reads."""
 
+import csv
+import io
 import json
 import os
 import pickle
 import threading
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ioto_async.cli.rows import BadRow, Row, RowError, read_rows
 from ioto_async.emulator import EmulatorThread
@@ -25,6 +30,16 @@ from .fleets import Fleet
         "CSV by serial": ("Serial,name\nDEV1,a\nDEV2,b\n", ["--id-column", "SERIAL"]),
         "CSV of one column by serial": ("serial\nDEV1\nDEV2\n", ["--id-column", "serial"]),
         "CSV with another column id": ("id,serial\nx,DEV1\nx,DEV2\n", ["--id-column", "serial"]),
+        "columns without a name": ("id,name,,\nDEV1,a,,\nDEV2,b\n", []),
+        "columns without a name in the header alone": ("id,,name,\nDEV1,,a,,,\nDEV2\n", []),
+        "more cells than columns, but empty": ("id,name\nDEV1,a,,\nDEV2,,,,\n", []),
+        "IDs with empty cells": ("DEV1,,\nDEV2,\n", []),
+        "the index of pandas": (",id,name\n0,DEV1,a\n1,DEV2,b\n", []),
+        "the index of pandas, written twice": ("Unnamed: 0,,id\n0,0,DEV1\n1,1,DEV2\n", []),
+        "JSONL with an empty name": ('{"":"","id":"DEV1"}\n{"":null,"id":"DEV2"}\n', []),
+        "a cell of three lines": ('id,name\nDEV1,"a\nDEV3\n\nDEV4"\nDEV2,b\n', []),
+        "a cell of lines that end with CR": ('id,name\rDEV1,"a\rDEV3"\rDEV2,b\r', []),
+        "a header of two lines": ('id,"site\nname"\nDEV1,a\nDEV2,b\n', []),
     },
 )
 def test_every_form_of_a_fleet_file_is_read(
@@ -43,6 +58,18 @@ def test_every_form_of_a_fleet_file_is_read(
         "a JSON array": ('[{"id":"DEV1"}]', [], "JSON array"),
         "no header for the column": ("DEV1\nDEV2\n", ["--id-column", "serial"], "no column serial"),
         "no such column": ("id,name\nDEV1,a\n", ["--id-column", "serial"], "no column serial"),
+        "a header of one column": ("deviceId\nDEV1\n", [], "line 1: deviceId: looks like a header without"),
+        "a header of one column, alone": ("serial_number\n", [], "line 1: serial_number: looks like a header"),
+        "a header in capitals": ("\nSERIAL\nDEV1\n", [], "line 2: SERIAL: looks like a header"),
+        "a header with spaces": ('"Claim ID"\nDEV1\n', [], "line 1: Claim ID: looks like a header"),
+        "a header in another language": ("Seriennummer,\nDEV1,\n", [], "line 1: Seriennummer: looks like a header"),
+        "a header with a digit": ("IMEI (15)\n123456789012345\n", [], "line 1: IMEI (15): looks like a header"),
+        "a comment": ("# my fleet\nid\nDEV1\n", [], "line 1: # my fleet: looks like a comment"),
+        "a comment with a digit": ("# fleet 7\nDEV1\n", [], "line 1: # fleet 7: looks like a comment"),
+        "a comment before JSONL": ('// my fleet\n{"id":"DEV1"}\n', [], "line 1: // my fleet: looks like a comment"),
+        "the separator for Excel": ("sep=,\nid,name\nDEV1,a\n", [], "line 1: sep=: looks like a header"),
+        "a header that is no CSV": ('id,"name\nDEV1,a\n', [], "line 1: not CSV"),
+        "JSON on several lines": ('{\n"id":"DEV1"\n}\n', [], "looks like a JSON object of several lines"),
     },
 )
 def test_a_file_without_devices_is_wrong_usage(
@@ -83,6 +110,71 @@ def test_a_bad_line_of_json_is_reported_and_the_others_go_on(
     assert told.startswith("line 3: ")
     assert problem in told
     assert "\x1b" not in told
+
+
+@each_row(
+    "text, problem",
+    {
+        "a header again": ("id,name\nDEV1,a\nID,Name\nDEV2,b\n", "line 3: ID: the header again"),
+        "a header of one column again": ("id\nDEV1\nid\nDEV2\n", "line 3: id: the header again"),
+        "a column that needs a name": (
+            "id,name,,\nDEV1,a,,\nDEV3,Pump, north,\nDEV2,b\n",
+            "line 3: DEV3: column 3 has no name, but holds 'north'",
+        ),
+        "a member that needs a name": (
+            '{"id":"DEV1"}\n\n{"id":"DEV3","":1}\n{"id":"DEV2"}\n',
+            "line 3: no id: a member",
+        ),
+        "a quote that never ends": ('id,name\nDEV1,a\nDEV3,"b\nDEV2,c\n', "line 3: no id: not CSV"),
+        "a quote that ends elsewhere": ('DEV1\n\n"DEV3\n"DEV2"\n', "line 3: no id: not CSV"),
+    },
+)
+def test_a_row_that_must_not_be_sent_is_reported_and_the_others_go_on(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, text: str, problem: str
+) -> None:
+    fleet = new_fleet()
+    fleet.write(text)
+    result = fleet("claim")
+    assert (result.status, result.figures["claimed"], result.figures["failed"]) == (1, 2, 1)
+    assert result.stderr.startswith(problem)
+    assert [json.loads(request.body)["id"] for request in cloud.requests] == ["DEV1", "DEV2"]
+
+
+def test_a_cell_of_several_lines_is_sent_whole(cloud: EmulatorThread, fleet: Fleet) -> None:
+    fleet.write(f'product,id,"name","site\n name"\n{cloud.product_token},NEW1,"say ""a""\nNEW2\n\n,b","x,\ty"\n')
+    result = fleet("register")
+    assert (result.status, result.figures["registered"], result.stderr) == (0, 1, "")
+    (request,) = cloud.requests
+    assert json.loads(request.body) == {
+        "id": "NEW1",
+        "product": cloud.product_token,
+        "name": 'say "a"\nNEW2\n\n,b',
+        "site name": "x,\ty",
+    }
+
+
+@each_row(
+    "text, options",
+    {
+        "an index without a name": (",id,name\n0,NEW1,a\n", []),
+        "an index that pandas has named": ("Unnamed: 0,id,name\n0,NEW1,a\n", []),
+        "the key of a database": ("id,serial,name\n17,NEW1,a\n", ["--id-column", "serial"]),
+        "the key of a database in JSON": ('{"id":17,"serial":"NEW1","name":"a"}', ["--id-column", "serial"]),
+    },
+)
+def test_a_column_that_is_no_property_is_not_sent(
+    new_fleet: Callable[[], Fleet], cloud: EmulatorThread, text: str, options: list[str]
+) -> None:
+    fleet = new_fleet()
+    fleet.write(text)
+    result = fleet("register", "--product", cloud.product_token, *options)
+    assert (result.status, result.figures["registered"], result.stderr) == (0, 1, "")
+    assert json.loads(cloud.requests[-1].body) == {"id": "NEW1", "name": "a", "product": cloud.product_token}
+
+
+@each_row("first", ["ABCDEFGHIJ", "M72DANY8BZ", "NOBODY", "pump-7", "a1"])
+def test_a_first_line_that_may_be_an_id_is_one(first: str) -> None:
+    assert [row.label for row in read_rows([f"{first}\n"])] == [first]
 
 
 def test_members_of_json_keep_their_names_and_types(cloud: EmulatorThread, fleet: Fleet) -> None:
@@ -143,10 +235,25 @@ def test_a_pipe_without_rows_is_wrong_usage(cloud: EmulatorThread, fleet: Fleet)
 # The reader itself -------------------------------------------------------------------------------------------------
 
 
-@each_row("text", ["id,name\nA,x\n\n,\nB,y\n", "A\nB\n", '{"id":"A"}\n\n{"id":"B"}\n', 'id\nA\n"B\n'])
+@each_row(
+    "text", ["id,name\nA,x\n\n,\nB,y\n", "A\nB\n", 'id,x\nA,"\n\nC"\nB', '{"id":"A"}\n\n{"id":"B"}\n', 'id\nA\n"B\n']
+)
 def test_as_many_rows_are_counted_as_are_read(text: str) -> None:
     lines = text.splitlines(keepends=True)
     assert read_rows(lines).count() == len(list(read_rows(lines))) == 2
+
+
+@given(
+    st.lists(st.lists(st.text('a",\n\r ', max_size=4), min_size=1, max_size=3), min_size=1, max_size=6),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_every_csv_comes_back_as_it_was_written(table: list[list[str]], quoting: Literal[0, 1]) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=quoting).writerows([["id", "x", "y"], *([f"D{n}", *row] for n, row in enumerate(table))])
+    rows = list(read_rows(io.StringIO(text.getvalue(), newline="")))
+    expected = [[cell.strip() for cell in row][:2] for row in table if not any(cell.strip() for cell in row[2:])]
+    found = [[str(row.columns.get(name, "")) for name in "xy"] for row in rows if isinstance(row, Row)]
+    assert found == [[*row, ""][:2] for row in expected]
 
 
 def test_duplicates_are_found_among_many() -> None:

@@ -1,8 +1,10 @@
 """``ioto-async metric export``: the metrics of a fleet as one table."""
 
 import csv
+import errno
 import io
 import json
+import os
 import signal
 import socket
 from pathlib import Path
@@ -202,7 +204,8 @@ def test_a_metric_that_could_not_be_read_is_not_missing(metrics: Metrics, fleet:
 def test_failures_beyond_the_first_are_counted(metrics: Metrics, fleet: Path) -> None:
     fleet.write_text("DEV1\n" + "..\n" * 25)
     result = metrics(*export(metrics, "--output", "csv", "--json"))
-    assert "and 5 more: they have rows with an error in the table" in result.stderr
+    assert "and 22 more like line 2: id: expected" in result.stderr
+    assert "25 failed: they have rows with an error in the table\n" in result.stderr
 
 
 # Runs that end early ----------------------------------------------------------------------------------------------
@@ -228,7 +231,10 @@ def test_a_cloud_that_is_not_reached_ends_it(metrics: Metrics, fleet: Path, monk
     assert metrics(*export(metrics, "--output", "jsonl")).status == 4
 
 
-def test_an_interrupted_export_leaves_no_file(metrics: Metrics, fleet: Path, cloud: EmulatorThread) -> None:
+@each_row("number, status", [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_an_interrupted_export_leaves_no_file(
+    metrics: Metrics, fleet: Path, cloud: EmulatorThread, heard_hangup: None, number: signal.Signals, status: int
+) -> None:
     out = metrics.folder / "points.csv"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         environ = cloud.env | {"IOTO_API": f"http://127.0.0.1:{silent.getsockname()[1]}"}
@@ -237,10 +243,24 @@ def test_an_interrupted_export_leaves_no_file(metrics: Metrics, fleet: Path, clo
         with connection:
             assert b"metric/fetch" in connection.recv(1000)
             assert (metrics.folder / "points.csv.part").exists()
-            child.send_signal(signal.SIGINT)
+            child.send_signal(number)
             stdout, stderr = child.communicate(timeout=GUARD)
-    assert (child.returncode, json.loads(stdout)["stopped"]) == (130, "by SIGINT")
+    assert (child.returncode, json.loads(stdout)["stopped"]) == (status, f"by {number.name}")
     assert b"Traceback" not in stderr
+    assert [path.name for path in metrics.folder.iterdir()] == ["fleet.csv"]
+
+
+def test_a_table_for_which_the_disk_has_no_room_ends_with_the_figures(
+    metrics: Metrics, fleet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    result = metrics(*export(metrics, "--out", metrics.folder / "points.csv", "--json"))
+    assert (result.status, result.figures["devices"]) == (1, 3)
+    assert "No space left on device" in result.figures["stopped"]
+    assert result.stderr == f"ioto-async: {result.figures['stopped']}\n"
     assert [path.name for path in metrics.folder.iterdir()] == ["fleet.csv"]
 
 

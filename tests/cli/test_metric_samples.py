@@ -51,6 +51,21 @@ def test_a_csv_may_have_the_dimensions_as_json() -> None:
     assert row.dimensions == {"Device": "DEV1", "Floor": 3}
 
 
+@each_row(
+    "text",
+    {
+        "a cell of several lines": 'metric,value,dimensions.Device\nt,1,"A\nu,2,B"\nt,3,C\n',
+        "columns without a name": "metric,value,,dimensions.Device\nt,1,,A\nt,3,,C,,\n",
+        "the index of pandas": ",metric,value,dimensions.Device\n0,t,1,A\n1,t,3,C\n",
+    },
+)
+def test_a_csv_of_another_program_is_read(text: str) -> None:
+    rows = read(text)
+    assert [row.line for row in rows] in ([2, 3], [2, 4])
+    assert isinstance(rows[-1], SampleRow)
+    assert (rows[-1].metric, rows[-1].value, rows[-1].dimensions) == ("t", 3, {"Device": "C"})
+
+
 def test_json_has_them_as_an_object() -> None:
     row = one('{"metric":"temperature","value":-2,"dimensions":{"Device":"DEV1"},"dimensions.Room":"a"}')
     assert (row.value, row.dimensions) == (-2, {"Device": "DEV1", "Room": "a"})
@@ -142,6 +157,9 @@ def test_a_year_ago_and_a_day_from_now_can_be_meant(text: str) -> None:
         ('{"metric":"t","value":1,"dimensions":{"a":[1]}}', "dimensions: a: expected a text or a number, got [1]"),
         ('{"metric":"t"', "not JSON: "),
         ('{"metric":"t","value":1}\n[1]', "expected a JSON object, got list"),
+        ("metric,value\nmetric,value", "the header again"),
+        ("metric,,value\nt,x,1", "column 2 has no name, but holds 'x'"),
+        ('{"metric":"t","value":1,"":2}', "a member has a value, but no name"),
         ("metric,value\nt,1,2", "3 columns where the header has 2"),
         ('metric,value\n"t,1', "not CSV: "),
         ("metric,value,dimensions\nt,1,Device", "dimensions: expected a JSON object, got 'Device'"),
@@ -158,6 +176,8 @@ def test_the_reason_of_a_bad_row_is_reported(text: str, reason: str) -> None:
         ("[1]", None, "--from: looks like a JSON array"),
         ("metric,x\n", None, "--from: column x: expected one of metric, value"),
         ("metric\n", None, "--from: the header has no column value"),
+        ("metric,,value\n", "", "--from: the header has no column "),
+        ("# samples\nmetric,value\n", None, "--from: the header has no column metric: # samples"),
         ("t,1\n", None, "--from: the header has no column metric"),
         ("metric,value\n", "id", "--from: the header has no column id"),
         ("metric,value,value\n", None, "--from: the header names a column twice"),

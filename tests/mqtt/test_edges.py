@@ -17,6 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from ioto_async.bulk import Bulk
 from ioto_async.emulator.state.pki import Authority
@@ -615,6 +621,17 @@ async def test_a_key_that_is_none_is_refused_without_showing_it(broker: FakeBrok
     with pytest.raises(InvalidArgumentError, match="certs: certificate and key cannot be used") as caught:
         await link_to(broker, certs=certs_of(broker.port, key=key)).__aenter__()
     assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+async def test_a_key_that_is_encrypted_is_refused_as_that(broker: FakeBroker, form: PrivateFormat) -> None:
+    certs = certs_of(broker.port)
+    assert certs.key is not None
+    plain = load_pem_private_key(certs.key.encode(), password=None)
+    key = plain.private_bytes(Encoding.PEM, form, BestAvailableEncryption(b"secret")).decode()
+    with pytest.raises(InvalidArgumentError, match="certs: the key is encrypted: decrypt it") as caught:
+        await link_to(broker, certs=certs_of(broker.port, key=key)).__aenter__()
+    assert key.splitlines()[-2] not in str(caught.value)
 
 
 async def test_trust_can_be_given_as_a_file_or_a_context(broker: FakeBroker, tmp_path: Path) -> None:

@@ -1162,6 +1162,41 @@ async def test_a_download_replaces_a_link_and_not_what_it_leads_to(folder: Path,
     assert (tmp_path / "other").read_text() == "other"
 
 
+@pytest.mark.parametrize("comes", ["before", "after"])
+async def test_a_download_to_a_pipe_is_written_through_it_once_it_is_whole(
+    comes: str, folder: Path, tmp_path: Path
+) -> None:
+    data = bytes(MIB)
+    os.mkfifo(tmp_path / "pipe")
+    (folder / "a.jpg").symlink_to(tmp_path / "pipe")
+    cut = reply(200, data[:100], length=len(data), close=True)
+    async with site(cut, reply(200, data)) as (bucket, made):
+        asked = asyncio.Event()
+        download = made.client.file.download("a.jpg", folder / "a.jpg", progress=lambda _, __: asked.set())
+        task = asyncio.create_task(download)
+        if comes == "after":
+            await asked.wait()
+        got = await asyncio.to_thread((tmp_path / "pipe").read_bytes)
+        assert ((await task).size, len(got), len(bucket.requests)) == (len(data), len(data), 2)
+    assert (folder / "a.jpg").is_symlink()
+    assert (tmp_path / "pipe").is_fifo()
+
+
+async def test_a_download_to_a_pipe_that_nobody_reads_runs_out_of_time(folder: Path) -> None:
+    os.mkfifo(folder / "a.jpg")
+    async with site(reply(200, DATA)) as (_, made):
+        error = await failure(made.client.file.download("a.jpg", folder / "a.jpg", timeout=SOON, retries=0))
+    assert type(error) is CallTimeoutError
+    assert (folder / "a.jpg").is_fifo()
+
+
+async def test_a_download_to_a_device_leaves_it_a_device(folder: Path) -> None:
+    (folder / "a.jpg").symlink_to("/dev/null")
+    async with site(reply(200, DATA)) as (_, made):
+        assert (await made.client.file.download("a.jpg", folder / "a.jpg")).size == len(DATA)
+    assert (folder / "a.jpg").is_char_device()
+
+
 async def test_a_file_that_is_kept_compressed_comes_as_it_is_kept(folder: Path) -> None:
     packed = gzip.compress(DATA)
     async with site(reply(200, packed, headers={"Content-Encoding": "gzip"})) as (_, made):

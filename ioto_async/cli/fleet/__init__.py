@@ -89,11 +89,12 @@ async def release(file: File, /, *, account: str | None = None, options: FleetOp
 async def check_update(file: File, /, *, product: str | None = None, options: FleetOptions = _OPTIONS) -> int:
     """Show which update each device of a fleet would get.
 
-    The cloud is the one that IOTO_API and IOTO_TOKEN name. The column version says what a device runs, the column
-    product which product it is; the other columns go to the policy of the update as they are. Nothing is installed.
+    The cloud is the one that IOTO_API and IOTO_TOKEN name. The column version says what a device runs; where there is
+    none, the cloud does. The column product says which product it is; the other columns go to the policy of the update
+    as they are. Devices that are up to date are counted, and listed with --output. Nothing is installed.
 
     Args:
-        file: a CSV with a header, or JSON objects (one a line); - reads stdin.
+        file: a CSV with a header, JSON objects (one a line), or one ID a line; - reads stdin.
         product: key of the product, for rows that have none.
         options: of every run.
     """

@@ -32,7 +32,9 @@ __all__ = [
     "claim",
     "cloud_client",
     "cloud_endpoint",
+    "is_claimed",
     "register",
+    "registration_columns",
 ]
 
 Client = TypeVar("Client", IotoClient, BuilderClient)
@@ -72,6 +74,11 @@ def _accept_all(row: Row, settings: JobSettings) -> None:
     """Accept any row."""
 
 
+def _no_columns(settings: JobSettings) -> dict[str, str]:
+    """No row needs more than its ID."""
+    return {}
+
+
 @attrs.frozen(kw_only=True)
 class Job(Generic[Client]):
     """One of the fleet commands."""
@@ -87,10 +94,16 @@ class Job(Generic[Client]):
     results: tuple[str, ...]
     shown: tuple[str, ...] = ()
     """The members that `Done.shown` may have."""
+    counted: tuple[str, ...] = ()
+    """Results that are listed only where a list of all rows is asked for."""
     check: Callable[[Row, JobSettings], None] = _accept_all
     """Checks a row before anything is sent; raises a `RowError` if it cannot be used."""
+    columns: Callable[[JobSettings], dict[str, str]] = _no_columns
+    """The columns that every row needs, and what for."""
     reconcile: Callable[[Client, Row, JobSettings], Awaitable[bool | None]] | None = None
     """Looks up whether a row whose outcome is unknown is done; None if that cannot be told."""
+    verify: Callable[[Client, Row, JobSettings], Awaitable[bool]] | None = None
+    """Looks up whether a row that an earlier run has done is still done; None to do it again, which changes nothing."""
     when_skipped: Done | None = None
     """How a row is reported that an earlier run has done."""
 
@@ -121,6 +134,8 @@ def _builder_client(settings: JobSettings, options: ClientOptions) -> BuilderCli
 
 # register ----------------------------------------------------------------------------------------------------------
 
+_REGISTERING: Final = "registering needs the product token: a column product, or --product"
+
 
 def check_registration(row: Row, settings: JobSettings) -> None:
     """Check that a *row* can be registered.
@@ -129,8 +144,13 @@ def check_registration(row: Row, settings: JobSettings) -> None:
         RowError: the product token is missing, or a column does not fit.
     """
     if not _product(row, settings):
-        raise RowError("product: registering needs the product token: a column product, or --product")
+        raise RowError(f"product: {_REGISTERING}")
     _properties(row)
+
+
+def registration_columns(settings: JobSettings) -> dict[str, str]:
+    """The columns that registering needs."""
+    return {"product": _REGISTERING} if settings.product is None else {}
 
 
 def _product(row: Row, settings: JobSettings) -> str | None:
@@ -183,6 +203,7 @@ REGISTER: Final = Job(
     results=("registered",),
     shown=("registered", "api", "cloudType", "cloudName", "cloudRegion"),
     check=check_registration,
+    columns=registration_columns,
 )
 
 
@@ -246,6 +267,16 @@ def _without_none(members: dict[str, JSON]) -> dict[str, JSON]:
     return {name: value for name, value in members.items() if value is not None}
 
 
+async def is_claimed(client: IotoClient, row: Row, settings: JobSettings) -> bool:
+    """Whether the device of a *row* is claimed, by us if it is known who that is."""
+    try:
+        device = await client.device.get(row.id)
+    except NotFoundError:
+        return False
+    ours = client.account_id or settings.account
+    return ours is None or device.account_id == ours
+
+
 CLAIM: Final = Job(
     name="claim",
     client=cloud_client,
@@ -254,6 +285,7 @@ CLAIM: Final = Job(
     kind=Kind.REPLAYABLE,
     results=("claimed", "already_claimed"),
     shown=("accountId", "created"),
+    verify=is_claimed,
 )
 
 
@@ -285,22 +317,32 @@ RELEASE: Final = Job(
     kind=Kind.REPLAYABLE,
     results=("released",),
     reconcile=_is_released,
+    verify=_is_released,
 )
 
 
 # check-update ------------------------------------------------------------------------------------------------------
 
 
-def _check_version(row: Row, settings: JobSettings) -> None:
+_CHECKING: Final = "an update check needs the key of the product: a column product, or --product"
+
+
+def _check_product(row: Row, settings: JobSettings) -> None:
     if not _product(row, settings):
-        raise RowError("product: an update check needs the key of the product: a column product, or --product")
-    if not row.text("version"):
-        raise RowError("version: an update check needs the version that the device runs: a column version")
+        raise RowError(f"product: {_CHECKING}")
+    row.text("version")
     _properties(row)
 
 
+def _update_columns(settings: JobSettings) -> dict[str, str]:
+    return {"product": _CHECKING} if settings.product is None else {}
+
+
 async def _check_update(client: IotoClient, row: Row, settings: JobSettings) -> Done:
-    product, version = _product(row, settings) or "", row.text("version") or ""
+    product = _product(row, settings) or ""
+    version = row.text("version") or (await client.device.get(row.id)).version
+    if not version:
+        raise RowError("version: neither the file nor the cloud says which one the device runs: add a column version")
     offer = await client.provision.update(row.id, product, version, properties=_properties(row, "version"))
     # Not the URL: it gives access to the image.
     shown: dict[str, JSON] = {
@@ -320,5 +362,7 @@ CHECK_UPDATE: Final = Job(
     kind=Kind.READ,
     results=("offered", "up_to_date"),
     shown=("version", "update", "checksum", "message"),
-    check=_check_version,
+    counted=("up_to_date",),
+    check=_check_product,
+    columns=_update_columns,
 )

@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from ...bulk import Journal
+from ...errors import InvalidArgumentError
 from ...operations import Kind
 from ...settings import Settings
 from ...transport.tasks import in_thread
@@ -31,7 +32,15 @@ def journal_path(source: Source[Row], job: Job[Client], options: FleetOptions) -
     """
     suffix = "journal" if options.dask is None else "journals"
     is_kept = source.path is not None and job.kind is not Kind.READ
-    return options.journal_path(f"{source.path}.{job.name}.{suffix}" if is_kept else None)
+    path = options.journal_path(f"{source.path}.{job.name}.{suffix}" if is_kept else None)
+    if options.verify:
+        if path is None:
+            raise InvalidArgumentError("--verify: there is no journal that says what is done: give --journal")
+        if options.dask is not None:
+            raise InvalidArgumentError("--verify: --dask cannot do that: leave one of them out")
+        if options.dry_run:
+            raise InvalidArgumentError("--dry-run: nothing is sent, by --verify neither: leave it out")
+    return path
 
 
 def journal_name(job: Job[Client], options: FleetOptions) -> str:

@@ -8,13 +8,24 @@ from pathlib import Path
 from typing import Final
 
 from ...client import IotoClient
-from ...errors import ConnectionFailedError, IotoError
+from ...errors import ConnectionFailedError, InvalidArgumentError, IotoError
 from ...models import Certificates, Registration
 from ...operations import Kind
 from .. import files
 from ..rows import Row, RowError
 from ..run import AUTH_ERRORS
-from .jobs import Done, Job, JobSettings, check_registration, claim, cloud_client, cloud_endpoint, register
+from .jobs import (
+    Done,
+    Job,
+    JobSettings,
+    check_registration,
+    claim,
+    cloud_client,
+    cloud_endpoint,
+    is_claimed,
+    register,
+    registration_columns,
+)
 
 __all__ = ["PROVISION"]
 
@@ -25,6 +36,14 @@ _LOOK_UPS: Final = 6
 def _check(row: Row, settings: JobSettings) -> None:
     if settings.as_device:
         check_registration(row, settings)
+    try:
+        files.check_device_folder((settings.out or Path()) / row.id)
+    except (InvalidArgumentError, OSError) as error:
+        raise RowError(str(error)) from None
+
+
+def _columns(settings: JobSettings) -> dict[str, str]:
+    return registration_columns(settings) if settings.as_device else {}
 
 
 async def _provision(client: IotoClient, row: Row, settings: JobSettings) -> Done:
@@ -77,6 +96,7 @@ async def _as_device(client: IotoClient, row: Row, registration: Registration) -
 
 
 def _write(folder: Path, certificates: Certificates, registration: Registration | None, *, overwrite: bool) -> None:
+    files.check_device_folder(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     assert certificates.certificate is not None
     assert certificates.key is not None
@@ -136,5 +156,7 @@ PROVISION: Final = Job(
     results=("claimed", "already_claimed", "provisioned", "kept"),
     shown=("endpoint", "thing"),
     check=_check,
+    columns=_columns,
+    verify=is_claimed,
     when_skipped=Done("kept", claimed="before"),
 )

@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Final
 
 import attrs
@@ -38,6 +39,8 @@ class RowResult:
     """Whether the device was claimed: ``now``, ``before``, or None if claiming is not part of the job."""
     attempts: int = 0
     elapsed: float = 0.0
+    done_at: datetime | None = None
+    """When an earlier run has done it, if the journal says so."""
 
     def members(self) -> dict[str, JSON]:
         """The members of a line of the output."""
@@ -48,6 +51,8 @@ class RowResult:
         if self.error is not None:
             known["error"] = self.error
         known |= {"attempts": self.attempts, "elapsed": round(self.elapsed, 6)}
+        if self.done_at is not None:
+            known["done_at"] = self.done_at.strftime("%Y-%m-%dT%H:%M:%SZ")
         if self.claimed is not None:
             known["claimed"] = self.claimed
         return known | (self.done.shown if self.done is not None else {})

@@ -14,7 +14,7 @@ from ..files import Manifest
 from ..options import FleetOptions, OutputFormat, check_account
 from ..report import RequestStats
 from ..rows import BadRow, Row, RowError, open_source, read_rows
-from ..run import AUTH_ERRORS, CircuitBreaker, FileRun, UnreachableError
+from ..run import AUTH_ERRORS, CircuitBreaker, Ending, FileRun, UnreachableError
 from .dask import dask_bulk
 from .dry_run import dry_run
 from .jobs import Client, Done, Job, JobSettings
@@ -42,12 +42,13 @@ async def run(
     Raises:
         InvalidArgumentError: an option, the file or the environment does not fit.
         CallError: it has ended the run; the figures are printed.
+        OSError: the same, such as for a full disk.
     """
     check_account(settings.account)
     output = options.output or (None if options.as_json else output)
     requests = RequestStats()
-    read = partial(read_rows, id_column=options.id_column)
-    with open_source(file, read) as source, ExitStack() as stack:
+    read = partial(read_rows, id_column=options.id_column, needed=job.columns(settings))
+    with open_source(file, read) as source, Ending() as ending, ExitStack() as stack:
         journal = journal_path(source, job, options)
         if options.dry_run:
             if options.dask is not None:
@@ -72,6 +73,7 @@ async def run(
             manifest=manifest,
             print_row=None if output is None else printer(output, job),
         )
+        ending.run = fleet_run
         await fleet_run.run()
     figures: dict[str, object] = {**requests.figures(seconds_only=not is_local)}
     if manifest is not None:
@@ -110,6 +112,9 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
         async def look_up(row: Row) -> bool | None:
             return None if job.reconcile is None else await job.reconcile(client, row, settings)
 
+        async def is_still_done(row: Row) -> bool:
+            return job.verify is not None and await job.verify(client, row, settings)
+
         bulk = client.bulk(
             CircuitBreaker(call, options.concurrency),
             rows,
@@ -120,6 +125,7 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
             kind=job.kind,
             through_client=True,
             reconcile=None if job.reconcile is None else look_up,
+            verify=CircuitBreaker(is_still_done, options.concurrency) if options.verify else None,
             retry_failed=options.retry_failed,
             stop_on=(*AUTH_ERRORS, UnreachableError),
             observer=self.observe,
@@ -134,13 +140,14 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
     def record(self, outcome: Outcome[Row, Done]) -> None:
         """Count an outcome, and write it to the manifest and the output."""
         row, error = outcome.item, outcome.error
-        done = self.job.when_skipped if outcome.status == "skipped" else outcome.value
+        is_skipped = outcome.status == "skipped"
+        done = self.job.when_skipped if is_skipped else outcome.value
         claimed = done.claimed if done is not None else error.claimed if isinstance(error, RowError) else None
         if outcome.status != "ok":
             self.counts[outcome.status] += 1
         if done is not None:
             self.counts[done.result] += 1
-        if claimed is not None:
+        if claimed is not None and not is_skipped:  # what the cloud says of a skipped one now is not known
             self.counts["claimed" if claimed == "now" else "already_claimed"] += 1
         self._write(
             RowResult(
@@ -152,6 +159,7 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
                 claimed=claimed,
                 attempts=outcome.attempts,
                 elapsed=outcome.elapsed,
+                done_at=outcome.done_at,
             )
         )
         if error is not None:
@@ -166,14 +174,20 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
     def _write(self, result: RowResult) -> None:
         if self.manifest is not None:
             self.manifest.write(result.manifest_entry())
-        if self.print_row is not None:
+        is_counted = self.options.output is None and result.done is not None and result.done.result in self.job.counted
+        if self.print_row is not None and not is_counted:
             self.print_row(result.members())
 
     def summarize(self) -> None:
         """Say where the other failures are, and what to do about those of earlier runs."""
         in_manifest = None if self.manifest is None else f"see {self.manifest.path}"
-        self.failures.finish(in_manifest or "--output jsonl tells of all")
+        again = self.again(retry_failed=self.options.retry_failed)
+        self.failures.finish(f"{in_manifest or '--output jsonl tells of all'}{again}")
         if self.earlier:
             self.progress.print(f"{self.earlier} of them failed in an earlier run: --retry-failed tries them again")
-        if self.counts["skipped"]:
-            self.progress.print(f"{self.counts['skipped']} skipped: {self.journal} says that they are done")
+        skipped = self.counts["skipped"]
+        if skipped and self.options.verify:
+            self.progress.print(f"{skipped} skipped: they are done, as the service says")
+        elif skipped:
+            hint = "" if self.client is None else "; --verify asks the service whether they still are"
+            self.progress.print(f"{skipped} skipped: {self.journal} says that they are done{self.when_done()}{hint}")

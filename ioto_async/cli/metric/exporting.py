@@ -16,10 +16,11 @@ from ...client import IotoClient
 from ...errors import CallError, DecodeError, InBandError, InvalidArgumentError
 from ...models import Metric
 from ...operations import Kind
+from ..files import is_stdout
 from ..options import RunOptions, check_account
 from ..report import RequestStats
 from ..rows import BadRow, Row, open_source, read_rows
-from ..run import AUTH_ERRORS, CircuitBreaker, FileRun, UnreachableError
+from ..run import AUTH_ERRORS, CircuitBreaker, Ending, FileRun, UnreachableError
 from .arguments import QueryOptions
 from .tables import Table, TableFormat, error_row, format_of, open_table, point_rows
 
@@ -63,6 +64,7 @@ async def export(
     read = partial(read_rows, id_column=id_column, option="--devices")
     with (
         open_source(file, read, "--devices") as source,
+        Ending() as ending,
         contextlib.suppress(_IncompleteError),
         open_table(format, out, query.dimension_names()) as table,
     ):
@@ -71,12 +73,13 @@ async def export(
             source=source,
             options=options,
             counts=dict.fromkeys(("devices", "failed", "series", "rows"), 0),
-            uses_stdout=out is None,
+            uses_stdout=out is None or is_stdout(out),
             client=client,
             metrics=metrics,
             query=query,
             table=table,
         )
+        ending.run = run
         await run.run()
         if run.is_stopped:
             raise _IncompleteError

@@ -3,6 +3,7 @@
 Points without samples are gaps. All times are in UTC.
 """
 
+import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import attrs
 
 from ...errors import InvalidArgumentError
 from ...models import Metric
+from ..files import open_output
 from .arguments import format_duration
 from .tables import point_rows, text_of
 
@@ -207,7 +209,7 @@ def plot(series: Series, path: Path) -> None:
     """Write a picture of *series*, which is not empty, to *path*, in the format that its suffix names.
 
     Raises:
-        InvalidArgumentError: matplotlib is not installed.
+        InvalidArgumentError: matplotlib is not installed, or another process writes *path*.
         OSError: *path* cannot be written.
     """
     try:
@@ -233,7 +235,10 @@ def plot(series: Series, path: Path) -> None:
     axes.grid(visible=True, color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    picture = io.BytesIO()  # a device or a pipe cannot be written to and fro
+    figure.savefig(picture, format=path.suffix.removeprefix("."))
+    with open_output(path, "--plot") as file:
+        file.write(picture.getvalue())
 
 
 def _missing(option: str, error: ModuleNotFoundError) -> InvalidArgumentError:

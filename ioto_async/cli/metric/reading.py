@@ -16,6 +16,7 @@ from ...client import IotoClient
 from ...errors import InvalidArgumentError
 from ...models import Metric, MetricKey
 from ...models.value import json_text
+from ..files import is_stdout
 from ..options import OutputFormat, check_account
 from ..report import print_table
 from .arguments import QueryOptions
@@ -55,7 +56,7 @@ async def get(
     query = options.query(device, metric, accumulate=accumulate)
     format = format_of(output, out)
     is_table = output == "table" or (format is None and not graph and picture is None)
-    if graph and format is not None and out is None:
+    if graph and format is not None and (out is None or is_stdout(out)):
         raise InvalidArgumentError(f"--graph: stdout has the {format}: give --out FILE")
     if picture is not None and picture.suffix not in _PICTURES:
         raise InvalidArgumentError(f"--plot: expected a name that ends in .png or .svg, got {picture}")

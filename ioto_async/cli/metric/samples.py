@@ -4,9 +4,8 @@ import csv
 import hashlib
 import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Final
 
 import attrs
@@ -86,54 +85,52 @@ def read_samples(
 
     Args:
         lines: the text.
-        key_column: the column that tells samples apart; by default the number of the line and its text do.
+        key_column: the column that tells samples apart; by default the number of the line and the text of the row do.
         any_timestamp: whether to take timestamps that can hardly be meant.
 
     Raises:
         InvalidArgumentError: there are no rows, or the header does not fit.
     """
-    first, numbered = peek(lines, "--from", "a CSV with the columns metric and value, or JSONL")
+    _, first, records = peek(lines, "--from", "a CSV with the columns metric and value, or JSONL")
     parse: Callable[[int, str], Members | BadRow] = parse_object
-    if not first.startswith("{"):
+    if not first.lstrip().startswith("{"):
         cells = split_cells(first)
         if isinstance(cells, csv.Error):
             raise InvalidArgumentError(f"--from: the header is no CSV: {cells}")
-        parse_header(cells, "metric", "--from")
-        parse = partial(_parse_cells, _column_names(cells, key_column))
-        next(numbered)
+        header = parse_header(cells, "metric", "--from")
+        assert header is not None
+        parse = attrs.evolve(header, names=_column_names(cells, header.names, key_column)).members
+        next(records)
 
-    def read(number: int, line: str) -> SampleRow | BadRow:
-        members = parse(number, line)
+    def read(number: int, record: str) -> SampleRow | BadRow:
+        members = parse(number, record)
         if isinstance(members, BadRow):
             return members
-        return _sample(number, line, members, key_column, any_timestamp=any_timestamp)
+        return _sample(number, record, members, key_column, any_timestamp=any_timestamp)
 
-    return Rows(numbered, read if key_column is None else unique(read, key_column))
+    return Rows(records, read if key_column is None else unique(read, key_column))
 
 
-def _column_names(cells: list[str], key_column: str | None) -> list[str]:
-    """The names of the columns: those of dimensions and the key unchanged, all others in lower case."""
+def _column_names(cells: Sequence[str], lower: Sequence[str], key_column: str | None) -> list[str]:
+    """The names of the columns: those of dimensions and the key unchanged, all others in lower case.
+
+    Args:
+        cells: of the header.
+        lower: the names in lower case, empty for a column without a name.
+        key_column: the column that tells samples apart.
+    """
     names = []
-    for cell in cells:
-        is_free = cell == key_column or cell.startswith(_PREFIX)
-        name = cell if is_free else cell.lower()
-        if not is_free and name not in _MEMBERS:
+    for cell, name in zip(cells, lower, strict=True):
+        is_free = bool(cell) and (cell == key_column or cell.startswith(_PREFIX))
+        if name and not is_free and name not in _MEMBERS:
             expected = "metric, value, timestamp, dimensions.NAME, or the one that --key names"
             raise InvalidArgumentError(f"--from: column {printable(cell)}: expected one of {expected}")
-        names.append(name)
+        names.append(cell if is_free else name)
     for needed in ("value", key_column):
-        if needed is not None and needed not in names:
-            raise InvalidArgumentError(f"--from: the header has no column {needed}: {printable(', '.join(cells))}")
+        if needed is not None and needed not in filter(None, names):
+            shown = printable(", ".join(filter(None, cells)))
+            raise InvalidArgumentError(f"--from: the header has no column {needed}: {shown}")
     return names
-
-
-def _parse_cells(names: list[str], number: int, line: str) -> Members | BadRow:
-    cells = split_cells(line)
-    if isinstance(cells, csv.Error):
-        return BadRow(number, "", f"not CSV: {cells}")
-    if len(cells) > len(names):
-        return BadRow(number, "", f"{len(cells)} columns where the header has {len(names)}")
-    return {name: cell for name, cell in zip(names, cells, strict=False) if cell}
 
 
 def _sample(

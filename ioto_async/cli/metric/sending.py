@@ -362,9 +362,8 @@ class WriteRun(FileRun[SampleRow, None]):
         """Say where the other failures are, and how to send samples again."""
         if self.error is not None:
             self.error.__notes__ = []  # they name the samples that have met it, but it concerns all
-        self.failures.finish(
-            "the journal has them all" if self.journal is not None else "--journal FILE notes them all"
-        )
+        where = "the journal has them all" if self.journal is not None else "--journal FILE notes them all"
+        self.failures.finish(f"{where}{self.again(retry_failed=self.options.retry_failed)}")
         unknown, skipped = self.counts["unknown"], self.counts["skipped"]
         if self.earlier:
             self.progress.print(
@@ -373,4 +372,4 @@ class WriteRun(FileRun[SampleRow, None]):
         if unknown:
             self.progress.print(f"{unknown} may be written; --at-least-once sends such samples again")
         if skipped:
-            self.progress.print(f"{skipped} skipped: {self.journal} says that they are written")
+            self.progress.print(f"{skipped} skipped: {self.journal} says that they are written{self.when_done()}")

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import importlib
 import io
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -16,7 +15,7 @@ import orjson
 from ...errors import InvalidArgumentError
 from ...models import JSON, Metric, Metrics
 from ...models.value import json_text
-from ..files import open_locked
+from ..files import is_stdout, is_stream, open_output
 
 if TYPE_CHECKING:
     import pyarrow
@@ -105,12 +104,16 @@ def iso_date(date: datetime | None) -> str:
 def format_of(output: str | None, out: Path | None) -> TableFormat | None:
     """The format that *output* names, or else the suffix of the file *out*; None if neither names one.
 
+    Devices and pipes, whose names tell nothing, get CSV.
+
     Raises:
         InvalidArgumentError: there is a file, but no format for it.
     """
     suffix = None if out is None else out.suffix.removeprefix(".")
     found = next((known for known in _FORMATS if known == (output or suffix)), None)
     if found is None and out is not None:
+        if is_stream(out):
+            return "csv"
         raise InvalidArgumentError(f"--out: expected a name that ends in .csv, .jsonl or .parquet, or --output: {out}")
     return found
 
@@ -127,9 +130,7 @@ class Table(Protocol):
 
 @contextlib.contextmanager
 def open_table(format: TableFormat, out: Path | None, dimensions: Sequence[str]) -> Iterator[Table]:
-    """Open a table on stdout, or in the file *out*, which is replaced when the body ends without an error.
-
-    Until then rows are written to ``OUT.part``, which an error removes.
+    """Open a table on stdout, or in the file *out* as `open_output` does.
 
     Args:
         format: of the table.
@@ -142,7 +143,7 @@ def open_table(format: TableFormat, out: Path | None, dimensions: Sequence[str])
     columns = [*_columns(dimensions)]
     if format == "parquet":
         _check_pyarrow()
-    if out is None:
+    if out is None or is_stdout(out):
         if format == "parquet" and sys.stdout.isatty():
             raise InvalidArgumentError("--output: parquet is not for a terminal: give --out FILE")
         sys.stdout.flush()
@@ -150,26 +151,12 @@ def open_table(format: TableFormat, out: Path | None, dimensions: Sequence[str])
             yield table
         sys.stdout.buffer.flush()
         return
-    if out.is_dir():
-        raise InvalidArgumentError(f"--out: Is a directory: {out}")
-    part = out.with_name(f"{out.name}.part")
-    try:
-        file = open_locked(part)
-    except OSError as error:
-        raise InvalidArgumentError(f"--out: {error.strerror}: {out}") from None
-    if file is None:
-        raise InvalidArgumentError(f"--out: another run is writing {out}")
-    with file:
+    with contextlib.ExitStack() as stack:
         try:
-            file.truncate(0)
-            with contextlib.closing(_table(format, file, columns)) as table:
-                yield table
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            part.unlink()
-            raise
-        part.replace(out)
+            file = stack.enter_context(open_output(out, "--out"))
+        except OSError as error:
+            raise InvalidArgumentError(f"--out: {error.strerror}: {out}") from None
+        yield stack.enter_context(contextlib.closing(_table(format, file, columns)))
 
 
 def _table(format: TableFormat, file: BinaryIO, columns: Sequence[str]) -> Table:
