@@ -237,22 +237,21 @@ async def test_the_clients_are_closed_at_the_end(emulator: EmulatorThread) -> No
 
 async def test_leaving_the_loop_ends_the_calls_on_the_workers(emulator: EmulatorThread, held: None) -> None:
     async with cluster_of(1) as cluster:
-        before = await cluster.run(_plugins)
         async with bulk(cluster, calls.hold, range(100), shard=10, concurrency=2, connect=calls.connect) as run:
             async for outcome in run:
                 assert outcome.status == "ok"
                 await calls.BEGUN.wait()  # with the next shard
                 break
         assert sorted(calls.ENDED) == [10, 11]
-        assert await cluster.run(_plugins) == before
+        assert not session._SESSIONS
         (client,) = calls.CLIENTS
         with pytest.raises(ClientStateError, match="closed"):
             await client.device.get(IDS[0])
     assert run.summary.done == 1
 
 
-def _plugins(dask_worker: Any) -> list[str]:
-    return sorted(dask_worker.plugins)
+def _nothing() -> None:
+    """Do nothing, after what workers were asked before."""
 
 
 # The items --------------------------------------------------------------------------------------------------------
@@ -278,7 +277,7 @@ async def test_an_observer_is_told_how_far_the_run_is(emulator: EmulatorThread) 
     async with cluster_of(1) as cluster:
         run = bulk(cluster, calls.claim, IDS[:20], shard=5, observer=told.append)
         await collected(aiter(run))
-    assert told[-1].summary is run.summary
+    assert told[-1].summary == run.summary
     assert (told[-1].total, told[-1].in_flight, told[-1].eta) == (20, 0, 0)
 
 
@@ -447,9 +446,8 @@ async def test_a_token_that_is_refused_ends_the_run(emulator: EmulatorThread, tm
 
 async def test_a_client_that_cannot_be_made_on_a_worker_ends_the_run(emulator: EmulatorThread) -> None:
     async with cluster_of(1, {"IOTO_API": "", "IOTO_TOKEN": ""}) as cluster:
-        with pytest.raises(InvalidArgumentError, match="IOTO_API") as caught:
+        with pytest.raises(InvalidArgumentError, match=r"1 worker, none of which can take part: tcp://.*IOTO_API"):
             await collected(aiter(bulk(cluster, calls.claim, IDS)))
-    assert any("on the worker tcp://" in note for note in caught.value.__notes__)
 
 
 async def test_a_run_that_is_stopped_ends_what_is_in_flight_and_begins_nothing(
@@ -460,7 +458,7 @@ async def test_a_run_that_is_stopped_ends_what_is_in_flight_and_begins_nothing(
         running = asyncio.create_task(collected(aiter(run)))
         await calls.BEGUN.wait()
         run.stop("enough")
-        await cluster.run(_plugins)  # workers have been told
+        await cluster.run(_nothing)  # workers have been told
         calls.GO_ON.set()
         outcomes = await running
     assert sorted(outcome.item for outcome in outcomes if outcome.status == "ok") == [10, 11, 12]
