@@ -70,7 +70,7 @@ class FileRun(ABC, Generic[R, T]):
     """Rows that cannot be used."""
     earlier: int = attrs.field(default=0, init=False)
     """Rows that failed in an earlier run, and were not tried again."""
-    error: CallError | None = attrs.field(default=None, init=False)
+    error: IotoError | None = attrs.field(default=None, init=False)
     """What has ended the run; None if nothing has."""
     interrupted_by: signal.Signals | None = attrs.field(default=None, init=False)
     """The first signal; None if there was none."""
@@ -129,7 +129,7 @@ class FileRun(ABC, Generic[R, T]):
         """Print the counts and further *figures*, and return the exit status.
 
         Raises:
-            CallError: what has ended the run.
+            IotoError: what has ended the run.
         """
         figures = {**self.counts, **figures}
         if self.journal is not None:
@@ -195,13 +195,13 @@ class FileRun(ABC, Generic[R, T]):
 
 
 class UnreachableError(Exception):
-    """The service cannot be reached, for any row.
+    """The service, or the scheduler of a cluster, cannot be reached, for any row.
 
     Attributes:
         error: of the last row that failed.
     """
 
-    def __init__(self, error: ConnectionFailedError) -> None:
+    def __init__(self, error: IotoError) -> None:
         super().__init__(str(error))
         self.error = error
 

@@ -38,7 +38,8 @@ from ..operations import Kind
 from ..settings import check_options, function, or_none, whole_number
 from ..transport.limits import Limits
 from ..transport.tasks import in_thread
-from .session import Job, LostWorkerError, Mark, Order, Results, end_session, probe, stop_shards, work
+from .remote import ASK, WORK
+from .session import Job, LostWorkerError, Mark, Order, Results, end_session, stop_shards
 from .shards import Directory, Shard, Sharder
 from .workers import Workers
 
@@ -60,9 +61,9 @@ _SHARE: Final = 5.0
 _LOOK: Final = 1.0
 """Seconds between two looks at the workers and their shards."""
 _MARGIN: Final = 5.0
-"""Seconds that workers have, after the grace, to tell what became of their shards."""
-_END: Final = 10.0
-"""Seconds that workers have at the end of a run to leave nothing of it; those that hang do so later."""
+"""Seconds that workers have to answer, and after the grace to tell what became of their shards."""
+_SILENCE: Final = 10.0
+"""Seconds after which a scheduler that does not answer is told."""
 _RECONNECTION: Final = 0.1
 """Seconds between two looks whether the scheduler is there again."""
 _LATELY: Final = 5.0
@@ -180,10 +181,9 @@ class _Sent(Generic[Item]):
     mark: Mark | None = None
     """The worker that is furthest with it; None if none has told that it has begun."""
     is_begun: bool = False
-    is_moved: bool = False
-    """Whether it was taken back, to be given to others."""
-    is_withdrawn: bool = False
-    """Whether it was taken back for good, as the run was stopped before any worker had begun it."""
+    """Whether a worker may have sent items of it, where that is known."""
+    is_taken_back: bool = False
+    """Whether no worker shall do it, or none of those that might."""
 
 
 class DistributedBulk(Run[Item, Value]):
@@ -221,7 +221,7 @@ class DistributedBulk(Run[Item, Value]):
         self._shard = shard
         self._name = f"ioto-async-{uuid.uuid4().hex}"
         self._workers = Workers(self._sequel)
-        self._is_disconnected = False
+        self._is_disconnected = self._is_withdrawing = False
         self._directory: Directory | None = None
         self._shards: Bulk[Shard[Item], Results] | None = None
         self._sent: dict[int, _Sent[Item]] = {}
@@ -248,15 +248,14 @@ class DistributedBulk(Run[Item, Value]):
             task.add_done_callback(self._telling.discard)
 
     async def _withdraw(self, grace: float | None) -> None:
-        """Tell the workers to stop, and take back the shards that none has begun."""
+        """Tell the workers to stop, and take back the shards that none of them has begun."""
         if self._cluster.status != "running":
             return
         with contextlib.suppress(OSError):  # the scheduler is just being lost
-            await self._ask(_MARGIN, stop_shards, self._name, grace)
+            await self._ask(stop_shards, grace)
+            self._is_withdrawing = True
             for sent in [*self._sent.values()]:
-                if not await self._marks(sent):
-                    sent.is_withdrawn = True
-                    await sent.future.cancel()
+                await self._look(sent)
 
     # The iteration ------------------------------------------------------------------------------------------------
 
@@ -296,8 +295,6 @@ class DistributedBulk(Run[Item, Value]):
             self._directory = await in_thread(Directory.open, path.absolute(), parts)
             stack.callback(self._directory.close)
         stack.push_async_callback(self._end)
-        await self._probe()
-        self._workers.check()
         return Sharder(
             self._items,
             lambda item, position: key_of(self._options.key, item, position, has_journal=path is not None),
@@ -309,54 +306,54 @@ class DistributedBulk(Run[Item, Value]):
     async def _end(self) -> None:
         """Leave nothing of the run on the workers; what cannot be told ends by itself, see `Session`."""
         if self._cluster.status == "running":
-            await self._ask(_END, end_session, self._name)
+            await self._ask(end_session)
         for task in self._telling:
             task.cancel()
 
-    async def _ask(self, patience: float, function: Callable[..., object], *args: object) -> dict[str, object]:
-        """Have the workers run a *function*: what it returns or raises, by worker; without those that hang.
-
-        Args:
-            patience: seconds after which a worker hangs.
-            function: of `session`.
-            args: its arguments.
-        """
-        told: dict[str, object] = {}
+    async def _ask(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Have each worker call a *function* for this run; one that hangs must not hold up the others."""
 
         async def ask(worker: str) -> None:
             with contextlib.suppress(OSError):  # a `TimeoutError` is one
-                async with asyncio.timeout(patience):
-                    told.update(await self._cluster.run(function, *args, workers=[worker], on_error="return"))
+                async with asyncio.timeout(_MARGIN):
+                    await self._cluster.run(
+                        ASK, function.__name__, self._name, *args, workers=[worker], on_error="ignore"
+                    )
 
-        await asyncio.gather(*map(ask, self._workers.present - self._workers.without_package))
-        return told
-
-    async def _probe(self) -> None:
-        """Find out which workers lack the package."""
-        for worker, error in (await self._ask(_MARGIN, probe)).items():
-            if isinstance(error, Exception) and not isinstance(error, OSError):  # else it cannot be reached
-                self._workers.refuse(worker, error, lacks_package=True)
+        await asyncio.gather(*map(ask, self._workers.present))
 
     # The workers --------------------------------------------------------------------------------------------------
 
     async def _watch(self, sharder: Sharder[Item]) -> None:
         """Notice workers that come and go, and how far the shards are."""
+        is_silent = False
         while True:
             await asyncio.sleep(_LOOK)
-            if self._cluster.status == "running":
-                with contextlib.suppress(OSError):  # the scheduler is just being lost
+            if self._cluster.status != "running":
+                continue
+            try:
+                async with asyncio.timeout(_SILENCE):
                     self._workers.update(await self._cluster.nthreads(), self._in_hand)
-                    sharder.look()
                     for sent in [*self._sent.values()]:
                         await self._look(sent)
+                is_silent = False
+                sharder.look()
+            except TimeoutError:
+                if not is_silent:
+                    is_silent = True
+                    logger.warning("the scheduler of the cluster does not answer: waiting for it")
+            except OSError:  # the scheduler is just being lost
+                continue
 
     async def _look(self, sent: "_Sent[Item]") -> None:
-        """Notice how far a shard is."""
+        """Notice how far a shard is, and take it back if it is with no worker and nobody shall begin it."""
         marks = await self._marks(sent)
         sent.mark = max(marks, key=lambda mark: sum(mark[1].values()), default=None)
-        if sent.workers is not None and not sent.workers & self._workers.present and not sent.is_moved:
-            # Dask would keep it for workers that may never come back.
-            sent.is_begun, sent.is_moved = bool(marks), True
+        # Dask would keep it for workers that may never come back.
+        is_stuck = sent.workers is not None and not sent.workers & self._workers.present
+        is_over = self._is_withdrawing and not {worker for worker, _ in marks} & self._workers.present
+        if (is_stuck or is_over) and not sent.is_taken_back:
+            sent.is_begun, sent.is_taken_back = bool(marks), True
             await sent.future.cancel()
 
     async def _marks(self, sent: "_Sent[Item]") -> list[Mark]:
@@ -371,7 +368,7 @@ class DistributedBulk(Run[Item, Value]):
     def _sequel(self, items: int) -> str:
         """What follows when a worker is lost that had a number of *items*."""
         if self._directory is not None:
-            return f"another one takes up its {items} items, as far as the journal does not tell that they are done"
+            return f"another one goes on with its {items} items from the journal"
         if self._kind is Kind.ONCE:
             return f"its {items} items are unknown, as there is no journal"
         return f"another one does its {items} items again"
@@ -405,20 +402,39 @@ class DistributedBulk(Run[Item, Value]):
 
     async def _send(self, shard: Shard[Item]) -> Results:
         """Have a *shard* done by a worker."""
+        try:
+            results = await self._results_of(shard)
+        except LostWorkerError as error:
+            results = _lost(shard, error)
+        except LostSchedulerError as error:
+            results = _lost(shard, error, ended=error)
+        except Exception as error:  # noqa: BLE001  it ends the run
+            results = Results("", ended=error)
+        self._arrived.update(outcome.status for outcome in results.outcomes)
+        return results
+
+    async def _results_of(self, shard: Shard[Item]) -> Results:
         is_doubtful = False
         for attempt in itertools.count():
-            if (lost := await self._lost_scheduler()) is not None:
+            if not await self._is_connected():
+                if self.summary.stopped is None:
+                    error: IotoError = LostSchedulerError("the scheduler of the cluster was lost")
+                else:
+                    error = LostWorkerError("the scheduler of the cluster was lost")
                 if attempt:
-                    raise lost
-                return Results("", ended=lost)
+                    raise error
+                return Results("", ended=error if isinstance(error, LostSchedulerError) else None)
             self._workers.check()
             sent = self._submit(shard, attempt, is_doubtful=is_doubtful)
             try:
-                results: Results | None = loads(await sent.future)
-                if results is not None and results.unfit is not None:
-                    self._workers.refuse(results.worker, results.unfit)
+                results: Results | None = _loaded(await sent.future)
+                if results is not None and not results.is_begun:
                     await self._look_back(sent)
-                    results = None
+                    if results.unfit is not None:
+                        self._workers.refuse(results.worker, results.unfit)
+                        results = None
+                    else:
+                        results = self._unsent(sent)
             except asyncio.CancelledError:
                 await sent.future.cancel()
                 raise
@@ -428,7 +444,6 @@ class DistributedBulk(Run[Item, Value]):
                 del self._sent[shard.number]
                 sent.future.release()
             if results is not None:
-                self._arrived.update(outcome.status for outcome in results.outcomes)
                 return results
             is_doubtful = is_doubtful or sent.is_begun
         raise AssertionError("unreachable")
@@ -438,28 +453,33 @@ class DistributedBulk(Run[Item, Value]):
 
         Raises:
             LostWorkerError: that is not possible.
-            Exception: *error*, if it concerns the run.
+            IotoError: the cluster cannot do any.
         """
-        if sent.is_withdrawn:
-            return Results("")
+        if sent.is_taken_back:
+            return self._unsent(sent) if self.summary.stopped is not None else None
         if isinstance(error, CancelledError) and self._cluster.status != "running":
             if self._is_once and self._workers.present:
-                raise LostWorkerError("the scheduler was lost, and there is no journal") from error
-            return None
-        if sent.is_moved:
+                raise LostWorkerError("the scheduler of the cluster was lost, and there is no journal") from error
             return None
         if isinstance(error, (KilledWorker, CancelledError)):
             raise LostWorkerError(f"the shard of the item was lost: {one_line(str(error))}") from error
-        await self._probe()
-        if not (self._workers.unfit if sent.workers is None else self._workers.unfit & sent.workers):
-            raise error
-        await self._look_back(sent)
-        return None
+        cause = error.__cause__ or error
+        raise IotoError(f"the cluster could not do a shard: {type(cause).__name__}: {one_line(str(cause))}") from error
 
     async def _look_back(self, sent: "_Sent[Item]") -> None:
-        """Note whether a shard that is to be sent again has been begun."""
-        if self._is_once and not sent.is_begun:
+        """Note whether another worker has begun a shard before."""
+        if not sent.is_begun:
             sent.is_begun = bool(await self._marks(sent))
+
+    def _unsent(self, sent: "_Sent[Item]") -> Results:
+        """The results of a shard that no worker does any more, as the run is stopped.
+
+        Raises:
+            LostWorkerError: one had begun it.
+        """
+        if sent.is_begun:
+            raise LostWorkerError("the worker that had the item was lost")
+        return Results("")
 
     def _submit(self, shard: Shard[Item], attempt: int, *, is_doubtful: bool) -> "_Sent[Item]":
         key = f"{self._name}-{shard.number}-{attempt}"
@@ -468,7 +488,7 @@ class DistributedBulk(Run[Item, Value]):
         # Without a reason, the choice is left to Dask: a cluster may grow with what there is to do.
         workers = self._workers.fit if self._workers.unfit else None
         future: Future[Any] = self._cluster.submit(
-            work, self._name, key, self._job, _pickled(order), key=key, pure=False, workers=workers and sorted(workers)
+            WORK, self._name, key, self._job, _pickled(order), key=key, pure=False, workers=workers and sorted(workers)
         )
         sent = self._sent[shard.number] = _Sent(shard, future, workers)
         return sent
@@ -478,36 +498,46 @@ class DistributedBulk(Run[Item, Value]):
         """Whether items must not be sent again, and no journal tells which were."""
         return self._directory is None and self._kind is Kind.ONCE
 
-    async def _lost_scheduler(self) -> "LostSchedulerError | None":
-        """Wait for the scheduler if the connection to it is lost: the error if it does not come back."""
+    async def _is_connected(self) -> bool:
+        """Wait for the scheduler if the connection to it is lost, as long as the client tries; whether it is there."""
         if self._cluster.status == "running":
-            return None
+            return True
         if not self._is_disconnected:
             self._is_disconnected = True
             logger.warning("the connection to the scheduler was lost: trying to connect again")
         while self._cluster.status == "connecting" and self.summary.stopped is None:  # noqa: ASYNC110  another task's
             await asyncio.sleep(_RECONNECTION)
         if self._cluster.status != "running":
-            return LostSchedulerError("the scheduler was lost")
+            return False
         if self._is_disconnected:
             self._is_disconnected = False
             logger.warning("connected to the scheduler again: the run goes on")
-        return None
+        return True
 
     def _open(self, done: Outcome[Shard[Item], Results]) -> tuple[Iterator[Outcome[Item, Value]], Exception | None]:
         """What became of the items of a shard, and the error that ends the run, if there is one."""
-        shard, error = done.item, done.error
-        if done.value is not None:
-            return (_of_item(outcome, shard.items) for outcome in done.value.outcomes), done.value.ended
-        is_lost = isinstance(error, (LostWorkerError, LostSchedulerError))
-        if done.status == "failed" and not is_lost:
-            return iter(()), error
-        self._arrived["unknown"] += len(shard.items)
-        text = str(error) if is_lost else "the worker that has the item did not answer in time"
-        return (
-            Outcome(item, key, "unknown", error=LostWorkerError(text))
-            for item, key in zip(shard.items, shard.keys, strict=True)
-        ), error if isinstance(error, LostSchedulerError) else None
+        shard, results = done.item, done.value
+        if results is None:
+            results = _lost(shard, LostWorkerError("the worker that has the item did not answer in time"))
+            self._arrived["unknown"] += len(shard.items)
+        return (_of_item(outcome, shard.items) for outcome in results.outcomes), results.ended
+
+
+def _lost(shard: Shard[Any], error: Exception, *, ended: Exception | None = None) -> Results:
+    """The results of a shard of which nothing is known."""
+    outcomes = [
+        Outcome[int, Any](position, key, "unknown", error=LostWorkerError(str(error)))
+        for position, key in enumerate(shard.keys)
+    ]
+    return Results("", outcomes, ended)
+
+
+def _loaded(told: bytes | tuple[str, str]) -> Results:
+    if isinstance(told, bytes):
+        results: Results = loads(told)
+        return results
+    worker, why = told
+    return Results(worker, is_begun=False, unfit=IotoError(why))
 
 
 class _Meter:

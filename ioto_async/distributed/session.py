@@ -27,7 +27,7 @@ from ..operations import Kind
 from ..transport.limits import Limits
 from ..transport.tasks import in_thread
 
-__all__ = ["Job", "LostWorkerError", "Mark", "Order", "Results", "end_session", "probe", "stop_shards", "work"]
+__all__ = ["Job", "LostWorkerError", "Mark", "Order", "Results", "end_session", "stop_shards", "work"]
 
 _PATIENCE: Final = 120.0
 """Seconds for which a journal may still belong to a worker that was lost: file servers notice late."""
@@ -95,8 +95,10 @@ class Results:
     """With positions in the shard for items."""
     ended: Exception | None = None
     """What ends the run, if something does."""
+    is_begun: bool = True
+    """Whether this worker may have sent something."""
     unfit: Exception | None = None
-    """Why this worker can do no shard of the run, if it cannot; nothing was sent then."""
+    """Why this worker can do no shard of the run, if it cannot."""
 
 
 _SESSIONS: "Final[WeakKeyDictionary[Worker, dict[str, Session]]]" = WeakKeyDictionary()
@@ -195,13 +197,13 @@ class Session:
         # One shard after the other: the calls in flight are the worker's, however many threads Dask gives it.
         async with self._turn:
             if self._is_stopped or key not in await self._wanted():
-                return Results(self._address)
+                return Results(self._address, is_begun=False)
             try:
                 client = await self._connected(order.rate)
                 if order.journal is not None:
                     await _unlocked(order.journal)
             except Exception as error:  # noqa: BLE001  credentials or the folder of journals, which others may have
-                return Results(self._address, unfit=error)
+                return Results(self._address, is_begun=False, unfit=error)
             token = uuid.uuid4().hex
             await self._mark(key, token, {})
             run = self._running = self._run(client, order, is_doubtful=await self._is_doubtful(key, order))
@@ -285,35 +287,24 @@ def _address(worker: Worker) -> str:
 
 
 async def work(name: str, key: str, job: bytes, order: bytes) -> bytes:
-    """The task that Dask runs for a shard: pickled `Order` to pickled `Results`, in the session with a *name*."""
+    """Do a shard, of which the task has the *key*: pickled `Order` to pickled `Results`, for the run with a *name*."""
     worker = get_worker()
     try:
         session, loaded = Session.of(worker, name, loads(job)), loads(order)
     except Exception as error:  # noqa: BLE001  a module of the call or of an item, which other workers may have
-        return _dumps(Results(_address(worker), unfit=error))
+        return _dumps(Results(_address(worker), is_begun=False, unfit=error))
     return _dumps(await session.work(key, loaded))
 
 
-# Run by Dask on each worker, out of turn ------------------------------------------------------------------------------
-
-
-def _session(worker: Worker, name: str) -> Session | None:
-    return _SESSIONS.get(worker, {}).get(name)
-
-
-def probe() -> None:
-    """Do nothing, on a worker that can load this module."""
-
-
-def stop_shards(name: str, grace: float | None, dask_worker: Worker) -> None:
-    """Stop the shards of the run with a *name* on this worker."""
-    if (session := _session(dask_worker, name)) is not None:
+async def stop_shards(worker: Worker, name: str, grace: float | None) -> None:
+    """Stop the shards of the run with a *name* on a *worker*."""
+    if (session := _SESSIONS.get(worker, {}).get(name)) is not None:
         session.stop(grace)
 
 
-async def end_session(name: str, dask_worker: Worker) -> None:
-    """Leave nothing of the run with a *name* on this worker."""
-    if (session := _session(dask_worker, name)) is not None:
+async def end_session(worker: Worker, name: str) -> None:
+    """Leave nothing of the run with a *name* on a *worker*."""
+    if (session := _SESSIONS.get(worker, {}).get(name)) is not None:
         await session.aclose()
 
 

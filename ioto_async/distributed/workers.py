@@ -26,8 +26,6 @@ class Workers:
 
     _sequel: Callable[[int], str]
     present: frozenset[str] = frozenset()
-    without_package: frozenset[str] = frozenset()
-    """Those that cannot load this package, so that nothing can be asked of them."""
     _refused: dict[str, Exception] = attrs.field(factory=dict)
     _is_waiting: bool = False
 
@@ -60,10 +58,8 @@ class Workers:
             self._is_waiting = True
             logger.warning("the cluster has no worker: waiting for one")
 
-    def refuse(self, address: str, error: Exception, *, lacks_package: bool = False) -> None:
+    def refuse(self, address: str, error: Exception) -> None:
         """Take note that a worker cannot take part, because of an *error*."""
-        if lacks_package:
-            self.without_package |= {address}
         if address not in self._refused:
             self._refused[address] = error
             if self.fit:
@@ -79,7 +75,7 @@ class Workers:
             address = min(self.present)
             error = self._refused[address]
             raise InvalidArgumentError(
-                f"cluster_client: {_count(self.present, 'worker', 'workers')}, none of which can take part:"
+                f"{_count(self.present, 'worker of the cluster', 'workers of the cluster')}, and none can take part:"
                 f" {address}: {_text(error)}"
             ) from error
 

@@ -446,7 +446,9 @@ async def test_a_token_that_is_refused_ends_the_run(emulator: EmulatorThread, tm
 
 async def test_a_client_that_cannot_be_made_on_a_worker_ends_the_run(emulator: EmulatorThread) -> None:
     async with cluster_of(1, {"IOTO_API": "", "IOTO_TOKEN": ""}) as cluster:
-        with pytest.raises(InvalidArgumentError, match=r"1 worker, none of which can take part: tcp://.*IOTO_API"):
+        with pytest.raises(
+            InvalidArgumentError, match=r"1 worker of the cluster, and none can take part: tcp://.*IOTO_API"
+        ):
             await collected(aiter(bulk(cluster, calls.claim, IDS)))
 
 
