@@ -65,7 +65,7 @@ _MARGIN: Final = 5.0
 _SILENCE: Final = 10.0
 """Seconds after which a scheduler that does not answer is told."""
 _RECONNECTION: Final = 0.1
-"""Seconds between two looks whether the scheduler is there again."""
+"""Seconds between two attempts, or two looks whether the scheduler is there again."""
 _LATELY: Final = 5.0
 """Seconds over which the rate is measured that observers are told."""
 
@@ -312,15 +312,15 @@ class DistributedBulk(Run[Item, Value]):
 
     async def _ask(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
         """Have each worker call a *function* for this run; one that hangs must not hold up the others."""
+        name = function.__name__
 
         async def ask(worker: str) -> None:
-            with contextlib.suppress(OSError):  # a `TimeoutError` is one
-                async with asyncio.timeout(_MARGIN):
-                    await self._cluster.run(
-                        ASK, function.__name__, self._name, *args, workers=[worker], on_error="ignore"
-                    )
+            await self._cluster.run(ASK, name, self._name, *args, workers=[worker], on_error="ignore")
 
-        await asyncio.gather(*map(ask, self._workers.present))
+        with contextlib.suppress(OSError):  # a `TimeoutError` is one
+            async with asyncio.timeout(_MARGIN):
+                # Not those of the last look: the one that matters may just have come.
+                await asyncio.gather(*map(ask, await self._cluster.nthreads()), return_exceptions=True)
 
     # The workers --------------------------------------------------------------------------------------------------
 
@@ -457,9 +457,10 @@ class DistributedBulk(Run[Item, Value]):
         """
         if sent.is_taken_back:
             return self._unsent(sent) if self.summary.stopped is not None else None
-        if isinstance(error, CancelledError) and self._cluster.status != "running":
+        if isinstance(error, OSError) or (isinstance(error, CancelledError) and self._cluster.status != "running"):
             if self._is_once and self._workers.present:
                 raise LostWorkerError("the scheduler of the cluster was lost, and there is no journal") from error
+            await asyncio.sleep(_RECONNECTION)  # the client may be about to notice that the connection is lost
             return None
         if isinstance(error, (KilledWorker, CancelledError)):
             raise LostWorkerError(f"the shard of the item was lost: {one_line(str(error))}") from error

@@ -122,6 +122,8 @@ class Session:
         self._turn = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[Results]] = {}
         self._running: Bulk[int, Any] | None = None
+        self._begun: tuple[str, str, Counter[Status]] | None = None
+        """Of the shard that is running: the keys of its mark, and its outcomes so far."""
         self._is_stopped = self._is_over = False
         self._client: _Client | None = None
         self._rate: float | None = None
@@ -174,13 +176,18 @@ class Session:
             self._idle_since = time.monotonic()
 
     async def _watch(self) -> None:
-        """End what nobody waits for: whoever asked may have been killed, or cut off."""
+        """Tell how far the shards are, and end those that nobody waits for: who asked may be killed, or cut off."""
         while self._tasks or time.monotonic() < self._idle_since + _IDLE:
             await asyncio.sleep(_WATCH)
-            keys = {*self._tasks}
-            for key in keys - await self._wanted() if keys else ():
-                if key in self._tasks:
-                    self._tasks[key].cancel()
+            if not self._tasks:
+                continue
+            wanted = await self._wanted()
+            for key, task in self._tasks.items():
+                if key not in wanted:
+                    task.cancel()
+            if self._begun is not None and self._begun[0] in wanted:
+                with contextlib.suppress(OSError):  # the worker closes itself if the scheduler is lost
+                    await self._mark(*self._begun)
         await self.aclose()
 
     async def _wanted(self) -> set[str]:
@@ -204,33 +211,30 @@ class Session:
                     await _unlocked(order.journal)
             except Exception as error:  # noqa: BLE001  credentials or the folder of journals, which others may have
                 return Results(self._address, is_begun=False, unfit=error)
+            doubtful: set[int] = set()
+            run = self._running = self._run(client, order, doubtful)
             token = uuid.uuid4().hex
             await self._mark(key, token, {})
-            run = self._running = self._run(client, order, is_doubtful=await self._is_doubtful(key, order))
+            if await self._is_doubtful(key, order):
+                doubtful.update(range(len(order.items)))
             outcomes: list[Outcome[int, Any]] = []
             counts: Counter[Status] = Counter()
             ended: Exception | None = None
-            marked = time.monotonic()
+            self._begun = key, token, counts
             try:
                 async with run:
                     async for outcome in run:
                         outcomes.append(outcome)
                         counts[outcome.status] += 1
-                        if time.monotonic() > marked + _WATCH:
-                            with contextlib.suppress(OSError):  # the worker closes itself if the scheduler is lost
-                                if key in await self._wanted():
-                                    await self._mark(key, token, counts)
-                            marked = time.monotonic()
             except Exception as error:  # noqa: BLE001  told where the run was asked for
                 error.add_note(f"on the worker {self._address}")
                 ended = error
             finally:
-                self._running = None
+                self._running = self._begun = None
             return Results(self._address, outcomes, ended)
 
-    def _run(self, client: _Client, order: Order, *, is_doubtful: bool) -> Bulk[int, Any]:
+    def _run(self, client: _Client, order: Order, doubtful: set[int]) -> Bulk[int, Any]:
         job, items = self._job, order.items
-        doubtful = set(range(len(items))) if is_doubtful else set()
 
         async def call(position: int) -> object:
             if position in doubtful:
