@@ -289,6 +289,8 @@ class DistributedBulk(Run[Item, Value]):
 
     async def _begin(self, stack: contextlib.AsyncExitStack) -> Sharder[Item]:
         path = self._options.journal
+        if not await self._is_connected():
+            raise LostSchedulerError("cluster_client: not connected to a scheduler")
         self._workers.update(await self._cluster.nthreads(), self._in_hand)
         if path is not None:
             parts = max(_PARTS * len(self._workers.present), _LEAST_PARTS)
@@ -414,14 +416,14 @@ class DistributedBulk(Run[Item, Value]):
         return results
 
     async def _results_of(self, shard: Shard[Item]) -> Results:
-        is_doubtful = False
+        is_doubtful = is_offered = False
         for attempt in itertools.count():
             if not await self._is_connected():
                 if self.summary.stopped is None:
                     error: IotoError = LostSchedulerError("the scheduler of the cluster was lost")
                 else:
                     error = LostWorkerError("the scheduler of the cluster was lost")
-                if attempt:
+                if is_offered:  # a worker may have begun it
                     raise error
                 return Results("", ended=error if isinstance(error, LostSchedulerError) else None)
             self._workers.check()
@@ -441,6 +443,7 @@ class DistributedBulk(Run[Item, Value]):
             except Exception as error:  # noqa: BLE001  raised again if it is not known
                 results = await self._after(sent, error)
             finally:
+                is_offered = is_offered or bool(self._workers.present)
                 del self._sent[shard.number]
                 sent.future.release()
             if results is not None:
