@@ -177,14 +177,15 @@ class Session:
 
     async def _watch(self) -> None:
         """Tell how far the shards are, and end those that nobody waits for: who asked may be killed, or cut off."""
-        while self._tasks or time.monotonic() < self._idle_since + _IDLE:
+        is_dropped = False
+        while self._tasks or (not is_dropped and time.monotonic() < self._idle_since + _IDLE):
             await asyncio.sleep(_WATCH)
             if not self._tasks:
                 continue
             wanted = await self._wanted()
             for key, task in self._tasks.items():
                 if key not in wanted:
-                    task.cancel()
+                    is_dropped = task.cancel()
             if self._begun is not None and self._begun[0] in wanted:
                 with contextlib.suppress(OSError):  # the worker closes itself if the scheduler is lost
                     await self._mark(*self._begun)

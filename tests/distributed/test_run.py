@@ -644,10 +644,7 @@ async def test_a_worker_without_the_package_is_named_and_nothing_keeps_another_o
             assert bad.worker_address in await cluster.nthreads()
 
 
-async def test_what_a_killed_process_asked_for_ends_on_the_workers(
-    emulator: EmulatorThread, held: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "_IDLE", 0.0)
+async def test_what_a_killed_process_asked_for_ends_on_the_workers(emulator: EmulatorThread, held: None) -> None:
     async with cluster_of(1) as cluster:
         asking = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.distributed.asking", address_of(cluster)
