@@ -75,7 +75,7 @@ class FileRun(ABC, Generic[R, T]):
     """Rows that failed in an earlier run, and were not tried again."""
     dates: tuple[datetime, datetime] | None = attrs.field(default=None, init=False)
     """When earlier runs did the first and the last of the skipped rows; None if no journal says so."""
-    error: CallError | OSError | None = attrs.field(default=None, init=False)
+    error: IotoError | OSError | None = attrs.field(default=None, init=False)
     """What has ended the run, such as a full disk; None if nothing has."""
     interrupted_by: signal.Signals | None = attrs.field(default=None, init=False)
     """The first signal; None if there was none."""
@@ -134,7 +134,7 @@ class FileRun(ABC, Generic[R, T]):
         """Print the counts and further *figures*, and return the exit status.
 
         Raises:
-            CallError: what has ended the run.
+            IotoError: what has ended the run.
             OSError: the same, or the figures cannot be printed.
         """
         figures = {**self.counts, **figures}
@@ -251,13 +251,13 @@ class Ending:
 
 
 class UnreachableError(Exception):
-    """The service cannot be reached, for any row.
+    """The service, or the scheduler of a cluster, cannot be reached, for any row.
 
     Attributes:
         error: of the last row that failed.
     """
 
-    def __init__(self, error: ConnectionFailedError) -> None:
+    def __init__(self, error: IotoError) -> None:
         super().__init__(str(error))
         self.error = error
 

@@ -1,7 +1,7 @@
 """Bulk runs over the workers of a Dask cluster. Needs the extra ``dask``."""
 
 try:
-    from .run import DistributedBulk, LostWorkerError, bulk
+    from .run import DistributedBulk, LostSchedulerError, LostWorkerError, bulk
 except ModuleNotFoundError as error:
     if error.name not in ("dask", "distributed"):
         raise
@@ -10,4 +10,4 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from None
 
-__all__ = ["DistributedBulk", "LostWorkerError", "bulk"]
+__all__ = ["DistributedBulk", "LostSchedulerError", "LostWorkerError", "bulk"]

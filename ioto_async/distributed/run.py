@@ -7,8 +7,10 @@ shard, and here over the shards.
 import asyncio
 import contextlib
 import inspect
+import itertools
 import logging
 import uuid
+from collections import Counter, deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -21,24 +23,27 @@ from collections.abc import (
 )
 from concurrent.futures import CancelledError
 from functools import partial
-from typing import Any, Final, TypeVar, Unpack
+from typing import Any, Final, Generic, TypeVar, Unpack
 
-from distributed import Client, KilledWorker
+import attrs
+from distributed import Client, Future, KilledWorker
 from distributed.protocol.pickle import dumps, loads
 
-from ..bulk import Bulk, Outcome, Progress, RunOptions
+from ..bulk import Bulk, Outcome, Progress, RunOptions, Status
 from ..bulk.options import BaseOptions, key_of
 from ..bulk.outcome import Run
 from ..client import BuilderClient, IotoClient
-from ..errors import InvalidArgumentError
+from ..errors import InvalidArgumentError, IotoError, one_line
 from ..operations import Kind
 from ..settings import check_options, function, or_none, whole_number
 from ..transport.limits import Limits
 from ..transport.tasks import in_thread
-from .session import Job, LostWorkerError, Order, Results, Session, stop_shards, work
+from .remote import ASK, WORK
+from .session import Job, LostWorkerError, Mark, Order, Results, end_session, stop_shards
 from .shards import Directory, Shard, Sharder
+from .workers import Workers
 
-__all__ = ["DistributedBulk", "LostWorkerError", "bulk"]
+__all__ = ["DistributedBulk", "LostSchedulerError", "LostWorkerError", "bulk"]
 
 logger = logging.getLogger("ioto_async")
 
@@ -54,9 +59,15 @@ _LEAST_PARTS: Final = 16
 _SHARE: Final = 5.0
 """Seconds that a shard takes at least to be sent at a limited rate: a worker's share of it changes between shards."""
 _LOOK: Final = 1.0
-"""Seconds between two looks how many workers there are."""
+"""Seconds between two looks at the workers and their shards."""
 _MARGIN: Final = 5.0
-"""Seconds that workers have, after the grace, to tell what became of their shards."""
+"""Seconds that workers have to answer, and after the grace to tell what became of their shards."""
+_SILENCE: Final = 10.0
+"""Seconds after which a scheduler that does not answer is told."""
+_RECONNECTION: Final = 0.1
+"""Seconds between two attempts, or two looks whether the scheduler is there again."""
+_LATELY: Final = 5.0
+"""Seconds over which the rate is measured that observers are told."""
 
 
 def bulk(
@@ -83,7 +94,9 @@ def bulk(
                 print(outcome.key, outcome.status, outcome.error)
             run.raise_for_failures()
 
-    Each worker has one client of its own while the run lasts, made there from the environment that the worker has.
+    Each worker has one client of its own while the run lasts, made there from the environment that the worker has. One
+    that lacks the package, the credentials or the folder of journals takes no part, and the others do its share; the
+    logger ``ioto_async`` warns of that, and of workers that are lost. Nothing is registered with the cluster.
 
     A shard whose worker is lost is taken up by another one. What the lost one had done, as the journal tells, is
     ``skipped``, and its values are lost; what it had sent and was not answered is ``unknown``, unless ``kind`` or
@@ -105,8 +118,8 @@ def bulk(
             the credentials is its business: what it holds is sent to the workers.
         options: see `RunOptions`. Four differ here: ``concurrency`` is that of each worker; ``journal`` is a directory
             that this process and all workers see, with a journal for each part of the keys; ``key`` is called in this
-            process; ``kind`` and ``through_client`` are known for no call. What an observer sees in flight are the
-            items that workers have.
+            process; ``kind`` and ``through_client`` are known for no call. An observer is told what the workers have
+            done, which is ahead of `DistributedBulk.summary`; what it sees in flight are the items that they have.
 
     Raises:
         InvalidArgumentError: an argument does not fit.
@@ -153,14 +166,39 @@ def _check_function(name: str, value: object) -> None:
         raise InvalidArgumentError(f"{name}: expected an async function, got {value!r}")
 
 
+class LostSchedulerError(IotoError):
+    """The scheduler of the cluster was lost. What is in a journal is known to the next run."""
+
+
+@attrs.define(eq=False)
+class _Sent(Generic[Item]):
+    """A shard on its way: the task of Dask."""
+
+    shard: Shard[Item]
+    future: "Future[Any]"
+    workers: frozenset[str] | None
+    """Those that may do it; None for any."""
+    mark: Mark | None = None
+    """The worker that is furthest with it; None if none has told that it has begun."""
+    is_begun: bool = False
+    """Whether a worker may have sent items of it, where that is known."""
+    is_taken_back: bool = False
+    """Whether no worker shall do it, or none of those that might."""
+
+
 class DistributedBulk(Run[Item, Value]):
     """A run over the workers of a Dask cluster; made by `bulk`. ``async for`` over it gives the outcomes.
 
     A run is iterated over once. Leaving the loop in any way ends the calls that are in flight on the workers; inside
-    ``async with run:`` they have ended when that block is left, otherwise soon after.
+    ``async with run:`` they have ended when that block is left, otherwise soon after. They end as well, within seconds,
+    if this process is killed. Nothing of a run stays in the cluster.
 
     Attributes:
         summary: the outcomes so far, by number.
+
+    Raises:
+        LostSchedulerError: the scheduler was lost, and did not come back before the ``cluster_client`` gave up.
+        InvalidArgumentError: no worker has what the run needs.
     """
 
     def __init__(
@@ -174,16 +212,23 @@ class DistributedBulk(Run[Item, Value]):
     ) -> None:
         super().__init__()
         self._cluster = cluster_client
-        self._job = job
+        self._kind = job.kind
+        self._job = bytes(dumps(job))
         self._items = items
         self._options = options
         self._total = len(items) if options.total is None and isinstance(items, Sized) else options.total
         self._rate = rate
         self._shard = shard
         self._name = f"ioto-async-{uuid.uuid4().hex}"
-        self._workers = self._in_flight = 0
+        self._workers = Workers(self._sequel)
+        self._is_disconnected = self._is_withdrawing = False
         self._directory: Directory | None = None
         self._shards: Bulk[Shard[Item], Results] | None = None
+        self._sent: dict[int, _Sent[Item]] = {}
+        """The shards on their way, by number."""
+        self._arrived: Counter[Status] = Counter()
+        """The outcomes that have come back, and may not have been given yet."""
+        self._meter = _Meter()
         self._telling: set[asyncio.Task[None]] = set()
 
     def stop(self, reason: str = "asked to", *, grace: float | None = None) -> None:
@@ -198,13 +243,19 @@ class DistributedBulk(Run[Item, Value]):
             self.summary.stopped = reason
         if self._shards is not None:
             self._shards.stop(grace=None if grace is None else grace + _MARGIN)
-            task = asyncio.create_task(self._tell(grace))
+            task = asyncio.create_task(self._withdraw(grace))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
-    async def _tell(self, grace: float | None) -> None:
-        """Let the workers know that they are to stop; one that is just being lost need not."""
-        await self._cluster.run(stop_shards, self._name, grace, on_error="ignore")
+    async def _withdraw(self, grace: float | None) -> None:
+        """Tell the workers to stop, and take back the shards that none of them has begun."""
+        if self._cluster.status != "running":
+            return
+        with contextlib.suppress(OSError):  # the scheduler is just being lost
+            await self._ask(stop_shards, grace)
+            self._is_withdrawing = True
+            for sent in [*self._sent.values()]:
+                await self._look(sent)
 
     # The iteration ------------------------------------------------------------------------------------------------
 
@@ -218,7 +269,7 @@ class DistributedBulk(Run[Item, Value]):
                 # How many are about is up to the sharder, as the number of workers may change.
                 observer = None if self._options.observer is None else partial(self._observe, self._options.observer)
                 run = self._shards = Bulk(self._send, shards, concurrency=1 << 20, observer=observer)
-                stack.enter_context(_watching(self._watch(sharder)))
+                stack.enter_context(_running(self._watch(sharder)))
                 await stack.enter_async_context(run)
                 if self.summary.stopped is not None:
                     run.stop()
@@ -238,12 +289,13 @@ class DistributedBulk(Run[Item, Value]):
 
     async def _begin(self, stack: contextlib.AsyncExitStack) -> Sharder[Item]:
         path = self._options.journal
-        self._workers = len(await self._cluster.nthreads())
+        if not await self._is_connected():
+            raise LostSchedulerError("cluster_client: not connected to a scheduler")
+        self._workers.update(await self._cluster.nthreads(), self._in_hand)
         if path is not None:
-            parts = max(_PARTS * self._workers, _LEAST_PARTS)
+            parts = max(_PARTS * len(self._workers.present), _LEAST_PARTS)
             self._directory = await in_thread(Directory.open, path.absolute(), parts)
             stack.callback(self._directory.close)
-        await self._cluster.register_plugin(Session(self._name, self._job))
         stack.push_async_callback(self._end)
         return Sharder(
             self._items,
@@ -254,34 +306,95 @@ class DistributedBulk(Run[Item, Value]):
         )
 
     async def _end(self) -> None:
-        """Leave nothing of the run on the workers."""
-        if self._telling:
-            await asyncio.wait(self._telling)
-        try:
-            await self._cluster.unregister_worker_plugin(self._name)
-            await self._cluster.set_metadata(self._name, None)  # see `Session`
-        except OSError as error:  # what it had of the run is lost as well
-            logger.warning("a worker was lost when the run came to its end: %s", error)
+        """Leave nothing of the run on the workers; what cannot be told ends by itself, see `Session`."""
+        if self._cluster.status == "running":
+            await self._ask(end_session)
+        for task in self._telling:
+            task.cancel()
+
+    async def _ask(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Have each worker call a *function* for this run; one that hangs must not hold up the others."""
+        name = function.__name__
+
+        async def ask(worker: str) -> None:
+            await self._cluster.run(ASK, name, self._name, *args, workers=[worker], on_error="ignore")
+
+        with contextlib.suppress(OSError):  # a `TimeoutError` is one
+            async with asyncio.timeout(_MARGIN):
+                # Not those of the last look: the one that matters may just have come.
+                await asyncio.gather(*map(ask, await self._cluster.nthreads()), return_exceptions=True)
+
+    # The workers --------------------------------------------------------------------------------------------------
 
     async def _watch(self, sharder: Sharder[Item]) -> None:
-        """Keep an eye on the number of workers."""
+        """Notice workers that come and go, and how far the shards are."""
+        is_silent = False
         while True:
             await asyncio.sleep(_LOOK)
-            self._workers = len(await self._cluster.nthreads())
-            sharder.look()
+            if self._cluster.status != "running":
+                continue
+            try:
+                async with asyncio.timeout(_SILENCE):
+                    self._workers.update(await self._cluster.nthreads(), self._in_hand)
+                    for sent in [*self._sent.values()]:
+                        await self._look(sent)
+                is_silent = False
+                sharder.look()
+            except TimeoutError:
+                if not is_silent:
+                    is_silent = True
+                    logger.warning("the scheduler of the cluster does not answer: waiting for it")
+            except OSError:  # the scheduler is just being lost
+                continue
+
+    async def _look(self, sent: "_Sent[Item]") -> None:
+        """Notice how far a shard is, and take it back if it is with no worker and nobody shall begin it."""
+        marks = await self._marks(sent)
+        sent.mark = max(marks, key=lambda mark: sum(mark[1].values()), default=None)
+        # Dask would keep it for workers that may never come back.
+        is_stuck = sent.workers is not None and not sent.workers & self._workers.present
+        is_over = self._is_withdrawing and not {worker for worker, _ in marks} & self._workers.present
+        if (is_stuck or is_over) and not sent.is_taken_back:
+            sent.is_begun, sent.is_taken_back = bool(marks), True
+            await sent.future.cancel()
+
+    async def _marks(self, sent: "_Sent[Item]") -> list[Mark]:
+        """The workers that have begun a shard."""
+        marks: dict[str, Mark] = await self._cluster.get_metadata([sent.future.key], {})
+        return [*marks.values()]
+
+    def _in_hand(self, workers: frozenset[str]) -> int:
+        """How many items *workers* have begun shards with."""
+        return sum(len(sent.shard.items) for sent in self._sent.values() if sent.mark and sent.mark[0] in workers)
+
+    def _sequel(self, items: int) -> str:
+        """What follows when a worker is lost that had a number of *items*."""
+        if self._directory is not None:
+            return f"another one goes on with its {items} items from the journal"
+        if self._kind is Kind.ONCE:
+            return f"its {items} items are unknown, as there is no journal"
+        return f"another one does its {items} items again"
 
     def _observe(self, observer: Callable[[Progress], None], shards: Progress) -> None:
-        elapsed, room = shards.elapsed, self._room() * self._size()
-        # Shards come at once, so that a rate of late would jump.
-        rate = self.summary.done / elapsed if elapsed else 0.0
-        observer(Progress(self.summary, self._total, elapsed, rate, self._in_flight, room))
+        """Tell an *observer* what the workers have done, which is ahead of the outcomes that have come from there."""
+        ahead = Counter[Status]()
+        for sent in self._sent.values():
+            if sent.mark is not None:
+                ahead.update(sent.mark[1])
+        done = self._arrived + ahead
+        summary = attrs.evolve(
+            self.summary, ok=done["ok"], failed=done["failed"], unknown=done["unknown"], skipped=done["skipped"]
+        )
+        rate = self._meter.rate(shards.elapsed, summary.done)
+        in_flight = sum(len(sent.shard.items) for sent in self._sent.values()) - ahead.total()
+        observer(Progress(summary, self._total, shards.elapsed, rate, in_flight, self._room() * self._size()))
 
     def _room(self) -> int:
-        return _AHEAD * max(self._workers, 1)
+        return _AHEAD * max(len(self._workers.fit), 1)
 
     @property
     def _share(self) -> float | None:
-        return None if self._rate is None else self._rate / max(self._workers, 1)
+        return None if self._rate is None else self._rate / max(len(self._workers.fit), 1)
 
     def _size(self) -> int:
         share = self._share
@@ -291,34 +404,159 @@ class DistributedBulk(Run[Item, Value]):
 
     async def _send(self, shard: Shard[Item]) -> Results:
         """Have a *shard* done by a worker."""
-        key = f"{self._name}-{shard.number}"
-        journal = None if self._directory is None else self._directory.journal(shard.part)
-        is_once = journal is None and self._job.kind is Kind.ONCE
-        order = Order(shard.keys, shard.items, journal, str(shard.number) if is_once else None, self._share)
-        self._in_flight += len(shard.items)
-        future = self._cluster.submit(work, self._name, _pickled(order), key=key, pure=False)
         try:
-            results: Results = loads(await future)
-        except asyncio.CancelledError:
-            await future.cancel()
-            raise
-        finally:
-            self._in_flight -= len(shard.items)
-            future.release()
+            results = await self._results_of(shard)
+        except LostWorkerError as error:
+            results = _lost(shard, error)
+        except LostSchedulerError as error:
+            results = _lost(shard, error, ended=error)
+        except Exception as error:  # noqa: BLE001  it ends the run
+            results = Results("", ended=error)
+        self._arrived.update(outcome.status for outcome in results.outcomes)
         return results
+
+    async def _results_of(self, shard: Shard[Item]) -> Results:
+        is_doubtful = is_offered = False
+        for attempt in itertools.count():
+            if not await self._is_connected():
+                if self.summary.stopped is None:
+                    error: IotoError = LostSchedulerError("the scheduler of the cluster was lost")
+                else:
+                    error = LostWorkerError("the scheduler of the cluster was lost")
+                if is_offered:  # a worker may have begun it
+                    raise error
+                return Results("", ended=error if isinstance(error, LostSchedulerError) else None)
+            self._workers.check()
+            sent = self._submit(shard, attempt, is_doubtful=is_doubtful)
+            try:
+                results: Results | None = _loaded(await sent.future)
+                if results is not None and not results.is_begun:
+                    await self._look_back(sent)
+                    if results.unfit is not None:
+                        self._workers.refuse(results.worker, results.unfit)
+                        results = None
+                    else:
+                        results = self._unsent(sent)
+            except asyncio.CancelledError:
+                await sent.future.cancel()
+                raise
+            except Exception as error:  # noqa: BLE001  raised again if it is not known
+                results = await self._after(sent, error)
+            finally:
+                is_offered = is_offered or bool(self._workers.present)
+                del self._sent[shard.number]
+                sent.future.release()
+            if results is not None:
+                return results
+            is_doubtful = is_doubtful or sent.is_begun
+        raise AssertionError("unreachable")
+
+    async def _after(self, sent: "_Sent[Item]", error: Exception) -> Results | None:
+        """What follows if a shard comes back without results, for an *error* of Dask: None to send it again.
+
+        Raises:
+            LostWorkerError: that is not possible.
+            IotoError: the cluster cannot do any.
+        """
+        if sent.is_taken_back:
+            return self._unsent(sent) if self.summary.stopped is not None else None
+        if isinstance(error, OSError) or (isinstance(error, CancelledError) and self._cluster.status != "running"):
+            if self._is_once and self._workers.present:
+                raise LostWorkerError("the scheduler of the cluster was lost, and there is no journal") from error
+            await asyncio.sleep(_RECONNECTION)  # the client may be about to notice that the connection is lost
+            return None
+        if isinstance(error, (KilledWorker, CancelledError)):
+            raise LostWorkerError(f"the shard of the item was lost: {one_line(str(error))}") from error
+        cause = error.__cause__ or error
+        raise IotoError(f"the cluster could not do a shard: {type(cause).__name__}: {one_line(str(cause))}") from error
+
+    async def _look_back(self, sent: "_Sent[Item]") -> None:
+        """Note whether another worker has begun a shard before."""
+        if not sent.is_begun:
+            sent.is_begun = bool(await self._marks(sent))
+
+    def _unsent(self, sent: "_Sent[Item]") -> Results:
+        """The results of a shard that no worker does any more, as the run is stopped.
+
+        Raises:
+            LostWorkerError: one had begun it.
+        """
+        if sent.is_begun:
+            raise LostWorkerError("the worker that had the item was lost")
+        return Results("")
+
+    def _submit(self, shard: Shard[Item], attempt: int, *, is_doubtful: bool) -> "_Sent[Item]":
+        key = f"{self._name}-{shard.number}-{attempt}"
+        journal = None if self._directory is None else self._directory.journal(shard.part)
+        order = Order(shard.keys, shard.items, journal, self._is_once, is_doubtful, self._share)
+        # Without a reason, the choice is left to Dask: a cluster may grow with what there is to do.
+        workers = self._workers.fit if self._workers.unfit else None
+        future: Future[Any] = self._cluster.submit(
+            WORK, self._name, key, self._job, _pickled(order), key=key, pure=False, workers=workers and sorted(workers)
+        )
+        sent = self._sent[shard.number] = _Sent(shard, future, workers)
+        return sent
+
+    @property
+    def _is_once(self) -> bool:
+        """Whether items must not be sent again, and no journal tells which were."""
+        return self._directory is None and self._kind is Kind.ONCE
+
+    async def _is_connected(self) -> bool:
+        """Wait for the scheduler if the connection to it is lost, as long as the client tries; whether it is there."""
+        if self._cluster.status == "running":
+            return True
+        if not self._is_disconnected:
+            self._is_disconnected = True
+            logger.warning("the connection to the scheduler was lost: trying to connect again")
+        while self._cluster.status == "connecting" and self.summary.stopped is None:  # noqa: ASYNC110  another task's
+            await asyncio.sleep(_RECONNECTION)
+        if self._cluster.status != "running":
+            return False
+        if self._is_disconnected:
+            self._is_disconnected = False
+            logger.warning("connected to the scheduler again: the run goes on")
+        return True
 
     def _open(self, done: Outcome[Shard[Item], Results]) -> tuple[Iterator[Outcome[Item, Value]], Exception | None]:
         """What became of the items of a shard, and the error that ends the run, if there is one."""
-        shard = done.item
-        if done.value is not None:
-            outcomes, ended = done.value
-            return (_of_item(outcome, shard.items) for outcome in outcomes), ended
-        if done.status == "failed" and not isinstance(done.error, (KilledWorker, CancelledError)):
-            return iter(()), done.error
-        return (
-            Outcome(item, key, "unknown", error=LostWorkerError(f"the shard of the item was lost: {done.error}"))
-            for item, key in zip(shard.items, shard.keys, strict=True)
-        ), None
+        shard, results = done.item, done.value
+        if results is None:
+            results = _lost(shard, LostWorkerError("the worker that has the item did not answer in time"))
+            self._arrived["unknown"] += len(shard.items)
+        return (_of_item(outcome, shard.items) for outcome in results.outcomes), results.ended
+
+
+def _lost(shard: Shard[Any], error: Exception, *, ended: Exception | None = None) -> Results:
+    """The results of a shard of which nothing is known."""
+    outcomes = [
+        Outcome[int, Any](position, key, "unknown", error=LostWorkerError(str(error)))
+        for position, key in enumerate(shard.keys)
+    ]
+    return Results("", outcomes, ended)
+
+
+def _loaded(told: bytes | tuple[str, str]) -> Results:
+    if isinstance(told, bytes):
+        results: Results = loads(told)
+        return results
+    worker, why = told
+    return Results(worker, is_begun=False, unfit=IotoError(why))
+
+
+class _Meter:
+    """Measures the rate of a count over the last seconds."""
+
+    def __init__(self) -> None:
+        self._counts: deque[tuple[float, int]] = deque([(0.0, 0)])
+
+    def rate(self, now: float, count: int) -> float:
+        """Take note of a *count* at a time in seconds, and tell the rate a second."""
+        self._counts.append((now, count))
+        while len(self._counts) > 2 and self._counts[1][0] <= now - _LATELY:
+            self._counts.popleft()
+        since, before = self._counts[0]
+        return max(count - before, 0) / (now - since) if now > since else 0.0
 
 
 def _of_item(outcome: Outcome[int, Any], items: list[Item]) -> Outcome[Item, Any]:
@@ -341,8 +579,8 @@ def _pickled(order: Order) -> bytes:
 
 
 @contextlib.contextmanager
-def _watching(watch: Coroutine[Any, Any, None]) -> Iterator[None]:
-    task = asyncio.create_task(watch)
+def _running(coroutine: Coroutine[Any, Any, None]) -> Iterator[None]:
+    task = asyncio.create_task(coroutine)
     try:
         yield
     finally:

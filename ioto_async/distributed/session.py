@@ -1,20 +1,25 @@
 """What runs on a worker: the client that its shards share, and the run of one shard.
 
-Nothing here holds credentials until a worker has its first shard, which makes the client there.
+Nothing is registered with the cluster. A session begins with the first shard that a worker gets, and holds no
+credentials before. It ends when whoever asked says so, and by itself when nobody waits for its shards any more, or when
+no further one comes.
 """
 
 import asyncio
+import contextlib
 import time
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final, Literal
+from weakref import WeakKeyDictionary
 
 import attrs
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Worker, get_worker
 from distributed.protocol.pickle import dumps, loads
 
-from ..bulk import Bulk, Outcome
+from ..bulk import Bulk, Outcome, Status
 from ..bulk.locks import try_lock
 from ..client import BuilderClient, IotoClient
 from ..errors import IotoError
@@ -22,15 +27,22 @@ from ..operations import Kind
 from ..transport.limits import Limits
 from ..transport.tasks import in_thread
 
-__all__ = ["Job", "LostWorkerError", "Order", "Results", "Session", "stop_shards", "work"]
+__all__ = ["Job", "LostWorkerError", "Mark", "Order", "Results", "end_session", "stop_shards", "work"]
 
 _PATIENCE: Final = 120.0
 """Seconds for which a journal may still belong to a worker that was lost: file servers notice late."""
 _LOOK: Final = 0.5
 """Seconds between two looks whether it does."""
+_WATCH: Final = 1.0
+"""Seconds between two looks whether anybody still waits for the shards."""
+_IDLE: Final = 10.0
+"""Seconds without a shard after which a session ends."""
 
-Results = tuple[list[Outcome[int, Any]], Exception | None]
-"""The outcomes of a shard, with positions in it for items; and what ended the run, if something did."""
+Mark = tuple[str, dict[Status, int]]
+"""A worker that has begun a shard, and how many outcomes of each status it has of it.
+
+The scheduler keeps the marks of a shard, and drops them with its task.
+"""
 
 
 class LostWorkerError(IotoError):
@@ -65,42 +77,81 @@ class Order:
     keys: list[str]
     items: list[Any]
     journal: Path | None
-    once: str | None
-    """A name of the shard, where no journal tells whether another worker has begun to send these items; None if they
-    may be sent again."""
+    is_once: bool
+    """Whether the items must not be sent again if another worker has begun to, which no journal tells."""
+    is_doubtful: bool
+    """Whether another worker is known to have begun them."""
     rate: float | None
     """What the worker may send at present, requests a second."""
 
 
-class Session(WorkerPlugin):
-    """What the shards of one run share on a worker. Dask makes one on each, and takes it down when the run has ended.
+@attrs.frozen
+class Results:
+    """What became of a shard on a worker."""
+
+    worker: str
+    """Its address."""
+    outcomes: list[Outcome[int, Any]] = attrs.field(factory=list)
+    """With positions in the shard for items."""
+    ended: Exception | None = None
+    """What ends the run, if something does."""
+    is_begun: bool = True
+    """Whether this worker may have sent something."""
+    unfit: Exception | None = None
+    """Why this worker can do no shard of the run, if it cannot."""
+
+
+_SESSIONS: "Final[WeakKeyDictionary[Worker, dict[str, Session]]]" = WeakKeyDictionary()
+"""The sessions of the workers in this process, by the names of their runs."""
+
+
+class Session:
+    """What the shards of one run share on a worker.
 
     Args:
+        worker: where they run.
         name: tells it from the sessions of other runs.
         job: the run.
     """
 
-    def __init__(self, name: str, job: Job) -> None:
-        self.name = name
-        self._job = job
-
-    def setup(self, worker: Worker) -> None:
-        """Begin, on a *worker*."""
+    def __init__(self, worker: Worker, name: str, job: Job) -> None:
         self._worker = worker
+        self._address = _address(worker)
+        self._name = name
+        self._job = job
         self._turn = asyncio.Lock()
-        self._tasks: set[asyncio.Task[Results]] = set()
+        self._tasks: dict[str, asyncio.Task[Results]] = {}
         self._running: Bulk[int, Any] | None = None
+        self._begun: tuple[str, str, Counter[Status]] | None = None
+        """Of the shard that is running: the keys of its mark, and its outcomes so far."""
         self._is_stopped = self._is_over = False
         self._client: _Client | None = None
         self._rate: float | None = None
+        self._idle_since = time.monotonic()
+        self._watching = asyncio.create_task(self._watch())
 
-    async def teardown(self, worker: Worker) -> None:
+    @classmethod
+    def of(cls, worker: Worker, name: str, job: Job) -> "Session":
+        """The session of the run with a *name* on a *worker*; it begins if there is none."""
+        sessions = _SESSIONS.setdefault(worker, {})
+        if name not in sessions:
+            sessions[name] = cls(worker, name, job)
+        return sessions[name]
+
+    async def aclose(self) -> None:
         """End the calls in flight, and close the client."""
+        if self._is_over:
+            return
         self._is_over = True
-        for task in self._tasks:
+        if self._watching is not asyncio.current_task():
+            self._watching.cancel()
+        sessions = _SESSIONS.get(self._worker, {})
+        if sessions.pop(self._name, None) is not None and not sessions:
+            del _SESSIONS[self._worker]
+        for task in self._tasks.values():
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks.values())
         if self._client is not None:
             await self._client.aclose()
 
@@ -110,43 +161,81 @@ class Session(WorkerPlugin):
         if self._running is not None:
             self._running.stop(grace=grace)
 
-    async def work(self, order: Order) -> Results:
-        """Bring the items of a shard to their outcomes."""
-        task = asyncio.create_task(self._work(order))
-        self._tasks.add(task)
+    async def work(self, key: str, order: Order) -> Results:
+        """Bring the items of a shard, whose task has the *key*, to their outcomes."""
+        task = self._tasks[key] = asyncio.create_task(self._work(key, order))
         try:
-            return await task
-        except asyncio.CancelledError:
-            if not self._is_over or not task.done():
-                raise
-            return [], None  # nobody waits for it
+            # Where nobody waits for the shard any more, it is the task that is cancelled.
+            await asyncio.wait((task,))
+            return Results(self._address) if task.cancelled() else task.result()
+        except asyncio.CancelledError:  # the worker is about to close
+            await self.aclose()
+            raise
         finally:
-            self._tasks.discard(task)
+            del self._tasks[key]
+            self._idle_since = time.monotonic()
 
-    async def _work(self, order: Order) -> Results:
+    async def _watch(self) -> None:
+        """Tell how far the shards are, and end those that nobody waits for: who asked may be killed, or cut off."""
+        is_dropped = False
+        while self._tasks or (not is_dropped and time.monotonic() < self._idle_since + _IDLE):
+            await asyncio.sleep(_WATCH)
+            if not self._tasks:
+                continue
+            wanted = await self._wanted()
+            for key, task in self._tasks.items():
+                if key not in wanted:
+                    is_dropped = task.cancel()
+            if self._begun is not None and self._begun[0] in wanted:
+                with contextlib.suppress(OSError):  # the worker closes itself if the scheduler is lost
+                    await self._mark(*self._begun)
+        await self.aclose()
+
+    async def _wanted(self) -> set[str]:
+        """The keys of the tasks of this worker that the scheduler has not dropped."""
+        try:
+            tasks = await self._worker.scheduler.processing(workers=[self._address])
+        except KeyError:  # the scheduler takes this worker for lost
+            return set()
+        except OSError:  # the worker closes itself if the scheduler is lost
+            return {*self._tasks}
+        return set().union(*tasks.values())
+
+    async def _work(self, key: str, order: Order) -> Results:
         # One shard after the other: the calls in flight are the worker's, however many threads Dask gives it.
         async with self._turn:
-            if self._is_stopped:
-                return [], None
-            client = await self._connected(order.rate)
-            if order.journal is not None:
-                await _unlocked(order.journal)
-            run = self._running = self._run(client, order, is_doubtful=not await self._is_first(order))
+            if self._is_stopped or key not in await self._wanted():
+                return Results(self._address, is_begun=False)
+            try:
+                client = await self._connected(order.rate)
+                if order.journal is not None:
+                    await _unlocked(order.journal)
+            except Exception as error:  # noqa: BLE001  credentials or the folder of journals, which others may have
+                return Results(self._address, is_begun=False, unfit=error)
+            doubtful: set[int] = set()
+            run = self._running = self._run(client, order, doubtful)
+            token = uuid.uuid4().hex
+            await self._mark(key, token, {})
+            if await self._is_doubtful(key, order):
+                doubtful.update(range(len(order.items)))
             outcomes: list[Outcome[int, Any]] = []
+            counts: Counter[Status] = Counter()
             ended: Exception | None = None
+            self._begun = key, token, counts
             try:
                 async with run:
                     async for outcome in run:
-                        outcomes.append(outcome)  # noqa: PERF401  what has come before an error counts
-            except self._job.stop_on as error:
+                        outcomes.append(outcome)
+                        counts[outcome.status] += 1
+            except Exception as error:  # noqa: BLE001  told where the run was asked for
+                error.add_note(f"on the worker {self._address}")
                 ended = error
             finally:
-                self._running = None
-            return outcomes, ended
+                self._running = self._begun = None
+            return Results(self._address, outcomes, ended)
 
-    def _run(self, client: _Client, order: Order, *, is_doubtful: bool) -> Bulk[int, Any]:
+    def _run(self, client: _Client, order: Order, doubtful: set[int]) -> Bulk[int, Any]:
         job, items = self._job, order.items
-        doubtful = set(range(len(items))) if is_doubtful else set()
 
         async def call(position: int) -> object:
             if position in doubtful:
@@ -182,53 +271,73 @@ class Session(WorkerPlugin):
             self._rate = rate
         return self._client
 
-    async def _is_first(self, order: Order) -> bool:
-        """Whether no other worker has begun this shard, as far as that matters.
+    async def _mark(self, key: str, token: str, counts: dict[Status, int]) -> None:
+        """Let it be known that this worker has begun a shard, and how far it is."""
+        mark: Mark = self._address, dict(counts)
+        await self._worker.scheduler.set_metadata(keys=[key, token], value=mark)
 
-        The scheduler keeps who has; not with the task, which it may forget and run again. Should two workers ask at one
-        time, as one of them was cut off, then neither is the first.
+    async def _is_doubtful(self, key: str, order: Order) -> bool:
+        """Whether another worker has begun a shard, as far as that matters.
+
+        Should two workers have marked it at one time, as one of them was cut off, then it is doubtful for both.
         """
-        if order.once is None:
-            return True
-        scheduler = self._worker.scheduler
-        await scheduler.set_metadata(keys=[self.name, order.once, uuid.uuid4().hex], value=True)
-        return len(await scheduler.get_metadata(keys=[self.name, order.once])) == 1
+        if not order.is_once:
+            return False
+        return order.is_doubtful or len(await self._worker.scheduler.get_metadata(keys=[key])) > 1
 
 
-async def work(name: str, order: bytes) -> bytes:
-    """The task that Dask runs for a shard: pickled `Order` to pickled `Results`, of the session with a *name*."""
+def _address(worker: Worker) -> str:
+    """What the scheduler calls a *worker*."""
+    return worker.contact_address or worker.address
+
+
+async def work(name: str, key: str, job: bytes, order: bytes) -> bytes:
+    """Do a shard, of which the task has the *key*: pickled `Order` to pickled `Results`, for the run with a *name*."""
     worker = get_worker()
-    session = worker.plugins[name]
-    assert isinstance(session, Session)
     try:
-        outcomes, ended = await session.work(loads(order))
-    except Exception as error:
-        error.add_note(f"on the worker {worker.address}")
-        raise
-    return _dumps(outcomes, ended)
+        session, loaded = Session.of(worker, name, loads(job)), loads(order)
+    except Exception as error:  # noqa: BLE001  a module of the call or of an item, which other workers may have
+        return _dumps(Results(_address(worker), is_begun=False, unfit=error))
+    return _dumps(await session.work(key, loaded))
 
 
-def stop_shards(name: str, grace: float | None, dask_worker: Worker) -> None:
-    """Stop the shards of the session with a *name*, if this worker has one."""
-    session = dask_worker.plugins.get(name)
-    if isinstance(session, Session):
+async def stop_shards(worker: Worker, name: str, grace: float | None) -> None:
+    """Stop the shards of the run with a *name* on a *worker*."""
+    if (session := _SESSIONS.get(worker, {}).get(name)) is not None:
         session.stop(grace)
 
 
-def _dumps(outcomes: list[Outcome[int, Any]], ended: Exception | None) -> bytes:
-    for outcome in outcomes:
-        # Most exceptions can be pickled, but not all of them can be made again from that.
-        if outcome.error is not None and not isinstance(outcome.error, IotoError) and not _travels(outcome.error):
-            outcome.error = IotoError(f"{type(outcome.error).__name__}, which cannot be pickled")
+async def end_session(worker: Worker, name: str) -> None:
+    """Leave nothing of the run with a *name* on a *worker*."""
+    if (session := _SESSIONS.get(worker, {}).get(name)) is not None:
+        await session.aclose()
+
+
+def _dumps(results: Results) -> bytes:
+    # Most exceptions can be pickled, but not all of them can be made again from that.
+    for outcome in results.outcomes:
+        if outcome.error is not None:
+            outcome.error = _sendable(outcome.error)
+    results = attrs.evolve(
+        results,
+        ended=None if results.ended is None else _sendable(results.ended),
+        unfit=None if results.unfit is None else _sendable(results.unfit),
+    )
     try:
-        return bytes(dumps((outcomes, ended)))
+        return bytes(dumps(results))
     except Exception:  # noqa: BLE001  pickling runs the code of others; what it was is told below
-        for outcome in outcomes:
+        for outcome in results.outcomes:
             if not _travels(outcome.value):
                 kind = type(outcome.value).__name__
                 outcome.error = IotoError(f"done, but what was returned, a {kind}, cannot be pickled")
                 outcome.value = None
-        return bytes(dumps((outcomes, ended)))
+        return bytes(dumps(results))
+
+
+def _sendable(error: Exception) -> Exception:
+    if isinstance(error, IotoError) or _travels(error):
+        return error
+    return IotoError(f"{type(error).__name__}, which cannot be pickled")
 
 
 def _travels(value: object) -> bool:

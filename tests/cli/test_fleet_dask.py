@@ -1,11 +1,15 @@
 """``ioto-async fleet … --dask``: the same commands, on the workers of a cluster."""
 
 import os
+import subprocess
+import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
+from ioto_async.cli.report import ProgressBar
 from ioto_async.emulator import EmulatorThread, Fault
 
 from .fleets import Fleet
@@ -67,3 +71,43 @@ def test_a_scheduler_that_is_not_there_is_wrong_usage(fleet: Fleet, monkeypatch:
     result = fleet("claim", "--dask", "nowhere")
     assert (result.status, result.stdout) == (2, "")
     assert "--dask: no scheduler at nowhere" in result.stderr
+
+
+def test_a_scheduler_that_is_lost_is_one_line_with_the_figures_and_how_to_go_on(
+    cloud: EmulatorThread, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ioto_async.cli.fleet import dask
+
+    monkeypatch.setattr(dask, "_OUTAGE", 1.0)
+    fleet.write("id\n" + "\n".join(IDS) + "\n")
+    scheduler = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "distributed.cli.dask_scheduler"),
+            *("--host", "127.0.0.1", "--port", "0", "--no-dashboard"),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert scheduler.stderr is not None
+    with scheduler, scheduler.stderr as log:
+        address = next(line.split()[-1] for line in log if "Scheduler at:" in line)
+        reading = threading.Thread(target=log.read)
+        # It has no worker, which is the first thing that is told, and lost then.
+        progress = ProgressBar.print
+
+        def print_line(self: ProgressBar, line: str) -> None:
+            progress(self, line)
+            scheduler.kill()
+
+        monkeypatch.setattr(ProgressBar, "print", print_line)
+        reading.start()
+        result = fleet("claim", "--dask", address)
+        reading.join()
+    assert (result.status, result.figures["devices"]) == (1, 0)
+    assert result.figures["stopped"] == "the scheduler of the cluster was lost"
+    how = f"(the same command goes on from {fleet.folder}/fleet.csv.claim.journals)"
+    assert result.stderr.splitlines() == [
+        "the cluster has no worker: waiting for one",
+        "the connection to the scheduler was lost: trying to connect again",
+        f"ioto-async: the scheduler of the cluster was lost {how}",
+    ]

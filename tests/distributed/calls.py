@@ -67,6 +67,7 @@ async def where(client: IotoClient, item: int) -> tuple[str, float | None, int]:
 
 BEGUN = asyncio.Event()
 GO_ON = asyncio.Event()
+CUT_OFF = asyncio.Event()
 ENDED: list[int] = []
 
 
@@ -76,6 +77,9 @@ async def hold(client: IotoClient, item: int) -> int:
         BEGUN.set()
         try:
             await GO_ON.wait()
+        except asyncio.CancelledError:
+            CUT_OFF.set()
+            raise
         finally:
             ENDED.append(item)
     return item

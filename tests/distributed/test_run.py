@@ -5,7 +5,10 @@ import contextlib
 import fcntl
 import itertools
 import json
+import logging
 import random
+import socket
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
@@ -14,18 +17,27 @@ from typing import Any
 
 import dask
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Nanny, Worker
 from distributed.comm import tcp
 
 import tests.distributed.calls as calls
-from ioto_async import AuthenticationError, ClientStateError, InvalidArgumentError, IotoClient, Outcome, Progress
+from ioto_async import (
+    AuthenticationError,
+    ClientStateError,
+    InvalidArgumentError,
+    IotoClient,
+    IotoError,
+    Outcome,
+    Progress,
+)
 from ioto_async.bulk import EarlierError
 from ioto_async.bulk.options import key_of
-from ioto_async.distributed import LostWorkerError, bulk, session
+from ioto_async.distributed import LostSchedulerError, LostWorkerError, bulk, session
 from ioto_async.distributed.shards import Directory, Shard, Sharder
+from ioto_async.distributed.workers import Workers
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.operations import Kind
-from tests.rawserver import leftover_tasks
+from tests.rawserver import GUARD, leftover_tasks
 
 IDS = [f"DEV{number:07}" for number in range(200)]
 
@@ -50,7 +62,8 @@ async def cluster_of(workers: int, env: dict[str, str] | None = None, **options:
     ):
         yield client
         # Dask may wait forever for the end of a process that is just beginning in place of a killed one.
-        await client.wait_for_workers(len(cluster.worker_spec))
+        if cluster.worker_spec:
+            await client.wait_for_workers(len(cluster.worker_spec))
 
 
 @pytest.fixture
@@ -70,6 +83,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> None:
     """`calls.hold` from its beginning."""
     monkeypatch.setattr(calls, "BEGUN", asyncio.Event())
     monkeypatch.setattr(calls, "GO_ON", asyncio.Event())
+    monkeypatch.setattr(calls, "CUT_OFF", asyncio.Event())
     monkeypatch.setattr(calls, "ENDED", [])
 
 
@@ -237,22 +251,21 @@ async def test_the_clients_are_closed_at_the_end(emulator: EmulatorThread) -> No
 
 async def test_leaving_the_loop_ends_the_calls_on_the_workers(emulator: EmulatorThread, held: None) -> None:
     async with cluster_of(1) as cluster:
-        before = await cluster.run(_plugins)
         async with bulk(cluster, calls.hold, range(100), shard=10, concurrency=2, connect=calls.connect) as run:
             async for outcome in run:
                 assert outcome.status == "ok"
                 await calls.BEGUN.wait()  # with the next shard
                 break
         assert sorted(calls.ENDED) == [10, 11]
-        assert await cluster.run(_plugins) == before
+        assert not session._SESSIONS
         (client,) = calls.CLIENTS
         with pytest.raises(ClientStateError, match="closed"):
             await client.device.get(IDS[0])
     assert run.summary.done == 1
 
 
-def _plugins(dask_worker: Any) -> list[str]:
-    return sorted(dask_worker.plugins)
+def _nothing() -> None:
+    """Do nothing, after what workers were asked before."""
 
 
 # The items --------------------------------------------------------------------------------------------------------
@@ -278,7 +291,7 @@ async def test_an_observer_is_told_how_far_the_run_is(emulator: EmulatorThread) 
     async with cluster_of(1) as cluster:
         run = bulk(cluster, calls.claim, IDS[:20], shard=5, observer=told.append)
         await collected(aiter(run))
-    assert told[-1].summary is run.summary
+    assert told[-1].summary == run.summary
     assert (told[-1].total, told[-1].in_flight, told[-1].eta) == (20, 0, 0)
 
 
@@ -447,9 +460,10 @@ async def test_a_token_that_is_refused_ends_the_run(emulator: EmulatorThread, tm
 
 async def test_a_client_that_cannot_be_made_on_a_worker_ends_the_run(emulator: EmulatorThread) -> None:
     async with cluster_of(1, {"IOTO_API": "", "IOTO_TOKEN": ""}) as cluster:
-        with pytest.raises(InvalidArgumentError, match="IOTO_API") as caught:
+        with pytest.raises(
+            InvalidArgumentError, match=r"1 worker of the cluster, and none can take part: tcp://.*IOTO_API"
+        ):
             await collected(aiter(bulk(cluster, calls.claim, IDS)))
-    assert any("on the worker tcp://" in note for note in caught.value.__notes__)
 
 
 async def test_a_run_that_is_stopped_ends_what_is_in_flight_and_begins_nothing(
@@ -460,7 +474,7 @@ async def test_a_run_that_is_stopped_ends_what_is_in_flight_and_begins_nothing(
         running = asyncio.create_task(collected(aiter(run)))
         await calls.BEGUN.wait()
         run.stop("enough")
-        await cluster.run(_plugins)  # workers have been told
+        await cluster.run(_nothing)  # workers have been told
         calls.GO_ON.set()
         outcomes = await running
     assert sorted(outcome.item for outcome in outcomes if outcome.status == "ok") == [10, 11, 12]
@@ -554,3 +568,211 @@ async def test_of_one_journal_there_is_one_shard_at_a_time() -> None:
         about.append(shard)
         assert len({shard.part for shard in about}) == len(about)
     assert sorted(seen) == list(range(100))
+
+
+# A shared cluster -------------------------------------------------------------------------------------------------
+
+
+class Warnings(logging.Handler):
+    """The warnings of a run, and when one comes."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+        self._came = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        self._came.set()
+
+    async def has(self, text: str) -> None:
+        """Wait for one with a *text*."""
+        async with asyncio.timeout(GUARD):
+            while not any(text in line for line in self.lines):
+                self._came.clear()
+                await self._came.wait()
+
+
+@pytest.fixture
+async def warnings() -> AsyncIterator[Warnings]:
+    handler = Warnings()
+    logger = logging.getLogger("ioto_async")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def _left_at(dask_scheduler: Any) -> dict[str, list[str]]:
+    kept = {
+        "worker plugins": dask_scheduler.worker_plugins,
+        "metadata": dask_scheduler.task_metadata,
+        "tasks": dask_scheduler.tasks,
+    }
+    return {name: [str(key) for key in keys if "ioto" in str(key)] for name, keys in kept.items()}
+
+
+async def left_at(cluster: Client) -> list[str]:
+    """What a scheduler has of us."""
+    kept: dict[str, list[str]] = await cluster.run_on_scheduler(_left_at)
+    return sorted(itertools.chain(*kept.values()))
+
+
+def address_of(cluster: Any) -> str:
+    address: str = cluster.scheduler.address
+    return address
+
+
+def without_package(cluster: Client) -> Nanny:
+    """A worker more, which cannot load the package."""
+    lack = "import sys; sys.modules['ioto_async'] = None"
+    return Nanny(address_of(cluster), nthreads=1, host="127.0.0.1", preload=[lack])
+
+
+@pytest.mark.slow
+async def test_a_worker_without_the_package_is_named_and_nothing_keeps_another_one_from_joining(
+    emulator: EmulatorThread, warnings: Warnings
+) -> None:
+    async with cluster_of(1, emulator.env) as cluster, without_package(cluster) as bad:
+        outcomes = await collected(aiter(bulk(cluster, calls.claim, IDS, shard=10)))
+        assert by_status(outcomes) == {"ok": set(IDS)}
+        assert len(outcomes) == len(IDS)
+        (line,) = warnings.lines
+        assert line.startswith(f"the worker {bad.worker_address} cannot take part, the others go on: ModuleNotFound")
+        assert await left_at(cluster) == []
+        async with without_package(cluster):
+            assert len(await cluster.nthreads()) == 3
+            assert bad.worker_address in await cluster.nthreads()
+
+
+async def test_what_a_killed_process_asked_for_ends_on_the_workers(emulator: EmulatorThread, held: None) -> None:
+    async with cluster_of(1) as cluster:
+        asking = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.distributed.asking", address_of(cluster)
+        )
+        async with asyncio.timeout(GUARD):
+            await calls.BEGUN.wait()
+            ((left,),) = [[*sessions.values()] for sessions in session._SESSIONS.values()]
+            asking.kill()
+            await asking.wait()
+            await calls.CUT_OFF.wait()
+            await asyncio.wait([left._watching])
+        assert sorted(calls.ENDED) == [10, 11, 12]
+        assert not session._SESSIONS
+        assert await left_at(cluster) == []
+
+
+async def test_a_cluster_without_workers_is_told_and_what_no_worker_has_begun_is_not_unknown(
+    emulator: EmulatorThread, warnings: Warnings
+) -> None:
+    async with cluster_of(0) as cluster:
+        run = bulk(cluster, calls.claim, IDS, shard=10)
+        running = asyncio.create_task(collected(aiter(run)))
+        await warnings.has("the cluster has no worker: waiting for one")
+        run.stop("enough", grace=3600)
+        assert await running == []
+        assert await left_at(cluster) == []
+    assert run.summary.stopped == "enough"
+
+
+async def test_the_progress_is_that_of_the_workers(emulator: EmulatorThread, held: None) -> None:
+    told: list[Progress] = []
+
+    def observe(progress: Progress) -> None:
+        told.append(progress)
+        if progress.summary.ok == 10:
+            calls.GO_ON.set()
+
+    async with cluster_of(1) as cluster:
+        run = bulk(cluster, calls.hold, range(20), concurrency=5, observer=observe)
+        assert len(await collected(aiter(run))) == 20
+    ahead = next(progress for progress in told if progress.summary.ok == 10)
+    assert (ahead.in_flight, ahead.total) == (10, 20)
+    assert told[-1].summary == run.summary
+
+
+async def test_a_lost_worker_is_named_and_what_follows() -> None:
+    here = {"tcp://1", "tcp://2", "tcp://3"}
+    warnings = Warnings()
+    logging.getLogger("ioto_async").addHandler(warnings)
+    workers = Workers(lambda items: f"{items} items are done again")
+    workers.update(here, lambda lost: 0)
+    workers.refuse("tcp://3", IotoError("no token"))
+    workers.refuse("tcp://3", IotoError("no token"))
+    workers.update({"tcp://1"}, lambda lost: 5 * len(lost))
+    workers.update({"tcp://1"}, lambda lost: 5)
+    workers.update([], lambda lost: 0)
+    workers.update([], lambda lost: 0)
+    logging.getLogger("ioto_async").removeHandler(warnings)
+    assert warnings.lines == [
+        "the worker tcp://3 cannot take part, the others go on: no token",
+        "1 worker was lost: tcp://2; 5 items are done again",
+        "1 worker was lost: tcp://1",
+        "the cluster has no worker: waiting for one",
+    ]
+
+
+# A scheduler that is lost -----------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def scheduler_at(port: int) -> AsyncIterator[tuple[asyncio.subprocess.Process, Worker]]:
+    """A scheduler in a process of its own, and a worker in this one; the address of the scheduler is known before."""
+    scheduler = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "distributed.cli.dask_scheduler"),
+        *("--host", "127.0.0.1", "--port", str(port), "--no-dashboard"),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with Worker(f"tcp://127.0.0.1:{port}", nthreads=1, host="127.0.0.1") as worker:
+            yield scheduler, worker
+    finally:
+        if scheduler.returncode is None:
+            scheduler.kill()
+        await scheduler.wait()
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found: int = server.getsockname()[1]
+    return found
+
+
+async def test_a_scheduler_that_comes_back_is_gone_on_with(
+    emulator: EmulatorThread, held: None, warnings: Warnings, port: int
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        scheduler, worker = await stack.enter_async_context(scheduler_at(port))
+        cluster = await stack.enter_async_context(
+            Client(worker.scheduler.address, asynchronous=True, set_as_default=False, timeout=GUARD)
+        )
+        run = bulk(cluster, calls.hold, range(20), shard=10, concurrency=5, kind=Kind.READ)
+        outcomes = aiter(run)
+        first = await anext(outcomes)
+        await calls.BEGUN.wait()
+        scheduler.kill()
+        await calls.CUT_OFF.wait()  # the worker closes itself
+        await warnings.has("the connection to the scheduler was lost")
+        calls.GO_ON.set()
+        await stack.enter_async_context(scheduler_at(port))
+        rest = await collected(outcomes)
+    assert sorted(outcome.item for outcome in [first, *rest] if outcome.status == "ok") == [*range(20)]
+    assert any("the run goes on" in line for line in warnings.lines)
+
+
+async def test_a_scheduler_that_stays_away_ends_the_run(emulator: EmulatorThread, held: None, port: int) -> None:
+    async with (
+        scheduler_at(port) as (scheduler, worker),
+        Client(worker.scheduler.address, asynchronous=True, set_as_default=False, timeout=1) as cluster,
+    ):
+        run = bulk(cluster, calls.hold, range(100), shard=10, concurrency=5, kind=Kind.READ)
+        outcomes = aiter(run)
+        assert (await anext(outcomes)).status == "ok"
+        await calls.BEGUN.wait()
+        scheduler.kill()
+        with pytest.raises(LostSchedulerError, match="the scheduler of the cluster was lost"):
+            await collected(outcomes)
+    assert run.summary.ok == 10
+    # The worker has had a shard, or two; what was not sent to it has no outcome.
+    assert run.summary.unknown in (10, 20)
+    assert {str(error) for error in run.summary.errors} == {"the scheduler of the cluster was lost"}

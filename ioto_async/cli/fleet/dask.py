@@ -1,7 +1,8 @@
 """A run on the workers of a Dask cluster."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import asynccontextmanager
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ...bulk import Progress
-from ...errors import InvalidArgumentError
+from ...errors import InvalidArgumentError, one_line
 from ...transport.limits import Limits
 from ..options import UNATTENDED, FleetOptions
 from ..rows import Row
@@ -25,6 +26,8 @@ __all__ = ["dask_bulk"]
 
 _TIMEOUT: Final = 10.0
 """Seconds that a scheduler has to answer."""
+_OUTAGE: Final = 60.0
+"""Seconds that a scheduler has to come back."""
 
 
 @asynccontextmanager
@@ -35,11 +38,15 @@ async def dask_bulk(
     options: FleetOptions,
     journal: Path | None,
     observer: Callable[[Progress], None],
+    print_line: Callable[[str], None],
 ) -> "AsyncGenerator[DistributedBulk[Row, Done], None]":
     """The bulk run that does *job* for *rows* on the cluster that the options name.
 
+    Warnings, such as of lost workers, are printed as lines.
+
     Raises:
-        InvalidArgumentError: Dask is not installed, or the cluster is not reached.
+        InvalidArgumentError: Dask is not installed, the cluster is not reached, or none of its workers can take part.
+        UnreachableError: the scheduler was lost.
     """
     try:
         import distributed
@@ -50,32 +57,69 @@ async def dask_bulk(
     if settings.out is not None:
         settings = attrs.evolve(settings, out=settings.out.absolute())
     address = options.dask or ""
-    cluster = distributed.Client(address, asynchronous=True, set_as_default=False, timeout=_TIMEOUT)
     try:
+        comm = await distributed.connect(address, timeout=_TIMEOUT)
+        await comm.close()
+        cluster = distributed.Client(address, asynchronous=True, set_as_default=False, timeout=_OUTAGE)
         await cluster
     except (OSError, ValueError) as error:
-        await cluster.close()
-        raise InvalidArgumentError(f"--dask: no scheduler at {address}: {error}") from None
-    async with cluster:
-        bulk = ioto_distributed.bulk(
-            cluster,
-            partial(_call, call=CircuitBreaker(job.call, options.concurrency), settings=settings),
-            rows,
-            journal=journal,
-            name=journal_name(job, options),
-            key=attrgetter("key"),
-            concurrency=options.concurrency,
-            rate=options.limits().rate,
-            kind=job.kind,
-            through_client=True,
-            retry_failed=options.retry_failed,
-            reconcile=None if job.reconcile is None else partial(_look_up, job=job, settings=settings),
-            stop_on=(*AUTH_ERRORS, UnreachableError),
-            observer=observer,
-            connect=partial(_connect, job=job, settings=settings, connections=options.connections),
-        )
-        async with bulk:
-            yield bulk
+        raise InvalidArgumentError(f"--dask: no scheduler at {address}: {one_line(str(error))}") from None
+    with _warnings(print_line):
+        async with cluster:
+            bulk = ioto_distributed.bulk(
+                cluster,
+                partial(_call, call=CircuitBreaker(job.call, options.concurrency), settings=settings),
+                rows,
+                journal=journal,
+                name=journal_name(job, options),
+                key=attrgetter("key"),
+                concurrency=options.concurrency,
+                rate=options.limits().rate,
+                kind=job.kind,
+                through_client=True,
+                retry_failed=options.retry_failed,
+                reconcile=None if job.reconcile is None else partial(_look_up, job=job, settings=settings),
+                stop_on=(*AUTH_ERRORS, UnreachableError),
+                observer=observer,
+                connect=partial(_connect, job=job, settings=settings, connections=options.connections),
+            )
+            try:
+                async with bulk:
+                    yield bulk
+            except ioto_distributed.LostSchedulerError as error:
+                if journal is not None:
+                    error.add_note(f"the same command goes on from {journal}")
+                raise UnreachableError(error) from error
+
+
+@contextmanager
+def _warnings(print_line: Callable[[str], None]) -> Iterator[None]:
+    """Print warnings as lines, in place of what Dask logs of the same."""
+    handler = _Lines(print_line)
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    logger = logging.getLogger("ioto_async")
+    logger.addHandler(handler)
+    for other in loggers:
+        other.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        for other, level in zip(loggers, levels, strict=True):
+            other.setLevel(level)
+
+
+class _Lines(logging.Handler):
+    """Prints each warning as a line."""
+
+    def __init__(self, print_line: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._print = print_line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a *record*."""
+        self._print(one_line(record.getMessage()))
 
 
 # On a worker -------------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ async def run(
 
     Raises:
         InvalidArgumentError: an option, the file or the environment does not fit.
-        CallError: it has ended the run; the figures are printed.
+        IotoError: it has ended the run; the figures are printed.
         OSError: the same, such as for a full disk.
     """
     check_account(settings.account)
@@ -102,7 +102,9 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
         """Open the bulk run, whose calls are made here or on a Dask cluster."""
         client, job, settings, options, journal = self.client, self.job, self.settings, self.options, self.journal
         if client is None:
-            async with dask_bulk(job, rows, settings, options, journal, self.observe) as distributed:
+            async with dask_bulk(
+                job, rows, settings, options, journal, self.observe, self.progress.print
+            ) as distributed:
                 yield distributed
             return
 
