@@ -182,9 +182,10 @@ class Journal:
         """When a *key* was done, in UTC; None if the journal does not say so, as those of earlier versions do not."""
         at = (self._entry(key) or {}).get("at")
         try:
-            return datetime.fromisoformat(at) if isinstance(at, str) else None
+            date = datetime.fromisoformat(at) if isinstance(at, str) else None
         except ValueError:
             return None
+        return None if date is None or date.tzinfo is None else date
 
     def sent(self, key: str) -> None:
         """Note that a call is about to be made; `flush` before it is."""

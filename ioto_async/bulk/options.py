@@ -66,6 +66,9 @@ class BulkOptions(RunOptions[Item], Generic[Item], total=False):
             order, and others do not wait for them. None for an item that waits for no other. By default none does.
         reconcile: awaited with an item whose outcome is unknown; returns whether the item was done, or None if that
             cannot be told. An item that was not done is called once more.
+        verify: awaited with an item that the journal knows as done; returns whether it still is, or None if that cannot
+            be told. An item that is not is called again; one for which it raises has failed in this run, and stays done
+            in the journal. By default the journal is believed.
         stop_after: how many outcomes may be failed or unknown before no further item is begun; any number by default.
     """
 

@@ -210,7 +210,7 @@ def test_skipped_rows_tell_when_they_were_done(cloud: EmulatorThread, fleet: Fle
     assert [row["done_at"] for row in fleet.listed("claim").rows] == [line["at"] for line in lines]
 
 
-@each_row("date", ['"x"', "7", "null", '{"a":1}'])
+@each_row("date", ['"x"', "7", "null", '{"a":1}', '"2026-05-01T12:00:00"'])
 def test_a_date_that_is_none_spoils_nothing(new_fleet: Callable[[], Fleet], cloud: EmulatorThread, date: str) -> None:
     fleet = new_fleet()
     fleet.write("DEV1\n")
