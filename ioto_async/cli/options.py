@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from ..bulk.locks import try_lock
 from ..errors import InvalidArgumentError
-from ..settings import check_text
+from ..settings import check_text, in_seconds
 from ..transport.limits import Limits
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "Texts",
     "check_account",
     "check_journal",
+    "parse_duration",
 ]
 
 FLAG: Final = Parameter(negative=(), show_default=False)
@@ -66,6 +67,9 @@ class RunOptions:
     """Rows at once; auto finds out how many the service can do."""
     rate: str | None = None
     """Requests at most, such as 200/s or 12000/min."""
+    patience: str = "60s"
+    """How long the cloud may be away before the run ends; what was not delivered is left to the next run. A cloud that
+    was never reached ends it at once, unless it is to be reached over MQTT."""
     as_json: JsonFlag = False
     """Print the figures as one JSON object."""
 
@@ -73,6 +77,15 @@ class RunOptions:
     def connections(self) -> int:
         """How many connections the calls of the run need at most."""
         return _MAX_CONNECTIONS if self.concurrency == "auto" else self.concurrency
+
+    @property
+    def patience_seconds(self) -> float:
+        """The `patience` in seconds.
+
+        Raises:
+            InvalidArgumentError: it is no duration.
+        """
+        return parse_duration("--patience", self.patience)
 
     def limits(self) -> Limits:
         """The `rate` as limits of a client.
@@ -144,6 +157,18 @@ def check_account(account: str | None) -> str | None:
         InvalidArgumentError: it cannot.
     """
     return None if account is None else check_text("--account", account)
+
+
+def parse_duration(option: str, text: str) -> float:
+    """Seconds of a duration such as ``90s``, ``5m``, ``1.5h``, ``1d`` or ``4w``.
+
+    Raises:
+        InvalidArgumentError: *text* is not a duration, or is zero.
+    """
+    seconds: float | str = in_seconds(text)
+    if isinstance(seconds, str):
+        raise InvalidArgumentError(f"{option}: expected a duration such as 90s, 5m, 1h, 1d or 4w, got {text!r}")
+    return seconds
 
 
 def check_journal(path: Path, *, is_directory: bool = False) -> None:

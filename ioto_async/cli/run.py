@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -16,8 +17,9 @@ import attrs
 
 from ..bulk import EarlierError, Outcome, Progress
 from ..errors import AuthenticationError, CallError, ConnectionFailedError, IotoError, TokenProviderError
+from ..transport.effects import EFFECTS, waiting
 from .command_line import command_line
-from .options import Concurrency, RunOptions
+from .options import RunOptions
 from .report import Failures, ProgressBar, print_report
 from .rows import BadRow, FileRow, RowError, Source, checked
 from .signals import ending_signals
@@ -33,8 +35,8 @@ AUTH_ERRORS: Final = (AuthenticationError, TokenProviderError)
 
 _GRACE: Final = 10.0
 """Seconds that calls in flight have to end after the first signal."""
-_UNREACHED: Final = 16
-"""Connections that fail one after the other before the service counts as unreachable."""
+_PAUSE: Final = 1.0
+"""Seconds before a row is called for again that was not delivered."""
 
 
 class BulkRun(Protocol[R, T]):
@@ -263,41 +265,62 @@ class UnreachableError(Exception):
 
 
 class CircuitBreaker(Generic[P, T]):
-    """Calls for rows until the service cannot be reached.
+    """Calls for rows, waits while the service is away, and gives up when that takes too long.
 
-    That is the case when no row has had an answer yet, or when connections have failed for as many rows one after the
-    other as there may be in flight, at most 16.
+    A row that was not delivered is called for again. A service that no row has had an answer of is not waited for.
 
     Args:
-        call: what is called for each row.
-        concurrency: rows in flight at most.
+        call: what is called for each row; what it has done may be done again.
+        patience: seconds for which the service may be away.
+        notice: called with a line of text when the service goes away.
     """
 
-    def __init__(self, call: Callable[P, Awaitable[T]], concurrency: Concurrency) -> None:
+    def __init__(
+        self, call: Callable[P, Awaitable[T]], patience: float, notice: Callable[[str], None] | None = None
+    ) -> None:
         self._call = call
-        self._threshold = _UNREACHED if concurrency == "auto" else min(concurrency, _UNREACHED)
+        self._patience = patience
+        self._notice = notice
         self._is_reached = False
-        self._unreached = 0
+        self._away_since: float | None = None
+        """When the service went away, as `time.monotonic` says; None if it is there."""
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make the call.
 
         Raises:
-            UnreachableError: it has failed, and the service cannot be reached.
+            UnreachableError: it was not delivered, and the service cannot be reached.
         """
-        try:
-            value = await self._call(*args, **kwargs)
-        except Exception as error:
-            cause: BaseException = error
-            if isinstance(error, RowError):  # the row had an answer before
-                self._is_reached = True
-                cause = error.__cause__ or error
-            if not isinstance(cause, ConnectionFailedError):
-                self._is_reached, self._unreached = True, 0
-                raise
-            self._unreached += 1
-            if not self._is_reached or self._unreached >= self._threshold:
-                raise UnreachableError(cause) from error
-            raise
-        self._is_reached, self._unreached = True, 0
-        return value
+        began: float | None = None
+        while True:
+            try:
+                value = await self._call(*args, **kwargs)
+            except Exception as error:
+                cause: BaseException = error
+                if isinstance(error, RowError):  # the row had an answer before
+                    self._is_reached = True
+                    cause = error.__cause__ or error
+                if not isinstance(cause, ConnectionFailedError):
+                    self._answered()
+                    raise
+                now = time.monotonic()
+                began = now if began is None else began
+                if not self._is_reached or self._is_away_too_long(now, cause):
+                    raise UnreachableError(cause) from error
+                if now - began >= self._patience:  # while others had answers
+                    raise
+            else:
+                self._answered()
+                return value
+            with waiting(EFFECTS.get()):
+                await asyncio.sleep(_PAUSE)
+
+    def _answered(self) -> None:
+        self._is_reached, self._away_since = True, None
+
+    def _is_away_too_long(self, now: float, cause: ConnectionFailedError) -> bool:
+        if self._away_since is None:
+            self._away_since = now
+            if self._notice is not None:
+                self._notice(f"waiting up to {self._patience:g} s for the service: {cause}")
+        return now - self._away_since >= self._patience

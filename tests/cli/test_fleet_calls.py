@@ -24,7 +24,7 @@ from ioto_async.cli.options import FleetOptions
 from ioto_async.cli.rows import Row, RowError, Source, read_rows
 from ioto_async.cli.run import UnreachableError
 from ioto_async.emulator import EmulatorThread
-from ioto_async.errors import BadRequestError, ConnectionFailedError
+from ioto_async.errors import ConnectionFailedError
 from ioto_async.operations import Kind
 
 from .fleets import Fleet
@@ -44,7 +44,7 @@ def job_of(answer: Callable[[int], None]) -> Job[IotoClient]:
     )
 
 
-async def statuses(job: Job[IotoClient], rows: int, concurrency: int = 64) -> tuple[list[str], bool]:
+async def statuses(job: Job[IotoClient], rows: int) -> tuple[list[str], bool]:
     """The status of each row in the order of the file, and whether the service counted as gone."""
     ended: dict[int, str] = {}
     client = IotoClient("https://cloud.example", token="01TOKEN", environ={})
@@ -52,7 +52,7 @@ async def statuses(job: Job[IotoClient], rows: int, concurrency: int = 64) -> tu
     going = FleetRun(
         title="fleet test",
         source=Source(io.StringIO(), read_rows, path=None, total=rows),
-        options=FleetOptions(concurrency=concurrency),
+        options=FleetOptions(concurrency=4),
         counts={},
         job=job,
         client=client,
@@ -81,36 +81,70 @@ async def test_a_service_that_never_answered_ends_the_run_at_the_first_row() -> 
     assert await statuses(job_of(refuse(*range(100))), 100) == ([], True)
 
 
-async def test_a_connection_that_fails_later_fails_its_row_alone() -> None:
-    assert await statuses(job_of(refuse(1, 2)), 4) == (["ok", "failed", "failed", "ok"], False)
+class Clock:
+    """A time of which a second passes with each call."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
-async def test_a_service_that_is_gone_for_sixteen_rows_ends_the_run() -> None:
-    assert await statuses(job_of(refuse(*range(1, 100))), 100) == (["ok", *["failed"] * 15], True)
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("ioto_async.cli.run._PAUSE", 0.0)
+    monkeypatch.setattr("ioto_async.cli.run.time", clock)
+    return clock
 
 
-async def test_with_few_at_once_fewer_rows_tell_that_a_service_is_gone() -> None:
-    assert await statuses(job_of(refuse(*range(1, 100))), 100, concurrency=2) == (["ok", "failed"], True)
+def failing(times: int, lines: Callable[[int], bool]) -> Callable[[int], None]:
+    """Answers for rows of *lines* after so many connections have failed for each."""
+    left: dict[int, int] = {}
 
-
-async def test_every_answer_gives_new_patience() -> None:
-    # Fifteen failures, an answer that is a refusal of the row, fifteen failures.
     def answer(line: int) -> None:
-        if line == 16:
-            raise BadRequestError("no", operation="device/claim", status=400)
-        refuse(*range(1, 32))(line)
+        left[line] = left.get(line, times) - 1
+        if lines(line) and left[line] >= 0:
+            raise REFUSED
 
-    assert await statuses(job_of(answer), 33) == (["ok", *["failed"] * 31, "ok"], False)
+    return answer
 
 
-async def test_a_row_that_fails_on_its_way_counts_as_well() -> None:
+async def test_rows_that_a_short_outage_has_kept_from_the_service_are_called_for_again() -> None:
+    assert await statuses(job_of(failing(20, lambda line: line > 0)), 100) == (["ok"] * 100, False)
+
+
+async def test_a_service_that_is_away_too_long_ends_the_run_and_fails_no_row(clock: Clock) -> None:
+    called: list[int] = []
+
+    def answer(line: int) -> None:
+        clock.now += 1
+        called.append(line)
+        refuse(*range(1, 100))(line)
+
+    assert await statuses(job_of(answer), 100) == (["ok"], True)
+    assert 60 <= len(called) < 70
+
+
+async def test_a_row_that_is_never_delivered_while_others_are_fails_alone(clock: Clock) -> None:
+    def answer(line: int) -> None:
+        clock.now += 1
+        refuse(3)(line)
+
+    found, gone = await statuses(job_of(answer), 200)
+    assert (found.count("ok"), found[3], gone) == (199, "failed", False)
+
+
+async def test_a_row_that_is_cut_off_on_its_way_is_called_for_again_as_well() -> None:
+    refusing = failing(3, lambda line: True)
+
     def answer(line: int) -> None:
         try:
-            refuse(*range(100))(line)
+            refusing(line)
         except ConnectionFailedError as error:
             raise RowError(str(error), claimed="now") from error
 
-    assert await statuses(job_of(answer), 100) == (["failed"] * 15, True)
+    assert await statuses(job_of(answer), 20) == (["ok"] * 20, False)
 
 
 async def test_what_no_row_can_be_blamed_for_is_raised(cloud: EmulatorThread, fleet: Fleet) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ioto_async.cli.metric.arguments import format_duration, parse_date, parse_duration, parse_pairs
+from ioto_async.cli.metric.arguments import format_duration, parse_date, parse_pairs
+from ioto_async.cli.options import parse_duration
 from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.errors import InvalidArgumentError
 from tests.rows import each_row

@@ -68,7 +68,7 @@ async def dask_bulk(
         async with cluster:
             bulk = ioto_distributed.bulk(
                 cluster,
-                partial(_call, call=CircuitBreaker(job.call, options.concurrency), settings=settings),
+                partial(_call, call=CircuitBreaker(job.call, options.patience_seconds), settings=settings),
                 rows,
                 journal=journal,
                 name=journal_name(job, options),

@@ -118,7 +118,7 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
             return job.verify is not None and await job.verify(client, row, settings)
 
         bulk = client.bulk(
-            CircuitBreaker(call, options.concurrency),
+            CircuitBreaker(call, options.patience_seconds, self.progress.print),
             rows,
             concurrency=options.concurrency,
             journal=journal,
@@ -127,7 +127,7 @@ class FleetRun(FileRun[Row, Done], Generic[Client]):
             kind=job.kind,
             through_client=True,
             reconcile=None if job.reconcile is None else look_up,
-            verify=CircuitBreaker(is_still_done, options.concurrency) if options.verify else None,
+            verify=CircuitBreaker(is_still_done, options.patience_seconds) if options.verify else None,
             retry_failed=options.retry_failed,
             stop_on=(*AUTH_ERRORS, UnreachableError),
             observer=self.observe,

@@ -10,30 +10,18 @@ from cyclopts import Parameter
 from ...errors import InvalidArgumentError
 from ...models import DEVICE_NAMESPACE, MetricQuery
 from ...models.metric import check_statistic
-from ...settings import UNITS, in_seconds
-from ..options import Texts
+from ...settings import UNITS
+from ..options import Texts, parse_duration
 
-__all__ = ["QueryOptions", "format_duration", "parse_date", "parse_duration", "parse_pairs"]
+__all__ = ["QueryOptions", "format_duration", "parse_date", "parse_pairs"]
 
 _ID: Final = "{id}"
 """Stands for the ID of a device in the value of a dimension."""
 _NO_DIMENSIONS: Final = ("{}",)
 
 
-def parse_duration(option: str, text: str) -> float:
-    """Seconds of a duration such as ``90s``, ``5m``, ``1.5h``, ``1d`` or ``4w``.
-
-    Raises:
-        InvalidArgumentError: *text* is not a duration, or is zero.
-    """
-    seconds: float | str = in_seconds(text)
-    if isinstance(seconds, str):
-        raise InvalidArgumentError(f"{option}: expected a duration such as 90s, 5m, 1h, 1d or 4w, got {text!r}")
-    return seconds
-
-
 def format_duration(seconds: float) -> str:
-    """A duration as `parse_duration` reads it, in the largest unit that gives a short number."""
+    """A duration as options have it, in the largest unit that gives a short number."""
     for unit, length in UNITS.items():
         if seconds >= length and (seconds % length == 0 or seconds >= 10 * length):
             return f"{round(seconds / length, 1):g}{unit}"

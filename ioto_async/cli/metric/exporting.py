@@ -106,7 +106,7 @@ class ExportRun(FileRun[Row, SeriesByMetric]):
     ) -> AsyncGenerator[Bulk[Row, SeriesByMetric], None]:
         """Open the bulk run, which makes one call for each device."""
         bulk = self.client.bulk(
-            CircuitBreaker(self._read, self.options.concurrency),
+            CircuitBreaker(self._read, self.options.patience_seconds, self.progress.print),
             rows,
             concurrency=self.options.concurrency,
             ordered=True,

@@ -32,7 +32,6 @@ from ..options import FLAG, Concurrency, JournalOptions, check_account, check_jo
 from ..report import RequestStats
 from ..rows import open_source
 from ..run import AUTH_ERRORS, FileRun
-from .arguments import parse_duration
 from .samples import LateSamples, SampleRow, read_samples
 
 __all__ = ["SinkOptions", "Via", "write"]
@@ -70,9 +69,6 @@ class SinkOptions:
     any_timestamp: Annotated[bool, FLAG] = False
     """Take timestamps that can hardly be meant: with an exponent, like a date in digits, of more than a year ago, or of
     more than a day from now."""
-    patience: str = "60s"
-    """How long the cloud may take no samples before the run ends. One that was never reached ends it at once, unless it
-    is to be reached over MQTT."""
 
 
 async def write(file: str, via: Via, sink: SinkOptions, options: JournalOptions, *, key_column: str | None) -> int:
@@ -82,7 +78,7 @@ async def write(file: str, via: Via, sink: SinkOptions, options: JournalOptions,
         InvalidArgumentError: an option, the file or the environment does not fit.
         CallError: it has ended the run; the figures are printed.
     """
-    patience = parse_duration("--patience", sink.patience)
+    patience = options.patience_seconds
     if options.rate is not None and via == "mqtt":
         raise InvalidArgumentError("--rate: there are no requests over MQTT: leave it out")
     _check(via, sink)
