@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ioto_async"
 
 ROOMS: dict[str, tuple[str, str]] = {
-    "retry": ("transport/retry.py", "transport/test_retry.py"),
+    "retry": ("transport/retry.py", "transport/test_retry.py transport/test_retries.py"),
     "transport": (
         "transport/transport.py transport/attempt.py transport/deadlines.py transport/effects.py",
         "transport/test_transport.py test_client.py bulk/test_doubt.py",
