@@ -264,10 +264,6 @@ async def test_leaving_the_loop_ends_the_calls_on_the_workers(emulator: Emulator
     assert run.summary.done == 1
 
 
-def _nothing() -> None:
-    """Do nothing, after what workers were asked before."""
-
-
 # The items --------------------------------------------------------------------------------------------------------
 
 
@@ -474,7 +470,7 @@ async def test_a_run_that_is_stopped_ends_what_is_in_flight_and_begins_nothing(
         running = asyncio.create_task(collected(aiter(run)))
         await calls.BEGUN.wait()
         run.stop("enough")
-        await cluster.run(_nothing)  # workers have been told
+        await asyncio.wait(run._telling)  # workers have been told
         calls.GO_ON.set()
         outcomes = await running
     assert sorted(outcome.item for outcome in outcomes if outcome.status == "ok") == [10, 11, 12]
