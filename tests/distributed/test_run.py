@@ -670,6 +670,22 @@ async def test_a_cluster_without_workers_is_told_and_what_no_worker_has_begun_is
     assert run.summary.stopped == "enough"
 
 
+async def test_what_a_lost_worker_had_begun_is_unknown_if_the_run_is_stopped_before_another_one_comes(
+    emulator: EmulatorThread, held: None, warnings: Warnings
+) -> None:
+    async with cluster_of(1) as cluster:
+        run = bulk(cluster, calls.hold, range(10, 100), shard=10, concurrency=5)
+        running = asyncio.create_task(collected(aiter(run)))
+        await calls.BEGUN.wait()
+        assert cluster.cluster is not None
+        cluster.cluster.scale(0)
+        await warnings.has("the cluster has no worker: waiting for one")
+        run.stop("enough", grace=3600)
+        outcomes = await running
+    assert by_status(outcomes) == {"unknown": {str(number) for number in range(10, 20)}}
+    assert {str(outcome.error) for outcome in outcomes} == {"the worker that had the item was lost"}
+
+
 async def test_the_progress_is_that_of_the_workers(emulator: EmulatorThread, held: None) -> None:
     told: list[Progress] = []
 
