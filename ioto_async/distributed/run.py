@@ -429,19 +429,10 @@ class DistributedBulk(Run[Item, Value]):
             self._workers.check()
             sent = self._submit(shard, attempt, is_doubtful=is_doubtful)
             try:
-                results: Results | None = _loaded(await sent.future)
-                if results is not None and not results.is_begun:
-                    await self._look_back(sent)
-                    if results.unfit is not None:
-                        self._workers.refuse(results.worker, results.unfit)
-                        results = None
-                    else:
-                        results = self._unsent(sent)
+                results = await self._returned(sent)
             except asyncio.CancelledError:
                 await sent.future.cancel()
                 raise
-            except Exception as error:  # noqa: BLE001  raised again if it is not known
-                results = await self._after(sent, error)
             finally:
                 is_offered = is_offered or bool(self._workers.present)
                 del self._sent[shard.number]
@@ -450,6 +441,24 @@ class DistributedBulk(Run[Item, Value]):
                 return results
             is_doubtful = is_doubtful or sent.is_begun
         raise AssertionError("unreachable")
+
+    async def _returned(self, sent: "_Sent[Item]") -> Results | None:
+        """Wait for the results of a shard: None to send it again."""
+        try:
+            results = _loaded(await sent.future)
+        except Exception as error:  # noqa: BLE001  raised again if it is not known
+            return await self._after(sent, error)
+        if results.is_begun:
+            return results
+        if not sent.is_begun:
+            try:
+                sent.is_begun = bool(await self._marks(sent))  # by another worker, before
+            except OSError:  # the scheduler is just being lost
+                sent.is_begun = True
+        if results.unfit is None:
+            return self._unsent(sent)
+        self._workers.refuse(results.worker, results.unfit)
+        return None
 
     async def _after(self, sent: "_Sent[Item]", error: Exception) -> Results | None:
         """What follows if a shard comes back without results, for an *error* of Dask: None to send it again.
@@ -469,11 +478,6 @@ class DistributedBulk(Run[Item, Value]):
             raise LostWorkerError(f"the shard of the item was lost: {one_line(str(error))}") from error
         cause = error.__cause__ or error
         raise IotoError(f"the cluster could not do a shard: {type(cause).__name__}: {one_line(str(cause))}") from error
-
-    async def _look_back(self, sent: "_Sent[Item]") -> None:
-        """Note whether another worker has begun a shard before."""
-        if not sent.is_begun:
-            sent.is_begun = bool(await self._marks(sent))
 
     def _unsent(self, sent: "_Sent[Item]") -> Results:
         """The results of a shard that no worker does any more, as the run is stopped.

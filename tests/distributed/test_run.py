@@ -264,10 +264,6 @@ async def test_leaving_the_loop_ends_the_calls_on_the_workers(emulator: Emulator
     assert run.summary.done == 1
 
 
-def _nothing() -> None:
-    """Do nothing, after what workers were asked before."""
-
-
 # The items --------------------------------------------------------------------------------------------------------
 
 
@@ -474,7 +470,7 @@ async def test_a_run_that_is_stopped_ends_what_is_in_flight_and_begins_nothing(
         running = asyncio.create_task(collected(aiter(run)))
         await calls.BEGUN.wait()
         run.stop("enough")
-        await cluster.run(_nothing)  # workers have been told
+        await asyncio.wait(run._telling)  # workers have been told
         calls.GO_ON.set()
         outcomes = await running
     assert sorted(outcome.item for outcome in outcomes if outcome.status == "ok") == [10, 11, 12]
@@ -672,6 +668,22 @@ async def test_a_cluster_without_workers_is_told_and_what_no_worker_has_begun_is
         assert await running == []
         assert await left_at(cluster) == []
     assert run.summary.stopped == "enough"
+
+
+async def test_what_a_lost_worker_had_begun_is_unknown_if_the_run_is_stopped_before_another_one_comes(
+    emulator: EmulatorThread, held: None, warnings: Warnings
+) -> None:
+    async with cluster_of(1) as cluster:
+        run = bulk(cluster, calls.hold, range(10, 100), shard=10, concurrency=5)
+        running = asyncio.create_task(collected(aiter(run)))
+        await calls.BEGUN.wait()
+        assert cluster.cluster is not None
+        cluster.cluster.scale(0)
+        await warnings.has("the cluster has no worker: waiting for one")
+        run.stop("enough", grace=3600)
+        outcomes = await running
+    assert by_status(outcomes) == {"unknown": {str(number) for number in range(10, 20)}}
+    assert {str(outcome.error) for outcome in outcomes} == {"the worker that had the item was lost"}
 
 
 async def test_the_progress_is_that_of_the_workers(emulator: EmulatorThread, held: None) -> None:

@@ -126,6 +126,8 @@ class _Lines(logging.Handler):
 
 
 def _connect(limits: Limits, *, job: Job[Client], settings: JobSettings, connections: int) -> Client:
+    if settings.out is not None and not settings.out.is_dir():
+        raise InvalidArgumentError(f"--out: there is no folder {settings.out}")
     return job.client(settings, {**UNATTENDED, "limit": connections, "limits": limits})
 
 
