@@ -119,7 +119,8 @@ def bulk(
         options: see `RunOptions`. Four differ here: ``concurrency`` is that of each worker; ``journal`` is a directory
             that this process and all workers see, with a journal for each part of the keys; ``key`` is called in this
             process; ``kind`` and ``through_client`` are known for no call. An observer is told what the workers have
-            done, which is ahead of `DistributedBulk.summary`; what it sees in flight are the items that they have.
+            done, which is ahead of `DistributedBulk.summary`; what it sees in flight is the rest of the
+            shards that they have begun.
 
     Raises:
         InvalidArgumentError: an argument does not fit.
@@ -386,7 +387,7 @@ class DistributedBulk(Run[Item, Value]):
             self.summary, ok=done["ok"], failed=done["failed"], unknown=done["unknown"], skipped=done["skipped"]
         )
         rate = self._meter.rate(shards.elapsed, summary.done)
-        in_flight = sum(len(sent.shard.items) for sent in self._sent.values()) - ahead.total()
+        in_flight = sum(len(sent.shard.items) for sent in self._sent.values() if sent.mark) - ahead.total()
         observer(Progress(summary, self._total, shards.elapsed, rate, in_flight, self._room() * self._size()))
 
     def _room(self) -> int:

@@ -50,7 +50,7 @@ class Workers:
         lost, self.present = (self.present - addresses) & self.fit, addresses
         if lost:
             items = in_hand(lost)
-            sequel = f"; {self._sequel(items)}" if items else ""
+            sequel = f"; {self._sequel(items)}" if items else "; the others go on" if self.fit else ""
             logger.warning("%s lost: %s%s", _count(lost, "worker was", "workers were"), _listed(lost), sequel)
         if addresses:
             self._is_waiting = False

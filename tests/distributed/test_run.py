@@ -711,14 +711,16 @@ async def test_a_lost_worker_is_named_and_what_follows() -> None:
     workers.refuse("tcp://3", IotoError("no token"))
     workers.refuse("tcp://3", IotoError("no token"))
     workers.update({"tcp://1"}, lambda lost: 5 * len(lost))
-    workers.update({"tcp://1"}, lambda lost: 5)
+    workers.update({"tcp://1", "tcp://4"}, lambda lost: 5)
+    workers.update({"tcp://4"}, lambda lost: 0)
     workers.update([], lambda lost: 0)
     workers.update([], lambda lost: 0)
     logging.getLogger("ioto_async").removeHandler(warnings)
     assert warnings.lines == [
         "the worker tcp://3 cannot take part, the others go on: no token",
         "1 worker was lost: tcp://2; 5 items are done again",
-        "1 worker was lost: tcp://1",
+        "1 worker was lost: tcp://1; the others go on",
+        "1 worker was lost: tcp://4",
         "the cluster has no worker: waiting for one",
     ]
 
