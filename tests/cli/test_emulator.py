@@ -156,6 +156,7 @@ def test_a_number_of_clouds_that_is_none_is_wrong_usage(capsys: pytest.CaptureFi
     assert "--clouds" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @each_row("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_with_status_0_and_nothing_more_to_say(heard_hangup: None, number: signal.Signals) -> None:
     with process() as one:

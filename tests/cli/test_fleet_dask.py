@@ -73,6 +73,7 @@ def test_a_scheduler_that_is_not_there_is_wrong_usage(fleet: Fleet, monkeypatch:
     assert "--dask: no scheduler at nowhere" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_lost_is_one_line_with_the_figures_and_how_to_go_on(
     cloud: EmulatorThread, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -231,6 +231,7 @@ def test_a_cloud_that_is_not_reached_ends_it(metrics: Metrics, fleet: Path, monk
     assert metrics(*export(metrics, "--output", "jsonl")).status == 4
 
 
+@pytest.mark.slow
 @each_row("number, status", [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_an_interrupted_export_leaves_no_file(
     metrics: Metrics, fleet: Path, cloud: EmulatorThread, heard_hangup: None, number: signal.Signals, status: int

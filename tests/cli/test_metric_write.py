@@ -452,6 +452,7 @@ def some_arrived(metrics: Metrics, cloud: EmulatorThread) -> Callable[[], Abstra
     return waiting
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_finishes_what_it_began_and_the_next_one_does_the_rest(
     metrics: Metrics, many: Path, some_arrived: Callable[[], AbstractContextManager[None]], cloud: EmulatorThread
 ) -> None:
@@ -528,6 +529,7 @@ def test_a_sample_that_waits_for_the_cloud_when_it_ends_is_the_next_run_s(
     assert set(journaled(metrics)) == {"undone"}
 
 
+@pytest.mark.slow
 def test_a_run_that_waits_for_input_ends_at_the_first_signal(
     metrics: Metrics, some_arrived: Callable[[], AbstractContextManager[None]], cloud: EmulatorThread
 ) -> None:

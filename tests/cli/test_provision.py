@@ -625,6 +625,7 @@ def test_a_blocked_device_is_reported_with_its_delay(cloud: EmulatorThread, prov
 # What goes wrong on the way ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_passing_failure_does_not_fail_the_device(anew: Callable[[], Command], cloud: EmulatorThread) -> None:
     faults = {
         "503": Fault(status=503),

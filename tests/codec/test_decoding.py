@@ -548,6 +548,7 @@ DEEP: dict[str, str] = {
 }
 
 
+@pytest.mark.slow
 @each_row("form, levels", itertools.product(DEEP, [300, 1000, 3000]))
 async def test_a_reply_that_is_nested_very_deep_is_a_value_or_an_error_of_ours(
     cloud: Cloud, client: IotoClient, form: str, levels: int

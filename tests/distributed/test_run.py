@@ -39,6 +39,8 @@ from ioto_async.emulator import EmulatorThread, Fault
 from ioto_async.operations import Kind
 from tests.rawserver import GUARD, leftover_tasks
 
+pytestmark = pytest.mark.slow
+
 IDS = [f"DEV{number:07}" for number in range(200)]
 
 

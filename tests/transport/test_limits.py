@@ -353,6 +353,7 @@ def test_latency_that_differs_by_nature_does_not_keep_the_limit_below_the_ceilin
     assert min(limits[100:]) > 0.6 * 64
 
 
+@pytest.mark.slow
 def test_an_operation_that_takes_longer_than_the_one_before_does_not_lower_the_limit() -> None:
     """Such as a search for all devices after a call for each of them."""
     client = Client(Server(math.inf, 0, vary=lambda dice: ("device/get", 0.01)), Adaptive(64))
@@ -402,6 +403,7 @@ def test_time_outs_lower_the_limit_down_to_1() -> None:
     assert client.adaptive.limit == 1
 
 
+@pytest.mark.slow
 def test_it_recovers_from_time_outs() -> None:
     client = Client(Server(math.inf, 0.02), Adaptive(64))
     client.server.dead = True

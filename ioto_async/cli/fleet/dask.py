@@ -26,8 +26,6 @@ __all__ = ["dask_bulk"]
 
 _TIMEOUT: Final = 10.0
 """Seconds that a scheduler has to answer."""
-_OUTAGE: Final = 60.0
-"""Seconds that a scheduler has to come back."""
 
 
 @asynccontextmanager
@@ -60,7 +58,7 @@ async def dask_bulk(
     try:
         comm = await distributed.connect(address, timeout=_TIMEOUT)
         await comm.close()
-        cluster = distributed.Client(address, asynchronous=True, set_as_default=False, timeout=_OUTAGE)
+        cluster = distributed.Client(address, asynchronous=True, set_as_default=False, timeout=options.patience_seconds)
         await cluster
     except (OSError, ValueError) as error:
         raise InvalidArgumentError(f"--dask: no scheduler at {address}: {one_line(str(error))}") from None
