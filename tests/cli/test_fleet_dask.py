@@ -77,9 +77,6 @@ def test_a_scheduler_that_is_not_there_is_wrong_usage(fleet: Fleet, monkeypatch:
 def test_a_scheduler_that_is_lost_is_one_line_with_the_figures_and_how_to_go_on(
     cloud: EmulatorThread, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ioto_async.cli.fleet import dask
-
-    monkeypatch.setattr(dask, "_OUTAGE", 1.0)
     fleet.write("id\n" + "\n".join(IDS) + "\n")
     scheduler = subprocess.Popen(
         [
@@ -102,7 +99,7 @@ def test_a_scheduler_that_is_lost_is_one_line_with_the_figures_and_how_to_go_on(
 
         monkeypatch.setattr(ProgressBar, "print", print_line)
         reading.start()
-        result = fleet("claim", "--dask", address)
+        result = fleet("claim", "--dask", address, "--patience", "1s")
         reading.join()
     assert (result.status, result.figures["devices"]) == (1, 0)
     assert result.figures["stopped"] == "the scheduler of the cluster was lost"
