@@ -3,6 +3,8 @@
 import gzip
 from typing import Any
 
+import aiohttp
+
 from ioto_async import (
     BadRequestError,
     CallError,
@@ -25,15 +27,18 @@ BROKEN = [
     ("a length of letters", OK + b"Content-Length: x\r\n\r\n{}", "Content-Length"),
     ("a length below 0", OK + b"Content-Length: -2\r\n\r\n{}", "Content-Length"),
     ("brotli", OK + b"Content-Encoding: br\r\n" + END, "content-encoding: brotli (br)"),
-    ("zstd", OK + b"Content-Encoding: zstd\r\n" + END, "content-encoding: zstandard (zstd)"),
     ("brotli with an error", b"HTTP/1.1 503 Busy\r\nContent-Encoding: br\r\n" + END, "content-encoding: brotli (br)"),
     ("what is no gzip", OK + b"Content-Encoding: gzip\r\n" + END, "content-encoding: gzip"),
     ("chunks of letters", OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n", "chunk size"),
     ("another protocol", b"SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0"),
     ("HTTP/2", b"HTTP/2 200 OK\r\n" + END, "HTTP/2"),
     ("a status of 99", b"HTTP/1.1 99 OK\r\n" + END, "99"),
-    ("a header with a NUL", OK + b"X: a\0b\r\n" + END, "header"),
 ]
+if tuple(map(int, aiohttp.__version__.split(".")[:2])) >= (3, 14):  # older versions do not look at these
+    BROKEN += [
+        ("zstd", OK + b"Content-Encoding: zstd\r\n" + END, "content-encoding: zstandard (zstd)"),
+        ("a header with a NUL", OK + b"X: a\0b\r\n" + END, "header"),
+    ]
 
 
 def step(data: bytes) -> Step:
