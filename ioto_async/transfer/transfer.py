@@ -19,14 +19,14 @@ import aiohttp
 import attrs
 
 from .._version import __version__
-from ..errors import CallError, ClientStateError, InvalidArgumentError, PoolTimeoutError, TransferError
+from ..errors import CallError, ClientStateError, InvalidArgumentError, TransferError
 from ..operations import Kind
 from ..settings import check_names
 from ..transport.aiohttp_private import CAN_SEND_UNASKED, permission_of
 from ..transport.attempt import Body, attempt, did_nothing, read_up_to, wait_to_retry
 from ..transport.auth import holding_turn
 from ..transport.deadlines import Deadline
-from ..transport.effects import EFFECTS, waiting
+from ..transport.effects import EFFECTS
 from ..transport.options import CallOptions
 from ..transport.proxies import proxy_arguments
 from ..transport.retry import Failed, Failure, Retries
@@ -434,16 +434,9 @@ async def _connection(transport: Transport, operation: str) -> AsyncIterator[Non
     """
     if transport.pool.loop is not asyncio.get_running_loop():
         await transport.pool.open()
-    connections, effects = transport.pool.limiter.connections, EFFECTS.get()
-    limit = transport.options.pool_timeout if effects is None else None
-    try:
-        with waiting(effects):
-            async with asyncio.timeout(limit):
-                await connections.take()
-    except TimeoutError:
-        raise PoolTimeoutError(
-            f"no turn within {limit:g} s: other calls have the connections", operation=operation, sent=False
-        ) from None
+    connections = transport.pool.limiter.connections
+    async with transport.waiting_for_turn(operation):
+        await connections.take()
     try:
         yield
     finally:

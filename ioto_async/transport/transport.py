@@ -5,9 +5,10 @@ only then.
 """
 
 import asyncio
+import contextlib
 import math
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Final, TypeVar
 
 import aiohttp
@@ -214,16 +215,29 @@ class Transport:
         limit = self.options.pool_timeout if effects is None else None
         patience = math.inf if effects is not None else retry.elapsed if limit is None else min(retry.elapsed, limit)
         try:
-            with waiting(effects):
-                async with asyncio.timeout(limit):
-                    return await limiter.enter(self._pause, patience)
+            async with self.waiting_for_turn(operation.name):
+                return await limiter.enter(self._pause, patience)
         except PauseError as pause:
             message = "the service has asked for a pause, in its reply to another call"
             raise RateLimitedError(message, operation=operation.name, sent=False, retry_after=pause.left) from None
+
+    @contextlib.asynccontextmanager
+    async def waiting_for_turn(self, operation: str) -> AsyncIterator[None]:
+        """Wait in the body for a turn of *operation*; in a bulk run, which is a queue itself, as long as it takes.
+
+        Raises:
+            PoolTimeoutError: it takes longer than the client's ``pool_timeout``.
+        """
+        effects = EFFECTS.get()
+        limit = self.options.pool_timeout if effects is None else None
+        try:
+            with waiting(effects):
+                async with asyncio.timeout(limit):
+                    yield
         except TimeoutError:
             raise PoolTimeoutError(
                 f"no turn within {limit:g} s: other calls have the connections, or the limits",
-                operation=operation.name,
+                operation=operation,
                 sent=False,
             ) from None
 
