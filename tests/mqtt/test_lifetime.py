@@ -178,14 +178,19 @@ async def test_waits_grow_with_a_broker_that_accepts_connections_and_ends_them(
     assert failures == [1, 2, 3]
 
 
+async def served_and_cut_off(link: DeviceLink, broker: FakeBroker, *, times: int) -> None:
+    """Have connections do some work before they end, and one that stays."""
+    for number in range(1, times + 1):
+        await link.ping()
+        broker.cut()
+        await broker.until(lambda number=number: broker.connections > number)  # type: ignore[misc]
+    await link.ping()
+
+
 async def test_an_acknowledgement_is_no_reason_to_come_back_sooner(broker: FakeBroker, failures: list[int]) -> None:
     """Two clients with one client id get some messages through each time, and would push each other out for ever."""
     async with link_to(broker) as link:
-        for number in range(1, 4):
-            await link.ping()
-            broker.cut()
-            await broker.until(lambda number=number: broker.connections > number)  # type: ignore[misc]
-        await link.ping()
+        await served_and_cut_off(link, broker, times=3)
     assert failures == [1, 2, 3]
 
 
@@ -194,11 +199,7 @@ async def test_connections_that_the_broker_ends_soon_again_and_again_are_told_on
 ) -> None:
     caplog.set_level("INFO", "ioto_async")
     async with link_to(broker) as link:
-        for number in range(1, 6):
-            await link.ping()
-            broker.cut()
-            await broker.until(lambda number=number: broker.connections > number)  # type: ignore[misc]
-        await link.ping()
+        await served_and_cut_off(link, broker, times=5)
         event = await anext(link.events())
     assert isinstance(event, Contested)
     assert (event.connections, bool(event.reason)) == (3, True)
