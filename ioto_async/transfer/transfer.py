@@ -415,13 +415,13 @@ async def _attempt(
     timeout: float | None,  # noqa: ASYNC109  see attempt
     number: int,
 ) -> Transfer:
-    async def exchange(_: aiohttp.ClientSession, deadline: Deadline) -> tuple[int, Transfer]:
-        job.meter.deadline = deadline
-        async with transport.pool.bare() as session:
-            return await job.exchange(session, signed, body)
-
+    if transport.pool.loop is not asyncio.get_running_loop():
+        await transport.pool.open()
     observer = transport.options.observer
-    _, done = await attempt(transport.pool, observer, job.operation, number, timeout, body, signed.mask, exchange)
+    with attempt(transport.pool, observer, job.operation, number, timeout, body, signed.mask) as trying:
+        job.meter.deadline = trying.deadline
+        async with transport.pool.bare() as session:
+            trying.status, done = await job.exchange(session, signed, body)
     return done
 
 

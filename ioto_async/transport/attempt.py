@@ -4,9 +4,10 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final, Protocol, TypeVar
+from types import TracebackType
+from typing import Final, Protocol, Self
 
 import aiohttp
 import attrs
@@ -34,6 +35,7 @@ __all__ = [
     "Attempt",
     "Body",
     "RequestBody",
+    "RequestPayload",
     "attempt",
     "check_connection",
     "did_nothing",
@@ -46,8 +48,8 @@ __all__ = [
 ]
 
 
-class RequestBody(Payload):
-    """JSON bytes, made once and sent by every attempt's middlewares as often as they like.
+class RequestBody:
+    """JSON bytes, made once, and what has become of them in the present attempt, however often that sends them.
 
     Args:
         data: the bytes.
@@ -55,26 +57,48 @@ class RequestBody(Payload):
             must not be sent again once it has gone out.
 
     Attributes:
+        data: see above.
+        is_careful: see above.
         sent: whether it has begun to go out: the difference between *never* and *maybe*.
         in_doubt: whether it has, and no reply says what became of it.
     """
 
-    _autoclose = True  # there is nothing to close
+    __slots__ = ("data", "in_doubt", "is_careful", "sent")
 
     def __init__(self, data: bytes, *, is_careful: bool = False) -> None:
-        super().__init__(data, content_type="application/json")
-        self._size = len(data)
-        self._is_careful = is_careful
-        self.sent = False
-        self.in_doubt = False
+        self.data = data
+        self.is_careful = is_careful
+        self.begin()
 
-    def again(self) -> "RequestBody":
-        """The same bytes, of which nothing has been sent."""
-        return RequestBody(self._value, is_careful=self._is_careful)
+    def begin(self) -> None:
+        """Begin an attempt: nothing of it has been sent."""
+        self.sent = self.in_doubt = False
+
+    async def go_out(self) -> None:
+        """Wait before it is written, if it is careful: an end of the connection that has come in shows by then."""
+        if self.is_careful:
+            # It is seen in the next turn of the loop, and acted on in the one after.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+
+class RequestPayload(Payload):
+    """A `RequestBody` for aiohttp, which a request's middlewares send as often as they like.
+
+    Attributes:
+        body: see above.
+    """
+
+    _autoclose = True  # there is nothing to close
+
+    def __init__(self, body: RequestBody) -> None:
+        super().__init__(body.data, content_type="application/json")
+        self._size = len(body.data)
+        self.body = body
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The body as text, for middlewares that look at it."""
-        return str(self._value, encoding, errors)
+        return str(self.body.data, encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Send the body.
@@ -82,13 +106,11 @@ class RequestBody(Payload):
         Raises:
             ConnectionResetError: the connection had ended; nothing was sent.
         """
-        if self._is_careful:
-            # An end that has come in is seen in the next turn, and acted on in the one after.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+        if self.body.is_careful:
+            await self.body.go_out()
         check_connection(writer)
-        self.sent = self.in_doubt = True
-        await writer.write(self._value)
+        self.body.sent = self.body.in_doubt = True
+        await writer.write(self.body.data)
 
 
 def check_connection(writer: AbstractStreamWriter) -> None:
@@ -102,8 +124,6 @@ def check_connection(writer: AbstractStreamWriter) -> None:
 
 
 logger = logging.getLogger("ioto_async")
-
-T = TypeVar("T")
 
 _CLOSED: Final = "the client was closed meanwhile"
 _REFUSAL_LIMIT: Final = 1 << 16
@@ -135,78 +155,120 @@ class Body(Protocol):
     in_doubt: bool
 
 
-async def attempt(
-    pool: Pool,
-    observer: Observer | None,
-    operation: str,
-    number: int,
-    timeout: float | None,  # noqa: ASYNC109  asyncio.timeout costs a sixth of a call; see pool
-    body: Body,
-    mask: Callable[[str], str],
-    exchange: Callable[[aiohttp.ClientSession, Deadline], Awaitable[tuple[int, T]]],
-) -> tuple[int, T]:
-    """Do *exchange* once, within *timeout*, and return the status and the result of it.
+class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
+    """Do in the body of a ``with`` statement one attempt of a request, and tell what its failure means.
 
     Args:
-        pool: where the session is from.
+        pool: where the session is from; it is open.
         observer: called with the `Attempt` when it is over.
         operation: what to call it.
         number: 1 for the first attempt.
-        timeout: seconds until the deadline, which *exchange* may put off.
+        timeout: seconds until the deadline, which the body may put off.
         body: the request's.
         mask: takes secrets out of a text.
-        exchange: sends the request and reads the reply.
+
+    Attributes:
+        deadline: that of the attempt.
+        status: of a complete reply; for the body of the statement to set.
 
     Raises:
         Failed: another attempt may do better, or may not.
         CallError: none will.
         ClientStateError: the client was closed meanwhile.
     """
-    session = pool.session if pool.loop is asyncio.get_running_loop() else await pool.open()
-    deadlines = pool.deadlines
-    status = None
-    failure: str | None = "cancelled"
-    started = time.perf_counter()
-    deadline = deadlines.start(timeout)
-    try:
-        status, result = await exchange(session, deadline)
-        failure = None
-    except asyncio.CancelledError:
-        if deadline.uncancel():
-            if deadline.closed:
-                failure = _CLOSED
-                raise ClientStateError(_CLOSED, outcome_unknown=body.in_doubt) from None
-            pool.forget_addresses()
-            failed = _timed_out(operation, f"timed out after {timeout:g} s", deadline, body)
-            failure = failed.error.message
-            raise failed from None
-        if session.closed and not deadline.is_cancelled():
-            # aiohttp cancels those who wait for a connection when a borrowed session is closed.
-            failure = SESSION_CLOSED
-            raise ClientStateError(SESSION_CLOSED, outcome_unknown=body.in_doubt) from None
-        raise
-    except (aiohttp.ClientError, OSError) as error:
-        pool.forget_addresses()
-        failed = _broken(operation, error, body, mask)
-        failure = failed.error.message
-        raise failed from None
-    except Failed as failed:
-        status, failure = failed.error.status, failed.error.message
-        raise
-    except CallError as error:
-        status, failure = error.status, error.message
-        error.sent = body.sent
-        raise
-    except Exception as error:
+
+    __slots__ = (
+        "_body",
+        "_deadlines",
+        "_mask",
+        "_number",
+        "_observer",
+        "_operation",
+        "_pool",
+        "_session",
+        "_started",
+        "_timeout",
+        "deadline",
+        "status",
+    )
+
+    deadline: Deadline
+
+    def __init__(
+        self,
+        pool: Pool,
+        observer: Observer | None,
+        operation: str,
+        number: int,
+        timeout: float | None,
+        body: Body,
+        mask: Callable[[str], str],
+    ) -> None:
+        self._pool = pool
+        self._observer = observer
+        self._operation = operation
+        self._number = number
+        self._timeout = timeout
+        self._body = body
+        self._mask = mask
+        self.status: int | None = None
+
+    def __enter__(self) -> Self:
+        # Those of now: the pool may be closed, and be opened again, meanwhile.
+        self._session, self._deadlines = self._pool.session, self._pool.deadlines
+        if self._observer is not None:
+            self._started = time.perf_counter()
+        self.deadline = self._deadlines.start(self._timeout)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and self._observer is None:
+            self._deadlines.stop(self.deadline)
+            return
+        meant, failure = (None, None) if error is None else self._meaning(error)
+        self._deadlines.stop(self.deadline)
+        if self._observer is not None:
+            elapsed = time.perf_counter() - self._started
+            _observe(self._observer, Attempt(self._operation, self._number, self.status, elapsed, failure))
+        if meant is not None and meant is not error:
+            raise meant from meant.__cause__
+
+    def _meaning(self, error: BaseException) -> tuple[BaseException, str]:
+        """What to raise for *error*, which may be itself, and what to tell an observer."""
+        if isinstance(error, asyncio.CancelledError):
+            return self._cancelled(error)
+        if isinstance(error, (aiohttp.ClientError, OSError)):
+            self._pool.forget_addresses()
+            failed = _broken(self._operation, error, self._body, self._mask)
+            return failed, failed.error.message
+        if isinstance(error, Failed):
+            self.status = error.error.status
+            return error, error.error.message
+        if isinstance(error, CallError):
+            self.status, error.sent = error.status, self._body.sent
+            return error, error.message
+        if not isinstance(error, Exception):
+            return error, "cancelled"
         failure = type(error.__cause__ or error).__name__
-        if session.closed and isinstance(error, RuntimeError):
-            raise ClientStateError(SESSION_CLOSED, outcome_unknown=body.in_doubt) from error.with_traceback(None)
-        raise
-    finally:
-        deadlines.stop(deadline)
-        if observer is not None:
-            _observe(observer, Attempt(operation, number, status, time.perf_counter() - started, failure))
-    return status, result
+        if self._session.closed and isinstance(error, RuntimeError):
+            closed = ClientStateError(SESSION_CLOSED, outcome_unknown=self._body.in_doubt)
+            closed.__cause__ = error.with_traceback(None)
+            return closed, failure
+        return error, failure
+
+    def _cancelled(self, error: asyncio.CancelledError) -> tuple[BaseException, str]:
+        if self.deadline.uncancel():
+            if self.deadline.closed:
+                return ClientStateError(_CLOSED, outcome_unknown=self._body.in_doubt), _CLOSED
+            self._pool.forget_addresses()
+            failed = _timed_out(self._operation, f"timed out after {self._timeout:g} s", self.deadline, self._body)
+            return failed, failed.error.message
+        if self._session.closed and not self.deadline.is_cancelled():
+            # aiohttp cancels those who wait for a connection when a borrowed session is closed.
+            return ClientStateError(SESSION_CLOSED, outcome_unknown=self._body.in_doubt), SESSION_CLOSED
+        return error, "cancelled"
 
 
 def _observe(observer: Observer, seen: Attempt) -> None:

@@ -19,7 +19,7 @@ from yarl import URL
 
 from ..errors import InvalidArgumentError, TokenProviderError
 from ..settings import Secret, check_origin, check_token, or_none, seconds, secret
-from .attempt import RequestBody
+from .attempt import RequestPayload
 from .credentials import Credentials, Decision, Pinned
 from .effects import EFFECTS
 
@@ -308,8 +308,8 @@ class Middleware:
             decision = self._pinned.after(response.status, headers, is_replay=is_replay)
             if decision is Decision.DONE:
                 return response
-            if isinstance(request.body, RequestBody):
-                request.body.in_doubt = False
+            if isinstance(request.body, RequestPayload):
+                request.body.body.in_doubt = False
             try:
                 headers = await self._auth.headers(decision)
                 await _discard(response)

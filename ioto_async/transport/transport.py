@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..operations import Kind, Operation
 from ..settings import check_headers, check_names
-from .attempt import RequestBody, attempt, did_nothing, read_refusal, read_up_to, wait_to_retry
+from .attempt import RequestBody, RequestPayload, attempt, did_nothing, read_refusal, read_up_to, wait_to_retry
 from .auth import HOLDS_TURN, Auth, Middleware, holding_turn
 from .deadlines import Deadline
 from .effects import EFFECTS, Effects, waiting
@@ -173,7 +173,7 @@ class Transport:
             is_shared = effects is not None and failure is Failure.REFUSED
             elapsed = 0.0 if is_shared else time.monotonic() - started
             await wait_to_retry(retries, elapsed=elapsed, is_paused=is_shared)
-            request = request.again()
+            request.begin()
 
     def _url(self, operation: Operation) -> URL:
         prefix = self._auth.prefix if operation.tok else ""
@@ -241,29 +241,26 @@ class Transport:
                 sent=False,
             ) from None
 
-    def _attempt(
+    async def _attempt(
         self,
         operation: Operation,
         url: URL,
         body: RequestBody,
         headers: CIMultiDict[str],
-        timeout: float | None,
+        timeout: float | None,  # noqa: ASYNC109  asyncio.timeout costs a sixth of a call; see pool
         number: int,
         effects: Effects | None,
-    ) -> Awaitable[tuple[int, bytes]]:
+    ) -> tuple[int, bytes]:
         """Send the request once and return status and body of a 2xx, or raise `Failed`; `_left` has to follow."""
         if effects is not None:
             effects.in_flight += 1
-        return attempt(
-            self.pool,
-            self.options.observer,
-            operation.name,
-            number,
-            timeout,
-            body,
-            self._auth.mask,
-            lambda session, deadline: self._exchange(session, deadline, operation, url, body, headers),
-        )
+        if self.pool.loop is not asyncio.get_running_loop():
+            await self.pool.open()  # it was closed while the call waited for its turn
+        with attempt(
+            self.pool, self.options.observer, operation.name, number, timeout, body, self._auth.mask
+        ) as trying:
+            trying.status, reply = await self._exchange(operation, url, body, headers, trying.deadline)
+        return trying.status, reply
 
     def _left(
         self,
@@ -291,19 +288,13 @@ class Transport:
             effects.landed()
 
     async def _exchange(
-        self,
-        session: aiohttp.ClientSession,
-        deadline: Deadline,
-        operation: Operation,
-        url: URL,
-        body: RequestBody,
-        headers: CIMultiDict[str],
+        self, operation: Operation, url: URL, body: RequestBody, headers: CIMultiDict[str], deadline: Deadline
     ) -> tuple[int, bytes]:
         if self._has_middlewares:
             with holding_turn():
-                response = await self._post(session, url, body, headers)
+                response = await self._post(url, body, headers)
         else:
-            response = await self._post(session, url, body, headers)
+            response = await self._post(url, body, headers)
         if not 200 <= response.status < 300:
             raise (await read_refusal(response, self._auth.mask, deadline=deadline)).failed(operation.name)
         length = response.content_length
@@ -311,12 +302,10 @@ class Transport:
             return response.status, await self._read_bounded(operation, response)
         return response.status, await response.read()
 
-    def _post(
-        self, session: aiohttp.ClientSession, url: URL, body: RequestBody, headers: CIMultiDict[str]
-    ) -> Awaitable[aiohttp.ClientResponse]:
-        return session.post(
+    def _post(self, url: URL, body: RequestBody, headers: CIMultiDict[str]) -> Awaitable[aiohttp.ClientResponse]:
+        return self.pool.session.post(
             url,
-            data=body,
+            data=RequestPayload(body),
             headers=headers,
             allow_redirects=False,
             middlewares=self._middlewares,
