@@ -1,22 +1,36 @@
 """All private names of aiohttp that this package uses, as there are no public ones; looked for at import."""
 
 import asyncio
+import functools
+import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from ..errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from yarl import URL
 
-__all__ = ["CAN_SEND_UNASKED", "check_borrowable", "loop_of", "middlewares_of", "permission_of", "proxy_of"]
+__all__ = [
+    "CAN_SEND_UNASKED",
+    "check_borrowable",
+    "is_patched",
+    "loop_of",
+    "middlewares_of",
+    "permission_of",
+    "proxy_of",
+    "use_protocol",
+]
 
 _LOOP: Final = "_loop"
 _MIDDLEWARES: Final = "_middlewares"
 _PROXY: Final = "_default_proxy"
 _PROXY_AUTH: Final = "_default_proxy_auth"
 _CONTINUE: Final = "_continue"
+_FACTORY: Final = "_factory"
 
 
 def _missing() -> tuple[str, ...]:
@@ -63,3 +77,29 @@ def permission_of(request: aiohttp.ClientRequest) -> "asyncio.Future[bool] | Non
     """What *request* waits for before it sends its body, if it does."""
     permission: asyncio.Future[bool] | None = getattr(request, _CONTINUE, None)
     return permission
+
+
+def _own(name: str) -> object:
+    """The method of `aiohttp.ClientSession` that is called *name*, if it is aiohttp's own."""
+    method = vars(aiohttp.ClientSession).get(name)
+    is_own = isinstance(method, FunctionType) and method.__code__.co_filename == inspect.getfile(aiohttp.ClientSession)
+    return method if is_own else None
+
+
+_SESSION: Final = aiohttp.ClientSession
+_REQUEST: Final = _own("_request")
+_POST: Final = _own("post")
+
+
+def is_patched() -> bool:
+    """Whether somebody else's hands are on how aiohttp sends requests: a mock, a recorder, a tracer."""
+    return _SESSION._request is not _REQUEST or _SESSION.post is not _POST
+
+
+def use_protocol(connector: aiohttp.TCPConnector, protocol: type[ResponseHandler]) -> bool:
+    """Have the connections of a *connector*, which has none yet, use *protocol*; false where that is not possible."""
+    is_known = (*inspect.signature(connector.connect).parameters,) == ("req", "traces", "timeout")
+    if not is_known or not hasattr(connector, _FACTORY):
+        return False
+    setattr(connector, _FACTORY, functools.partial(protocol, loop=asyncio.get_running_loop()))
+    return True

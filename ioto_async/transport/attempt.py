@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -27,6 +27,7 @@ from ..errors import (
 )
 from .deadlines import Deadline
 from .effects import EFFECTS, waiting
+from .fast_protocol import closed_before
 from .pool import SESSION_CLOSED, Pool
 from .refusals import REDIRECT, Refusal, parse_refusal
 from .retry import Failed, Failure, Retries, failure_of_status
@@ -36,6 +37,7 @@ __all__ = [
     "Body",
     "RequestBody",
     "RequestPayload",
+    "Response",
     "attempt",
     "check_connection",
     "did_nothing",
@@ -120,7 +122,7 @@ def check_connection(writer: AbstractStreamWriter) -> None:
         ConnectionResetError: the connection has ended, as a server ends idle ones.
     """
     if isinstance(writer, StreamWriter) and (writer.transport is None or writer.transport.is_closing()):
-        raise ConnectionResetError("the connection was closed before the request could be sent")
+        raise closed_before()
 
 
 logger = logging.getLogger("ioto_async")
@@ -153,6 +155,36 @@ class Body(Protocol):
 
     sent: bool
     in_doubt: bool
+
+
+class Response(Protocol):
+    """What is used of an `aiohttp.ClientResponse`."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def reason(self) -> str | None:
+        """What the first line says beside it."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name, whatever the case."""
+
+    @property
+    def content_length(self) -> int | None:
+        """What the header says, bytes."""
+
+    @property
+    def content(self) -> aiohttp.StreamReader:
+        """The body, to be read in parts."""
+
+    async def read(self) -> bytes:
+        """The whole body."""
+
+    def close(self) -> None:
+        """Close the connection, as the body is not wanted."""
 
 
 class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
@@ -278,7 +310,7 @@ def _observe(observer: Observer, seen: Attempt) -> None:
         logger.exception("the observer raised on %s", seen)
 
 
-async def read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def read_up_to(response: Response, limit: int) -> bytes:
     """The body; of one that is longer than *limit* its first bytes, more than that, and the connection is closed."""
     data = bytearray()
     try:
@@ -294,7 +326,7 @@ async def read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
 
 
 async def read_refusal(
-    response: aiohttp.ClientResponse,
+    response: Response,
     mask: Callable[[str], str],
     redirect: str = REDIRECT,
     deadline: Deadline | None = None,

@@ -19,7 +19,7 @@ from yarl import URL
 
 from ..errors import InvalidArgumentError, TokenProviderError
 from ..settings import Secret, check_origin, check_token, or_none, seconds, secret
-from .attempt import RequestPayload
+from .attempt import RequestBody, RequestPayload, Response
 from .credentials import Credentials, Decision, Pinned
 from .effects import EFFECTS
 
@@ -33,6 +33,7 @@ __all__ = [
     "TokenAuth",
     "TokenProvider",
     "holding_turn",
+    "renewed",
 ]
 
 logger = logging.getLogger("ioto_async")
@@ -301,27 +302,44 @@ class Middleware:
     async def _renewing(self, decision: Decision, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         is_plain = decision is Decision.SEND
         headers = self._pinned.credentials.headers if is_plain else await self._auth.headers(decision)
-        is_replay = False
-        while True:
-            request.headers.update(headers)
-            response = await handler(request)
-            decision = self._pinned.after(response.status, headers, is_replay=is_replay)
-            if decision is Decision.DONE:
-                return response
-            if isinstance(request.body, RequestPayload):
-                request.body.body.in_doubt = False
-            try:
-                headers = await self._auth.headers(decision)
-                await _discard(response)
-            except TokenProviderError:  # the log has it; the caller gets the refusal
-                return response
-            except BaseException:
-                response.close()
-                raise
-            is_replay = True
+        request.headers.update(headers)
+        response = await handler(request)
+        body = request.body.body if isinstance(request.body, RequestPayload) else None
+        if (others := await renewed(self._auth, self._pinned, headers, response, body)) is None:
+            return response
+        request.headers.update(others)
+        return await handler(request)
 
 
-async def _discard(response: ClientResponse) -> None:
+async def renewed(
+    auth: Auth, pinned: Pinned, sent: Mapping[str, str], response: Response, body: RequestBody | None
+) -> Mapping[str, str] | None:
+    """The headers to send a request with once more; None where its *response* is to be taken as it is.
+
+    Args:
+        auth: gives others.
+        pinned: decides whether they are asked for.
+        sent: the headers that the request went with.
+        response: the reply, which is read where it refuses them.
+        body: what was sent, if that is known.
+    """
+    decision = pinned.after(response.status, sent, is_replay=False)
+    if decision is Decision.DONE:
+        return None
+    if body is not None:
+        body.in_doubt = False
+    try:
+        headers = await auth.headers(decision)
+        await _discard(response)
+    except TokenProviderError:  # the log has it; the caller gets the refusal
+        return None
+    except BaseException:
+        response.close()
+        raise
+    return headers
+
+
+async def _discard(response: Response) -> None:
     """Read a reply that nobody wants to its end, so that its connection goes back to the pool."""
     if response.content_length is not None and response.content_length <= _DISCARD_LIMIT:
         await response.read()

@@ -11,8 +11,9 @@ from yarl import URL
 
 from ..errors import ClientStateError
 from ..settings import Secret, flag, instance_of, must_be, seconds, whole_number
-from .aiohttp_private import check_borrowable, loop_of, middlewares_of, proxy_of
+from .aiohttp_private import check_borrowable, loop_of, middlewares_of, proxy_of, use_protocol
 from .deadlines import Deadlines
+from .fast_protocol import FastProtocol
 from .limiter import Limiter
 from .limits import Limits
 from .proxies import Proxies, Proxy, check_proxy, parse_proxy
@@ -50,6 +51,7 @@ class Pool:
     """Whether signed URLs may be plain http beyond loopback."""
     proxy: str | URL | None = attrs.field(default=None, repr=False, validator=check_proxy)
     trust_env: bool = attrs.field(default=False, validator=flag())
+    fast_path: bool = attrs.field(default=True, validator=flag())
     limits: Limits = attrs.field(factory=Limits, validator=instance_of(Limits))
     proxies: Proxies = attrs.field(init=False, repr=False)
     noticed: set[tuple[str, str]] = attrs.field(init=False, repr=False, factory=set)
@@ -59,6 +61,8 @@ class Pool:
     """The loop of the open session, None where there is none."""
     session: aiohttp.ClientSession = attrs.field(init=False, repr=False)
     deadlines: Deadlines = attrs.field(init=False, repr=False)
+    connector: aiohttp.TCPConnector | None = attrs.field(init=False, repr=False, default=None)
+    """Whose connections are those of a `FastPath`, if there is one."""
     _closed: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -105,6 +109,7 @@ class Pool:
     def _make(self) -> aiohttp.ClientSession:
         # The limiter counts the connections that are in use.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=self.keepalive, ssl=self.ssl)
+        self.connector = connector if self.fast_path and use_protocol(connector, FastProtocol) else None
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), timeout=NO_TIMEOUT)
 
     def bare(self) -> aiohttp.ClientSession:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Final, TypeVar
 
 import aiohttp
@@ -29,10 +29,21 @@ from ..errors import (
 )
 from ..operations import Kind, Operation
 from ..settings import check_headers, check_names
-from .attempt import RequestBody, RequestPayload, attempt, did_nothing, read_refusal, read_up_to, wait_to_retry
+from .aiohttp_private import is_patched
+from .attempt import (
+    RequestBody,
+    RequestPayload,
+    Response,
+    attempt,
+    did_nothing,
+    read_refusal,
+    read_up_to,
+    wait_to_retry,
+)
 from .auth import HOLDS_TURN, Auth, Middleware, holding_turn
 from .deadlines import Deadline
 from .effects import EFFECTS, Effects, waiting
+from .fast_path import FastPath
 from .limits import Verdict
 from .options import CallOptions, TransportOptions, check_timeout, with_retries
 from .pauses import PauseError
@@ -69,8 +80,10 @@ class Transport:
     __slots__ = (
         "_auth",
         "_base",
+        "_fast_path",
         "_has_middlewares",
         "_headers",
+        "_may_be_fast",
         "_middlewares",
         "_pause",
         "_proxy",
@@ -89,6 +102,7 @@ class Transport:
         self.reading = Reading(options.strict, pool.noticed)
         # Of the type that aiohttp wants, which saves it a copy.
         self._headers = CIMultiDict({**_HEADERS, **check_headers(options.headers)})
+        self._fast_path = FastPath(pool, auth, base)
         # Innermost, so that what other middlewares send again is authenticated as well.
         self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (
             *pool.middlewares,
@@ -98,6 +112,7 @@ class Transport:
         self._pause = pool.limiter.pauses.of(base)
         self._proxy, self._proxy_headers = proxy_arguments(pool.proxies.of(base), base, self._headers)
         self._has_middlewares = len(self._middlewares) > 1
+        self._may_be_fast = pool.borrowed is None and self._proxy is None and not self._has_middlewares
         self._urls: dict[Operation, URL] = {}
 
     def with_auth(self, auth: Auth) -> "Transport":
@@ -290,36 +305,48 @@ class Transport:
     async def _exchange(
         self, operation: Operation, url: URL, body: RequestBody, headers: CIMultiDict[str], deadline: Deadline
     ) -> tuple[int, bytes]:
-        if self._has_middlewares:
-            with holding_turn():
-                response = await self._post(url, body, headers)
+        response: Response
+        if not self._may_be_fast or headers is not self._headers or is_patched():
+            response = await self._post(url, body, headers, self._middlewares)
+        elif not self._fast_path.is_open:
+            response = await self._post(url, body, headers, (*self._middlewares, self._fast_path.learn))
         else:
-            response = await self._post(url, body, headers)
+            reply = await self._fast_path.post(url, body)
+            if isinstance(reply, bytes):
+                return 200, self._bounded(operation, 200, reply)
+            response = reply
         if not 200 <= response.status < 300:
             raise (await read_refusal(response, self._auth.mask, deadline=deadline)).failed(operation.name)
         length = response.content_length
         if length is None or length > self.options.max_reply or "Content-Encoding" in response.headers:
-            return response.status, await self._read_bounded(operation, response)
+            data = await read_up_to(response, self.options.max_reply)
+            return response.status, self._bounded(operation, response.status, data)
         return response.status, await response.read()
 
-    def _post(self, url: URL, body: RequestBody, headers: CIMultiDict[str]) -> Awaitable[aiohttp.ClientResponse]:
-        return self.pool.session.post(
-            url,
-            data=RequestPayload(body),
-            headers=headers,
-            allow_redirects=False,
-            middlewares=self._middlewares,
-            raise_for_status=False,
-            timeout=NO_TIMEOUT,
-            proxy=self._proxy,
-            proxy_headers=self._proxy_headers,
-        )
+    async def _post(
+        self,
+        url: URL,
+        body: RequestBody,
+        headers: CIMultiDict[str],
+        middlewares: tuple[aiohttp.ClientMiddlewareType, ...],
+    ) -> aiohttp.ClientResponse:
+        with holding_turn() if self._has_middlewares else contextlib.nullcontext():
+            return await self.pool.session.post(
+                url,
+                data=RequestPayload(body),
+                headers=headers,
+                allow_redirects=False,
+                middlewares=middlewares,
+                raise_for_status=False,
+                timeout=NO_TIMEOUT,
+                proxy=self._proxy,
+                proxy_headers=self._proxy_headers,
+            )
 
-    async def _read_bounded(self, operation: Operation, response: aiohttp.ClientResponse) -> bytes:
+    def _bounded(self, operation: Operation, status: int, data: bytes) -> bytes:
         limit = self.options.max_reply
-        data = await read_up_to(response, limit)
         if len(data) > limit:
-            raise DecodeError(f"the body has more than {limit} bytes", operation=operation.name, status=response.status)
+            raise DecodeError(f"the body has more than {limit} bytes", operation=operation.name, status=status)
         return data
 
 

@@ -1,0 +1,181 @@
+"""Plain exchanges at a fraction of what a request of aiohttp costs, over the connections of aiohttp's own pool.
+
+aiohttp opens, keeps and closes the connections. The bytes of a request are made here, with the headers of one that has
+gone aiohttp's way, and a plain reply is read by the `FastProtocol`; any other one by aiohttp.
+"""
+
+import copy
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+from multidict import CIMultiDict
+from yarl import URL
+
+from .attempt import RequestBody
+from .auth import Auth, renewed
+from .credentials import Decision, Pinned
+from .fast_protocol import FastProtocol
+from .pool import NO_TIMEOUT, Pool
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+    from aiohttp.http import RawResponseMessage
+
+__all__ = ["FastPath"]
+
+
+class Reply:
+    """A reply that is not plain, as aiohttp's parser has it; see `Response`.
+
+    The connection goes back to the pool when the body has been read.
+    """
+
+    __slots__ = ("_connection", "content", "headers", "reason", "status")
+
+    def __init__(self, message: "RawResponseMessage", content: aiohttp.StreamReader, connection: "Connection") -> None:
+        self.status = message.code
+        self.reason = message.reason
+        self.headers = message.headers
+        self.content = content
+        self._connection = connection
+        content.on_eof(self._release)
+
+    def _release(self) -> None:
+        protocol = self._connection.protocol
+        if protocol is not None and not protocol.upgraded:
+            self._connection.release()
+
+    @property
+    def content_length(self) -> int | None:
+        """What the header says."""
+        length = self.headers.get("Content-Length")
+        return None if length is None else int(length)
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        try:
+            return await self.content.read()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection, as the body is not wanted."""
+        self._connection.close()
+
+
+class FastPath:
+    """Exchanges with one origin that cost a fraction of what aiohttp's requests do.
+
+    Args:
+        pool: whose connections are used.
+        auth: the credentials.
+        base: a URL of the origin.
+    """
+
+    __slots__ = ("_auth", "_carried", "_connector", "_head", "_pinned", "_pool", "_request", "_session")
+
+    def __init__(self, pool: Pool, auth: Auth, base: URL) -> None:
+        self._pool = pool
+        self._auth = auth
+        self._pinned = Pinned(auth.credentials, base)
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request can go this way now: one has gone the other way."""
+        return self._session is self._pool.session
+
+    def learn(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """See, as an aiohttp client middleware, a *request* that goes the other way: what goes this way is like it."""
+        session = self._pool.session
+        if self._session is not session and self._pool.connector is not None and not session.trace_configs:
+            self._session, self._connector = session, self._pool.connector
+            self._request = copy.copy(request)  # what becomes of it later, its reply too, is not for ever
+            self._carried: Mapping[str, str] | None = None
+        return handler(request)
+
+    def post(self, url: URL, body: RequestBody) -> Awaitable[bytes | Reply]:
+        """Send *body*, as the `Middleware` and what is behind it would.
+
+        Returns:
+            The body of a plain reply, whose status is 200; any other reply unread.
+
+        Raises:
+            aiohttp.ClientError: as a request of aiohttp does.
+            OSError: so, too.
+        """
+        decision = self._pinned.before(url)
+        if self._pinned.credentials.renewable:
+            return self._renewing(decision, url, body)
+        return self._post(url, body, {} if decision is Decision.SEND_BARE else self._pinned.credentials.headers)
+
+    async def _renewing(self, decision: Decision, url: URL, body: RequestBody) -> bytes | Reply:
+        is_plain = decision is Decision.SEND
+        headers = self._pinned.credentials.headers if is_plain else await self._auth.headers(decision)
+        reply = await self._post(url, body, headers)
+        if isinstance(reply, bytes):
+            return reply
+        others = await renewed(self._auth, self._pinned, headers, reply, body)
+        return reply if others is None else await self._post(url, body, others)
+
+    async def _post(self, url: URL, body: RequestBody, carried: Mapping[str, str]) -> bytes | Reply:
+        if carried is not self._carried:
+            self._head, self._carried = self._fields(carried), carried
+        connection = await self._connect()
+        try:
+            protocol = connection.protocol
+            assert isinstance(protocol, FastProtocol)
+            if body.is_careful:
+                await body.go_out()
+            transport = protocol.check_open()
+            data = body.data
+            body.sent = body.in_doubt = True
+            reply = await protocol.exchange(
+                b"POST %b HTTP/1.1\r\n%b%d\r\n\r\n%b" % (url.raw_path_qs.encode(), self._head, len(data), data)
+            )
+            if transport.get_write_buffer_size():
+                protocol.force_close()  # answered before all was sent: the next request would follow in the midst of it
+            if reply is None:
+                return await self._read(protocol, connection)
+        except BaseException:
+            connection.close()
+            raise
+        connection.release()
+        return reply
+
+    async def _connect(self) -> "Connection":
+        while True:
+            try:
+                connection = await self._connector.connect(self._request, [], NO_TIMEOUT)
+            except TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {self._request.url}") from error
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()  # something has come there that nobody asked for
+
+    async def _read(self, protocol: FastProtocol, connection: "Connection") -> Reply:
+        """The reply that aiohttp reads."""
+        while True:
+            try:
+                message, content = await protocol.read()
+            except HttpProcessingError as error:
+                raise aiohttp.ClientResponseError(
+                    self._request.request_info, (), status=error.code, message=error.message, headers=error.headers
+                ) from error
+            if not 100 <= message.code < 200 or message.code == 101:
+                return Reply(message, content, connection)
+
+    def _fields(self, carried: Mapping[str, str]) -> bytes:
+        """The lines after the first one, without the value of the last, which is the length of the body."""
+        headers = CIMultiDict(self._request.headers)
+        headers.update(carried)
+        headers.popall("Content-Length", None)
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        if any(character in line for line in lines for character in "\r\n\0"):
+            raise ValueError("a header holds a control character")  # nothing gets here that was not checked
+        return "\r\n".join([*lines, "Content-Length: "]).encode()

@@ -1,0 +1,112 @@
+"""A connection that reads plain replies by itself, and leaves all others to aiohttp.
+
+With a reply that is not plain, and with the end of the connection, aiohttp's parser gets the same bytes, so that what
+is unusual comes out as it always does.
+"""
+
+import asyncio
+import re
+from typing import Final
+
+from aiohttp.client_proto import ResponseHandler
+
+__all__ = ["FastProtocol", "closed_before"]
+
+_LARGEST: Final = 1 << 20
+"""Bytes of a body that are kept here; aiohttp reads longer ones, and lets the peer wait meanwhile."""
+_LONGEST_HEAD: Final = 4096
+
+_FIELD: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++:[ -~]*+\r\n"
+_FRAMING: Final = rb"(?i:content-length|content-encoding|transfer-encoding|connection|proxy-connection|upgrade):"
+"""Names of fields that say where a body ends, how it is coded, or what becomes of the connection."""
+_FIELDS: Final = (
+    rb"(?:(?![CcPpTtUu])" + _FIELD + rb"|(?!" + _FRAMING + rb")" + _FIELD + rb"|(?i:connection: keep-alive)\r\n)*+"
+)
+_PLAIN: Final = re.compile(
+    rb"HTTP/1\.1 200 [ -~]*+\r\n" + _FIELDS + rb"(?i:content-length): ?([0-9]{1,7})\r\n" + _FIELDS + rb"\r\n"
+).match
+"""The head of a plain reply: a strict subset of what aiohttp accepts, whose body is as long as its one length says."""
+
+
+class FastProtocol(ResponseHandler):
+    """aiohttp's protocol of a connection; while a `FastPath` waits for a reply, it reads that if it is plain."""
+
+    fast_waiter: asyncio.Future[bytes | None] | None = None
+    """Waits for the body of a plain reply, or for None, which says that aiohttp reads it."""
+    _fast_held: bytes | bytearray = b""
+    _fast_begin = _fast_end = 0
+
+    def check_open(self) -> asyncio.Transport:
+        """Return the transport, on which nothing is under way.
+
+        Raises:
+            ConnectionResetError: the connection has ended, or something has come that nobody asked for.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing() or self.should_close:
+            raise closed_before()
+        return transport
+
+    def exchange(self, request: bytes) -> asyncio.Future[bytes | None]:
+        """Send a *request*, after `check_open`.
+
+        Returns:
+            The body of a plain reply, status 200; None where aiohttp reads the reply, or how the connection ended.
+        """
+        assert self.transport is not None  # for mypy
+        self.fast_waiter = waiter = asyncio.get_running_loop().create_future()
+        self.transport.write(request)
+        return waiter
+
+    def data_received(self, data: bytes) -> None:
+        """Read *data* if it is of a plain reply, or let aiohttp do so."""
+        waiter = self.fast_waiter
+        if waiter is None:
+            super().data_received(data)
+        elif self._fast_held:
+            self._fast_held += data
+            self._go_on(waiter)
+        elif (plain := _PLAIN(data, 0, _LONGEST_HEAD)) is None:  # nor is one whose head comes in parts
+            self._fast_held = data
+            self._hand_over(waiter)
+        else:
+            begin = plain.end()
+            end = begin + int(plain[1])
+            if len(data) == end:
+                self.fast_waiter = None
+                if not waiter.done():
+                    waiter.set_result(data[begin:])
+            else:
+                self._fast_held, self._fast_begin, self._fast_end = bytearray(data), begin, end
+                self._go_on(waiter)
+
+    def _go_on(self, waiter: asyncio.Future[bytes | None]) -> None:
+        """Look whether the body is complete."""
+        held, begin, end = self._fast_held, self._fast_begin, self._fast_end
+        if len(held) > end or end - begin > _LARGEST:
+            self._hand_over(waiter)
+        elif len(held) == end:
+            self.fast_waiter, self._fast_held = None, b""
+            if not waiter.done():
+                waiter.set_result(bytes(memoryview(held)[begin:]))
+
+    def _hand_over(self, waiter: asyncio.Future[bytes | None]) -> None:
+        """Let aiohttp read what has come, and what comes."""
+        held = bytes(self._fast_held)
+        self.fast_waiter, self._fast_held = None, b""
+        self.set_response_params(read_until_eof=True)
+        if held:
+            super().data_received(held)
+        if not waiter.done():
+            waiter.set_result(None)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let aiohttp tell whoever waits for a reply."""
+        if self.fast_waiter is not None:
+            self._hand_over(self.fast_waiter)
+        super().connection_lost(exc)
+
+
+def closed_before() -> ConnectionResetError:
+    """What to raise where a connection has ended before anything was sent, as a server ends idle ones."""
+    return ConnectionResetError("the connection was closed before the request could be sent")
