@@ -201,7 +201,7 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
 
     Attributes:
         deadline: that of the attempt.
-        status: of a complete reply; for the body of the statement to set.
+        status: of a complete reply; 200 unless the body of the statement sets it.
 
     Raises:
         Failed: another attempt may do better, or may not.
@@ -243,7 +243,7 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
         self._timeout = timeout
         self._body = body
         self._mask = mask
-        self.status: int | None = None
+        self.status: int | None = 200
 
     def __enter__(self) -> Self:
         # Those of now: the pool may be closed, and be opened again, meanwhile.
@@ -259,7 +259,10 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
         if error is None and self._observer is None:
             self._deadlines.stop(self.deadline)
             return
-        meant, failure = (None, None) if error is None else self._meaning(error)
+        meant, failure = (None, None)
+        if error is not None:
+            self.status = None
+            meant, failure = self._meaning(error)
         self._deadlines.stop(self.deadline)
         if self._observer is not None:
             elapsed = time.perf_counter() - self._started

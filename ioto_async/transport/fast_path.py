@@ -6,7 +6,7 @@ gone aiohttp's way, and a plain reply is read by the `FastProtocol`; any other o
 
 import copy
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from aiohttp.http import RawResponseMessage
 
 __all__ = ["FastPath"]
+
+_LARGEST: Final = 1 << 20
+"""Bytes of a reply that are kept in memory at once; aiohttp reads longer ones, and lets the peer wait meanwhile."""
 
 
 class Reply:
@@ -66,6 +69,18 @@ class Reply:
         self._connection.close()
 
 
+class _Template:
+    """A request, as aiohttp's connector looks at it, which finds out only once which connections are fit for it."""
+
+    def __init__(self, request: aiohttp.ClientRequest) -> None:
+        self._request = request
+        self.connection_key = request.connection_key
+        self.proxy = request.proxy
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._request, name)
+
+
 class FastPath:
     """Exchanges with one origin that cost a fraction of what aiohttp's requests do.
 
@@ -73,11 +88,24 @@ class FastPath:
         pool: whose connections are used.
         auth: the credentials.
         base: a URL of the origin.
+        max_reply: how many bytes a reply may have.
     """
 
-    __slots__ = ("_auth", "_carried", "_connector", "_head", "_pinned", "_pool", "_request", "_session")
+    __slots__ = (
+        "_auth",
+        "_carried",
+        "_connector",
+        "_head",
+        "_largest",
+        "_pinned",
+        "_pool",
+        "_request",
+        "_session",
+        "_template",
+    )
 
-    def __init__(self, pool: Pool, auth: Auth, base: URL) -> None:
+    def __init__(self, pool: Pool, auth: Auth, base: URL, max_reply: int) -> None:
+        self._largest = min(max_reply, _LARGEST)
         self._pool = pool
         self._auth = auth
         self._pinned = Pinned(auth.credentials, base)
@@ -95,7 +123,8 @@ class FastPath:
         session = self._pool.session
         if self._session is not session and self._pool.connector is not None and not session.trace_configs:
             self._session, self._connector = session, self._pool.connector
-            self._request = copy.copy(request)  # what becomes of it later, its reply too, is not for ever
+            self._request = copy.copy(request)  # what becomes of the other one, its reply too, is not to stay
+            self._template = cast("aiohttp.ClientRequest", _Template(self._request))
             self._carried: Mapping[str, str] | None = None
         return handler(request)
 
@@ -126,20 +155,20 @@ class FastPath:
     async def _post(self, url: URL, body: RequestBody, carried: Mapping[str, str]) -> bytes | Reply:
         if carried is not self._carried:
             self._head, self._carried = self._fields(carried), carried
-        connection = await self._connect()
+        data = body.data
+        request = b"POST %b HTTP/1.1\r\n%b%d\r\n\r\n%b" % (url.raw_path_qs.encode(), self._head, len(data), data)
+        try:
+            connection = await self._connector.connect(self._template, [], NO_TIMEOUT)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {url}") from error
         try:
             protocol = connection.protocol
             assert isinstance(protocol, FastProtocol)
             if body.is_careful:
                 await body.go_out()
-            transport = protocol.check_open()
-            data = body.data
+            protocol.check_open()
             body.sent = body.in_doubt = True
-            reply = await protocol.exchange(
-                b"POST %b HTTP/1.1\r\n%b%d\r\n\r\n%b" % (url.raw_path_qs.encode(), self._head, len(data), data)
-            )
-            if transport.get_write_buffer_size():
-                protocol.force_close()  # answered before all was sent: the next request would follow in the midst of it
+            reply = await protocol.exchange(request, largest=self._largest)
             if reply is None:
                 return await self._read(protocol, connection)
         except BaseException:
@@ -147,16 +176,6 @@ class FastPath:
             raise
         connection.release()
         return reply
-
-    async def _connect(self) -> "Connection":
-        while True:
-            try:
-                connection = await self._connector.connect(self._request, [], NO_TIMEOUT)
-            except TimeoutError as error:
-                raise aiohttp.ConnectionTimeoutError(f"Connection timeout to host {self._request.url}") from error
-            if connection.protocol is None or not connection.protocol.should_close:
-                return connection
-            connection.close()  # something has come there that nobody asked for
 
     async def _read(self, protocol: FastProtocol, connection: "Connection") -> Reply:
         """The reply that aiohttp reads."""

@@ -12,8 +12,6 @@ from aiohttp.client_proto import ResponseHandler
 
 __all__ = ["FastProtocol", "closed_before"]
 
-_LARGEST: Final = 1 << 20
-"""Bytes of a body that are kept here; aiohttp reads longer ones, and lets the peer wait meanwhile."""
 _LONGEST_HEAD: Final = 4096
 
 _FIELD: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++:[ -~]*+\r\n"
@@ -34,26 +32,26 @@ class FastProtocol(ResponseHandler):
     fast_waiter: asyncio.Future[bytes | None] | None = None
     """Waits for the body of a plain reply, or for None, which says that aiohttp reads it."""
     _fast_held: bytes | bytearray = b""
-    _fast_begin = _fast_end = 0
+    _fast_begin = _fast_end = _fast_largest = 0
 
-    def check_open(self) -> asyncio.Transport:
-        """Return the transport, on which nothing is under way.
+    def check_open(self) -> None:
+        """Make sure that what is sent reaches the socket, and that what comes is the reply to it.
 
         Raises:
             ConnectionResetError: the connection has ended, or something has come that nobody asked for.
         """
-        transport = self.transport
-        if transport is None or transport.is_closing() or self.should_close:
+        if self.should_close or not self.is_connected():
             raise closed_before()
-        return transport
 
-    def exchange(self, request: bytes) -> asyncio.Future[bytes | None]:
+    def exchange(self, request: bytes, *, largest: int) -> asyncio.Future[bytes | None]:
         """Send a *request*, after `check_open`.
 
         Returns:
-            The body of a plain reply, status 200; None where aiohttp reads the reply, or how the connection ended.
+            The body of a plain reply, status 200, of at most *largest* bytes; None where aiohttp reads the reply, or
+            how the connection has ended.
         """
         assert self.transport is not None  # for mypy
+        self._fast_largest = largest
         self.fast_waiter = waiter = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return waiter
@@ -72,10 +70,8 @@ class FastProtocol(ResponseHandler):
         else:
             begin = plain.end()
             end = begin + int(plain[1])
-            if len(data) == end:
-                self.fast_waiter = None
-                if not waiter.done():
-                    waiter.set_result(data[begin:])
+            if len(data) == end and end - begin <= self._fast_largest:
+                self._complete(waiter, data[begin:])
             else:
                 self._fast_held, self._fast_begin, self._fast_end = bytearray(data), begin, end
                 self._go_on(waiter)
@@ -83,17 +79,28 @@ class FastProtocol(ResponseHandler):
     def _go_on(self, waiter: asyncio.Future[bytes | None]) -> None:
         """Look whether the body is complete."""
         held, begin, end = self._fast_held, self._fast_begin, self._fast_end
-        if len(held) > end or end - begin > _LARGEST:
+        if len(held) > end or end - begin > self._fast_largest:
             self._hand_over(waiter)
         elif len(held) == end:
-            self.fast_waiter, self._fast_held = None, b""
-            if not waiter.done():
-                waiter.set_result(bytes(memoryview(held)[begin:]))
+            self._fast_held = b""
+            self._complete(waiter, bytes(memoryview(held)[begin:]))
+
+    def _complete(self, waiter: asyncio.Future[bytes | None], body: bytes) -> None:
+        self.fast_waiter = None
+        self._check_sent()
+        if not waiter.done():
+            waiter.set_result(body)
+
+    def _check_sent(self) -> None:
+        """Give the connection up if a reply is there before all was sent: another request would follow in its midst."""
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self.force_close()
 
     def _hand_over(self, waiter: asyncio.Future[bytes | None]) -> None:
         """Let aiohttp read what has come, and what comes."""
         held = bytes(self._fast_held)
         self.fast_waiter, self._fast_held = None, b""
+        self._check_sent()
         self.set_response_params(read_until_eof=True)
         if held:
             super().data_received(held)

@@ -29,43 +29,39 @@ class Connections:
 
     Attributes:
         free: how many are not in use; below 0 while some were taken out of turn.
+        waiting: those who wait for one.
     """
 
-    __slots__ = ("_waiting", "free")
+    __slots__ = ("free", "waiting")
 
     def __init__(self, limit: float) -> None:
         self.free = limit
-        self._waiting = Turns[bool](self._admit, lambda _: self.give_back())
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether another one would have to be waited for."""
-        return self.free < 1 or bool(self._waiting)
+        self.waiting = Turns[bool](self._admit, lambda _: self.give_back())
 
     async def take(self) -> None:
         """Wait for a connection."""
-        if self.is_crowded:
-            await self._waiting.wait(True)
+        if self.free < 1 or self.waiting:
+            await self.waiting.wait(True)
         else:
             self.free -= 1
 
     def give_back(self) -> None:
         """Let the next one have the connection."""
         self.free += 1
-        if self._waiting:
+        if self.waiting.queue:
             self._admit()
 
     def open(self) -> None:
         """Let everybody pass, as the client is closed, which they will notice."""
-        while self._waiting.first() is not None:
+        while self.waiting.first() is not None:
             self._pass()
 
     def _admit(self) -> None:
-        while self.free >= 1 and self._waiting.first() is not None:
+        while self.free >= 1 and self.waiting.first() is not None:
             self._pass()
 
     def _pass(self) -> None:
-        self._waiting.grant()
+        self.waiting.grant()
         self.free -= 1
 
 
@@ -125,16 +121,18 @@ class Limiter:
     def enter_now(self, pause: Pause) -> float | None:
         """Pass, if nobody waits and *pause* and the limits allow it; return the time, as `enter` does."""
         now = time.monotonic()
+        connections = self.connections
         if (
             pause.until > now
-            or self._waiting
             or self.in_flight >= self.limit
-            or self.connections.is_crowded
+            or connections.free < 1
+            or self._waiting.queue
+            or connections.waiting.queue
             or self._bucket.delay(now)
         ):
             return None
         self._bucket.take()
-        self.connections.free -= 1
+        connections.free -= 1
         self.in_flight += 1
         return now
 
@@ -180,13 +178,13 @@ class Limiter:
         """
         if entered < self._since:
             return  # of another loop, whose places are given away
-        now = time.monotonic()
         if self._adapting:
+            now = time.monotonic()
             self._adaptive.reply(verdict, of=of, sent=entered, now=now, in_flight=self.in_flight)
             self._follow(now)
         self.in_flight -= 1
         self.connections.give_back()
-        if self._waiting:
+        if self._waiting.queue:
             self._admit()
 
     @contextlib.contextmanager

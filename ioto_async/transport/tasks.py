@@ -55,21 +55,24 @@ class Turns(Generic[Want]):
     Args:
         admit: called when it may be somebody's turn: gives turns with `grant` to the `first`, as far as there is room.
         give_back: called with what a caller wanted who was cancelled at the moment at which its turn had come.
+
+    Attributes:
+        queue: those who wait, and what each wants, for whoever only wants to know whether it is empty.
     """
 
-    __slots__ = ("_admit", "_give_back", "_waiting")
+    __slots__ = ("_admit", "_give_back", "queue")
 
     def __init__(self, admit: Callable[[], None], give_back: Callable[[Want], None]) -> None:
         self._admit = admit
         self._give_back = give_back
         # Ordered by links: of a plain dict, the first is hard to find after many have gone.
-        self._waiting: OrderedDict[asyncio.Future[None], Want] = OrderedDict()
+        self.queue: OrderedDict[asyncio.Future[None], Want] = OrderedDict()
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self.queue)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.queue)
 
     async def wait(self, want: Want) -> None:
         """Wait for a turn.
@@ -78,13 +81,13 @@ class Turns(Generic[Want]):
             Exception: the turn was refused.
         """
         turn = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = want
+        self.queue[turn] = want
         self._admit()
         try:
             await turn
         except asyncio.CancelledError:
-            if turn in self._waiting:
-                del self._waiting[turn]
+            if turn in self.queue:
+                del self.queue[turn]
             elif not turn.cancelled() and turn.exception() is None:
                 self._give_back(want)  # the turn had come at the same moment
             self._admit()  # whoever is behind may have room
@@ -92,25 +95,25 @@ class Turns(Generic[Want]):
 
     def first(self) -> Want | None:
         """What the first in the queue wants; None if nobody waits."""
-        while self._waiting:
-            turn = next(iter(self._waiting))
+        while self.queue:
+            turn = next(iter(self.queue))
             if not turn.cancelled():
-                return self._waiting[turn]
-            del self._waiting[turn]
+                return self.queue[turn]
+            del self.queue[turn]
         return None
 
     def grant(self) -> None:
         """Give the first in the queue its turn."""
-        turn, _ = self._waiting.popitem(last=False)
+        turn, _ = self.queue.popitem(last=False)
         turn.set_result(None)
 
     def refuse(self, error: Callable[[], Exception], wants: Callable[[Want], bool] = lambda _: True) -> None:
         """Refuse all whose wish *wants* picks, each with an *error* of its own."""
-        for turn in [turn for turn, want in self._waiting.items() if wants(want)]:
-            del self._waiting[turn]
+        for turn in [turn for turn, want in self.queue.items() if wants(want)]:
+            del self.queue[turn]
             if not turn.done():
                 turn.set_exception(error())
 
     def clear(self) -> None:
         """Forget all, as their loop has ended."""
-        self._waiting.clear()
+        self.queue.clear()

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Final, TypeVar
 
 import aiohttp
@@ -41,7 +41,6 @@ from .attempt import (
     wait_to_retry,
 )
 from .auth import HOLDS_TURN, Auth, Middleware, holding_turn
-from .deadlines import Deadline
 from .effects import EFFECTS, Effects, waiting
 from .fast_path import FastPath
 from .limits import Verdict
@@ -102,7 +101,7 @@ class Transport:
         self.reading = Reading(options.strict, pool.noticed)
         # Of the type that aiohttp wants, which saves it a copy.
         self._headers = CIMultiDict({**_HEADERS, **check_headers(options.headers)})
-        self._fast_path = FastPath(pool, auth, base)
+        self._fast_path = FastPath(pool, auth, base, options.max_reply)
         # Innermost, so that what other middlewares send again is authenticated as well.
         self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (
             *pool.middlewares,
@@ -154,7 +153,7 @@ class Transport:
         effects = EFFECTS.get()
         started = time.monotonic()
         while True:
-            status = None
+            status: int | None = None
             try:
                 is_open = self.pool.loop is asyncio.get_running_loop()
                 entered = self.pool.limiter.enter_now(self._pause) if is_open else None
@@ -163,29 +162,31 @@ class Transport:
                     entered = await self._turn(operation, retry, effects)
                     started += entered - asked  # waiting for a turn has nothing to do with the service
                 number = 1 if retries is None else retries.attempts + 1
+                if effects is not None:
+                    effects.in_flight += 1
                 try:
-                    status, reply = await self._attempt(operation, url, request, headers, timeout, number, effects)
+                    with attempt(
+                        self.pool, self.options.observer, operation.name, number, timeout, request, self._auth.mask
+                    ) as trying:
+                        reply = await self._send(url, request, headers)
+                        if not isinstance(reply, bytes):
+                            reply = await self._read(operation, reply, trying)
                 except BaseException as ended:
                     self._left(operation, request, entered, effects, ended)
                     raise
+                status = trying.status
                 self._left(operation, request, entered, effects, None)
                 return decode(operation, reply, self.reading, body)
-            except Failed as failed:
-                error, failure = failed.error, failed.failure
             except ClientStateError as closed:
-                if retries is not None and retries.maybe_done:
-                    closed.outcome_unknown = True
+                closed.outcome_unknown |= retries is not None and retries.maybe_done
                 raise
-            except CallError as definite:  # from the decoder or the provider of tokens
+            except (Failed, CallError) as ended:
                 # Without its traceback, and the reply: the variables of it may have secrets.
-                error, failure, reply = definite.with_traceback(None), Failure.DEFINITE, b""
-                error.status = error.status if status is None else status
-                error.message = self._auth.mask(error.message)
-            if retries is None:
-                retries = Retries(operation.name, operation.kind, retry, self.options.max_retry_after)
-            retries.failed(error, failure)
+                failed, reply = self._failed(ended.with_traceback(None), status), b""
+            retries = retries or Retries(operation.name, operation.kind, retry, self.options.max_retry_after)
+            retries.failed(failed.error, failed.failure)
             # All calls of a run wait for the end of the pause, and nobody may fail for having come first.
-            is_shared = effects is not None and failure is Failure.REFUSED
+            is_shared = effects is not None and failed.failure is Failure.REFUSED
             elapsed = 0.0 if is_shared else time.monotonic() - started
             await wait_to_retry(retries, elapsed=elapsed, is_paused=is_shared)
             request.begin()
@@ -231,10 +232,16 @@ class Transport:
         patience = math.inf if effects is not None else retry.elapsed if limit is None else min(retry.elapsed, limit)
         try:
             async with self.waiting_for_turn(operation.name):
-                return await limiter.enter(self._pause, patience)
+                entered = await limiter.enter(self._pause, patience)
         except PauseError as pause:
             message = "the service has asked for a pause, in its reply to another call"
             raise RateLimitedError(message, operation=operation.name, sent=False, retry_after=pause.left) from None
+        try:
+            await self.pool.open()  # it may have been closed meanwhile
+        except ClientStateError:
+            limiter.leave(Verdict.SILENT, entered, of=operation.name)
+            raise
+        return entered
 
     @contextlib.asynccontextmanager
     async def waiting_for_turn(self, operation: str) -> AsyncIterator[None]:
@@ -256,26 +263,14 @@ class Transport:
                 sent=False,
             ) from None
 
-    async def _attempt(
-        self,
-        operation: Operation,
-        url: URL,
-        body: RequestBody,
-        headers: CIMultiDict[str],
-        timeout: float | None,  # noqa: ASYNC109  asyncio.timeout costs a sixth of a call; see pool
-        number: int,
-        effects: Effects | None,
-    ) -> tuple[int, bytes]:
-        """Send the request once and return status and body of a 2xx, or raise `Failed`; `_left` has to follow."""
-        if effects is not None:
-            effects.in_flight += 1
-        if self.pool.loop is not asyncio.get_running_loop():
-            await self.pool.open()  # it was closed while the call waited for its turn
-        with attempt(
-            self.pool, self.options.observer, operation.name, number, timeout, body, self._auth.mask
-        ) as trying:
-            trying.status, reply = await self._exchange(operation, url, body, headers, trying.deadline)
-        return trying.status, reply
+    def _failed(self, ended: Failed | CallError, status: int | None) -> Failed:
+        """What it means that a call has *ended* so, after a complete reply if that had a *status*."""
+        if isinstance(ended, Failed):
+            return ended
+        # From the decoder or the provider of tokens.
+        ended.status = ended.status if status is None else status
+        ended.message = self._auth.mask(ended.message)
+        return Failed(ended, Failure.DEFINITE)
 
     def _left(
         self,
@@ -302,26 +297,26 @@ class Transport:
                     effects.doubt()
             effects.landed()
 
-    async def _exchange(
-        self, operation: Operation, url: URL, body: RequestBody, headers: CIMultiDict[str], deadline: Deadline
-    ) -> tuple[int, bytes]:
-        response: Response
+    def _send(self, url: URL, body: RequestBody, headers: CIMultiDict[str]) -> Awaitable[bytes | Response]:
+        """Send the request once, and return the body of a plain reply, or any other one unread."""
         if not self._may_be_fast or headers is not self._headers or is_patched():
-            response = await self._post(url, body, headers, self._middlewares)
-        elif not self._fast_path.is_open:
-            response = await self._post(url, body, headers, (*self._middlewares, self._fast_path.learn))
-        else:
-            reply = await self._fast_path.post(url, body)
-            if isinstance(reply, bytes):
-                return 200, self._bounded(operation, 200, reply)
-            response = reply
-        if not 200 <= response.status < 300:
-            raise (await read_refusal(response, self._auth.mask, deadline=deadline)).failed(operation.name)
+            return self._post(url, body, headers, self._middlewares)
+        if not self._fast_path.is_open:
+            return self._post(url, body, headers, (*self._middlewares, self._fast_path.learn))
+        return self._fast_path.post(url, body)
+
+    async def _read(self, operation: Operation, response: Response, trying: attempt) -> bytes:
+        """The body of a 2xx."""
+        limit, status = self.options.max_reply, response.status
+        if not 200 <= status < 300:
+            raise (await read_refusal(response, self._auth.mask, deadline=trying.deadline)).failed(operation.name)
         length = response.content_length
-        if length is None or length > self.options.max_reply or "Content-Encoding" in response.headers:
-            data = await read_up_to(response, self.options.max_reply)
-            return response.status, self._bounded(operation, response.status, data)
-        return response.status, await response.read()
+        is_bounded = length is not None and length <= limit and "Content-Encoding" not in response.headers
+        data = await (response.read() if is_bounded else read_up_to(response, limit))
+        if len(data) > limit:
+            raise DecodeError(f"the body has more than {limit} bytes", operation=operation.name, status=status)
+        trying.status = status
+        return data
 
     async def _post(
         self,
@@ -342,12 +337,6 @@ class Transport:
                 proxy=self._proxy,
                 proxy_headers=self._proxy_headers,
             )
-
-    def _bounded(self, operation: Operation, status: int, data: bytes) -> bytes:
-        limit = self.options.max_reply
-        if len(data) > limit:
-            raise DecodeError(f"the body has more than {limit} bytes", operation=operation.name, status=status)
-        return data
 
 
 def _verdict(failed: Failed) -> Verdict:
