@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import inspect
+from collections.abc import Callable
 from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
@@ -96,10 +97,21 @@ def is_patched() -> bool:
     return _SESSION._request is not _REQUEST or _SESSION.post is not _POST
 
 
+def _takes(function: Callable[..., object], *names: str) -> bool:
+    return {*names} <= inspect.signature(function).parameters.keys()
+
+
+_IS_KNOWN: Final = (
+    _takes(aiohttp.ClientRequest, "method", "url", "headers", "data", "loop")
+    and _takes(aiohttp.TCPConnector.connect, "req", "traces", "timeout")
+    and _takes(ResponseHandler.set_response_params, "read_until_eof")
+)
+"""Whether aiohttp can be used in parts as a `FastPath` does."""
+
+
 def use_protocol(connector: aiohttp.TCPConnector, protocol: type[ResponseHandler]) -> bool:
     """Have the connections of a *connector*, which has none yet, use *protocol*; false where that is not possible."""
-    is_known = (*inspect.signature(connector.connect).parameters,) == ("req", "traces", "timeout")
-    if not is_known or not hasattr(connector, _FACTORY):
+    if not _IS_KNOWN or not hasattr(connector, _FACTORY):
         return False
     setattr(connector, _FACTORY, functools.partial(protocol, loop=asyncio.get_running_loop()))
     return True

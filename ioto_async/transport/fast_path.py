@@ -1,10 +1,10 @@
 """Plain exchanges at a fraction of what a request of aiohttp costs, over the connections of aiohttp's own pool.
 
-aiohttp opens, keeps and closes the connections. The bytes of a request are made here, with the headers of one that has
-gone aiohttp's way, and a plain reply is read by the `FastProtocol`; any other one by aiohttp.
+aiohttp opens, keeps and closes the connections. The bytes of a request are made here, with the headers that one of
+aiohttp's would have. A plain reply is read by the `FastProtocol`, and any other one by aiohttp.
 """
 
-import copy
+import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
@@ -88,14 +88,17 @@ class FastPath:
         pool: whose connections are used.
         auth: the credentials.
         base: a URL of the origin.
+        headers: those of every request, beside the credentials and what aiohttp adds.
         max_reply: how many bytes a reply may have.
     """
 
     __slots__ = (
         "_auth",
+        "_base",
         "_carried",
         "_connector",
         "_head",
+        "_headers",
         "_largest",
         "_pinned",
         "_pool",
@@ -104,7 +107,9 @@ class FastPath:
         "_template",
     )
 
-    def __init__(self, pool: Pool, auth: Auth, base: URL, max_reply: int) -> None:
+    def __init__(self, pool: Pool, auth: Auth, base: URL, headers: Mapping[str, str], max_reply: int) -> None:
+        self._base = base
+        self._headers = headers
         self._largest = min(max_reply, _LARGEST)
         self._pool = pool
         self._auth = auth
@@ -113,20 +118,20 @@ class FastPath:
 
     @property
     def is_open(self) -> bool:
-        """Whether a request can go this way now: one has gone the other way."""
-        return self._session is self._pool.session
-
-    def learn(
-        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> Awaitable[aiohttp.ClientResponse]:
-        """See, as an aiohttp client middleware, a *request* that goes the other way: what goes this way is like it."""
+        """Whether a request can go this way: not where nobody knows how, or somebody traces what aiohttp does."""
         session = self._pool.session
-        if self._session is not session and self._pool.connector is not None and not session.trace_configs:
-            self._session, self._connector = session, self._pool.connector
-            self._request = copy.copy(request)  # what becomes of the other one, its reply too, is not to stay
-            self._template = cast("aiohttp.ClientRequest", _Template(self._request))
-            self._carried: Mapping[str, str] | None = None
-        return handler(request)
+        return self._session is session or self._prepare(session)
+
+    def _prepare(self, session: aiohttp.ClientSession) -> bool:
+        connector = self._pool.connector
+        if connector is None or session.trace_configs:
+            return False
+        self._session, self._connector = session, connector
+        loop = asyncio.get_running_loop()
+        self._request = aiohttp.ClientRequest("POST", self._base, headers=self._headers, data=b"{}", loop=loop)
+        self._template = cast("aiohttp.ClientRequest", _Template(self._request))
+        self._carried: Mapping[str, str] | None = None
+        return True
 
     def post(self, url: URL, body: RequestBody) -> Awaitable[bytes | Reply]:
         """Send *body*, as the `Middleware` and what is behind it would.

@@ -101,7 +101,6 @@ class Transport:
         self.reading = Reading(options.strict, pool.noticed)
         # Of the type that aiohttp wants, which saves it a copy.
         self._headers = CIMultiDict({**_HEADERS, **check_headers(options.headers)})
-        self._fast_path = FastPath(pool, auth, base, options.max_reply)
         # Innermost, so that what other middlewares send again is authenticated as well.
         self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (
             *pool.middlewares,
@@ -111,7 +110,8 @@ class Transport:
         self._pause = pool.limiter.pauses.of(base)
         self._proxy, self._proxy_headers = proxy_arguments(pool.proxies.of(base), base, self._headers)
         self._has_middlewares = len(self._middlewares) > 1
-        self._may_be_fast = pool.borrowed is None and self._proxy is None and not self._has_middlewares
+        self._fast_path = FastPath(pool, auth, base, self._headers, options.max_reply)
+        self._may_be_fast = self._proxy is None and not self._has_middlewares
         self._urls: dict[Operation, URL] = {}
 
     def with_auth(self, auth: Auth) -> "Transport":
@@ -299,11 +299,9 @@ class Transport:
 
     def _send(self, url: URL, body: RequestBody, headers: CIMultiDict[str]) -> Awaitable[bytes | Response]:
         """Send the request once, and return the body of a plain reply, or any other one unread."""
-        if not self._may_be_fast or headers is not self._headers or is_patched():
-            return self._post(url, body, headers, self._middlewares)
-        if not self._fast_path.is_open:
-            return self._post(url, body, headers, (*self._middlewares, self._fast_path.learn))
-        return self._fast_path.post(url, body)
+        if self._may_be_fast and headers is self._headers and self._fast_path.is_open and not is_patched():
+            return self._fast_path.post(url, body)
+        return self._post(url, body, headers)
 
     async def _read(self, operation: Operation, response: Response, trying: attempt) -> bytes:
         """The body of a 2xx."""
@@ -318,20 +316,14 @@ class Transport:
         trying.status = status
         return data
 
-    async def _post(
-        self,
-        url: URL,
-        body: RequestBody,
-        headers: CIMultiDict[str],
-        middlewares: tuple[aiohttp.ClientMiddlewareType, ...],
-    ) -> aiohttp.ClientResponse:
+    async def _post(self, url: URL, body: RequestBody, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:
         with holding_turn() if self._has_middlewares else contextlib.nullcontext():
             return await self.pool.session.post(
                 url,
                 data=RequestPayload(body),
                 headers=headers,
                 allow_redirects=False,
-                middlewares=middlewares,
+                middlewares=self._middlewares,
                 raise_for_status=False,
                 timeout=NO_TIMEOUT,
                 proxy=self._proxy,
