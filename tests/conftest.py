@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ioto_async import IotoClient
+from ioto_async.transport import pool
 from tests.methods import make_client
 from tests.mocked import Cloud
 
@@ -20,6 +21,7 @@ for _name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--eager", action="store_true", help="run all loops with asyncio.eager_task_factory (Python 3.12)")
+    parser.addoption("--no-fast-path", action="store_true", help="send all requests through aiohttp's own layers")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -27,6 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if sys.version_info < (3, 12):
             raise pytest.UsageError("--eager needs Python 3.12")
         asyncio.set_event_loop_policy(_EagerPolicy())
+    if config.getoption("--no-fast-path"):
+        pool.use_protocol = lambda *_: False
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
