@@ -5,11 +5,11 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from ioto_async import IotoClient
-from ioto_async.transport import pool
 from tests.methods import make_client
 from tests.mocked import Cloud
 
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError("--eager needs Python 3.12")
         asyncio.set_event_loop_policy(_EagerPolicy())
     if config.getoption("--no-fast-path"):
-        pool.use_protocol = lambda *_: False
+        patch("ioto_async.transport.pool.use_protocol", return_value=False).start()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
