@@ -17,7 +17,8 @@ _COMMANDS = cli._COMMANDS
 def test_the_list_says_of_a_command_what_its_own_help_begins_with(command: str) -> None:
     module, summary = _COMMANDS[command]
     found = getattr(importlib.import_module(f"ioto_async.cli.{module}"), command)
-    assert (found.help if isinstance(found, App) else inspect.getdoc(found)).splitlines()[0] == summary
+    text = found.help if isinstance(found, App) else inspect.getdoc(found)
+    assert str(text).splitlines()[0] == summary
 
 
 @each_row("arguments", [["--help"], ["-h"], [], ["--version"]])
