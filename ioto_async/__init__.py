@@ -4,10 +4,10 @@ What needs aiohttp is loaded when it is first used, so that ``import ioto_async`
 costs next to nothing. The embedded cloud is `ioto_async.emulator`.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Final
 
 from . import errors
+from ._lazy import lazy_names
 from ._version import __version__
 from .errors import *  # noqa: F403
 
@@ -144,6 +144,11 @@ _HOMES: Final = {
     "metrics.options": "WriterOptions",
     "metrics.sample": "BufferFullError Sample UnwrittenError",
     "metrics.writer": "Writer",
+    "models": """
+        JSON Account Action ActionResult Alert BuilderDevice BuilderProduct Certificates Credentials Cursor Dashboard
+        DatabaseQuery Device File Item Login Manager Metric MetricKey MetricList MetricQuery MetricRow Metrics
+        NewAccount Page Point Range Record Registration Statistic StoreItem UpdateOffer User Widget WidgetAction
+    """,
     "mqtt": "DeviceLink LinkOptions",
     "settings": "Period Secret",
     "transfer.transfer": "Transfer",
@@ -154,8 +159,6 @@ _HOMES: Final = {
     "transport.options": "CallOptions",
     "transport.retry": "RetryPolicy",
 }
-_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
-"""The module of each name that is loaded when it is first used; ``models`` has all others."""
 
 
 def __dir__() -> list[str]:
@@ -163,10 +166,4 @@ def __dir__() -> list[str]:
 
 
 if not TYPE_CHECKING:  # type checkers would take it for a promise of any name
-
-    def __getattr__(name: str) -> object:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = importlib.import_module(f".{_HOME_OF.get(name, 'models')}", __name__)
-        value = globals()[name] = getattr(home, name)
-        return value
+    __getattr__ = lazy_names(__name__, _HOMES)

@@ -7,35 +7,16 @@ import re
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
 from yarl import URL
 
-from .bulk import Bulk, BulkOptions
+from . import controllers
 from .codec import decoding
 from .codec.encoding import given
-from .controllers import (
-    AccountController,
-    ActionController,
-    AlertController,
-    BuilderDeviceController,
-    BuilderMetricController,
-    BuilderTestController,
-    DashboardController,
-    DeviceController,
-    FileController,
-    GenericController,
-    ManagerController,
-    MetricController,
-    ProvisionController,
-    StoreController,
-    TestController,
-    UserController,
-)
 from .controllers.asyncio_private import IS_COROUTINE
-from .controllers.base import Controller, mqtt_only, warn_of_legacy
-from .controllers.builder import registering
+from .controllers.base import mqtt_only, warn_of_legacy
 from .errors import InvalidArgumentError
 from .models import JSON
 from .operations import BUILDER, IOTO, MQTT, Kind, Operation, Reply
@@ -62,11 +43,31 @@ from .transport.proxies import concealed
 from .transport.shared import Shared
 from .transport.transport import Transport
 
+if TYPE_CHECKING:
+    from .bulk import Bulk, BulkOptions
+    from .controllers import (
+        AccountController,
+        ActionController,
+        AlertController,
+        BuilderDeviceController,
+        BuilderMetricController,
+        BuilderTestController,
+        DashboardController,
+        DeviceController,
+        FileController,
+        GenericController,
+        ManagerController,
+        MetricController,
+        ProvisionController,
+        StoreController,
+        TestController,
+        UserController,
+    )
+
 __all__ = ["BuilderClient", "CallerOptions", "ClientOptions", "IotoClient"]
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
-Namespace = TypeVar("Namespace", bound=Controller)
 
 _NAME: Final = re.compile(r"[a-z][A-Za-z0-9]*/[a-z][A-Za-z0-9]*")
 _FLAG: Final = flag()
@@ -192,8 +193,8 @@ class _Client(Shared):
         self,
         call: Callable[[Item], Awaitable[Value]],
         items: Iterable[Item] | AsyncIterable[Item],
-        **options: Unpack[BulkOptions[Item]],
-    ) -> Bulk[Item, Value]:
+        **options: "Unpack[BulkOptions[Item]]",
+    ) -> "Bulk[Item, Value]":
         """Make one call for each of many items, many at once, in bounded memory: ``async for`` gives the outcomes.
 
         ::
@@ -213,6 +214,8 @@ class _Client(Shared):
         Raises:
             InvalidArgumentError: an argument does not fit.
         """
+        from .bulk import Bulk  # not every client makes bulk runs
+
         return Bulk(call, items, self._pool.limiter, **options)
 
 
@@ -237,13 +240,13 @@ class _Attribute(Generic[Value]):
     So mocks know what there is: ``create_autospec(IotoClient)`` has the methods of all controllers.
 
     Args:
-        kind: the class of it.
-        make: makes it.
+        kind: gives the class of it, which is loaded as late.
+        make: makes it, given the client and the class.
     """
 
     _is_coroutine = IS_COROUTINE
 
-    def __init__(self, kind: type[Value], make: Callable[[Any], Value]) -> None:
+    def __init__(self, kind: Callable[[], type[Value]], make: Callable[[Any, type[Value]], Value]) -> None:
         self._kind = kind
         self._make = make
         if sys.version_info >= (3, 12):
@@ -259,14 +262,16 @@ class _Attribute(Generic[Value]):
     def __get__(self, client: _Client, owner: type[_Client]) -> Value: ...
 
     def __get__(self, client: _Client | None, owner: type[_Client]) -> Value | type[Value]:
+        kind = self._kind()
         if client is None:
-            return self._kind
-        made = client.__dict__[self._name] = self._make(client)
+            return kind
+        made = client.__dict__[self._name] = self._make(client, kind)
         return made
 
 
-def _controller(kind: type[Namespace]) -> _Attribute[Namespace]:
-    return _Attribute(kind, lambda client: kind(client._transport, client._account))
+def _controller(name: str) -> _Attribute[Any]:
+    """The controller whose class is called *name*: most programs use one or two."""
+    return _Attribute(lambda: getattr(controllers, name), lambda client, kind: kind(client._transport, client._account))
 
 
 def _make_pool(options: dict[str, Any], *, allow_http: bool) -> Pool:
@@ -297,9 +302,9 @@ class BuilderClient(_Client):
         InvalidArgumentError: an argument or a variable does not fit.
     """
 
-    device = _controller(BuilderDeviceController)
-    metric = _controller(BuilderMetricController)
-    test = _controller(BuilderTestController)
+    device: "_Attribute[BuilderDeviceController]" = _controller("BuilderDeviceController")
+    metric: "_Attribute[BuilderMetricController]" = _controller("BuilderMetricController")
+    test: "_Attribute[BuilderTestController]" = _controller("BuilderTestController")
 
     _known = BUILDER
 
@@ -330,6 +335,8 @@ class BuilderClient(_Client):
     def _transport_for(self, operation: Operation, body: Mapping[str, object]) -> Transport:
         product = body.get("product")
         if operation is BUILDER["device/register"] and product is not None:  # the table refuses to go without one
+            from .controllers.builder import registering  # loaded with the controllers of the Builder
+
             return registering(self._transport, product)
         return self._transport
 
@@ -388,20 +395,20 @@ class IotoClient(_Client):
         InvalidArgumentError: an argument or a variable does not fit.
     """
 
-    account = _controller(AccountController)
-    action = _controller(ActionController)
-    alert = _controller(AlertController)
-    dashboard = _controller(DashboardController)
-    device = _controller(DeviceController)
-    file = _controller(FileController)
-    generic = _controller(GenericController)
-    manager = _controller(ManagerController)
-    metric = _controller(MetricController)
-    provision = _controller(ProvisionController)
-    store = _controller(StoreController)
-    test = _controller(TestController)
-    user = _controller(UserController)
-    builder = _Attribute[BuilderClient](_BuilderSpec, lambda client: client._make_builder())
+    account: "_Attribute[AccountController]" = _controller("AccountController")
+    action: "_Attribute[ActionController]" = _controller("ActionController")
+    alert: "_Attribute[AlertController]" = _controller("AlertController")
+    dashboard: "_Attribute[DashboardController]" = _controller("DashboardController")
+    device: "_Attribute[DeviceController]" = _controller("DeviceController")
+    file: "_Attribute[FileController]" = _controller("FileController")
+    generic: "_Attribute[GenericController]" = _controller("GenericController")
+    manager: "_Attribute[ManagerController]" = _controller("ManagerController")
+    metric: "_Attribute[MetricController]" = _controller("MetricController")
+    provision: "_Attribute[ProvisionController]" = _controller("ProvisionController")
+    store: "_Attribute[StoreController]" = _controller("StoreController")
+    test: "_Attribute[TestController]" = _controller("TestController")
+    user: "_Attribute[UserController]" = _controller("UserController")
+    builder = _Attribute[BuilderClient](lambda: _BuilderSpec, lambda client, _: client._make_builder())
 
     account_id: str | None = None
 

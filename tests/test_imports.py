@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import ioto_async
-from ioto_async import models
+from ioto_async import controllers, models
 from tests.rows import each_row
 
 PACKAGE = Path(ioto_async.__file__).parent
@@ -20,6 +21,7 @@ FLOORS = {
     "errors": 0,
     "operations": 1,
     "settings": 1,
+    "_lazy": 1,
     "_version": 1,
     "models": 2,
     "codec": 3,
@@ -39,7 +41,7 @@ ANYWHERE = {"", "emulator"}
 """The package itself, which shows short names, and the embedded cloud, which stands beside the floors."""
 SHARED_WITH_THE_EMULATOR = {"operations"}
 MAY_USE_THE_EMULATOR = {"cli", "testing"}
-PURE = {"_version", "codec", "errors", "models", "operations", "settings"} | {
+PURE = {"_lazy", "_version", "codec", "errors", "models", "operations", "settings"} | {
     f"transport.{name}" for name in ("credentials", "limits", "refusals", "retry")
 }
 
@@ -133,9 +135,19 @@ def test_the_client_needs_none_of_the_extras(loaded_by_the_client: set[str], nam
     assert name not in loaded_by_the_client
 
 
+@pytest.mark.parametrize("room", ["bulk", "controllers.device", "models.device", "mqtt", "transfer"])
+def test_the_client_loads_what_it_needs_alone(loaded_by_the_client: set[str], room: str) -> None:
+    assert f"ioto_async.{room}" not in loaded_by_the_client
+
+
 @each_row("name", sorted(ioto_async.__all__))
 def test_every_public_name_can_be_had(name: str) -> None:
     assert getattr(ioto_async, name) is not None
+
+
+@each_row("package", [controllers, models])
+def test_the_packages_whose_modules_are_loaded_late_have_every_name_of_theirs(package: ModuleType) -> None:
+    assert [name for name in package.__all__ if not hasattr(package, name)] == []
 
 
 def test_no_public_name_is_listed_twice() -> None:

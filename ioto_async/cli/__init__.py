@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _COMMANDS: Final = {
-    "call": "call",
-    "demo": "demo",
-    "emulator": "emulator",
-    "fleet": "fleet",
-    "metric": "metric",
-    "provision": "fleet",
+    "call": ("call", "Call an operation and print its reply, as it came, as JSON."),
+    "demo": ("demo", "Provision a fleet on an embedded cloud, then write and read back its metrics."),
+    "emulator": ("emulator", "Serve embedded device clouds and their Builder until SIGINT, SIGTERM or SIGHUP."),
+    "fleet": ("fleet", "Register, claim, provision or release the devices of a file, or check their updates."),
+    "metric": ("metric", "Read metrics of devices, draw them, export those of a fleet, or write samples."),
+    "provision": ("fleet", "Claim every device of a fleet and fetch its certificates."),
 }
-"""The module of each command; ``provision`` is short for ``fleet provision``."""
+"""The module of each command, and what its own help begins with; ``provision`` is short for ``fleet provision``."""
 _INTERRUPTED: Final = (129, 130, 143)
 
 
@@ -71,19 +71,25 @@ def _run(arguments: Sequence[str] | None) -> int:
         import cyclopts
     except ModuleNotFoundError as error:
         return _print_error(f"{error.name} is not installed: pip install 'ioto-async[cli]'", 2)
+    arguments = sys.argv[1:] if arguments is None else [*arguments]
+    ARGUMENTS.set(arguments)
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
     app = cyclopts.App(
         name="ioto-async",
         help="Work with EmbedThis Ioto device clouds.",
+        # The list of commands has no markup, and what reads that takes as long to load as the rest of it.
+        help_format=None if command in _COMMANDS else "plaintext",
         version=__version__,
         result_action="return_value",
         suppress_keyboard_interrupt=False,
     )
-    arguments = sys.argv[1:] if arguments is None else [*arguments]
-    ARGUMENTS.set(arguments)
     try:
-        for command in [*arguments[:1]] if {*arguments[:1]} & {*_COMMANDS} else _COMMANDS:
-            module = importlib.import_module(f"{__name__}.{_COMMANDS[command]}")
-            app.command(getattr(module, command), name=command)
+        if command in _COMMANDS:
+            home, _ = _COMMANDS[command]
+            app.command(getattr(importlib.import_module(f"{__name__}.{home}"), command), name=command)
+        else:
+            for name, (home, summary) in _COMMANDS.items():
+                app.command(f"{__name__}.{home}:{name}", name=name, help=summary)
         status: int | None = app(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:

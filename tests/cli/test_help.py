@@ -1,0 +1,44 @@
+"""The list of commands that ``ioto-async --help`` prints."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+
+from cyclopts import App
+
+from ioto_async import cli
+from tests.rows import each_row
+
+_COMMANDS = cli._COMMANDS
+
+
+@each_row("command", sorted(_COMMANDS))
+def test_the_list_says_of_a_command_what_its_own_help_begins_with(command: str) -> None:
+    module, summary = _COMMANDS[command]
+    found = getattr(importlib.import_module(f"ioto_async.cli.{module}"), command)
+    text = found.help if isinstance(found, App) else inspect.getdoc(found)
+    assert str(text).splitlines()[0] == summary
+
+
+@each_row("arguments", [["--help"], ["-h"], [], ["--version"]])
+def test_the_list_is_printed_without_loading_the_commands(arguments: list[str]) -> None:
+    code = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from ioto_async.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    loaded = {*done.stdout.split()}
+    assert "ioto_async.cli" in loaded
+    assert {name for name in loaded if name.split(".")[0] in ("aiohttp", "cryptography", "markdown_it")} == set()
+    assert {name for name in loaded if name.startswith(("ioto_async.cli.", "ioto_async.client"))} == {
+        "ioto_async.cli.command_line"
+    }
+
+
+@each_row("command", sorted(_COMMANDS))
+def test_help_of_one_command_may_be_asked_for_before_it(command: str) -> None:
+    asked = [
+        subprocess.run(
+            [sys.executable, "-m", "ioto_async.cli", *arguments], capture_output=True, text=True, check=True
+        ).stdout
+        for arguments in (["--help", command], [command, "--help"])
+    ]
+    assert asked[0] == asked[1]
