@@ -446,7 +446,9 @@ class Bulk(Run[Item, Value]):
     def _advance(self, entry: Entry[Item]) -> bool:
         """Bring an item to the next queue in which it has to wait, or make it ready; false if it has left."""
         position, key, _, standing = entry
-        for queue in standing.queues[standing.held :]:
+        queues = standing.queues
+        while standing.held < len(queues):
+            queue = queues[standing.held]
             if queue in self._queues:
                 waiting = self._queues[queue]
                 if waiting is None:
@@ -506,26 +508,16 @@ class Bulk(Run[Item, Value]):
 
     def _end_of(self, entry: Entry[Item], outcome: Outcome[Item, Value] | None) -> None:
         """Note what became of an item, and hand that over."""
-        try:
-            self._note(entry, outcome)
-        except OSError as error:
-            self._abort(error)
+        if outcome is None or entry[3].is_done:
+            self._undo(entry)
+        elif self._journal is not None:
+            text = None if outcome.error is None else _text_of(outcome.error)
+            self._journal.ended(outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text)
         if outcome is not None and outcome.status in _BAD:
             self._failures += 1
             if self._failures == self._options.stop_after:
                 self.stop(f"after {self._failures} failures")
         self._leave(entry[0], outcome)
-
-    def _note(self, entry: Entry[Item], outcome: Outcome[Item, Value] | None) -> None:
-        if outcome is None or entry[3].is_done:
-            self._undo(entry)
-        elif self._journal is not None:
-            error, text = outcome.error, None
-            if error is not None:
-                # What others raise may hold anything; our own texts hold no secrets.
-                text = one_line(str(error)) if isinstance(error, IotoError) else type(error).__name__
-                text = str(error.args[0]) if isinstance(error, EarlierError) else text
-            self._journal.ended(outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text)
 
     def _note_sent(self, entry: Entry[Item]) -> None:
         """Note that an item is about to be sent that was thought to be done."""
@@ -563,6 +555,13 @@ class Bulk(Run[Item, Value]):
             self._done.append(outcome)
         if self._done:
             self._wake_up()
+
+
+def _text_of(error: Exception) -> str:
+    """What a journal says of an *error*: what others raise may hold anything; our own texts hold no secrets."""
+    if isinstance(error, EarlierError):
+        return str(error.args[0])
+    return one_line(str(error)) if isinstance(error, IotoError) else type(error).__name__
 
 
 def _iterator(items: Iterable[Item] | AsyncIterable[Item]) -> Iterator[Item] | AsyncIterator[Item]:
