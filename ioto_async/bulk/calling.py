@@ -77,14 +77,6 @@ class Caller(Generic[Item, Value]):
             effects: where what is done for it is noted.
         """
         _, key, item, standing = entry
-        effects.reset()
-        if standing.is_done:
-            verified = await self._verified(entry)
-            if standing.is_done:
-                return verified
-            self.note_sent(entry)
-            if self.is_stopping:  # the journal cannot be written
-                return None
         outcome: Outcome[Item, Value] = Outcome(item, key, "unknown", None, standing.error)
         began = perf_counter()
         reconcile = self.reconcile
@@ -116,6 +108,16 @@ class Caller(Generic[Item, Value]):
         outcome.attempts += effects.retries
         outcome.elapsed = perf_counter() - began
         return outcome if is_done else None
+
+    async def verified_outcome_of(self, entry: Entry[Item], effects: Effects) -> Outcome[Item, Value] | None:
+        """As `outcome_of`, for an item that the journal knows as done, if it turns out that it is not."""
+        verified = await self._verified(entry)
+        if entry[3].is_done:
+            return verified
+        self.note_sent(entry)
+        if self.is_stopping:  # the journal cannot be written
+            return None
+        return await self.outcome_of(entry, effects)
 
     async def _verified(self, entry: Entry[Item]) -> Outcome[Item, Value] | None:
         """Ask whether an item is still done, and note it in *entry* if it is not; None as for `outcome_of`."""

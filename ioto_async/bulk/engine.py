@@ -31,7 +31,7 @@ from ..transport.effects import Effects, reports_effects
 from ..transport.limiter import Limiter
 from ..transport.tasks import in_thread
 from .calling import NEW, Caller, Entry, Standing
-from .journal import EarlierError, Journal
+from .journal import EarlierError, Journal, State
 from .options import BulkOptions, Options, key_of
 from .outcome import Outcome, Progress, Run
 from .workers import WorkerPool
@@ -160,7 +160,7 @@ class Bulk(Run[Item, Value]):
 
     async def _outcomes(self) -> AsyncGenerator[Outcome[Item, Value], None]:
         self._ended = asyncio.Event()
-        journal = self._journal
+        journal, done, summary = self._journal, self._done, self.summary
         try:
             async with contextlib.AsyncExitStack() as stack:
                 if journal is not None:
@@ -172,17 +172,21 @@ class Bulk(Run[Item, Value]):
                 stack.enter_context(self._observed())
                 self._workers.start()
                 while True:
-                    if journal is not None and self._done:
+                    if journal is not None and done:
                         journal.flush()  # nobody is told what is not noted
-                    for _ in range(len(self._done)):
-                        outcome = self._done.popleft()
+                    for _ in range(len(done)):
+                        outcome = done.popleft()
                         self._given += 1
-                        self.summary.count(outcome)
+                        if outcome.status == "ok":  # as `Summary.count` does it
+                            summary.ok += 1
+                            summary.attempts += outcome.attempts
+                        else:
+                            summary.count(outcome)
                         if self._is_idle and self._may_begin():
                             self._is_idle = False
                             self._workers.start()
                         yield outcome
-                    if self._done:
+                    if done:
                         continue
                     if self._may_begin():
                         self._workers.start()
@@ -325,35 +329,32 @@ class Bulk(Run[Item, Value]):
         assert worker is not None
         workers, ready, done, caller = self._workers, self._ready, self._done, self._caller
         followed = self._limiter if self._concurrency is None else None
-        is_ordered, has_journal = self._options.ordered, self._journal is not None
+        is_simple = self._journal is None and not self._options.ordered
         while len(workers.tasks) <= (self._concurrency or self._limit) and not worker.cancelling():
-            if ready:
-                entry = ready.popleft()
-            elif self._reader is not None or not self._may_read():
-                self._is_idle = True
-                return
-            elif isinstance(self._source, AsyncIterator):
-                await self._read_one(self._source)
+            if not ready:
+                if self._reader is not None or not self._may_read():
+                    self._is_idle = True
+                    return
+                await self._read()
                 continue
-            else:
-                self._read_some(self._source)
-                continue
+            entry = ready.popleft()
+            effects.reset()
             if self._holding is None:
                 self._enter_limiter()
             if workers.starting is None and self._may_begin():
                 workers.start()
             self._in_flight += 1
             try:
-                outcome = await caller.outcome_of(entry, effects)
-                if outcome is None or outcome.status != "ok" or has_journal or is_ordered:
-                    self._end_of(entry, outcome)
-                else:
+                call = caller.verified_outcome_of if entry[3].is_done else caller.outcome_of
+                outcome = await call(entry, effects)
+                if is_simple and outcome is not None and outcome.status == "ok":  # as `_end_of` does it
                     done.append(outcome)
                     if self._wake is not None:
                         self._wake_up()
+                else:
+                    self._end_of(entry, outcome)
             except asyncio.CancelledError:
-                if caller.did_nothing(effects):
-                    self._undo(entry)
+                self._cancelled(entry, effects)
                 raise
             finally:
                 self._in_flight -= 1
@@ -365,6 +366,12 @@ class Bulk(Run[Item, Value]):
                 self._follow(followed)
 
     # Reading ------------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        if isinstance(self._source, AsyncIterator):
+            await self._read_one(self._source)
+        else:
+            self._read_some(self._source)
 
     async def _read_one(self, source: AsyncIterator[Item]) -> None:
         self._reader = asyncio.current_task()
@@ -397,7 +404,7 @@ class Bulk(Run[Item, Value]):
             for item in islice(source, room):
                 if self._is_read:  # the items themselves have stopped the run
                     return
-                if self._is_own_key and type(item) is str:  # as `_enter` does it
+                if self._is_own_key and isinstance(item, str):  # as `_enter` does it
                     self._ready.append((self._pulled, item, item, NEW))
                     self._pulled += 1
                 else:
@@ -427,21 +434,20 @@ class Bulk(Run[Item, Value]):
         self._pulled += 1
         if self._is_plain:
             self._ready.append((position, key, item, NEW))
-        else:
-            entry = position, key, item, Standing(self._queues_of(position, key, item))
-            if not self._advance(entry):
-                self._release(entry)
-
-    def _queues_of(self, position: int, key: str, item: Item) -> tuple[Hashable, ...]:
-        """The keys of an item that only one item may hold at a time."""
-        journal_key = () if self._journal is None else (key,)
-        value = None if self._options.sequence_key is None else self._options.sequence_key(item)
-        if value is None:
-            return journal_key
-        if not isinstance(value, Hashable):
-            raise InvalidArgumentError(f"sequence_key: expected a hashable value for item {position}, got {value!r}")
-        # A tuple is never equal to the key of a journal, which is text.
-        return (*journal_key, (value,))
+            return
+        # The keys of the item that only one item may hold at a time.
+        queues: tuple[Hashable, ...] = () if self._journal is None else (key,)
+        if self._options.sequence_key is not None:
+            value = self._options.sequence_key(item)
+            if not isinstance(value, Hashable):
+                raise InvalidArgumentError(
+                    f"sequence_key: expected a hashable value for item {position}, got {value!r}"
+                )
+            if value is not None:  # a tuple is never equal to the key of a journal, which is text
+                queues = (*queues, (value,))
+        entry = position, key, item, Standing(queues)
+        if not self._advance(entry):
+            self._release(entry)
 
     def _advance(self, entry: Entry[Item]) -> bool:
         """Bring an item to the next queue in which it has to wait, or make it ready; false if it has left."""
@@ -457,12 +463,15 @@ class Bulk(Run[Item, Value]):
                 return True
             self._queues[queue] = None
             standing.held += 1
-        outcome = None if self._journal is None else self._earlier(entry, self._journal)
+        outcome = None
+        journal = self._journal
+        if journal is not None and (state := journal.state(key)) is not None:
+            outcome = self._earlier(entry, state, journal)
         if outcome is not None or self._caller.is_stopping or self._caller.is_ending:
             self._leave(position, outcome)
             return False
-        if self._journal is not None and not standing.is_done:
-            self._journal.sent(key)
+        if journal is not None and not standing.is_done:
+            journal.sent(key)
         self._ready.append(entry)
         return True
 
@@ -484,12 +493,10 @@ class Bulk(Run[Item, Value]):
         if followed:
             self._flush()
 
-    def _earlier(self, entry: Entry[Item], journal: Journal) -> Outcome[Item, Value] | None:
+    def _earlier(self, entry: Entry[Item], state: State, journal: Journal) -> Outcome[Item, Value] | None:
         """What the journal knows of an item; None if it is to be called."""
         _, key, item, standing = entry
-        match journal.state(key):
-            case None:
-                return None
+        match state:
             case "ok" if self._options.verify is None:
                 return Outcome(item, key, "skipped", done_at=journal.done_at(key))
             case "ok":
@@ -517,7 +524,17 @@ class Bulk(Run[Item, Value]):
             self._failures += 1
             if self._failures == self._options.stop_after:
                 self.stop(f"after {self._failures} failures")
-        self._leave(entry[0], outcome)
+        if outcome is None or self._options.ordered:
+            self._leave(entry[0], outcome)
+        else:
+            self._done.append(outcome)
+            if self._wake is not None:
+                self._wake_up()
+
+    def _cancelled(self, entry: Entry[Item], effects: Effects) -> None:
+        """Note that an item was not sent after all, as far as that is known."""
+        if self._caller.did_nothing(effects):
+            self._undo(entry)
 
     def _note_sent(self, entry: Entry[Item]) -> None:
         """Note that an item is about to be sent that was thought to be done."""
@@ -545,14 +562,17 @@ class Bulk(Run[Item, Value]):
     def _leave(self, position: int, outcome: Outcome[Item, Value] | None) -> None:
         """Hand an outcome over, if there is one, when it is its turn."""
         if self._options.ordered:
-            self._early[position] = outcome
-            while self._next in self._early:
-                due = self._early.pop(self._next)
-                self._next += 1
-                if due is not None:
-                    self._done.append(due)
-        elif outcome is not None:
+            if position != self._next:
+                self._early[position] = outcome
+                return
+            self._next += 1
+        if outcome is not None:
             self._done.append(outcome)
+        while self._next in self._early:
+            due = self._early.pop(self._next)
+            self._next += 1
+            if due is not None:
+                self._done.append(due)
         if self._done:
             self._wake_up()
 

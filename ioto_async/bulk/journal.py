@@ -196,7 +196,9 @@ class Journal:
     def sent(self, key: str) -> None:
         """Note that a call is about to be made; `flush` before it is."""
         text = self._open[key] = orjson.dumps(key)
-        self._append(b'{"key":%b,"status":"sent"}\n' % text)
+        line = b'{"key":%b,"status":"sent"}\n' % text
+        self._lines.append(line)
+        self._end += len(line)
 
     def ended(self, key: str, status: Status, attempts: int, elapsed: float, error: str | None) -> None:
         """Note what became of a call."""
@@ -206,8 +208,10 @@ class Journal:
                 self._second = second
                 self._now = orjson.dumps(datetime.fromtimestamp(second, UTC), option=_DATES)
             text = self._open.pop(key, b"") or orjson.dumps(key)
+            line = _OK % (text, attempts, elapsed, self._now)
+            self._lines.append(line)
             self._index.put(key, self._end)
-            self._append(_OK % (text, attempts, elapsed, self._now))
+            self._end += len(line)
             return
         entry: dict[str, object] = {"key": key, "status": status, "attempts": attempts, "elapsed": round(elapsed, 6)}
         entry["at"] = datetime.now(UTC)
