@@ -30,8 +30,8 @@ from ..settings import check_options, or_none, seconds
 from ..transport.effects import Effects, reports_effects
 from ..transport.limiter import Limiter
 from ..transport.tasks import in_thread
-from .calling import Caller, Entry
-from .journal import EarlierError, Journal
+from .calling import NEW, Caller, Entry, Standing
+from .journal import EarlierError, Journal, State
 from .options import BulkOptions, Options, key_of
 from .outcome import Outcome, Progress, Run
 from .workers import WorkerPool
@@ -108,12 +108,16 @@ class Bulk(Run[Item, Value]):
             name = chosen.name or (None if operation is None else operation.name)
             self._journal = Journal(chosen.journal, name)
         self._total = len(items) if chosen.total is None and isinstance(items, Sized) else chosen.total
+        self._is_plain = chosen.journal is None and chosen.sequence_key is None
+        """Whether an item can be called for without a look at any other."""
+        self._is_own_key = self._is_plain and chosen.key is None
+        """Whether a text is all that tells it from others."""
         self._ready: deque[Entry[Item]] = deque()
         self._done: deque[Outcome[Item, Value]] = deque()
         self._early: dict[int, Outcome[Item, Value] | None] = {}
         """Where the order matters: outcomes whose turn has not come, by position; None where there will be none."""
         self._next = 0
-        self._queues: dict[Hashable, deque[Entry[Item]]] = {}
+        self._queues: dict[Hashable, deque[Entry[Item]] | None] = {}
         """By the keys of the items on their way, those that came later and have to wait for them."""
         self._workers = WorkerPool(self._work, self._worker_ended)
         self._reader: asyncio.Task[None] | None = None
@@ -156,7 +160,7 @@ class Bulk(Run[Item, Value]):
 
     async def _outcomes(self) -> AsyncGenerator[Outcome[Item, Value], None]:
         self._ended = asyncio.Event()
-        journal = self._journal
+        journal, done, summary = self._journal, self._done, self.summary
         try:
             async with contextlib.AsyncExitStack() as stack:
                 if journal is not None:
@@ -168,17 +172,21 @@ class Bulk(Run[Item, Value]):
                 stack.enter_context(self._observed())
                 self._workers.start()
                 while True:
-                    if journal is not None and self._done:
+                    if journal is not None and done:
                         journal.flush()  # nobody is told what is not noted
-                    for _ in range(len(self._done)):
-                        outcome = self._done.popleft()
+                    for _ in range(len(done)):
+                        outcome = done.popleft()
                         self._given += 1
-                        self.summary.count(outcome)
+                        if outcome.status == "ok":  # as `Summary.count` does it
+                            summary.ok += 1
+                            summary.attempts += outcome.attempts
+                        else:
+                            summary.count(outcome)
                         if self._is_idle and self._may_begin():
                             self._is_idle = False
                             self._workers.start()
                         yield outcome
-                    if self._done:
+                    if done:
                         continue
                     if self._may_begin():
                         self._workers.start()
@@ -250,8 +258,8 @@ class Bulk(Run[Item, Value]):
     def _may_begin(self) -> bool:
         """Whether there is something to do for a further worker."""
         return (
-            not self._workers.is_starting
-            and len(self._workers) < self._limit
+            self._workers.starting is None
+            and len(self._workers.tasks) < self._limit
             and (bool(self._ready) or (self._reader is None and self._may_read()))
         )
 
@@ -265,8 +273,10 @@ class Bulk(Run[Item, Value]):
 
     def _wake_up(self) -> None:
         """Wake whoever iterates."""
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        if self._wake is not None:
+            if not self._wake.done():
+                self._wake.set_result(None)
+            self._wake = None
 
     def _break(self, error: BaseException) -> None:
         """Let the calls in flight end, and then raise."""
@@ -291,13 +301,14 @@ class Bulk(Run[Item, Value]):
         """Take back what has not been sent, and do not wait for what cannot be sent now."""
         self._caller.is_stopping = True
         self._drop_ready()
-        for effects in self._workers.effects():
+        for effects in self._workers.tasks.values():
             effects.stop_waiting()
 
     def _enter_limiter(self) -> None:
-        if self._limiter is not None and self._holding is None:
+        if self._holding is None:
             self._holding = contextlib.ExitStack()
-            self._holding.enter_context(self._limiter.running(adapting=self._concurrency is None))
+            if self._limiter is not None:
+                self._holding.enter_context(self._limiter.running(adapting=self._concurrency is None))
 
     def _leave_limiter(self) -> None:
         """Let the calls of others pass as if there were no run, as it waits for items itself."""
@@ -316,40 +327,51 @@ class Bulk(Run[Item, Value]):
     async def _work(self, effects: Effects) -> None:
         worker = asyncio.current_task()
         assert worker is not None
-        while len(self._workers) <= self._limit and not worker.cancelling():
-            if self._ready:
-                entry = self._ready.popleft()
-            elif self._reader is not None or not self._may_read():
-                self._is_idle = True
-                return
-            elif isinstance(self._source, AsyncIterator):
-                await self._read_one(self._source)
+        workers, ready, done, caller = self._workers, self._ready, self._done, self._caller
+        followed = self._limiter if self._concurrency is None else None
+        is_simple = self._journal is None and not self._options.ordered
+        while len(workers.tasks) <= (self._concurrency or self._limit) and not worker.cancelling():
+            if not ready:
+                if self._reader is not None or not self._may_read():
+                    self._is_idle = True
+                    return
+                await self._read()
                 continue
-            else:
-                self._read_some(self._source)
-                continue
+            entry = ready.popleft()
+            effects.reset()
             if self._holding is None:
                 self._enter_limiter()
-            if self._may_begin():
-                self._workers.start()
+            if workers.starting is None and self._may_begin():
+                workers.start()
             self._in_flight += 1
             try:
-                outcome = await self._caller.outcome_of(entry, effects)
-                self._end_of(entry, outcome)
+                call = caller.verified_outcome_of if entry[3].is_done else caller.outcome_of
+                outcome = await call(entry, effects)
+                if is_simple and outcome is not None and outcome.status == "ok":  # as `_end_of` does it
+                    done.append(outcome)
+                    if self._wake is not None:
+                        self._wake_up()
+                else:
+                    self._end_of(entry, outcome)
             except asyncio.CancelledError:
-                if self._caller.did_nothing(effects):
-                    self._undo(entry)
+                self._cancelled(entry, effects)
                 raise
             finally:
                 self._in_flight -= 1
-                if entry.queues:
+                if entry[3] is not NEW:
                     self._release(entry)
                 if not self._in_flight and self._reader is not None:
                     self._leave_limiter()
-            if self._limiter is not None and self._concurrency is None:
-                self._follow(self._limiter)
+            if followed is not None:
+                self._follow(followed)
 
     # Reading ------------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        if isinstance(self._source, AsyncIterator):
+            await self._read_one(self._source)
+        else:
+            self._read_some(self._source)
 
     async def _read_one(self, source: AsyncIterator[Item]) -> None:
         self._reader = asyncio.current_task()
@@ -382,7 +404,11 @@ class Bulk(Run[Item, Value]):
             for item in islice(source, room):
                 if self._is_read:  # the items themselves have stopped the run
                     return
-                self._enter(item)
+                if self._is_own_key and isinstance(item, str):  # as `_enter` does it
+                    self._ready.append((self._pulled, item, item, NEW))
+                    self._pulled += 1
+                else:
+                    self._enter(item)
                 taken += 1
         except BaseException:
             self._is_read = True
@@ -406,41 +432,46 @@ class Bulk(Run[Item, Value]):
         position = self._pulled
         key = key_of(self._options.key, item, position, has_journal=self._journal is not None)
         self._pulled += 1
-        entry = Entry(position, key, item)
-        if self._journal is None and self._options.sequence_key is None:
-            self._ready.append(entry)
-        else:
-            entry.queues = self._queues_of(entry)
-            if not self._advance(entry):
-                self._release(entry)
-
-    def _queues_of(self, entry: Entry[Item]) -> tuple[Hashable, ...]:
-        """The keys of an item that only one item may hold at a time."""
-        journal_key = () if self._journal is None else (entry.key,)
-        value = None if self._options.sequence_key is None else self._options.sequence_key(entry.item)
-        if value is None:
-            return journal_key
-        if not isinstance(value, Hashable):
-            raise InvalidArgumentError(
-                f"sequence_key: expected a hashable value for item {entry.position}, got {value!r}"
-            )
-        # A tuple is never equal to the key of a journal, which is text.
-        return (*journal_key, (value,))
+        if self._is_plain:
+            self._ready.append((position, key, item, NEW))
+            return
+        # The keys of the item that only one item may hold at a time.
+        queues: tuple[Hashable, ...] = () if self._journal is None else (key,)
+        if self._options.sequence_key is not None:
+            value = self._options.sequence_key(item)
+            if not isinstance(value, Hashable):
+                raise InvalidArgumentError(
+                    f"sequence_key: expected a hashable value for item {position}, got {value!r}"
+                )
+            if value is not None:  # a tuple is never equal to the key of a journal, which is text
+                queues = (*queues, (value,))
+        entry = position, key, item, Standing(queues)
+        if not self._advance(entry):
+            self._release(entry)
 
     def _advance(self, entry: Entry[Item]) -> bool:
         """Bring an item to the next queue in which it has to wait, or make it ready; false if it has left."""
-        for queue in entry.queues[entry.held :]:
+        position, key, _, standing = entry
+        queues = standing.queues
+        while standing.held < len(queues):
+            queue = queues[standing.held]
             if queue in self._queues:
-                self._queues[queue].append(entry)
+                waiting = self._queues[queue]
+                if waiting is None:
+                    waiting = self._queues[queue] = deque()
+                waiting.append(entry)
                 return True
-            self._queues[queue] = deque()
-            entry.held += 1
-        outcome = None if self._journal is None else self._earlier(entry, self._journal)
+            self._queues[queue] = None
+            standing.held += 1
+        outcome = None
+        journal = self._journal
+        if journal is not None and (state := journal.state(key)) is not None:
+            outcome = self._earlier(entry, state, journal)
         if outcome is not None or self._caller.is_stopping or self._caller.is_ending:
-            self._leave(entry.position, outcome)
+            self._leave(position, outcome)
             return False
-        if self._journal is not None and not entry.is_done:
-            self._journal.sent(entry.key)
+        if journal is not None and not standing.is_done:
+            journal.sent(key)
         self._ready.append(entry)
         return True
 
@@ -449,33 +480,33 @@ class Bulk(Run[Item, Value]):
         left = [entry]
         followed = False
         while left:
-            entry = left.pop()
-            for queue in entry.queues[: entry.held]:
+            standing = left.pop()[3]
+            for queue in standing.queues[: standing.held]:
                 waiting = self._queues.pop(queue)
                 if waiting:
                     followed = True
                     following = waiting.popleft()
                     self._queues[queue] = waiting
-                    following.held += 1
+                    following[3].held += 1
                     if not self._advance(following):
                         left.append(following)
         if followed:
             self._flush()
 
-    def _earlier(self, entry: Entry[Item], journal: Journal) -> Outcome[Item, Value] | None:
+    def _earlier(self, entry: Entry[Item], state: State, journal: Journal) -> Outcome[Item, Value] | None:
         """What the journal knows of an item; None if it is to be called."""
-        key, item = entry.key, entry.item
-        match journal.state(key):
+        _, key, item, standing = entry
+        match state:
             case "ok" if self._options.verify is None:
                 return Outcome(item, key, "skipped", done_at=journal.done_at(key))
             case "ok":
-                entry.is_done, entry.done_at = True, journal.done_at(key)
+                standing.is_done, standing.done_at = True, journal.done_at(key)
             case "failed" if not self._options.retry_failed:
                 return Outcome(item, key, "failed", error=journal.error(key))
             case "sent" | "unknown":
-                entry.was_sent = True
+                standing.was_sent = True
                 if self._options.reconcile is not None:
-                    entry.error = journal.error(key)
+                    standing.error = journal.error(key)
                 elif self._caller.kind is Kind.ONCE:
                     return Outcome(item, key, "unknown", error=journal.error(key))
         return None
@@ -484,38 +515,39 @@ class Bulk(Run[Item, Value]):
 
     def _end_of(self, entry: Entry[Item], outcome: Outcome[Item, Value] | None) -> None:
         """Note what became of an item, and hand that over."""
-        try:
-            self._note(entry, outcome)
-        except OSError as error:
-            self._abort(error)
+        if outcome is None or entry[3].is_done:
+            self._undo(entry)
+        elif self._journal is not None:
+            text = None if outcome.error is None else _text_of(outcome.error)
+            self._journal.ended(outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text)
         if outcome is not None and outcome.status in _BAD:
             self._failures += 1
             if self._failures == self._options.stop_after:
                 self.stop(f"after {self._failures} failures")
-        self._leave(entry.position, outcome)
+        if outcome is None or self._options.ordered:
+            self._leave(entry[0], outcome)
+        else:
+            self._done.append(outcome)
+            if self._wake is not None:
+                self._wake_up()
 
-    def _note(self, entry: Entry[Item], outcome: Outcome[Item, Value] | None) -> None:
-        if outcome is None or entry.is_done:
+    def _cancelled(self, entry: Entry[Item], effects: Effects) -> None:
+        """Note that an item was not sent after all, as far as that is known."""
+        if self._caller.did_nothing(effects):
             self._undo(entry)
-        elif self._journal is not None:
-            error, text = outcome.error, None
-            if error is not None:
-                # What others raise may hold anything; our own texts hold no secrets.
-                text = one_line(str(error)) if isinstance(error, IotoError) else type(error).__name__
-                text = str(error.args[0]) if isinstance(error, EarlierError) else text
-            self._journal.ended(outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text)
 
     def _note_sent(self, entry: Entry[Item]) -> None:
         """Note that an item is about to be sent that was thought to be done."""
         if self._journal is not None:
-            self._journal.sent(entry.key)
+            self._journal.sent(entry[1])
             self._flush()
 
     def _undo(self, entry: Entry[Item]) -> None:
         """Note that an item was not sent after all, if it was not sent before either."""
-        if self._journal is not None and not entry.was_sent and not entry.is_done:
+        _, key, _, standing = entry
+        if self._journal is not None and not standing.was_sent and not standing.is_done:
             try:
-                self._journal.undone(entry.key)
+                self._journal.undone(key)
             except OSError as error:  # somebody has cut the file; the outcomes are still to be given
                 self._break(error)
 
@@ -524,22 +556,32 @@ class Bulk(Run[Item, Value]):
         while self._ready:
             entry = self._ready.popleft()
             self._undo(entry)
-            self._leave(entry.position, None)
+            self._leave(entry[0], None)
             self._release(entry)
 
     def _leave(self, position: int, outcome: Outcome[Item, Value] | None) -> None:
         """Hand an outcome over, if there is one, when it is its turn."""
         if self._options.ordered:
-            self._early[position] = outcome
-            while self._next in self._early:
-                due = self._early.pop(self._next)
-                self._next += 1
-                if due is not None:
-                    self._done.append(due)
-        elif outcome is not None:
+            if position != self._next:
+                self._early[position] = outcome
+                return
+            self._next += 1
+        if outcome is not None:
             self._done.append(outcome)
+        while self._next in self._early:
+            due = self._early.pop(self._next)
+            self._next += 1
+            if due is not None:
+                self._done.append(due)
         if self._done:
             self._wake_up()
+
+
+def _text_of(error: Exception) -> str:
+    """What a journal says of an *error*: what others raise may hold anything; our own texts hold no secrets."""
+    if isinstance(error, EarlierError):
+        return str(error.args[0])
+    return one_line(str(error)) if isinstance(error, IotoError) else type(error).__name__
 
 
 def _iterator(items: Iterable[Item] | AsyncIterable[Item]) -> Iterator[Item] | AsyncIterator[Item]:

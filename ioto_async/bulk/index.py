@@ -1,17 +1,20 @@
 """Which keys a journal has, in few bytes each.
 
-A million keys in a dict are over a hundred megabytes. Here a key is eight bytes of its hash and eight that say where in
-the journal its line is; what two keys with one hash have in common ends there, as the line itself has the key.
+A million keys in a dict are over a hundred megabytes. Here a line is eight bytes of the hash of its key and eight that
+say where in the journal it is; what two keys with one hash have in common ends there, as the line itself has the key.
+A further line of a key does not replace the earlier one, which would have to be looked for, but is found first.
 """
 
 from collections.abc import Callable
+from struct import Struct
 from typing import Final
 
 __all__ = ["Index"]
 
 _BUCKETS: Final = 1 << 12
-_HASH: Final = 8
-_RECORD: Final = 16
+_HASH: Final = Struct("<q")
+_OFFSET: Final = Struct("<Q")
+_RECORD: Final = Struct("<qQ")
 
 
 class Index:
@@ -33,8 +36,15 @@ class Index:
         bucket = self._buckets[digest % _BUCKETS]
         if bucket is None:
             return None
-        at = self._find(bucket, digest, key)
-        return None if at < 0 else int.from_bytes(bucket[at + _HASH : at + _RECORD], "little")
+        wanted = _HASH.pack(digest)
+        at = bucket.rfind(wanted)
+        while at >= 0:
+            if at % _RECORD.size == 0:
+                offset: int = _OFFSET.unpack_from(bucket, at + _HASH.size)[0]
+                if self._key_at(offset) == key:
+                    return offset
+            at = bucket.rfind(wanted, 0, at + _HASH.size - 1)
+        return None
 
     def put(self, key: str, offset: int) -> None:
         """Note *offset* for *key*, in place of an earlier one."""
@@ -43,21 +53,4 @@ class Index:
         bucket = self._buckets[number]
         if bucket is None:
             bucket = self._buckets[number] = bytearray()
-        at = self._find(bucket, digest, key)
-        if at < 0:
-            bucket += digest.to_bytes(_HASH, "little", signed=True)
-            bucket += offset.to_bytes(_RECORD - _HASH, "little")
-        else:
-            bucket[at + _HASH : at + _RECORD] = offset.to_bytes(_RECORD - _HASH, "little")
-
-    def _find(self, bucket: bytearray, digest: int, key: str) -> int:
-        """Where in *bucket* the record of *key* is, or -1."""
-        wanted = digest.to_bytes(_HASH, "little", signed=True)
-        at = bucket.find(wanted)
-        while at >= 0:
-            if at % _RECORD == 0:
-                offset = int.from_bytes(bucket[at + _HASH : at + _RECORD], "little")
-                if self._key_at(offset) == key:
-                    return at
-            at = bucket.find(wanted, at + 1)
-        return -1
+        bucket += _RECORD.pack(digest, offset)

@@ -34,6 +34,7 @@ State = Literal["sent", "ok", "failed", "unknown", "undone"]
 
 _VERSION: Final = 1
 _HEAD: Final = b'{"journal":%d,"call":' % _VERSION
+_OK: Final = b'{"key":%b,"status":"ok","attempts":%d,"elapsed":%.6f,"at":%b}\n'
 _STATES: Final = ("sent", "ok", "failed", "unknown", "undone")
 _DATES: Final = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 _SYNC: Final = 1.0
@@ -62,10 +63,16 @@ class Journal:
         self._call = call
         self._opened: FileIO | None = None
         self._size = 0
+        """Bytes of the file."""
+        self._end = 0
+        """Bytes that it will have when the lines are written."""
         self._lines: list[bytes] = []
-        self._pending = 0
         self._index = Index(self._key_at)
-        self._open: set[str] = set()
+        self._open: dict[str, bytes] = {}
+        """Keys whose last line is that of a call, each with its JSON; that of an earlier run's key is empty."""
+        self._second = 0
+        self._now = b""
+        """The text of the last second in which a call ended."""
         self._has_ended = False
         self._synced = 0.0
         self._syncing = Lock()
@@ -130,10 +137,9 @@ class Journal:
             self._index = Index(self._key_at)
         if torn:
             self._file.truncate(offset)
-        self._size = offset
+        self._size = self._end = offset
         if not offset:
-            self._lines.append(orjson.dumps({"journal": _VERSION, "call": self._call}) + b"\n")
-            self._pending = len(self._lines[0])
+            self._append(orjson.dumps({"journal": _VERSION, "call": self._call}) + b"\n")
             self.flush()
 
     def _check_head(self, line: bytes) -> InvalidArgumentError | None:
@@ -159,9 +165,9 @@ class Journal:
         if not isinstance(key, str) or status not in _STATES:
             raise InvalidArgumentError(f"journal: {self.path}, line {number}: expected key and status")
         if status == "sent":
-            self._open.add(key)
+            self._open[key] = b""
         else:
-            self._open.discard(key)
+            self._open.pop(key, None)
             self._index.put(key, offset)
             self._has_ended = self._has_ended or status != "undone"
 
@@ -169,8 +175,8 @@ class Journal:
         """What the journal says of *key*; None for a new one."""
         if key in self._open:
             return "sent"
-        entry = self._entry(key)
-        return None if entry is None else entry["status"]  # type: ignore[return-value]
+        offset = self._index.get(key)
+        return None if offset is None else self._line_at(offset)["status"]  # type: ignore[return-value]
 
     def error(self, key: str) -> EarlierError:
         """What the journal says of a *key* that failed or is unknown."""
@@ -189,11 +195,24 @@ class Journal:
 
     def sent(self, key: str) -> None:
         """Note that a call is about to be made; `flush` before it is."""
-        self._open.add(key)
-        self._append(b'{"key":%b,"status":"sent"}\n' % orjson.dumps(key))
+        text = self._open[key] = orjson.dumps(key)
+        line = b'{"key":%b,"status":"sent"}\n' % text
+        self._lines.append(line)
+        self._end += len(line)
 
     def ended(self, key: str, status: Status, attempts: int, elapsed: float, error: str | None) -> None:
         """Note what became of a call."""
+        if error is None and status == "ok":  # by hand, in a third of the time
+            second = int(time.time())
+            if second != self._second:
+                self._second = second
+                self._now = orjson.dumps(datetime.fromtimestamp(second, UTC), option=_DATES)
+            text = self._open.pop(key, b"") or orjson.dumps(key)
+            line = _OK % (text, attempts, elapsed, self._now)
+            self._lines.append(line)
+            self._index.put(key, self._end)
+            self._end += len(line)
+            return
         entry: dict[str, object] = {"key": key, "status": status, "attempts": attempts, "elapsed": round(elapsed, 6)}
         entry["at"] = datetime.now(UTC)
         if error is not None:
@@ -209,14 +228,13 @@ class Journal:
         self._note(key, {"key": key, "status": "undone"})
 
     def _note(self, key: str, entry: dict[str, object]) -> None:
-        offset = self._size + self._pending
+        self._open.pop(key, None)
+        self._index.put(key, self._end)
         self._append(orjson.dumps(entry, option=_DATES) + b"\n")
-        self._open.discard(key)
-        self._index.put(key, offset)
 
     def _append(self, line: bytes) -> None:
         self._lines.append(line)
-        self._pending += len(line)
+        self._end += len(line)
 
     def flush(self) -> None:
         """Hand what was noted to the operating system.
@@ -236,7 +254,6 @@ class Journal:
             raise OSError(error.errno, error.strerror, str(self.path)) from None
         self._size += len(data)
         self._lines.clear()
-        self._pending = 0
 
     def sync(self) -> None:
         """Have the lines written to the disk, unless that was done just now; returns at once.

@@ -143,6 +143,8 @@ def key_of(key: Callable[[Item], str] | None, item: Item, position: int, *, has_
         InvalidArgumentError: there is nothing that tells it, or *key* gives no text.
     """
     found: object = item
+    if key is None and isinstance(item, str) and item and (item.isascii() or not has_journal):
+        return item
     if key is not None:
         found = key(item)
     elif type(item) is int:

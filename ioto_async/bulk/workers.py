@@ -1,7 +1,7 @@
 """The workers of a run: tasks that begin when there is something to do, and end when there is nothing."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -17,61 +17,56 @@ class WorkerPool:
     Args:
         work: what a worker does until there is nothing to do, with the effects of its calls.
         gone: told that a worker has ended, and what it raised; a `asyncio.CancelledError` if it was cancelled.
+
+    Attributes:
+        tasks: the workers, each with what the calls for its item have done.
+        starting: the worker that is about to begin.
     """
 
-    __slots__ = ("_context", "_gone", "_starting", "_work", "_workers")
+    __slots__ = ("_context", "_gone", "_work", "starting", "tasks")
 
     def __init__(
         self, work: Callable[[Effects], Coroutine[Any, Any, None]], gone: Callable[[BaseException | None], None]
     ) -> None:
         self._work = work
         self._gone = gone
-        self._workers: dict[asyncio.Task[None], Effects] = {}
-        self._starting: asyncio.Task[None] | None = None
+        self.tasks: dict[asyncio.Task[None], Effects] = {}
+        self.starting: asyncio.Task[None] | None = None
         self._context: Context | None = None
 
     def __len__(self) -> int:
-        return len(self._workers)
-
-    @property
-    def is_starting(self) -> bool:
-        """Whether a worker is about to begin."""
-        return self._starting is not None
-
-    def effects(self) -> Iterator[Effects]:
-        """What the calls of each worker have done for its item."""
-        return iter(self._workers.values())
+        return len(self.tasks)
 
     def start(self) -> None:
         """Have a further worker begin."""
         if self._context is None:  # of whoever began the run; a later one just happens to need a worker
             self._context = copy_context()
-        worker = self._starting = asyncio.create_task(self._run(), context=self._context.copy())
-        self._workers[worker] = Effects(worker)
+        worker = self.starting = asyncio.create_task(self._run(), context=self._context.copy())
+        self.tasks[worker] = Effects(worker)
         worker.add_done_callback(self._ended)
 
     async def _run(self) -> None:
         worker = asyncio.current_task()
         assert worker is not None
-        if worker not in self._workers:  # an eager task begins before it is known here
+        if worker not in self.tasks:  # an eager task begins before it is known here
             await asyncio.sleep(0)
-        self._starting = None
-        effects = self._workers[worker]
+        self.starting = None
+        effects = self.tasks[worker]
         EFFECTS.set(effects)
         await self._work(effects)
 
     def _ended(self, worker: asyncio.Task[None]) -> None:
-        del self._workers[worker]
-        if self._starting is worker:  # cancelled before it began
-            self._starting = None
+        del self.tasks[worker]
+        if self.starting is worker:  # cancelled before it began
+            self.starting = None
         self._gone(asyncio.CancelledError() if worker.cancelled() else worker.exception())
 
     def cancel(self) -> None:
         """Cancel what the workers do."""
-        for worker in self._workers:
+        for worker in self.tasks:
             worker.cancel()
 
     async def aclose(self) -> None:
         """End all workers, and leave none behind although the caller is cancelled."""
         self.cancel()
-        await ended(self._workers)
+        await ended(self.tasks)
