@@ -43,6 +43,7 @@ __all__ = [
     "period",
     "seconds",
     "secret",
+    "secret_names",
     "secrets_in",
     "whole_number",
 ]
@@ -109,7 +110,7 @@ def optional_secret(value: str | None) -> Secret | None:
 def secrets_in(members: Mapping[str, Value], *more: str) -> dict[str, Value]:
     """A copy of *members* in which the text of those that are called like secrets, and of *more*, is a `Secret`."""
     return {
-        name: secret(value) if name in more or (isinstance(name, str) and _is_secret(name)) else value
+        name: secret(value) if name in more or (isinstance(name, str) and secret_names[name]) else value
         for name, value in members.items()
     }
 
@@ -119,9 +120,20 @@ _DEPTH: Final = 8
 """Levels of a reply in which secrets are looked for."""
 
 
-@functools.lru_cache(maxsize=1024)
-def _is_secret(name: str) -> bool:
-    return _NAMES.search(name) is not None
+class _SecretNames(dict[str, bool]):
+    """Whether a member is called like a secret; what has been looked at once is known, unless it is too much."""
+
+    def __missing__(self, name: str) -> bool:
+        found = _NAMES.search(name) is not None
+        if len(self) < _KNOWN_NAMES and len(name) <= _LONGEST_KNOWN:
+            self[name] = found
+        return found
+
+
+_KNOWN_NAMES: Final = 1024
+_LONGEST_KNOWN: Final = 64
+secret_names: Final[Mapping[str, bool]] = _SecretNames()
+"""Whether a member of that name is a secret: ``secret_names["apiToken"]``."""
 
 
 def conceal(value: Any, depth: int = _DEPTH) -> Any:
@@ -135,10 +147,10 @@ def conceal(value: Any, depth: int = _DEPTH) -> Any:
         for name, member in value.items():
             kind = type(member)
             if kind is str:
-                if _is_secret(name) or (member[:1] == "-" and _is_key(member)):
+                if secret_names[name] or (member[:1] == "-" and _is_key(member)):
                     value[name] = Secret(member)
             elif (kind is dict or kind is list) and depth:
-                if kind is list and _is_secret(name):
+                if kind is list and secret_names[name]:
                     value[name] = [secret(each) for each in member]
                 conceal(value[name], depth - 1)
     elif type(value) is list:

@@ -103,10 +103,18 @@ def record(cls: type[T], *, must_exist: bool = False, named: bool | None = None)
     ) -> T:
         if must_exist and not data.strip():
             raise _not_found(operation)
-        value, path = _unwrap(_loads(operation, data, reading), own_data)
+        value = _loads(operation, data, reading)
+        path: Path = ()
+        if type(value) is dict and "data" in value:
+            value, path = _unwrap(value, own_data)
         if must_exist and not value and value in (None, {}, []):
             raise _not_found(operation)
-        return _structured(operation, structure, value, cls, path, reading, sent if named else _NOT_SENT)
+        try:
+            return structure(value, cls)
+        except Mismatch as mismatch:
+            failed = mismatch
+        found: T = _odd(operation, failed, value, cls, path, reading, sent if named else _NOT_SENT)
+        return found
 
     return decode
 
@@ -124,10 +132,19 @@ def result(cls: type[T], *, may_be_empty: bool = False) -> Decoder[T]:
     ) -> T:
         if may_be_empty and not data.strip():
             data = b"{}"
-        value, path = _unwrap(_loads(operation, data, reading), own_data)
-        if type(value) is dict and (value.get("error") or ("delay" in value and value.keys() <= _FAILURE)):
-            raise _in_band(operation, value)
-        return _structured(operation, structure, value, cls, path, reading, sent)
+        value = _loads(operation, data, reading)
+        path: Path = ()
+        if type(value) is dict:
+            if "data" in value:
+                value, path = _unwrap(value, own_data)
+            if type(value) is dict and (value.get("error") or ("delay" in value and value.keys() <= _FAILURE)):
+                raise _in_band(operation, value)
+        try:
+            return structure(value, cls)
+        except Mismatch as mismatch:
+            failed = mismatch
+        found: T = _odd(operation, failed, value, cls, path, reading, sent)
+        return found
 
     return decode
 
@@ -212,7 +229,12 @@ def part(cls: type[T]) -> Callable[[Operation, object, Path, Reading], T]:
     structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
 
     def decode(operation: Operation, value: object, path: Path, reading: Reading) -> T:
-        return _structured(operation, structure, value, cls, path, reading)
+        try:
+            return structure(value, cls)
+        except Mismatch as mismatch:
+            failed = mismatch
+        found: T = _odd(operation, failed, value, cls, path, reading)
+        return found
 
     return decode
 
@@ -357,16 +379,29 @@ def _structured(
     cls: Any,
     path: Path,
     reading: Reading,
-    sent: Mapping[str, object] = _NOT_SENT,
 ) -> T:
     try:
         return structure(value, cls)
     except Mismatch as mismatch:
         failed = mismatch
+    found: T = _odd(operation, failed, value, cls, path, reading)
+    return found
+
+
+def _odd(
+    operation: Operation,
+    failed: Mismatch,
+    value: object,
+    cls: Any,
+    path: Path,
+    reading: Reading,
+    sent: Mapping[str, object] = _NOT_SENT,
+) -> Any:
+    """What can be made of the *value* at *path*, which *failed* to be a *cls*."""
     if not reading.strict:
         reader = Lenient()
         try:
-            found: T = reader.read(value, cls, path, sent)
+            found = reader.read(value, cls, path, sent)
         except Mismatch as mismatch:
             failed = mismatch
         else:

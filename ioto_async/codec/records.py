@@ -7,7 +7,7 @@ record's members stays in its ``extra``. A value that does not fit raises `Misma
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
@@ -17,6 +17,7 @@ from cattrs import Converter
 
 from ..models.wire import in_utc, iso, wire_name
 from ..settings import conceal
+from .generated import Reader, can_be_generated, structure_hook, unstructure_hook
 
 __all__ = [
     "Mismatch",
@@ -156,7 +157,7 @@ def _object(value: object, _: object) -> dict[str, Any]:
 
 
 # Types that are the same in JSON: most members need no more than this look.
-_PLAIN: Final[frozenset[Any]] = frozenset((str, bool, int, float))
+_PLAIN: Final[Mapping[Any, type]] = {str: str, bool: bool, int: int, float: float, dict[str, Any]: dict}
 
 
 def members(cls: type[Any]) -> dict[str, "attrs.Attribute[Any]"]:
@@ -174,17 +175,13 @@ def members_of(record: Any) -> dict[str, Any]:
     return getattr(record, "extra", {}) | {name: value for name, value in held.items() if value is not None}
 
 
-Reader = tuple[str, Any, Callable[[Any, Any], Any], Any]
-"""How a member is read: its argument, the type that needs no more than a look, the hook for others, and its type."""
-
-
 def readers(cls: type[Any], converter: Converter) -> dict[str, Reader]:
     """How the members of *cls* are read, by wire name."""
     found = {}
     for name, field in members(cls).items():
         type_ = _inner(field.type) if _is_optional(field.type) else field.type or Any  # None leaves a member out
         hook = converter.get_structure_hook(type_)
-        plain = type_ if type_ in _PLAIN else None
+        plain = _PLAIN.get(type_)
         if field.default is attrs.NOTHING and type_ is str:
             plain, hook = None, _key
         found[name] = (field.alias or field.name, plain, hook, type_)
@@ -192,6 +189,14 @@ def readers(cls: type[Any], converter: Converter) -> dict[str, Reader]:
 
 
 def _structure_record(cls: type[Any], converter: Converter) -> Callable[[object, object], Any]:
+    careful = careful_hook(cls, converter)
+    if not can_be_generated(attrs.resolve_types(get_origin(cls) or cls)):
+        return careful
+    return structure_hook(get_origin(cls) or cls, members(cls), readers(cls, converter), careful, Mismatch)
+
+
+def careful_hook(cls: type[Any], converter: Converter) -> Callable[[object, object], Any]:
+    """The hook that structures a *cls* member by member, in the order of the reply, and knows where it is."""
     reader_of = readers(cls, converter).get
     keeps_extra = any(field.name == "extra" for field in attrs.fields(cls))
     any_type = getattr(cls, "any_type", False)
@@ -277,13 +282,7 @@ def _inner(cls: object) -> Any:
 
 
 def _unstructure_record(cls: type[Any], converter: Converter) -> Callable[[Any], dict[str, Any]]:
-    attributes = [(name, field.name) for name, field in members(cls).items()]
-
-    def unstructure(value: Any) -> dict[str, Any]:
-        data = {name: converter.unstructure(getattr(value, attribute)) for name, attribute in attributes}
-        return getattr(value, "extra", {}) | {name: item for name, item in data.items() if item is not None}
-
-    return unstructure
+    return unstructure_hook(cls, members(cls), converter.unstructure)
 
 
 def _make_converter() -> Converter:

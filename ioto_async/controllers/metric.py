@@ -45,7 +45,7 @@ _METRIC: Final = decoding.part(Metric)
 _LIST = decoding.record(MetricList)
 
 
-@attrs.frozen
+@attrs.define
 class _Total:
     """What `MetricController.value` looks at of a point; a `Point` takes twice the time."""
 
