@@ -6,11 +6,12 @@ import logging
 import math
 import random
 import re
+import ssl
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, Unpack
+from typing import Final, Self, Unpack
 
 from ..codec.encoding import OMIT, Omit
 from ..errors import (
@@ -30,17 +31,12 @@ from ..transport.proxies import concealed
 from ..transport.retry import Failure, RetryPolicy
 from ..transport.shared import Shared
 from . import payloads
+from .connection import Broken, Connection
 from .events import Contested, EventBuffer, LinkEvent, Throttle, parse_event
-from .options import PORT, LinkOptions, Options, checked, need_aiomqtt
+from .options import PORT, LinkOptions, Options, checked
 from .outbox import Message, Outbox
 from .payloads import StoreType, StoreValue
 from .tls import Trust, make_context
-
-if TYPE_CHECKING:
-    import ssl
-
-    from .connection import Broken, Connection
-
 
 __all__ = ["DeviceLink"]
 
@@ -98,7 +94,6 @@ class DeviceLink(Shared):
 
     Raises:
         InvalidArgumentError: an argument does not fit.
-        ModuleNotFoundError: aiomqtt is not installed.
 
     Source: reference, section 10; the vendor's agent, ``src/mqtt.c``.
     """
@@ -110,7 +105,6 @@ class DeviceLink(Shared):
         ca: Trust = None,
         **options: Unpack[LinkOptions],
     ) -> None:
-        need_aiomqtt()
         if "proxy" in options:
             options["proxy"] = concealed(options["proxy"])  # tracebacks may show this variable
         self._certs = checked(certs)
@@ -439,9 +433,7 @@ class DeviceLink(Shared):
             self._end(ClientStateError(f"the link has failed: {type(error).__name__}"))
             raise
 
-    async def _keep(self, context: "ssl.SSLContext") -> None:
-        from .connection import Broken
-
+    async def _keep(self, context: ssl.SSLContext) -> None:
         failures = ended = 0
         """Connections in a row that did not last, and those of them that the broker had accepted and ended."""
         while True:
@@ -470,7 +462,7 @@ class DeviceLink(Shared):
                     self._contested(ended, broken)
             await asyncio.sleep(max(self._wait(failures), self._blocked_until - now))
 
-    def _contested(self, connections: int, broken: "Broken") -> None:
+    def _contested(self, connections: int, broken: Broken) -> None:
         logger.warning(
             "%s: the broker has ended %d connections in a row soon after it had accepted them (%s): does another client"
             " use the same client id and certificate?",
@@ -492,10 +484,8 @@ class DeviceLink(Shared):
         assert wait is not None  # the policy has no end
         return wait
 
-    async def _connected(self, context: "ssl.SSLContext") -> "Broken":
+    async def _connected(self, context: ssl.SSLContext) -> Broken:
         """Connect once, and return why the connection has ended."""
-        from .connection import Connection
-
         assert self._certs.endpoint is not None
         connection = Connection(
             self._certs.endpoint,
