@@ -42,6 +42,7 @@ __all__ = ["DeviceLink"]
 
 logger = logging.getLogger("ioto_async")
 
+_SET_METRIC: Final = MQTT["metric/set"]
 _CONNECT: Final = "mqtt/connect"
 """What the connection itself is called in errors."""
 _CONTESTED: Final = 3
@@ -113,6 +114,7 @@ class DeviceLink(Shared):
         self._proxy = chosen.proxy_of(str(certs.endpoint), certs.port or PORT)
         self._backoff = RetryPolicy(attempts=sys.maxsize, elapsed=math.inf, base=chosen.base, cap=chosen.cap)
         self._id = str(certs.id)
+        self._rules = f"$aws/rules/IotoDevice/ioto/service/{self._id}/"
         account = certs.account_id
         self._topics = [
             f"ioto/device/{self._id}/#",
@@ -234,7 +236,9 @@ class DeviceLink(Shared):
 
         Source: reference, section 10; wire examples 1.8.
         """
-        await self._ingest(MQTT["metric/set"], payloads.sample(metric, value, dimensions, buffer))
+        body = payloads.sample(metric, value, dimensions, buffer)
+        message = self._message(_SET_METRIC.name, _SET_METRIC.kind, self._rules + _SET_METRIC.name, body)
+        await self._outbox.send(message)
 
     @reporting
     async def get_metric(
@@ -289,7 +293,8 @@ class DeviceLink(Shared):
             CallError: it was not acknowledged; ``outcome_unknown`` tells whether it may have arrived. See the class.
             ClientStateError: the link is not open, or was closed meanwhile.
         """
-        await self._ingest(MQTT["store/set"], payloads.stored(key, value, type, expires))
+        operation, body = MQTT["store/set"], payloads.stored(key, value, type, expires)
+        await self._send(operation.name, operation.kind, self._rules + operation.name, body)
 
     @reporting
     async def get_store(self, key: str) -> StoreValue | None:
@@ -370,38 +375,35 @@ class DeviceLink(Shared):
 
     # How it is sent ---------------------------------------------------------------------------------------------------
 
-    async def _ingest(self, operation: Operation, payload: bytes) -> None:
-        topic = f"$aws/rules/IotoDevice/ioto/service/{self._id}/{operation.name}"
-        await self._send(operation.name, operation.kind, topic, payload)
-
     async def _sync(self, name: str, payload: bytes) -> None:
         # A change names its item and a time, so that it may arrive twice.
-        await self._send(name, Kind.REPLAYABLE, f"$aws/rules/IotoDevice/ioto/service/{self._id}/{name}", payload)
+        await self._send(name, Kind.REPLAYABLE, self._rules + name, payload)
 
     async def _send(self, name: str, kind: Kind, topic: str, payload: bytes) -> None:
-        self._of_this_loop()
-        await self._deliver(Message(name, kind, topic, payload))
-
-    async def _deliver(self, message: Message) -> None:
-        name, size = message.operation, len(message.payload)
-        if self._closed:
-            raise ClientStateError("the link is closed")
-        if len(message.topic) + size > _LARGEST:
-            raise InvalidArgumentError(f"{name}: a message may have {_LARGEST} bytes, this one has {size}")
-        if (left := self._blocked_until - asyncio.get_running_loop().time()) > 0:
-            raise _blocked(name, left)
+        message = self._message(name, kind, topic, payload)
         await self._outbox.send(message)
 
-    async def _ask(self, operation: Operation, payload: bytes) -> bytes:
+    def _message(self, name: str, kind: Kind, topic: str, payload: bytes) -> Message:
+        """A message, if it can be sent."""
         self._of_this_loop()
+        if self._closed:
+            raise ClientStateError("the link is closed")
+        if len(topic) + len(payload) > _LARGEST:
+            raise InvalidArgumentError(f"{name}: a message may have {_LARGEST} bytes, this one has {len(payload)}")
+        message = Message(name, kind, topic, payload)
+        if (left := self._blocked_until - message.since) > 0:
+            raise _blocked(name, left)
+        return message
+
+    async def _ask(self, operation: Operation, payload: bytes) -> bytes:
         place = f"{operation.name}/{next(self._numbers)}"
-        message = Message(operation.name, operation.kind, f"ioto/service/{self._id}/{place}", payload)
+        message = self._message(operation.name, operation.kind, f"ioto/service/{self._id}/{place}", payload)
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._replies[place] = reply
         limit = self._options.timeout
         try:
             async with asyncio.timeout(limit):
-                await self._deliver(message)
+                await self._outbox.send(message)
                 return await reply
         except TimeoutError:
             text = f"no reply within {limit:g} s"
