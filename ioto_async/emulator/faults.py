@@ -57,6 +57,9 @@ class Faults:
         with self._lock:
             self._faults.append(fault)
 
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
     def clear(self) -> None:
         """Forget all faults."""
         with self._lock:

@@ -1,7 +1,7 @@
 """Samples of a device over MQTT (reference, section 10)."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Final, Protocol
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final, Protocol
 
 from ..codec import encoding
 from ..errors import InvalidArgumentError
@@ -64,7 +64,7 @@ class LinkSink:
     def sequence_key(self, samples: Sequence[Sample]) -> None:
         """The connection keeps the order."""
 
-    async def send(self, samples: Sequence[Sample]) -> None:
+    def send(self, samples: Sequence[Sample]) -> Coroutine[Any, Any, None]:
         """Publish a sample."""
         (sample,) = samples
-        await self._link.set_metric(sample.metric, sample.value, dimensions=[sample.dimensions], buffer=self._buffer)
+        return self._link.set_metric(sample.metric, sample.value, dimensions=[sample.dimensions], buffer=self._buffer)

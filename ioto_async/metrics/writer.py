@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Hashable, Iterator, Mapping, Sequence
-from copy import copy
 from datetime import datetime
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -44,17 +43,22 @@ class _Request:
     batch: Batch
     samples: Sequence[Sample]
     effects: Effects | None = None
-    """What its delivery has done; None before it has begun."""
+    """What its delivery does; None before it has begun, and after it has ended."""
+    has_ended: bool = False
+    has_changed: bool = False
+    """Whether it had changed something by then, or may have."""
 
     @property
     def is_waiting(self) -> bool:
         """Whether nothing of it is on its way, and nothing has come back."""
-        return self.effects is None or (self.effects.waiting > 0 and not self.effects.in_flight)
+        if self.effects is None:
+            return not self.has_ended
+        return self.effects.waiting > 0 and not self.effects.in_flight
 
     @property
     def is_in_doubt(self) -> bool:
         """Whether the service may have taken it."""
-        return self.effects is not None and self.effects.changed
+        return self.has_changed if self.effects is None else self.effects.changed
 
 
 class Writer(Shared):
@@ -255,14 +259,16 @@ class Writer(Shared):
         return self._sink.sequence_key(request.samples)
 
     async def _send(self, request: _Request) -> None:
-        request.effects = EFFECTS.get()
+        effects = request.effects = EFFECTS.get()
+        assert effects is not None  # the run has set it
         try:
             await self._delivery.send(request.samples)
         except ClientStateError as error:
             self._stopped = self._stopped or error
             raise
         finally:
-            request.effects = copy(request.effects)  # the task goes on with another request
+            # The task goes on with another request.
+            request.effects, request.has_ended, request.has_changed = None, True, effects.changed
 
     async def _consume(self) -> None:
         """Take the outcomes of the run."""

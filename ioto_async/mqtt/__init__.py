@@ -1,7 +1,4 @@
-"""Devices over MQTT: what a device sends and hears, as a device. Needs the extra ``mqtt`` (aiomqtt).
-
-aiomqtt is loaded when the first link is made.
-"""
+"""Devices over MQTT: what a device sends and hears, as a device."""
 
 from .events import (
     Contested,

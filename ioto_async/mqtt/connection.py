@@ -1,33 +1,21 @@
-"""One MQTT connection: aiomqtt's client, made to end promptly.
+"""One MQTT connection: a TLS socket that the loop watches, and the packets on it.
 
-What aiomqtt 2.5 leaves to be done, and why some of its inner parts are used here:
-
-- A connection that ends before the broker has accepted it is noticed by the time-out alone, and so is one that ends
-  while topics are subscribed to; a publish waits forever, in a task of its own. Here all wait for ``lost`` as well.
-- Connecting runs in a thread of the loop's, of which there are few: it can be neither interrupted nor limited in time,
-  and links to a broker that does not answer keep all others from theirs. So the socket is made by ``dial``.
-- Why a connection broke is told to the log alone.
-- A socket is watched by its number a turn later, when it may be closed and the number another's.
+The socket is one of the ssl module, and not a transport of asyncio's: it costs less for each packet, and it says why a
+broker has refused a certificate, which with TLS 1.3 comes after the handshake.
 """
 
 import asyncio
-import logging
 import re
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final, TypeVar
-
-import aiomqtt
-import aiomqtt.types
-from paho.mqtt import client as paho
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from ..errors import one_line
 from ..transport.attempt import reason_of
 from ..transport.proxies import Proxy
-from . import aiomqtt_private  # noqa: F401  it refuses versions without the names that are used below
+from . import packets
+from .packets import Connack, Malformed, Packet, Pingresp, Puback, Publish, Suback
 
 __all__ = ["Broken", "Connection", "ProxyRefusal", "dial"]
 
@@ -149,14 +137,25 @@ async def _ready(
         unwatch(secure.fileno())
 
 
-T = TypeVar("T")
-
-_UNAVAILABLE: Final = 0x88
-"""What paho makes of the one refusal, 3, that may be over the next time."""
+_REFUSALS: Final = {
+    1: "Unsupported protocol version",
+    2: "Client identifier not valid",
+    3: "Server unavailable",
+    4: "Bad user name or password",
+    5: "Not authorized",
+}
+_UNAVAILABLE: Final = 3
+"""The one refusal that may be over the next time."""
 _REFUSING_ALERTS: Final = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
 """Parts of the names of the TLS alerts that a broker sends for a certificate that it does not take."""
 _FAREWELL: Final = 1.0
 """Seconds for a broker to read what is left for it, when the connection is closed."""
+_LARGEST: Final = 1 << 20
+"""Bytes of a packet from the broker; the largest of AWS IoT have an eighth."""
+_RECORD: Final = 1 << 14
+"""Bytes of the largest TLS record: what is read at once."""
+_RECORDS: Final = 64
+"""How many are read before others have their turn."""
 
 
 class Broken(Exception):
@@ -175,7 +174,7 @@ class Broken(Exception):
         self.aborted = aborted
 
 
-class Connection(aiomqtt.Client):
+class Connection:
     """A connection for one use: `open` it, and `close` it whatever became of that.
 
     Args:
@@ -206,26 +205,33 @@ class Connection(aiomqtt.Client):
         on_message: Callable[[str, bytes], None],
         on_acknowledged: Callable[[int], None],
     ) -> None:
-        self._heard: list[OSError] = []
-        log = logging.Logger("ioto_async.mqtt", logging.WARNING)  # nobody else's, and silent
-        log.addFilter(self._listen)
-        super().__init__(
-            host,
-            port,
-            identifier=client_id,
-            protocol=aiomqtt.ProtocolVersion.V311,
-            clean_session=True,
-            keepalive=keepalive,
-            timeout=timeout,
-            max_inflight_messages=0,
-            logger=log,
-        )
+        self._host = host
+        self._port = port
+        self._client_id = client_id
         self._context = context
-        self._via = proxy
-        self.lost: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
-        self._hear = on_message
-        self._acknowledged = on_acknowledged
-        self._disconnected.add_done_callback(self._on_broken)
+        self._keepalive = keepalive
+        self._timeout = timeout
+        self._proxy = proxy
+        self._on_message = on_message
+        self._on_acknowledged = on_acknowledged
+        self._loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[Broken] = self._loop.create_future()
+        self._socket: ssl.SSLSocket | None = None
+        self._reader = packets.Reader(_LARGEST)
+        self._answer: asyncio.Future[Packet] | None = None
+        """What `open` waits for."""
+        self._accepted = False
+        self._number = 0
+        self._unacknowledged: set[int] = set()
+        self._queue: list[bytes] = []
+        self._unsent = b""
+        """What the socket has not taken; OpenSSL wants to be given the same again."""
+        self._writing: asyncio.Handle | None = None
+        self._reading: asyncio.Handle | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._pulse: asyncio.TimerHandle | None = None
+        self._is_probed = False
+        self._read_at = self._written_at = self._loop.time()
 
     async def open(self, topics: Sequence[str]) -> None:
         """Connect, and subscribe to *topics*, the first of which is needed.
@@ -234,173 +240,219 @@ class Connection(aiomqtt.Client):
             Broken: it did not work.
         """
         try:
-            async with asyncio.timeout(self.timeout) as limit:
-                secure = await dial(self._hostname, self._port, self._context, self._via)
-                self._client._create_socket = lambda: secure  # type: ignore[method-assign]
-                self._client_connect()
-                await asyncio.wait({self._connected})
-            self._connected.result()
-        except (OSError, aiomqtt.MqttError) as error:
+            async with asyncio.timeout(self._timeout) as limit:
+                self._socket = await dial(self._host, self._port, self._context, self._proxy)
+                self._loop.add_reader(self._socket.fileno(), self._read)
+                answer = await self._answered(packets.connect(self._client_id, self._keepalive))
+        except OSError as error:
             if limit.expired():
-                raise Broken(f"the broker has not accepted the connection within {self.timeout:g} s") from None
-            raise self._reason(error) from None
+                raise Broken(f"the broker has not accepted the connection within {self._timeout:g} s") from None
+            raise _reason(error) from None
         except ProxyRefusal as error:
             raise Broken(str(error), hopeless=True) from None
         except ValueError as error:  # of the parts of the library that know what a name is
-            raise Broken(f"the endpoint {self._hostname!r} is no name of a host: {error}", hopeless=True) from None
-        granted = await self._unless_lost(self.subscribe([(topic, 1) for topic in topics]))
-        if not granted:
+            raise Broken(f"the endpoint {self._host!r} is no name of a host: {error}", hopeless=True) from None
+        if not isinstance(answer, Connack):
+            raise Broken("the broker has answered the connection with another packet")
+        if answer.code:
+            text = _REFUSALS.get(answer.code, "Unspecified error")
+            raise Broken(f"the broker refuses the connection: {text}", refused=answer.code != _UNAVAILABLE)
+        self._accepted = True
+        self._beat()
+        await self._subscribe(topics)
+
+    async def _subscribe(self, topics: Sequence[str]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._answered(packets.subscribe(self._next_number(), topics))
+        except TimeoutError:
+            answer = None
+        if not isinstance(answer, Suback) or not answer.codes:
             raise Broken("the broker does not say whether the device may listen")
-        if isinstance(granted[0], ReasonCode) and granted[0].is_failure:
+        if answer.codes[0] > 1:
             raise Broken(f"the broker does not let the device listen to {topics[0]}", refused=True)
 
     def send(self, topic: str, payload: bytes) -> int | None:
         """Send with QoS 1; return the number that ``on_acknowledged`` will be called with, None if that did not work.
 
-        Past the method of aiomqtt, which needs a task for each message and knows nothing of a lost connection.
+        All that is sent in one turn of the loop leaves together.
         """
-        info = self._client.publish(topic, payload, 1)
-        return info.mid if info.rc == paho.MQTT_ERR_SUCCESS else None
+        if self.lost.done():
+            return None
+        if len(self._unacknowledged) == packets.LAST_NUMBER:
+            self.abort("the broker acknowledges nothing, and there is no number left for another message")
+            return None
+        number = self._next_number()
+        self._unacknowledged.add(number)
+        self._write(packets.publish(topic, payload, number))
+        return number
 
     async def close(self) -> None:
         """Say goodbye to the broker if it still listens, and leave nothing behind."""
         try:
-            if self._was_accepted() and not self.lost.done():
-                self.timeout = _FAREWELL
-                await self.__aexit__(None, None, None)
-        except aiomqtt.MqttError:
-            pass  # the broker does not read any more
+            if self._accepted and not self.lost.done():
+                self._write(packets.DISCONNECT)
+                self._flush()
+                if self._unsent and not self.lost.done():
+                    self._drained = self._loop.create_future()
+                    await asyncio.wait({self._drained, self.lost}, timeout=_FAREWELL, return_when="FIRST_COMPLETED")
         finally:
             self._lose(Broken("closed"))
-            self._client._sock_close()
-            if self._misc_task is not None:
-                self._misc_task.cancel()
-                await asyncio.wait({self._misc_task})
+            if self._socket is not None:
+                self._socket.close()
 
     def abort(self, reason: str) -> None:
         """Give the connection up, for *reason*."""
         self._lose(Broken(reason, aborted=True))
 
-    async def _unless_lost(self, call: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.ensure_future(call)
-        try:
-            ends: set[asyncio.Future[Any]] = {task, self.lost}
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise self.lost.result()
-            return task.result()
-        except aiomqtt.MqttError as error:
-            raise self._reason(error) from None
-        finally:
-            task.cancel()
+    async def _answered(self, packet: bytes) -> Packet:
+        """Send *packet*, and return what answers it."""
+        self._answer = self._loop.create_future()
+        self._write(packet)
+        await asyncio.wait({self._answer, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._answer.done():
+            raise self.lost.result()
+        return self._answer.result()
+
+    def _next_number(self) -> int:
+        """A number that no message on its way has."""
+        while True:
+            self._number = self._number % packets.LAST_NUMBER + 1
+            if self._number not in self._unacknowledged:
+                return self._number
 
     def _lose(self, reason: Broken) -> None:
+        """Note that the connection has ended, for *reason* unless it is known already, and let the loop forget it."""
         if not self.lost.done():
             self.lost.set_result(reason)
-        if not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttError(str(reason)))
-            self._connected.exception()  # whether or not somebody waits for it
+        for handle in (self._writing, self._reading, self._pulse):
+            if handle is not None:
+                handle.cancel()
+        if self._socket is not None and (number := self._socket.fileno()) >= 0:
+            self._loop.remove_reader(number)
+            self._loop.remove_writer(number)
 
-    def _reason(self, error: BaseException | None) -> Broken:
-        """Why there is no connection; *error* is what aiomqtt says, and the socket may have said more."""
-        if self.lost.done():
-            return self.lost.result()
-        # aiomqtt's error for a connection that failed has the text of the cause alone.
-        cause = error.__context__ if isinstance(error, aiomqtt.MqttError) else error
-        heard = [*self._heard, *([cause] if isinstance(cause, OSError) else [])]
-        for told in heard:
-            name = getattr(told, "reason", None) or ""  # errors of the ssl module have one, most of them
-            if "ALERT" in name and any(part in name for part in _REFUSING_ALERTS):
-                return Broken(f"the broker does not take the certificate of the device: {name}", refused=True)
-            if isinstance(told, ssl.SSLCertVerificationError):
-                return Broken(f"the certificate of the broker cannot be trusted: {told.verify_message}", hopeless=True)
-        if heard:
-            return Broken(str(heard[-1]) or reason_of(heard[-1]))
-        return Broken("the broker has closed the connection" if error is None else str(error))
+    # Writing ----------------------------------------------------------------------------------------------------------
 
-    def _was_accepted(self) -> bool:
-        return self._connected.done() and self._connected.exception() is None
+    def _write(self, packet: bytes) -> None:
+        if not self._queue and not self._unsent:
+            self._writing = self._loop.call_soon(self._flush)
+        self._queue.append(packet)
 
-    def _listen(self, record: logging.LogRecord) -> bool:
-        self._heard += [arg for arg in record.args or () if isinstance(arg, OSError)]
-        return False
-
-    def _on_broken(self, disconnected: "asyncio.Future[None]") -> None:
-        if disconnected.cancelled():  # nobody waits any more until it is
+    def _flush(self) -> None:
+        if self._socket is None or self.lost.done():
             return
-        self._lose(self._reason(disconnected.exception()))
+        try:
+            while self._unsent or self._queue:
+                if not self._unsent:
+                    self._unsent = b"".join(self._queue)
+                    self._queue.clear()
+                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except ssl.SSLWantWriteError:
+            self._loop.add_writer(self._socket.fileno(), self._on_writable)
+        except ssl.SSLWantReadError:
+            pass  # TLS is busy with itself, and goes on when something was read
+        except OSError as error:
+            self._lose(self._why(error))
+        else:
+            self._written_at = self._loop.time()
+            if self._drained is not None and not self._drained.done():
+                self._drained.set_result(None)
 
-    # Called by paho ---------------------------------------------------------------------------------------------------
+    def _on_writable(self) -> None:
+        if self._socket is not None:
+            self._loop.remove_writer(self._socket.fileno())
+        self._flush()
+        self._read()  # which waits as well where TLS has something to say
 
-    def _on_connect(
-        self,
-        client: paho.Client,
-        userdata: Any,
-        flags: paho.ConnectFlags,
-        reason_code: ReasonCode,
-        properties: Properties | None = None,
-    ) -> None:
-        if reason_code.is_failure:
-            refused = reason_code != _UNAVAILABLE
-            self._lose(Broken(f"the broker refuses the connection: {reason_code}", refused=refused))
-        super()._on_connect(client, userdata, flags, reason_code, properties)
-
-    def _on_disconnect(
-        self,
-        client: paho.Client,
-        userdata: Any,
-        flags: paho.DisconnectFlags,
-        reason_code: ReasonCode,
-        properties: Properties | None = None,
-    ) -> None:
-        if not self._was_accepted():
-            # AWS IoT ends it so for a device that its policy does not let in.
-            self._lose(self._reason(aiomqtt.MqttError("the broker has ended the connection before it took the device")))
-        super()._on_disconnect(client, userdata, flags, reason_code, properties)
-
-    def _on_publish(
-        self,
-        client: paho.Client,
-        userdata: Any,
-        mid: int,
-        reason_code: ReasonCode,
-        properties: Properties,
-    ) -> None:
-        self._acknowledged(mid)
-
-    def _on_message(self, client: paho.Client, userdata: Any, message: paho.MQTTMessage) -> None:
-        # Past the queue of aiomqtt, of which every reading makes a task.
-        self._hear(message.topic, bytes(message.payload))
-
-    def _on_socket_open(self, client: paho.Client, userdata: Any, sock: aiomqtt.types.PahoSocket) -> None:
-        self._loop.add_reader(sock.fileno(), self._read)
-        self._misc_task = self._loop.create_task(self._misc_loop())
+    # Reading ----------------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
+        self._reading = None
+        if self._socket is None or self.lost.done():
+            return
         try:
-            self._client.loop_read()
-            # What TLS has read already is not announced by the socket.
-            while isinstance(sock := self._client.socket(), ssl.SSLSocket) and sock.pending():
-                self._client.loop_read()
-        except Exception as error:  # noqa: BLE001  paho raises all kinds of them for what is no MQTT
-            self._lose(self._reason(error))
-
-    def _on_socket_register_write(self, client: paho.Client, userdata: Any, sock: aiomqtt.types.PahoSocket) -> None:
-        self._loop.add_writer(sock.fileno(), self._write)
-
-    def _write(self) -> None:
-        try:
-            self._client.loop_write()
-        except Exception as error:
-            self._lose(Broken(f"writing has failed: {type(error).__name__}"))
+            self._receive(self._socket)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLWantWriteError:
+            self._loop.add_writer(self._socket.fileno(), self._on_writable)
+        except Malformed as error:
+            self._lose(Broken(f"the broker has sent {error}"))
+        except OSError as error:
+            self._lose(self._why(error))
+        except BaseException as error:  # of those who were called; what else was read is lost
+            self._lose(Broken(f"reading has failed: {type(error).__name__}"))
             raise
+        if self._unsent:
+            self._flush()
 
-    def _on_socket_close(self, client: paho.Client, userdata: Any, sock: aiomqtt.types.PahoSocket) -> None:
-        if not self._was_accepted() and isinstance(sock, ssl.SSLSocket):
+    def _receive(self, secure: ssl.SSLSocket) -> None:
+        for _ in range(_RECORDS):
+            data = secure.recv(_RECORD)
+            if not data:
+                self._lose(self._why(None))
+                return
+            self._read_at = self._loop.time()
+            for packet in self._reader.feed(data):
+                self._take(packet)
+            if self.lost.done():
+                return
+        # What TLS has read already is not announced by the socket.
+        self._reading = self._loop.call_soon(self._read)
+
+    def _take(self, packet: Packet) -> None:
+        if isinstance(packet, Puback):
+            if packet.number in self._unacknowledged:
+                self._unacknowledged.remove(packet.number)
+                self._on_acknowledged(packet.number)
+        elif isinstance(packet, Publish):
+            if packet.number:
+                self._write(packets.puback(packet.number))
+            self._on_message(packet.topic, packet.payload)
+        elif isinstance(packet, Pingresp):
+            self._is_probed = False
+        elif self._answer is not None and not self._answer.done():
+            self._answer.set_result(packet)
+
+    # The end ----------------------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Probe a connection on which one side has been silent, and give it up where that is not answered."""
+        now = self._loop.time()
+        due = min(self._read_at, self._written_at) + self._keepalive
+        if now >= due:
+            if self._is_probed:
+                self.abort(f"the broker has not answered a ping within {self._keepalive} s")
+                return
+            self._is_probed = True
+            self._write(packets.PINGREQ)
+            due = now + self._keepalive
+        self._pulse = self._loop.call_at(due, self._beat)
+
+    def _why(self, error: OSError | None) -> Broken:
+        """Why the connection has ended: *error* says so, or what the broker has sent before."""
+        if self._accepted or self._socket is None:
+            return _reason(error) if error is not None else Broken("the broker has closed the connection")
+        if error is not None:
             # A broker that does not take the certificate says so after the handshake of TLS 1.3, and closes. Where our
             # next write has met the end first, its word is still unread.
             try:
-                sock.recv(1)
-            except OSError as error:
-                self._heard.append(error)
-        super()._on_socket_close(client, userdata, sock)
+                self._socket.recv(1)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass
+            except OSError as unread:
+                if (refusal := _reason(unread)).refused:
+                    return refusal
+            return _reason(error)
+        # AWS IoT ends it so for a device that its policy does not let in.
+        return Broken("the broker has ended the connection before it took the device")
+
+
+def _reason(error: OSError) -> Broken:
+    name = getattr(error, "reason", None) or ""  # errors of the ssl module have one, most of them
+    if "ALERT" in name and any(part in name for part in _REFUSING_ALERTS):
+        return Broken(f"the broker does not take the certificate of the device: {name}", refused=True)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Broken(f"the certificate of the broker cannot be trusted: {error.verify_message}", hopeless=True)
+    return Broken(str(error) or reason_of(error))

@@ -6,11 +6,12 @@ import logging
 import math
 import random
 import re
+import ssl
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, Unpack
+from typing import Final, Self, Unpack
 
 from ..codec.encoding import OMIT, Omit
 from ..errors import (
@@ -30,22 +31,18 @@ from ..transport.proxies import concealed
 from ..transport.retry import Failure, RetryPolicy
 from ..transport.shared import Shared
 from . import payloads
+from .connection import Broken, Connection
 from .events import Contested, EventBuffer, LinkEvent, Throttle, parse_event
-from .options import PORT, LinkOptions, Options, checked, need_aiomqtt
+from .options import PORT, LinkOptions, Options, checked
 from .outbox import Message, Outbox
 from .payloads import StoreType, StoreValue
 from .tls import Trust, make_context
-
-if TYPE_CHECKING:
-    import ssl
-
-    from .connection import Broken, Connection
-
 
 __all__ = ["DeviceLink"]
 
 logger = logging.getLogger("ioto_async")
 
+_SET_METRIC: Final = MQTT["metric/set"]
 _CONNECT: Final = "mqtt/connect"
 """What the connection itself is called in errors."""
 _CONTESTED: Final = 3
@@ -98,7 +95,6 @@ class DeviceLink(Shared):
 
     Raises:
         InvalidArgumentError: an argument does not fit.
-        ModuleNotFoundError: aiomqtt is not installed.
 
     Source: reference, section 10; the vendor's agent, ``src/mqtt.c``.
     """
@@ -110,7 +106,6 @@ class DeviceLink(Shared):
         ca: Trust = None,
         **options: Unpack[LinkOptions],
     ) -> None:
-        need_aiomqtt()
         if "proxy" in options:
             options["proxy"] = concealed(options["proxy"])  # tracebacks may show this variable
         self._certs = checked(certs)
@@ -119,6 +114,7 @@ class DeviceLink(Shared):
         self._proxy = chosen.proxy_of(str(certs.endpoint), certs.port or PORT)
         self._backoff = RetryPolicy(attempts=sys.maxsize, elapsed=math.inf, base=chosen.base, cap=chosen.cap)
         self._id = str(certs.id)
+        self._rules = f"$aws/rules/IotoDevice/ioto/service/{self._id}/"
         account = certs.account_id
         self._topics = [
             f"ioto/device/{self._id}/#",
@@ -240,7 +236,9 @@ class DeviceLink(Shared):
 
         Source: reference, section 10; wire examples 1.8.
         """
-        await self._ingest(MQTT["metric/set"], payloads.sample(metric, value, dimensions, buffer))
+        body = payloads.sample(metric, value, dimensions, buffer)
+        message = self._message(_SET_METRIC.name, _SET_METRIC.kind, self._rules + _SET_METRIC.name, body)
+        await self._outbox.send(message)
 
     @reporting
     async def get_metric(
@@ -295,7 +293,8 @@ class DeviceLink(Shared):
             CallError: it was not acknowledged; ``outcome_unknown`` tells whether it may have arrived. See the class.
             ClientStateError: the link is not open, or was closed meanwhile.
         """
-        await self._ingest(MQTT["store/set"], payloads.stored(key, value, type, expires))
+        operation, body = MQTT["store/set"], payloads.stored(key, value, type, expires)
+        await self._send(operation.name, operation.kind, self._rules + operation.name, body)
 
     @reporting
     async def get_store(self, key: str) -> StoreValue | None:
@@ -376,38 +375,35 @@ class DeviceLink(Shared):
 
     # How it is sent ---------------------------------------------------------------------------------------------------
 
-    async def _ingest(self, operation: Operation, payload: bytes) -> None:
-        topic = f"$aws/rules/IotoDevice/ioto/service/{self._id}/{operation.name}"
-        await self._send(operation.name, operation.kind, topic, payload)
-
     async def _sync(self, name: str, payload: bytes) -> None:
         # A change names its item and a time, so that it may arrive twice.
-        await self._send(name, Kind.REPLAYABLE, f"$aws/rules/IotoDevice/ioto/service/{self._id}/{name}", payload)
+        await self._send(name, Kind.REPLAYABLE, self._rules + name, payload)
 
     async def _send(self, name: str, kind: Kind, topic: str, payload: bytes) -> None:
-        self._of_this_loop()
-        await self._deliver(Message(name, kind, topic, payload))
-
-    async def _deliver(self, message: Message) -> None:
-        name, size = message.operation, len(message.payload)
-        if self._closed:
-            raise ClientStateError("the link is closed")
-        if len(message.topic) + size > _LARGEST:
-            raise InvalidArgumentError(f"{name}: a message may have {_LARGEST} bytes, this one has {size}")
-        if (left := self._blocked_until - asyncio.get_running_loop().time()) > 0:
-            raise _blocked(name, left)
+        message = self._message(name, kind, topic, payload)
         await self._outbox.send(message)
 
-    async def _ask(self, operation: Operation, payload: bytes) -> bytes:
+    def _message(self, name: str, kind: Kind, topic: str, payload: bytes) -> Message:
+        """A message, if it can be sent."""
         self._of_this_loop()
+        if self._closed:
+            raise ClientStateError("the link is closed")
+        if len(topic) + len(payload) > _LARGEST:
+            raise InvalidArgumentError(f"{name}: a message may have {_LARGEST} bytes, this one has {len(payload)}")
+        message = Message(name, kind, topic, payload)
+        if (left := self._blocked_until - message.since) > 0:
+            raise _blocked(name, left)
+        return message
+
+    async def _ask(self, operation: Operation, payload: bytes) -> bytes:
         place = f"{operation.name}/{next(self._numbers)}"
-        message = Message(operation.name, operation.kind, f"ioto/service/{self._id}/{place}", payload)
+        message = self._message(operation.name, operation.kind, f"ioto/service/{self._id}/{place}", payload)
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._replies[place] = reply
         limit = self._options.timeout
         try:
             async with asyncio.timeout(limit):
-                await self._deliver(message)
+                await self._outbox.send(message)
                 return await reply
         except TimeoutError:
             text = f"no reply within {limit:g} s"
@@ -439,9 +435,7 @@ class DeviceLink(Shared):
             self._end(ClientStateError(f"the link has failed: {type(error).__name__}"))
             raise
 
-    async def _keep(self, context: "ssl.SSLContext") -> None:
-        from .connection import Broken
-
+    async def _keep(self, context: ssl.SSLContext) -> None:
         failures = ended = 0
         """Connections in a row that did not last, and those of them that the broker had accepted and ended."""
         while True:
@@ -470,7 +464,7 @@ class DeviceLink(Shared):
                     self._contested(ended, broken)
             await asyncio.sleep(max(self._wait(failures), self._blocked_until - now))
 
-    def _contested(self, connections: int, broken: "Broken") -> None:
+    def _contested(self, connections: int, broken: Broken) -> None:
         logger.warning(
             "%s: the broker has ended %d connections in a row soon after it had accepted them (%s): does another client"
             " use the same client id and certificate?",
@@ -492,10 +486,8 @@ class DeviceLink(Shared):
         assert wait is not None  # the policy has no end
         return wait
 
-    async def _connected(self, context: "ssl.SSLContext") -> "Broken":
+    async def _connected(self, context: ssl.SSLContext) -> Broken:
         """Connect once, and return why the connection has ended."""
-        from .connection import Connection
-
         assert self._certs.endpoint is not None
         connection = Connection(
             self._certs.endpoint,

@@ -1,6 +1,5 @@
-"""Options of device links, and what a link needs: aiomqtt and certificates."""
+"""Options of device links, and the certificates that a link needs."""
 
-import importlib
 import re
 from typing import Final, TypedDict
 
@@ -12,7 +11,7 @@ from ..models import Certificates
 from ..settings import check_text, flag, seconds, whole_number
 from ..transport.proxies import Proxies, Proxy, check_proxy
 
-__all__ = ["PORT", "LinkOptions", "Options", "checked", "need_aiomqtt"]
+__all__ = ["PORT", "LinkOptions", "Options", "checked"]
 
 PORT: Final = 443
 """The agent's, where the certificates name none."""
@@ -79,16 +78,6 @@ class Options:
         if proxy is not None and proxy.url.scheme != "http":
             raise InvalidArgumentError(f"{_OF}: proxy: expected an http proxy, got {proxy.url.scheme}://…")
         return proxy
-
-
-def need_aiomqtt() -> None:
-    """Raise ModuleNotFoundError where aiomqtt is not installed."""
-    try:
-        importlib.import_module("aiomqtt")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{error.name} is not installed, which a device link needs: pip install 'ioto-async[mqtt]'", name=error.name
-        ) from None
 
 
 def checked(certs: Certificates) -> Certificates:

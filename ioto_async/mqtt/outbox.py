@@ -12,7 +12,7 @@ from typing import Final
 
 from ..errors import CallError, ClientStateError, ConnectionFailedError, ConnectionLostError, OutcomeUnknownError
 from ..operations import Kind
-from ..transport.effects import EFFECTS, waiting
+from ..transport.effects import EFFECTS, Effects, waiting
 
 __all__ = ["Message", "Outbox", "Pacer", "Sender"]
 
@@ -115,19 +115,17 @@ class Message:
             self.effects.landed()
         self._is_flying = False
 
-    def leave(self) -> None:
-        """Its caller waits no more."""
-        if self.effects is None:
-            return
+    def leave(self, effects: Effects) -> None:
+        """Its caller waits no more; it is noted in *effects*, its own."""
         # Whatever becomes of the caller's error on its way up, what is known of the message is known here.
         is_known = self.done.done() and not self.done.cancelled() and self.done.exception() is None
         in_doubt = self.sent and not is_known and self.kind is not Kind.READ
         if in_doubt:
-            self.effects.doubt()
+            effects.doubt()
         if self._is_flying:
             self._is_flying = False
-            self.effects.landed()  # before it counts among those that wait, which a run that ends cancels
-            self.effects.waiting += 1  # `waiting` takes it away
+            effects.landed()  # before it counts among those that wait, which a run that ends cancels
+            effects.waiting += 1  # `waiting` takes it away
 
     def error(self, cause: CallError | ClientStateError) -> CallError | ClientStateError:
         """What its caller gets to see when *cause* ends the wait."""
@@ -193,16 +191,26 @@ class Outbox:
         """
         if self._ended is not None:
             raise message.error(self._ended)
-        with waiting(message.effects):
-            self._waiting[message] = None
-            self._pump()
-            if self._watch is None:
-                self._look()
+        if message.effects is None:
+            self._put(message)
             try:
                 await message.done
             finally:
                 self._waiting.pop(message, None)  # the caller was cancelled
-                message.leave()
+            return
+        with waiting(message.effects):
+            self._put(message)
+            try:
+                await message.done
+            finally:
+                self._waiting.pop(message, None)
+                message.leave(message.effects)
+
+    def _put(self, message: Message) -> None:
+        self._waiting[message] = None
+        self._pump()
+        if self._watch is None:
+            self._look()
 
     def attach(self, sender: Sender) -> None:
         """Send through *sender* from now on."""

@@ -37,7 +37,7 @@ NO_JSON = [
     b"\0", b'{"id":"\0"}', b'{"id":"a\nb"}', b"//x\n{}",
 ]  # fmt: skip
 NO_OBJECT = [b"[]", b'[{"id":"A"}]', b"null", b"1", b'"A"', b"true"]
-TWICE = [b'{"id":"A","id":"B"}', b'{"a":{"b":1,"b":1}}', b'{"a":[{"\\u0062":1,"b":1}]}']
+TWICE = [b'{"id":"A","id":"B"}', b'{"a":{"b":1,"b":1}}', b'{"a":[{"\\u0062":1,"b":1}]}', b'{"a:":"b:","c":1,"c":1}']
 
 
 @each_row_after_reset(

@@ -392,3 +392,28 @@ def test_everything_emitted_is_listed(emitted: dict[tuple[str, str], list[dict[s
         listed = engine.metric_list(namespace, metric)["dimensions"]
         assert all(each in listed for each in dimensions)
         assert len(listed) == len({tuple(sorted(each.items())) for each in dimensions})
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 0, 0, 1, 400, 31_000, 4_000_000]), values | st.floats(-1e15, 1e15))))
+def test_samples_of_one_second_add_up_as_those_of_many_reads_and_writes_do(events: list[tuple[int, float]]) -> None:
+    kept, copied = MemoryStorage(), JsonStorage()
+    for storage in (kept, copied):
+        engine, now = MetricEngine(storage), NOW
+        for seconds, value in events:
+            now += seconds * 1000
+            engine.emit(SPACE, "temp", value, ({}, {"Device": "A"}), timestamp=now)
+    for key in kept.keys(""):
+        assert json.dumps(kept.get(key)) == json.dumps(copied.get(key))
+
+
+def test_what_was_stored_by_others_meanwhile_is_added_to() -> None:
+    storage = MemoryStorage()
+    first, second = MetricEngine(storage), MetricEngine(storage)
+    for engine in (first, second, first, first, second):
+        engine.emit(SPACE, "temp", 1, timestamp=NOW)
+    assert (
+        ask(first, {"dimensions": {}, "period": 300, "statistic": "count", "accumulate": True, "now": NOW})["points"][
+            0
+        ]["value"]
+        == 5
+    )

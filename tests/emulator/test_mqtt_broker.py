@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import socket
 import ssl
 import weakref
 from collections.abc import AsyncIterator, Sequence
@@ -179,6 +180,35 @@ async def test_messages_that_come_together_are_stored_together(server: Server) -
     assert [await client.get() for _ in range(50)] == [Puback(number) for number in range(1, 51)]
     assert sum(server.service.batches) == 50
     assert len(server.service.batches) == 1
+
+
+async def test_each_packet_is_a_tls_record_of_its_own(server: Server) -> None:
+    """The vendor's agent reads wrongly where two packets have come in one record."""
+    packets = [
+        Connect("a"),
+        Subscribe(1, (("down/#", 1),)),
+        *(Publish("up/x", b"%d" % number, 1, number) for number in range(1, 51)),
+        Pingreq(),
+    ]
+
+    def talk() -> list[bytes]:
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=GUARD) as raw,
+            server.context.wrap_socket(raw, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(b"".join(map(encode, packets)))
+            # A read gives what is in one record, or less.
+            return [tls.recv(65536) for _ in range(1 + 1 + 50 + 1 + 50)]
+
+    records = await asyncio.to_thread(talk)
+    expected = [
+        Connack(0),
+        Suback(1, (1,)),
+        Pingresp(),
+        *(Puback(number) for number in range(1, 51)),
+        *(Publish("down/x", b"%d" % number, 1, number) for number in range(1, 51)),
+    ]
+    assert sorted(records) == sorted(map(encode, expected))
 
 
 async def test_a_message_that_cannot_be_stored_is_not_acknowledged_and_ends_the_connection(

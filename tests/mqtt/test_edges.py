@@ -6,8 +6,6 @@ import json
 import logging
 import socket
 import ssl
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -739,30 +737,3 @@ async def test_events_that_nobody_reads_are_not_lost_silently(broker: FakeBroker
     events = [event async for event in link.events()]
     assert events[0] == EventsLost(count=2)
     assert [getattr(event, "topic", "")[-1:] for event in events[1:]] == ["2", "3"]
-
-
-# The extra ------------------------------------------------------------------------------------------------------------
-
-
-def run(code: str) -> str:
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-def test_aiomqtt_is_not_loaded_before_it_is_needed() -> None:
-    code = "import sys, ioto_async; ioto_async.DeviceLink; import ioto_async.mqtt; print('aiomqtt' in sys.modules)"
-    assert run(code) == "False\n"
-
-
-def test_without_aiomqtt_a_link_says_which_extra_to_install() -> None:
-    code = """
-import sys
-sys.modules["aiomqtt"] = None
-from ioto_async import DeviceLink
-try:
-    DeviceLink(None)
-except ModuleNotFoundError as error:
-    print(error)
-"""
-    expected = "aiomqtt is not installed, which a device link needs: pip install 'ioto-async[mqtt]'\n"
-    assert run(code) == expected

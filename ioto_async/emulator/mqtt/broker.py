@@ -9,11 +9,11 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, Protocol
 
 import attrs
 
-from ..faults import Fault, reset
+from ..faults import Fault
 from .packets import (
     ACCEPTED,
     BAD_PROTOCOL,
@@ -39,6 +39,7 @@ from .packets import (
     encode,
 )
 from .sessions import Session
+from .tls import Tls
 from .topics import is_filter, is_topic
 
 __all__ = ["Broker", "Grant", "Message", "Service"]
@@ -128,7 +129,7 @@ class Broker:
             OSError: the address cannot be had.
         """
         self._server = await self._loop.create_server(
-            lambda: _Connection(self), host, port, ssl=context, backlog=_BACKLOG
+            lambda: Tls(_Connection(self), context), host, port, backlog=_BACKLOG
         )
         self._expire()
         return int(self._server.sockets[0].getsockname()[1])
@@ -264,7 +265,7 @@ class Broker:
             self.publish(topic, payload, client_id)
 
 
-class _Connection(asyncio.Protocol):
+class _Connection:
     """The connection of one client.
 
     Attributes:
@@ -276,7 +277,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._reader = Reader(_MAX_PACKET)
-        self._transport: asyncio.Transport
+        self._transport: Tls
         self._grant: Grant | None = None
         self._session: Session
         self._certificate = b""
@@ -287,29 +288,33 @@ class _Connection(asyncio.Protocol):
         self.will: Will | None = None
         self.deadline = broker.clock() + _CONNECT_TIMEOUT
 
-    # From the loop ------------------------------------------------------------------------------------------------
+    # From below ---------------------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
-        self._certificate = tls.getpeercert(binary_form=True) or b""
+    def connection_made(self, tls: Tls) -> None:
+        """Begin, after the handshake."""
+        self._transport = tls
+        self._certificate = tls.peer_certificate()
         self._broker.connection_made(self)
 
     def data_received(self, data: bytes) -> None:
+        """Carry out what came."""
         # Bytes that are no CONNECT do not extend the time for it.
         if self._grant is not None:
             self.deadline = self._broker.clock() + self._keep_alive
         self._take(self._reader.feed(data))
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Note that the connection is gone."""
         self._broker.connection_lost(self)
 
     # To the client ------------------------------------------------------------------------------------------------
 
     def send(self, *packets: Packet) -> None:
-        """Send *packets*, unless the connection is ending."""
+        """Send *packets*, each in a record of its own, unless the connection is ending."""
         if packets and not self._transport.is_closing():
-            self._transport.write(b"".join(map(encode, packets)))
+            for packet in packets:
+                self._transport.write(encode(packet))
+            self._transport.flush()
             if self._transport.get_write_buffer_size() > _MAX_UNREAD:
                 self.close("it does not read what it is sent")
                 self._transport.abort()
@@ -327,7 +332,7 @@ class _Connection(asyncio.Protocol):
 
     def reset(self) -> None:
         """Reset the connection."""
-        reset(self._transport)
+        self._transport.reset()
 
     def abort(self) -> None:
         """End the connection at once, as a server does that stops."""
@@ -352,7 +357,7 @@ class _Connection(asyncio.Protocol):
             self.close(str(error))
 
     def _handle(self, packet: Packet) -> None:
-        if isinstance(packet, Publish | Connect):
+        if isinstance(packet, (Publish, Connect)):
             self._delay_or_act(packet)
         elif self._grant is None:
             raise BadPacket("the first packet is not a CONNECT (3.1)")

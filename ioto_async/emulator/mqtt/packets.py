@@ -148,7 +148,9 @@ class Reader:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        # The beginning of a packet that is not whole, and how many bytes make it whole, as far as that is known.
         self._data = bytearray()
+        self._wanted = 0
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """Add *data*, and give the packets that are whole now. To be iterated to its end or never again.
@@ -156,33 +158,37 @@ class Reader:
         Raises:
             BadPacket: after the packets that were good; the connection cannot go on.
         """
-        buffer = self._data
-        buffer += data
-        position = 0
-        try:
-            while (head := _fixed_header(buffer, position)) is not None:
-                begin, length = head
-                if length > self._limit:
-                    raise BadPacket(f"a packet of {length} bytes; {self._limit} are allowed")
-                if len(buffer) < begin + length:
-                    break
-                first, position, body = buffer[position], begin + length, bytes(buffer[begin : begin + length])
-                yield _decode(first, body)
-        finally:
-            del buffer[:position]
+        if self._data:
+            self._data += data
+            if len(self._data) < self._wanted:
+                return
+            data = bytes(self._data)
+            self._data.clear()
+        position, end = 0, len(data)
+        while position < end:
+            begin, length = _fixed_header(data, position)
+            if begin and length > self._limit:
+                raise BadPacket(f"a packet of {length} bytes; {self._limit} are allowed")
+            if not begin or begin + length > end:
+                self._data += data[position:]
+                self._wanted = begin + length - position if begin else 0
+                return
+            first, position = data[position], begin + length
+            yield _decode(first, data[begin:position])
 
 
-def _fixed_header(buffer: bytearray, position: int) -> tuple[int, int] | None:
-    """Return where the packet at *position* goes on and how long it is from there; None if that is not known yet."""
+def _fixed_header(data: bytes, position: int) -> tuple[int, int]:
+    """Return where the packet at *position* goes on, 0 if that is not known yet, and how long it is from there."""
     length = shift = 0
-    for begin in range(position + 1, position + 1 + _MAX_LENGTH_BYTES):
-        if begin >= len(buffer):
-            return None
-        length |= (buffer[begin] & 0x7F) << shift
-        if not buffer[begin] & 0x80:
+    for begin in range(position + 1, min(position + 1 + _MAX_LENGTH_BYTES, len(data))):
+        digit = data[begin]
+        length |= (digit & 0x7F) << shift
+        if digit < 0x80:
             return begin + 1, length
         shift += 7
-    raise BadPacket("a length of more than four bytes (2.2.3)")
+    if len(data) > position + _MAX_LENGTH_BYTES:
+        raise BadPacket("a length of more than four bytes (2.2.3)")
+    return 0, 0
 
 
 class _Body:
@@ -345,12 +351,12 @@ def encode(packet: Packet) -> bytes:
     Raises:
         OverflowError: a text, or the whole of it, is longer than MQTT can say, or a number is out of range.
     """
+    if isinstance(packet, Puback):  # what nearly all packets of a broker are
+        return b"\x40\2" + packet.packet_id.to_bytes(2)
     match packet:
         case Publish(topic, payload, qos, packet_id, retain, dup):
             number = packet_id.to_bytes(2) if qos else b""
             return _packet(0x30 | dup << 3 | qos << 1 | retain, _string(topic) + number + payload)
-        case Puback(packet_id):
-            return b"\x40\2" + packet_id.to_bytes(2)
         case Connect():
             return _packet(0x10, _connect_bytes(packet))
         case Connack(code, present):

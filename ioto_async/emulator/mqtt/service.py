@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-import attrs
-
 from ...operations import MQTT, Operation
 from .. import wire
 from ..dispatch import find_handlers
@@ -70,13 +68,15 @@ class CloudService:
 
     def fault(self, topic: str | None) -> Fault | None:
         """Return the fault for a message to *topic*, or for None that for a CONNECT."""
+        if not self._faults:
+            return None
         return self._faults.take("mqtt/connect" if topic is None else f"mqtt/{_parts(topic)[0]}")
 
     def receive(self, messages: Sequence[Message]) -> list[Message]:
         """Carry out *messages* in one transaction and return the replies."""
         self._messages.extend(messages)
         replies: list[Message] = []
-        with self._cloud.lock, self._cloud.transaction():
+        with self._cloud.lock, self._cloud.transaction(), self._cloud.metrics.gathered():
             calls: dict[str, DeviceCall | None] = {}
             for message in messages:
                 if message.client_id not in calls:
@@ -123,7 +123,7 @@ def _carry_out(call: DeviceCall | None, message: Message) -> list[Message]:
     body = {} if operation == _PING else wire.loads(message.payload)
     if operation in MQTT:
         _check(MQTT[operation], body)
-    return handler(attrs.evolve(call, body=body, seq=seq))
+    return handler(DeviceCall(call.cloud, call.device, call.models, call.account, body, seq))
 
 
 _IS: Final[Mapping[str, type | tuple[type, ...]]] = MappingProxyType(

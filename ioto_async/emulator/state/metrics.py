@@ -30,6 +30,8 @@ LONGEST = len(SHAPES) - 1
 LIFETIME = PERIODS[LONGEST]
 LIST_LIMIT = 10_000
 LARGEST = 2**53 - 1
+_FINEST = SHAPES[0][0] // SHAPES[0][1]
+_FEW = 1e15
 STATISTIC = re.compile(r"avg|min|max|count|sum|current|p\d+")
 
 Point = Sequence[float]  # count, sum, min, max; replaced, never changed, so that copies of a span may share it
@@ -141,6 +143,9 @@ class MetricEngine:
         self._owner = _name("owner", owner)
         # Each is stored as well, for a process that ends without a flush.
         self._held = dict(self._storage.held(f"{self._owner}#"))
+        # What was stored at the time of the newest sample, by key: these items need no more than to have one added.
+        self._present: dict[str, MetricItem] = {}
+        self._presence: float = 0
 
     def emit(
         self,
@@ -171,7 +176,7 @@ class MetricEngine:
                 self._hold(key, value, now, buffer)
         else:
             for key in keys:
-                self._store(key, _Sample(now, 1, value), now)
+                self._add(key, value, now)
 
     def flush(self, *, timestamp: float) -> None:
         """Store all that is held by buffers, as before a shutdown."""
@@ -253,13 +258,32 @@ class MetricEngine:
         item = self._storage.get(key)
         return item if item and now < item["expires"] else None
 
-    def _store(self, key: str, sample: "_Sample", now: float) -> None:
+    def _add(self, key: str, value: float, now: float) -> None:
+        """Store a sample of *now*: where the newest was of the same second, all but the finest point stays."""
+        if now != self._presence:
+            self._present.clear()
+            self._presence = now
+        item = self._live(key, now)
+        if item is None or item is not self._present.get(key):
+            self._present[key] = self._store(key, _Sample(now, 1, value), now)
+            return
+        end, points = item["spans"][0]
+        place = int((now - end) // _FINEST)
+        changed = [*points]
+        changed[place] = _merged(changed[place], 1, value, value / 1, rounds=True)
+        added: MetricItem = {"expires": item["expires"], "spans": [(end, changed), *item["spans"][1:]]}
+        self._storage.put(key, added)
+        self._present[key] = added
+
+    def _store(self, key: str, sample: "_Sample", now: float) -> MetricItem:
         item = self._live(key, now)
         spans = _load(item, stores=True) if item else _new(now)
         _advance(spans, now, sample)
         # A late sample does not shorten the life of a metric that has newer ones.
         expires = max(now + LIFETIME, item["expires"] if item else 0)
-        self._storage.put(key, {"expires": expires, "spans": [(span.end, span.points) for span in spans]})
+        stored: MetricItem = {"expires": expires, "spans": [(span.end, span.points) for span in spans]}
+        self._storage.put(key, stored)
+        return stored
 
     def _hold(self, key: str, value: float, now: float, buffer: Buffer) -> None:
         elapsed = buffer.get("elapsed") or PERIODS[0] / SHAPES[0][1]
@@ -347,12 +371,16 @@ class _Span:
             points[place] = self._merged(points[place], sample)
 
     def _merged(self, point: Point, sample: _Sample) -> Point:
-        samples, total, low, high = point
-        mean = sample.total / sample.size
-        if not samples:
-            low = high = mean
-        merged = (total + sample.total, min(low, mean), max(high, mean))
-        return (samples + sample.size, *(map(_rounded, merged) if self.stores else merged))
+        return _merged(point, sample.size, sample.total, sample.total / sample.size, rounds=self.stores)
+
+
+def _merged(point: Point, size: float, total: float, mean: float, *, rounds: bool) -> Point:
+    """Add *size* samples of *mean* to a point."""
+    samples, whole, low, high = point
+    if not samples:
+        low = high = mean
+    merged = (whole + total, min(low, mean), max(high, mean))
+    return (samples + size, *(map(_rounded, merged) if rounds else merged))
 
 
 def _new(now: float) -> list[_Span]:
@@ -474,6 +502,8 @@ def _point(point: Point, statistic: str, timestamp: float) -> MetricPoint:
 
 def _rounded(number: float) -> float:
     """Round to what the cloud stores: 16 digits, at most 15 of them decimals."""
+    if -_FEW < number < _FEW and number == int(number):
+        return number
     return round(number, 16 - len(f"{number:.0f}"))
 
 
@@ -485,8 +515,12 @@ def _plain(number: float) -> float:
 def _dimension_key(dimensions: Mapping[str, object]) -> str:
     if not isinstance(dimensions, Mapping):
         raise ValueError(f"dimensions {dimensions!r} are not a map")
-    names = sorted(dimensions, key=lambda name: (name.casefold(), name.swapcase()))
+    names = dimensions if len(dimensions) < 2 else sorted(dimensions, key=_by_name)
     return ",".join([f"{name}={_text(dimensions[name])}" for name in names])
+
+
+def _by_name(name: str) -> tuple[str, str]:
+    return name.casefold(), name.swapcase()
 
 
 def _dimension_map(key: str) -> dict[str, object]:

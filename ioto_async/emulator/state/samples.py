@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -21,13 +22,12 @@ def expand_dimensions(dimensions: Mapping[str, Any], device_id: str) -> dict[str
     The second is what the vendor's weather sample sends; the name of the dimension stays ``deviceId`` (reference,
     section 9).
     """
-
-    def expand(name: str, value: object) -> object:
-        if isinstance(value, str):
-            return value.replace("${deviceId}", device_id)
-        return device_id if name == "deviceId" and value is True else value
-
-    return {name: expand(name, value) for name, value in dimensions.items()}
+    return {
+        name: value.replace("${deviceId}", device_id)
+        if isinstance(value, str)
+        else (device_id if name == "deviceId" and value is True else value)
+        for name, value in dimensions.items()
+    }
 
 
 class Samples:
@@ -37,6 +37,7 @@ class Samples:
         self._db = db
         # An engine keeps buffered samples, so that there may be only one of each.
         self._engines: dict[str, MetricEngine] = {}
+        self._gathered: dict[str, MetricItem] | None = None
         db.execute("CREATE TABLE IF NOT EXISTS metrics (key BLOB PRIMARY KEY, item BLOB NOT NULL) WITHOUT ROWID")
         db.execute(
             "CREATE TABLE IF NOT EXISTS held (key BLOB PRIMARY KEY, elapsed NOT NULL, due NOT NULL, size NOT NULL,"
@@ -53,6 +54,22 @@ class Samples:
         """Store what the engines hold in buffers; *timestamp* is the present in epoch milliseconds."""
         for engine in self._engines.values():
             engine.flush(timestamp=timestamp)
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Write each metric once for all samples of the block, at its end; to be used within a transaction."""
+        self._gathered = {}
+        try:
+            yield
+            self._write()
+        finally:
+            self._gathered = None
+
+    def _write(self) -> None:
+        if self._gathered:
+            rows = [(key.encode(), orjson.dumps(item)) for key, item in self._gathered.items()]
+            self._db.executemany("INSERT OR REPLACE INTO metrics VALUES (?, ?)", rows)
+            self._gathered.clear()
 
     def forget(self) -> None:
         """Let what is in the database count again, after a rollback."""
@@ -91,6 +108,8 @@ class Samples:
 
     def get(self, key: str) -> MetricItem | None:
         """Return the item of *key*, None if there is none."""
+        if self._gathered and (gathered := self._gathered.get(key)) is not None:
+            return gathered
         row = self._db.execute("SELECT item FROM metrics WHERE key = ?", (key.encode(),)).fetchone()
         if row is None:
             return None
@@ -99,10 +118,14 @@ class Samples:
 
     def put(self, key: str, item: MetricItem) -> None:
         """Store *item*, in place of what *key* had."""
-        self._db.execute("INSERT OR REPLACE INTO metrics VALUES (?, ?)", (key.encode(), orjson.dumps(item)))
+        if self._gathered is not None:
+            self._gathered[key] = item
+        else:
+            self._db.execute("INSERT OR REPLACE INTO metrics VALUES (?, ?)", (key.encode(), orjson.dumps(item)))
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Return the keys that begin with *prefix*, in ascending order."""
+        self._write()
         begin = prefix.encode()
         rows = self._db.execute(
             "SELECT key FROM metrics WHERE key >= ? AND key < ? ORDER BY key", (begin, begin + b"\xff")
