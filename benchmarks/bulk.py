@@ -14,7 +14,6 @@ import orjson
 
 from ioto_async import Attempt, IotoClient
 
-from .beside import beside
 from .responder import ACCOUNT_ID, DEVICE_ID, LATENCY, PHASES, limited_responder, responder, slow_responder
 from .table import Spread, lines
 from .ways import WAYS
@@ -112,8 +111,8 @@ def _many() -> str:
 def _over_http(rounds: int) -> str:
     _say(f"{_ITEMS:,} calls over HTTP")
     ways = [way for way in WAYS if way != "bulk, ordered"]
-    with beside(responder) as server:
-        found = _in_turns(max(rounds // 2, 2), ways, "device.get", _ITEMS, server.where)
+    with responder() as server:
+        found = _in_turns(max(rounds // 2, 2), ways, "device.get", _ITEMS, server.where.port)
     slow = found["gather of all"]
     rows = []
     for way, runs in found.items():
@@ -133,7 +132,7 @@ def _latency(rounds: int) -> str:
         _say(f"{LATENCY * 1000:g} ms of latency, {in_flight} in flight")
         ideal = in_flight / LATENCY
         count = int(ideal) * 2
-        with beside(slow_responder) as server:
+        with slow_responder() as server:
             pairs = [
                 ("bulk", "device.get"),
                 ("workers by hand", "aiohttp"),
@@ -143,7 +142,7 @@ def _latency(rounds: int) -> str:
             found: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
             for turn in range(rounds):
                 for pair in pairs if turn % 2 else reversed(pairs):
-                    run = _run(*pair, count, server.where, in_flight)
+                    run = _run(*pair, count, server.where.port, in_flight)
                     found[pair].append(count / run.wall)
         for pair, rates in found.items():
             share = statistics.median(rates) / ideal
@@ -171,8 +170,8 @@ async def _auto() -> str:
     def observe(attempt: Attempt) -> None:
         seen.append((time.monotonic(), attempt.status == 429))
 
-    with beside(limited_responder) as server:
-        base = f"http://127.0.0.1:{server.where}"
+    with limited_responder() as server:
+        base = f"http://127.0.0.1:{server.where.port}"
         async with IotoClient(
             base, token="anytoken", account_id=ACCOUNT_ID, environ={}, observer=observe, timeout=10
         ) as client:

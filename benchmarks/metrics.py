@@ -16,7 +16,6 @@ import orjson
 
 from ioto_async import IotoClient, MetricQuery
 
-from .beside import beside
 from .responder import ACCOUNT_ID, metric_responder
 from .table import Spread, lines
 
@@ -150,8 +149,8 @@ async def _play(port: int, rounds: int) -> tuple[Mapping[_Way, Sequence[float]],
 def measure(rounds: int) -> str:
     """Measure against a server that answers at once; the result is a table."""
     print(f"metrics, {_COUNT:,} values ...", file=sys.stderr, flush=True)
-    with beside(metric_responder) as server:
-        seconds, requests = asyncio.run(_play(server.where, rounds))
+    with metric_responder() as server:
+        seconds, requests = asyncio.run(_play(server.where.port, rounds))
     rows = []
     for way, each in seconds.items():
         name, at_once = way
