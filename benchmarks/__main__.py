@@ -10,12 +10,12 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from benchmarks import broker, bulk, client, emulator, links, machine, metrics
+from benchmarks import broker, bulk, client, emulator, links, machine, metrics, scale, startup
 
 from .table import Figure, Piece, Row, Section, figures
 
-_ROUNDS: Final = 16
-_QUICK_ROUNDS: Final = 4
+_ROUNDS: Final = 12
+_QUICK_ROUNDS: Final = 3
 _SECONDS: Final = 0.1
 
 
@@ -27,6 +27,11 @@ class _Pace:
     seconds: float
     seed: int
     clients: str
+    quick: bool
+
+    def some(self, full: int) -> int:
+        """Rounds of what takes longer: *full* of them, one if it has to be quick."""
+        return 1 if self.quick else full
 
 
 def _client(pace: _Pace) -> Iterable[Piece]:
@@ -34,16 +39,17 @@ def _client(pace: _Pace) -> Iterable[Piece]:
 
 
 def _mqtt(pace: _Pace) -> Iterator[Piece]:
-    rounds = max(pace.rounds // 4, 2)
-    yield from _pieces(links.measure(rounds))
-    yield from _pieces(broker.measure(rounds))
+    yield from _pieces(links.measure(pace.some(4)))
+    yield from _pieces(broker.measure(pace.some(4)))
 
 
 THEMES: Final[Mapping[str, Callable[[_Pace], Iterable[Piece] | str]]] = {
     "client": _client,
-    "emulator": lambda pace: emulator.measure(max(pace.rounds // 2, 3)),
-    "bulk": lambda pace: bulk.measure(max(pace.rounds // 8, 2)),
-    "metrics": lambda pace: metrics.measure(max(pace.rounds // 8, 2)),
+    "bulk": lambda pace: bulk.measure(pace.some(3), seed=pace.seed, quick=pace.quick),
+    "metrics": lambda pace: metrics.measure(pace.some(3)),
+    "startup": lambda pace: startup.measure(3 * pace.some(4)),
+    "scale": lambda pace: scale.measure(3 * pace.some(3), quick=pace.quick),
+    "emulator": lambda pace: emulator.measure(3 * pace.some(3)),
     "mqtt": _mqtt,
 }
 
@@ -97,7 +103,7 @@ def main() -> None:
     machine.keep_heap()
     machine.pin(machine.client_core())
     _say("\n".join(f"{name}: {value}" for name, value in about.items()))
-    pace = _Pace(options.rounds, options.seconds, options.seed, options.clients)
+    pace = _Pace(options.rounds, options.seconds, options.seed, options.clients, options.quick)
     report = _Report()
     for theme in options.only or THEMES:
         report.take(theme, _pieces(THEMES[theme](pace)))

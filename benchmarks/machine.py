@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-__all__ = ["client_core", "describe", "keep_heap", "memory", "pin", "server_core"]
+__all__ = ["client_core", "describe", "keep_heap", "memory", "pin", "second_client_core", "server_core"]
 
 _PACKAGES: Final = ("ioto-async", "aiohttp", "orjson", "attrs", "cattrs", "aiometer")
 _PEERS: Final = ("uvloop", "aiofastnet", "httpx", "aiosonic", "niquests", "requests", "wreq", "pyreqwest")
@@ -28,10 +28,15 @@ def server_core() -> int | None:
     return _CORES[-1] if len(_CORES) > 1 else None
 
 
-def pin(core: int | None) -> None:
-    """Keep this process on *core*."""
-    if core is not None:
-        os.sched_setaffinity(0, {core})
+def second_client_core() -> int | None:
+    """The core of a second client, which it shares with the server where there are only two."""
+    return _CORES[1] if len(_CORES) > 1 else None
+
+
+def pin(*cores: int | None) -> None:
+    """Keep this process, and those that it starts, on *cores*."""
+    if chosen := {core for core in cores if core is not None}:
+        os.sched_setaffinity(0, chosen)
 
 
 def keep_heap() -> None:

@@ -44,11 +44,13 @@ ACCOUNT_ID: Final = "01K2C7R9E5Y1J3M6P8S0V4X2ZA"
 
 LATENCY: Final = 0.02
 """Seconds that the slow responders take for a reply."""
-PHASES: Final = ((500, 30.0), (1000, 30.0), (200, 30.0))
+PHASES: Final = ((500, 15.0), (1000, 15.0), (200, 15.0))
 """Requests a second that the limited responder serves, and for how many seconds after its first request."""
 _BURST: Final = 0.05
 """Seconds of its rate that it serves at once after a pause."""
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 14
+_KNOWN: Final = 1000
+"""Requests that are kept with their replies."""
 
 _BODY: Final = orjson.dumps(
     {
@@ -91,8 +93,8 @@ _REFUSAL: Final = (
 )
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
-Reply = Callable[[bytes], bytes]
-"""Makes the whole reply to the body of a request."""
+Reply = bytes | Callable[[bytes], bytes]
+"""The whole reply to every request, or what makes that of the body of one."""
 
 
 @attrs.frozen
@@ -115,15 +117,13 @@ class Where:
 class _Connection:
     """A connection in clear text; read and write are system calls, with nothing of `socket` before them."""
 
+    __slots__ = ("data", "read", "socket", "write")
+
     def __init__(self, sock: socket.socket) -> None:
         self.socket: socket.socket | None = sock
         self.read: Callable[[int], bytes] = partial(os.read, sock.fileno())
         self.write: Callable[[bytes], int] = partial(os.write, sock.fileno())
         self.data = b""
-
-    def ready(self) -> bool:
-        """Whether bytes of requests can be read."""
-        return True
 
     def close(self) -> None:
         """Close it, and forget it: its number may soon be another's."""
@@ -135,20 +135,18 @@ class _Connection:
 class _Secure(_Connection):
     """A connection over TLS."""
 
+    __slots__ = ("_secure",)
+
     def __init__(self, sock: ssl.SSLSocket) -> None:
         super().__init__(sock)
-        self.socket = self._secure = sock
-        self._shaken = False
+        self._secure = sock
+        self.read = self._begin
 
-    def ready(self) -> bool:
-        if not self._shaken:
-            try:
-                self._secure.do_handshake()
-            except ssl.SSLWantReadError:
-                return False
-            self._shaken = True
-            self.read, self.write = self._secure.read, self._secure.write
-        return True
+    def _begin(self, size: int) -> bytes:
+        """Shake hands, and read once that is done; until then it raises that it has to wait."""
+        self._secure.do_handshake()
+        self.read, self.write = self._secure.read, self._secure.write
+        return self._secure.read(size)
 
 
 # The loop -----------------------------------------------------------------------------------------------------------
@@ -158,6 +156,8 @@ class _Responder:
     def __init__(self, reply: Reply, latency: float) -> None:
         self._reply = reply
         self._latency = latency
+        self._known: dict[bytes, bytes] = {}
+        """Whole requests and their replies: whoever sends the same again is answered at once."""
         self._epoll = select.epoll()
         self._connections: dict[int, _Connection] = {}
         self._listeners: dict[int, tuple[socket.socket, ssl.SSLContext | None]] = {}
@@ -176,13 +176,18 @@ class _Responder:
         """Answer until *pipe* ends; what it sends is answered with this process's CPU time."""
         asked = pipe.fileno()
         self._epoll.register(asked, select.EPOLLIN)
-        connections, poll = self._connections, self._epoll.poll
+        connections, known, due, poll = self._connections, self._known, self._due, self._epoll.poll
         while True:
-            for number, _ in poll(self._answer_due()):
+            for number, _ in poll(self._answer_due() if due else None):
                 connection = connections.get(number)
                 if connection is not None:
                     try:
-                        self._answer(connection)
+                        data = connection.read(_CHUNK)
+                        reply = known.get(data)
+                        if reply is None or connection.data:
+                            self._answer(connection, data)
+                        else:
+                            _write(connection, reply)
                     except (ssl.SSLWantReadError, BlockingIOError):
                         pass
                     except OSError:
@@ -213,10 +218,7 @@ class _Responder:
             self._connections[number] = connection
             self._epoll.register(number, select.EPOLLIN)
 
-    def _answer(self, connection: _Connection) -> None:
-        if not connection.ready():
-            return
-        data = connection.read(_CHUNK)
+    def _answer(self, connection: _Connection, data: bytes) -> None:
         if not data:
             raise ConnectionResetError
         if connection.data:
@@ -226,10 +228,13 @@ class _Responder:
             end = head + 4 + (int(length[1]) if length else 0)
             if len(data) < end:
                 break
-            reply = self._reply(data[head + 4 : end])
+            same = isinstance(self._reply, bytes)
+            reply = self._reply if isinstance(self._reply, bytes) else self._reply(data[head + 4 : end])
             if self._latency:
                 self._due.append((time.monotonic() + self._latency, connection, reply))
             else:
+                if same and len(data) == end and len(self._known) < _KNOWN:
+                    self._known[data] = reply
                 _write(connection, reply)
             data = data[end:]
         connection.data = data
@@ -272,10 +277,6 @@ def _write(connection: _Connection, reply: bytes) -> None:
 
 
 # What is served -----------------------------------------------------------------------------------------------------
-
-
-def _device(_: bytes) -> bytes:
-    return _REPLY
 
 
 class _Quota:
@@ -345,12 +346,12 @@ def _responding(reply: Reply, latency: float) -> Iterator[Beside[Where]]:
 
 def responder() -> AbstractContextManager[Beside[Where]]:
     """Answer at once with a device, beside this process."""
-    return _responding(_device, 0.0)
+    return _responding(_REPLY, 0.0)
 
 
 def slow_responder() -> AbstractContextManager[Beside[Where]]:
     """The same after `LATENCY`."""
-    return _responding(_device, LATENCY)
+    return _responding(_REPLY, LATENCY)
 
 
 def limited_responder() -> AbstractContextManager[Beside[Where]]:

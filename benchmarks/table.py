@@ -81,6 +81,7 @@ class Figure:
         aim: what is hoped for.
         at_most: whether it has to be at most that.
         sides: what was divided, or how much of what was measured.
+        instead: another figure that does as well, where the machine is the limit before the goal is reached.
     """
 
     what: str
@@ -90,28 +91,26 @@ class Figure:
     aim: float
     at_most: bool = False
     sides: str = ""
+    instead: "Figure | None" = None
 
     @property
     def met(self) -> bool:
-        """Whether the median reached the goal."""
-        return self._reached(self.must)
+        """Whether the median reached the goal, or that of `instead` did."""
+        return self._reached(self.must) or (self.instead is not None and self.instead.met)
 
     def _reached(self, bound: float) -> bool:
         return self.found.median <= bound if self.at_most else self.found.median >= bound
 
     def cells(self) -> tuple[str, ...]:
         """The row of the table of figures."""
-        sign = "<=" if self.at_most else ">="
         unit = f" {self.unit}" if self.unit else ""
+        found = self.found.text(_digits(self.found.median)) + unit
+        must = f"{'<=' if self.at_most else '>='} {self.must:,g}{unit}"
+        if self.instead is not None:
+            _, others, other, *_ = self.instead.cells()
+            found, must = f"{found}; {others}", f"{must}; or {other}"
         met = _MET[self.met] + (", aim too" if self._reached(self.aim) else "")
-        return (
-            self.what,
-            self.found.text(_digits(self.found.median)) + unit,
-            f"{sign} {self.must:,g}{unit}",
-            f"{self.aim:,g}",
-            met,
-            self.sides,
-        )
+        return (self.what, found, must, f"{self.aim:,g}", met, self.sides)
 
     def plain(self) -> dict[str, Any]:
         """The figure for JSON."""
