@@ -1,76 +1,133 @@
-"""The command: ``python -m benchmarks [--rounds N] [--only client|emulator|bulk|metrics|mqtt] [--json FILE]``."""
+"""The command: ``python -m benchmarks [--only THEME ...] [--quick] [--json FILE]``."""
 
 import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, Final
 
+import attrs
 import orjson
 
-from benchmarks import broker, bulk, client, emulator, links, machine, metrics
+from benchmarks import broker, bulk, client, emulator, links, machine, metrics, scale, startup
 
-from .table import Row, render
+from .table import Figure, Piece, Row, Section, figures
 
-_FEWEST = 8
-"""Rounds below which httpx, which plays only in every fourth, has no two slices to compare."""
-_LEGEND = """\
-Medians, with the middle half in parentheses. ratio: calls/s against aiohttp + orjson, or as the name says, in the same
-round; by CPU: the same of the CPU time. The bare protocol sends and counts, no more: the server can do at least that.
-The CPU time of the emulator is its own, everywhere else it is the client's."""
+_ROUNDS: Final = 12
+_QUICK_ROUNDS: Final = 3
+_SECONDS: Final = 0.1
 
-_BULK_LEGEND = """\
-Each way in a process of its own, in turns; medians, with the middle half in parentheses. grows: the peak of the
-process's memory above what it had after a warm-up. stall: the longest time for which the event loop could do nothing
-else."""
 
-_METRICS_LEGEND = """\
-In turns in one process, over 64 connections; medians, with the middle half in parentheses. ratio: values/s against
-fetch of one item in 64 tasks, in the same round. Many tasks cost by themselves: the collector of garbage looks at all
-of them again and again."""
+@attrs.frozen
+class _Pace:
+    """How much is measured."""
 
-_MQTT_LEGEND = """\
-In turns in one process on one core, against the embedded cloud on another; medians, with the middle half in
-parentheses. A sample counts when it is acknowledged, which is when the cloud has committed it. The last table is the
-broker's own limit, found with a client that does no more than send and count."""
+    rounds: int
+    seconds: float
+    seed: int
+    clients: str
+    quick: bool
+
+    def some(self, full: int) -> int:
+        """Rounds of what takes longer: *full* of them, one if it has to be quick."""
+        return 1 if self.quick else full
+
+
+def _client(pace: _Pace) -> Iterable[Piece]:
+    return client.measure(pace.rounds, seconds=pace.seconds, seed=pace.seed, pattern=pace.clients)
+
+
+def _mqtt(pace: _Pace) -> Iterator[Piece]:
+    yield from _pieces(links.measure(pace.some(4)))
+    yield from _pieces(broker.measure(pace.some(4)))
+
+
+THEMES: Final[Mapping[str, Callable[[_Pace], Iterable[Piece] | str]]] = {
+    "client": _client,
+    "bulk": lambda pace: bulk.measure(pace.some(3), seed=pace.seed, quick=pace.quick),
+    "metrics": lambda pace: metrics.measure(pace.some(3)),
+    "startup": lambda pace: startup.measure(3 * pace.some(4)),
+    "scale": lambda pace: scale.measure(3 * pace.some(3), quick=pace.quick),
+    "emulator": lambda pace: emulator.measure(3 * pace.some(3)),
+    "mqtt": _mqtt,
+}
+
+
+def _pieces(found: Iterable[Piece] | str) -> Iterable[Piece]:
+    return [found] if isinstance(found, str) else found
+
+
+class _Report:
+    """Prints what is found as it comes, and keeps it."""
+
+    def __init__(self) -> None:
+        self.themes: list[dict[str, Any]] = []
+        self.figures: list[Figure] = []
+
+    def take(self, theme: str, pieces: Iterable[Piece]) -> None:
+        """Print the *pieces* of a theme."""
+        kept: dict[str, Any] = {"theme": theme, "sections": [], "text": []}
+        self.themes.append(kept)
+        began = time.perf_counter()
+        section: Section | None = None
+        for piece in pieces:
+            if isinstance(piece, Section):
+                section = piece
+                kept["sections"].append({"title": piece.title, "columns": list(piece.columns), "rows": []})
+                _say(f"\n{piece.head()}")
+            elif isinstance(piece, Row):
+                assert section is not None
+                kept["sections"][-1]["rows"].append({"cells": list(piece.cells), **piece.raw})
+                _say(section.line(piece.cells))
+            elif isinstance(piece, Figure):
+                self.figures.append(piece)
+            else:
+                kept["text"].append(piece)
+                _say(f"\n{piece}")
+        kept["seconds"] = time.perf_counter() - began
+
+    def plain(self) -> dict[str, Any]:
+        """What was found, for JSON."""
+        return {"themes": self.themes, "figures": [figure.plain() for figure in self.figures]}
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print and write."""
     options = _options()
     about = machine.describe()
     machine.keep_heap()
     machine.pin(machine.client_core())
-    rows: list[Row] = []
-    print("\n".join(f"{name}: {value}" for name, value in about.items()))
-    if options.only in (None, "client"):
-        rows += client.measure(options.rounds)
-    if options.only in (None, "emulator"):
-        rows += emulator.measure(options.rounds)
-    if rows:
-        print("", render(rows), _LEGEND, sep="\n\n")
-    if options.only in (None, "bulk"):
-        print("", bulk.measure(max(options.rounds // 8, 2)), _BULK_LEGEND, sep="\n\n")
-    if options.only in (None, "metrics"):
-        print("", metrics.measure(max(options.rounds // 16, 2)), _METRICS_LEGEND, sep="\n\n")
-    if options.only in (None, "mqtt"):
-        fewer = max(options.rounds // 8, 2)
-        print("", links.measure(fewer), broker.measure(fewer), _MQTT_LEGEND, sep="\n\n")
-    for row in rows:
-        if row.met is False and row.warning:
-            print(f"\nWARNING: {row.warning}")
+    _say("\n".join(f"{name}: {value}" for name, value in about.items()))
+    pace = _Pace(options.rounds, options.seconds, options.seed, options.clients, options.quick)
+    report = _Report()
+    for theme in options.only or THEMES:
+        report.take(theme, _pieces(THEMES[theme](pace)))
+    if report.figures:
+        _say(f"\n### Figures with a goal\n\n{figures(report.figures)}")
     if options.json is not None:
-        report = {"about": about, "rows": [row.plain() for row in rows]}
-        options.json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        found = {"command": ["python", "-m", "benchmarks", *sys.argv[1:]], "about": about, **report.plain()}
+        options.json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what a call costs.")
-    parser.add_argument(
-        "--rounds", type=int, default=48, help="turns of everyone but httpx, which gets a quarter (default %(default)s)"
-    )
-    parser.add_argument("--only", choices=("client", "emulator", "bulk", "metrics", "mqtt"), help="measure only this")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to FILE too")
+    parser.add_argument("--only", choices=THEMES, nargs="+", metavar="THEME", help=f"only {', '.join(THEMES)}")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter turns: less than two minutes for all")
+    parser.add_argument("--rounds", type=int, help=f"turns of each client; {_ROUNDS}, or {_QUICK_ROUNDS} with --quick")
+    parser.add_argument("--seconds", type=float, help=f"the length of a turn; {_SECONDS}, or half of it with --quick")
+    parser.add_argument("--seed", type=int, default=1, help="of the order within a round (default %(default)s)")
+    parser.add_argument("--clients", default="", metavar="TEXT", help="only clients with TEXT in their name")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, of every turn too, to FILE")
     options = parser.parse_args()
-    if options.rounds < _FEWEST:
-        parser.error(f"--rounds: at least {_FEWEST}, got {options.rounds}")
+    options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS)
+    options.seconds = options.seconds or (_SECONDS / 2 if options.quick else _SECONDS)
+    if options.rounds < 2:
+        parser.error(f"--rounds: at least 2, got {options.rounds}")
     return options
 
 

@@ -1,4 +1,4 @@
-"""A server in a process and on a core of its own."""
+"""Processes beside this one: servers on a core of their own, and contenders that take turns on another."""
 
 import asyncio
 import multiprocessing
@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Generic, TypeVar
 
@@ -13,11 +14,13 @@ import attrs
 
 from benchmarks import machine
 
-__all__ = ["Beside", "beside"]
+__all__ = ["Beside", "Run", "Serving", "beside", "spawn"]
 
 T = TypeVar("T")
 
 Serving = Callable[[], AbstractAsyncContextManager[T]]
+Run = Callable[[Connection], None]
+"""What a process beside this one does until the other end of its pipe is closed."""
 
 
 @attrs.frozen
@@ -34,28 +37,45 @@ class Beside(Generic[T]):
 
 
 @contextmanager
-def beside(serving: Serving[T]) -> Iterator[Beside[T]]:
-    """Run *serving* beside this process.
+def spawn(run: Run, core: int | None) -> Iterator[Connection]:
+    """Have *run* called in a new process on *core*; the result is this end of the pipe to it.
 
     Args:
-        serving: a function at the top of a module that makes the context in which the server runs.
+        run: can be pickled; it returns when reading from the pipe raises EOFError.
+        core: as `machine.pin` takes it.
     """
-    spawn = multiprocessing.get_context("spawn")
-    here, there = spawn.Pipe()
-    process = spawn.Process(target=_run, args=(serving, there), daemon=True)
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_run, args=(run, core, there), daemon=True)
     process.start()
     there.close()
     try:
-        yield Beside(here.recv(), here)
+        yield here
     finally:
         # The other side ends when it sees the end of the pipe, and so it does if this process is killed.
         here.close()
         process.join()
 
 
-def _run(serving: Serving[T], pipe: Connection) -> None:
+def _run(run: Run, core: int | None, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    machine.pin(machine.server_core())
+    machine.pin(core)
+    machine.keep_heap()
+    run(pipe)
+
+
+@contextmanager
+def beside(serving: Serving[T]) -> Iterator[Beside[T]]:
+    """Run *serving* on asyncio beside this process.
+
+    Args:
+        serving: a function at the top of a module that makes the context in which the server runs.
+    """
+    with spawn(partial(_in_asyncio, serving), machine.server_core()) as pipe:
+        yield Beside(pipe.recv(), pipe)
+
+
+def _in_asyncio(serving: Serving[T], pipe: Connection) -> None:
     asyncio.run(_serve(serving, pipe))
 
 

@@ -1,11 +1,15 @@
-"""Bulk runs against what users would write instead: overhead, memory, hidden latency; finding a service's rate."""
+"""Bulk runs against what users would write instead: overhead, memory, hidden latency; finding a service's rate.
+
+Each way runs in a process of its own, `ways`, in turns with the others.
+"""
 
 import asyncio
+import random
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Final
 
@@ -14,18 +18,35 @@ import orjson
 
 from ioto_async import Attempt, IotoClient
 
-from .beside import beside
+from .reference import reference, told
 from .responder import ACCOUNT_ID, DEVICE_ID, LATENCY, PHASES, limited_responder, responder, slow_responder
-from .table import Spread, lines
-from .ways import WAYS
+from .table import Figure, Piece, Row, Section, Spread
 
 __all__ = ["measure"]
 
 _ITEMS: Final = 100_000
 _MANY: Final = 1_000_000
+_IN_FLIGHT: Final = 64
+_MB: Final = 1 << 20
 _SETTLED: Final = 1 / 3
 """Part of a phase that is left out of its rate, though not of its refusals."""
-_MB: Final = 1 << 20
+
+_ENGINE_GOALS: Final = {"bulk": (4.0, 2.5), "bulk, journal": (9.0, 6.0)}
+_HTTP_GOAL: Final = (2.2, 3.0)
+_LATENCY_GOALS: Final = {64: (1.0, 1.3), 256: (2.2, 3.0), 1024: (2.5, 3.5)}
+_IDEAL_GOALS: Final = {64: 0.95, 256: 0.9, 1024: 0.8}
+"""The share of the ideal that does as well, where the machine or the latency is the limit."""
+_IDEAL_SECONDS: Final = {64: 2.0, 256: 1.0, 1024: 0.5}
+"""For how long a run would last if nothing but the latency took time."""
+
+_Pair = tuple[str, str]
+"""A way and what it calls."""
+_BULK: Final = ("bulk", "device.get")
+_BY_HAND: Final = ("workers by hand", "aiohttp")
+
+_LEGEND: Final = """\
+Each way in a process of its own, in turns; medians, with the quartiles. grows: the peak of the process's memory above
+what it had after a warm-up. stall: the longest time for which the event loop could do nothing else."""
 
 
 @attrs.frozen
@@ -38,39 +59,56 @@ class _Run:
     stall: float
 
 
-def measure(rounds: int) -> str:
-    """Measure everything; the result is tables with their titles."""
-    return "\n\n".join((_overhead(rounds), _many(), _over_http(rounds), _latency(rounds), asyncio.run(_auto())))
+def measure(rounds: int, *, seed: int, quick: bool = False) -> Iterator[Piece]:
+    """Measure everything; if *quick*, with fewer items, and without what is long by its nature."""
+    dice = random.Random(seed)
+    items = _ITEMS // 5 if quick else _ITEMS
+    yield from _engine(rounds, dice, items)
+    if not quick:
+        yield from _many()
+    yield from _over_http(rounds, dice, items)
+    yield from _latency(rounds, dice, _IDEAL_SECONDS if not quick else {64: 0.5, 256: 0.5, 1024: 0.25})
+    if not quick:
+        yield from asyncio.run(_auto())
 
 
-def _say(text: str) -> None:
-    print(f"bulk, {text} ...", file=sys.stderr, flush=True)
-
-
-def _run(way: str, call: str, count: int, port: int = 0, in_flight: int = 64) -> _Run:
+def _run(way: str, call: str, count: int, port: int = 0, in_flight: int = _IN_FLIGHT) -> _Run:
     command = [sys.executable, "-m", "benchmarks.ways", way, call, str(count)]
     command += ["--port", str(port), "--in-flight", str(in_flight)]
     return _Run(**orjson.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
 
 
-def _in_turns(rounds: int, ways: Sequence[str], call: str, count: int, port: int = 0) -> dict[str, list[_Run]]:
-    runs: dict[str, list[_Run]] = {way: [] for way in ways}
-    for turn in range(rounds):
-        for way in ways if turn % 2 else reversed(ways):
-            runs[way].append(_run(way, call, count, port))
+def _in_turns(
+    pairs: Sequence[_Pair], rounds: int, dice: random.Random, count: int, port: int = 0, in_flight: int = _IN_FLIGHT
+) -> Mapping[_Pair, list[_Run]]:
+    runs: dict[_Pair, list[_Run]] = {pair: [] for pair in pairs}
+    order = list(pairs)
+    for _ in range(rounds):
+        dice.shuffle(order)
+        for pair in order:
+            runs[pair].append(_run(*pair, count, port, in_flight))
     return runs
 
 
-def _columns(runs: Sequence[_Run]) -> tuple[str, str]:
+def _memory(runs: Sequence[_Run]) -> tuple[str, str]:
     return (
         f"{statistics.median(run.growth for run in runs) / _MB:.1f}",
         f"{statistics.median(run.stall for run in runs) * 1000:.0f}",
     )
 
 
-def _overhead(rounds: int) -> str:
-    _say("overhead")
-    goals = {"bulk": 5.0, "bulk, journal": 12.0}
+def _raw(name: str, count: int, runs: Sequence[_Run], **more: object) -> dict[str, object]:
+    return {"way": name, "count": count, **more, "runs": [attrs.asdict(run) for run in runs]}
+
+
+def _engine(rounds: int, dice: random.Random, count: int) -> Iterator[Piece]:
+    references = [reference() for _ in range(5)]
+    columns = ("way", "wall us each", "quartiles", "CPU us each", "grows by MB", "stall ms")
+    yield Section(
+        title=f"{count:,} calls that do nothing, {_IN_FLIGHT} in flight",
+        columns=columns,
+        legend=f"{_LEGEND}\n{told(references)}",
+    )
     ways = (
         "bulk",
         "bulk, ordered",
@@ -80,99 +118,101 @@ def _overhead(rounds: int) -> str:
         "gather of all",
         "aiometer",
     )
-    rows = []
-    for way, runs in _in_turns(rounds, ways, "nothing", _ITEMS).items():
-        cost = Spread.of([run.wall / _ITEMS * 1e6 for run in runs])
-        cpu = statistics.median(run.cpu / _ITEMS * 1e6 for run in runs)
-        goal = goals.get(way)
-        met = "" if goal is None else "yes" if cost.median <= goal else "NO"
-        rows.append((way, cost.text(2), f"{cpu:.2f}", *_columns(runs), f"<= {goal:g}" if goal else "", met))
-    titles = (
-        f"{_ITEMS:,} calls that do nothing",
-        "wall us each",
-        "CPU us each",
-        "grows by MB",
-        "stall ms",
-        "goal",
-        "met",
+    for (way, _), runs in _in_turns([(way, "nothing") for way in ways], rounds, dice, count).items():
+        cost = Spread.of([run.wall / count * 1e6 for run in runs])
+        cpu = statistics.median(run.cpu / count * 1e6 for run in runs)
+        cells = (way, f"{cost.median:.2f}", f"{cost.low:.2f} to {cost.high:.2f}", f"{cpu:.2f}", *_memory(runs))
+        yield Row(cells=cells, raw=_raw(way, count, runs))
+        if way in _ENGINE_GOALS:
+            must, aim = _ENGINE_GOALS[way]
+            what = f"bulk engine, an item that does nothing{way.removeprefix('bulk')}"
+            yield Figure(what=what, found=cost, unit="us", must=must, aim=aim, at_most=True, sides=told(references))
+
+
+def _many() -> Iterator[Piece]:
+    yield Section(
+        title=f"{_MANY:,} of them from a generator", columns=("way", "seconds", "grows by MB", "stall ms"), legend=""
     )
-    return lines(titles, rows)
-
-
-def _many() -> str:
-    _say("a million items")
-    rows = []
     for way in ("bulk", "bulk, journal"):
         run = _run(way, "nothing", _MANY)
-        met = "yes" if run.growth <= 5 * _MB and run.stall <= 0.05 else "NO"
-        rows.append((way, f"{run.wall:.1f}", *_columns([run]), "<= 5 MB, 50 ms", met))
-    return lines((f"{_MANY:,} of them from a generator", "seconds", "grows by MB", "stall ms", "goal", "met"), rows)
+        yield Row(cells=(way, f"{run.wall:.1f}", *_memory([run])), raw=_raw(way, _MANY, [run]))
 
 
-def _over_http(rounds: int) -> str:
-    _say(f"{_ITEMS:,} calls over HTTP")
-    ways = [way for way in WAYS if way != "bulk, ordered"]
-    with beside(responder) as server:
-        found = _in_turns(max(rounds // 2, 2), ways, "device.get", _ITEMS, server.where)
-    slow = found["gather of all"]
-    rows = []
-    for way, runs in found.items():
-        ratio = statistics.median(theirs.wall / ours.wall for ours, theirs in zip(runs, slow, strict=True))
-        memory = statistics.median(ours.growth / theirs.growth for ours, theirs in zip(runs, slow, strict=True))
-        met = "" if way != "bulk" else "yes" if ratio >= 1.8 and memory <= 0.1 else "NO"
-        goal = ">= 1.8, <= 0.1" if met else ""
-        seconds = Spread.of([run.wall for run in runs]).text(1)
-        rows.append((way, seconds, f"{ratio:.2f}", *_columns(runs), f"{memory:.3f}", goal, met))
-    title = f"{_ITEMS:,} calls of device.get, 64 in flight"
-    return lines((title, "seconds", "times gather", "grows by MB", "stall ms", "of gather's", "goal", "met"), rows)
+def _over_http(rounds: int, dice: random.Random, count: int) -> Iterator[Piece]:
+    columns = ("way", "calls/s", "times by hand", "quartiles", "grows by MB", "stall ms")
+    yield Section(title=f"{count:,} calls over HTTP, {_IN_FLIGHT} in flight", columns=columns, legend=_LEGEND)
+    often = [_BULK, _BY_HAND]
+    once = [("bulk, journal", "device.get"), ("workers by hand", "device.get"), ("gather of all", "device.get")]
+    with responder() as server:
+        found = dict(_in_turns(often, rounds, dice, count, server.where.port))
+        found |= _in_turns(once, 1, dice, count, server.where.port)
+    by_hand = found[_BY_HAND]
+    for pair, runs in found.items():
+        ratio = _times(runs, by_hand)
+        rate = statistics.median(count / run.wall for run in runs)
+        spread = f"{ratio.low:.2f} to {ratio.high:.2f}"
+        cells = (", ".join(pair), f"{rate:,.0f}", f"{ratio.median:.2f}", spread, *_memory(runs))
+        yield Row(cells=cells, raw=_raw(pair[0], count, runs, call=pair[1]))
+    must, aim = _HTTP_GOAL
+    what = f"bulk of {count:,} calls / workers by hand over plain aiohttp"
+    yield Figure(what=what, found=_times(found[_BULK], by_hand), must=must, aim=aim, sides=_sides(found, count))
 
 
-def _latency(rounds: int) -> str:
-    rows = []
-    for in_flight in (64, 256):
-        _say(f"{LATENCY * 1000:g} ms of latency, {in_flight} in flight")
+def _times(ours: Sequence[_Run], theirs: Sequence[_Run]) -> Spread:
+    """How many times as fast ours was, in the rounds that both ran."""
+    return Spread.of([their.wall / our.wall for our, their in zip(ours, theirs, strict=False)])
+
+
+def _sides(found: Mapping[_Pair, Sequence[_Run]], count: int) -> str:
+    rates = (statistics.median(count / run.wall for run in found[pair]) for pair in (_BULK, _BY_HAND))
+    return " / ".join(f"{rate:,.0f}/s" for rate in rates)
+
+
+def _latency(rounds: int, dice: random.Random, seconds: Mapping[int, float]) -> Iterator[Piece]:
+    columns = ("way", "in flight", "calls/s", "of the ideal", "times by hand", "quartiles")
+    yield Section(title=f"A server that takes {LATENCY * 1000:g} ms", columns=columns, legend=_LEGEND)
+    for in_flight in _LATENCY_GOALS:
         ideal = in_flight / LATENCY
-        count = int(ideal) * 2
-        with beside(slow_responder) as server:
-            pairs = [
-                ("bulk", "device.get"),
-                ("workers by hand", "aiohttp"),
-                ("TaskGroup, semaphore", "aiohttp"),
-                ("workers by hand", "device.get"),
-            ]
-            found: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
-            for turn in range(rounds):
-                for pair in pairs if turn % 2 else reversed(pairs):
-                    run = _run(*pair, count, server.where, in_flight)
-                    found[pair].append(count / run.wall)
-        for pair, rates in found.items():
-            share = statistics.median(rates) / ideal
-            ratio = statistics.median(
-                ours / theirs for ours, theirs in zip(rates, found["workers by hand", "aiohttp"], strict=True)
-            )
-            goal = met = ""
-            if pair[0] == "bulk":
-                goal = ">= 90 % of ideal" if in_flight == 64 else ">= 1 times aiohttp"
-                met = "yes" if (share >= 0.9 if in_flight == 64 else ratio >= 1) else "NO"
-            name = f"{pair[0]}, {pair[1]}"
-            rate = Spread.of(rates).text(0)
-            rows.append((name, str(in_flight), rate, f"{share * 100:.0f} %", f"{ratio:.2f}", goal, met))
-    title = f"{LATENCY * 1000:g} ms of latency"
-    return lines((title, "in flight", "calls/s", "of the ideal", "times aiohttp", "goal", "met"), rows)
+        count = int(ideal * seconds[in_flight])
+        pairs = [_BULK, _BY_HAND, ("workers by hand", "device.get")]
+        if in_flight == min(_LATENCY_GOALS):
+            pairs.append(("TaskGroup, semaphore", "aiohttp"))
+        with slow_responder() as server:
+            found = _in_turns(pairs, rounds, dice, count, server.where.port, in_flight)
+        by_hand = found[_BY_HAND]
+        shares = {}
+        for pair, runs in found.items():
+            ratio = _times(runs, by_hand)
+            shares[pair] = Spread.of([count / run.wall / ideal for run in runs])
+            rate = statistics.median(count / run.wall for run in runs)
+            spread = f"{ratio.low:.2f} to {ratio.high:.2f}"
+            share = f"{shares[pair].median * 100:.0f} %"
+            cells = (", ".join(pair), str(in_flight), f"{rate:,.0f}", share, f"{ratio.median:.2f}", spread)
+            yield Row(cells=cells, raw=_raw(pair[0], count, runs, call=pair[1], in_flight=in_flight))
+        must, aim = _LATENCY_GOALS[in_flight]
+        bound = _IDEAL_GOALS[in_flight]
+        share_of = Figure(what="share of the ideal", found=shares[_BULK], unit="of the ideal", must=bound, aim=bound)
+        yield Figure(
+            what=f"{LATENCY * 1000:g} ms server, bulk / workers by hand over plain aiohttp; {in_flight} in flight",
+            found=_times(found[_BULK], by_hand),
+            must=must,
+            aim=aim,
+            sides=_sides(found, count),
+            instead=share_of,
+        )
 
 
 # Finding the rate -------------------------------------------------------------------------------------------------
 
 
-async def _auto() -> str:
-    _say("auto, against a server that changes its mind")
+async def _auto() -> list[Piece]:
     seen: list[tuple[float, bool]] = []
 
     def observe(attempt: Attempt) -> None:
         seen.append((time.monotonic(), attempt.status == 429))
 
-    with beside(limited_responder) as server:
-        base = f"http://127.0.0.1:{server.where}"
+    with limited_responder() as server:
+        base = server.where.base("http")
         async with IotoClient(
             base, token="anytoken", account_id=ACCOUNT_ID, environ={}, observer=observe, timeout=10
         ) as client:
@@ -181,7 +221,8 @@ async def _auto() -> str:
             async for _ in run:
                 pass
             run.raise_for_failures()
-    rows = []
+    columns = ("limit of the server", "served/s", "refused", "within 10 %, and < 5 % refused")
+    pieces: list[Piece] = [Section(title="Concurrency found by itself", columns=columns)]
     begin = seen[0][0]
     for rate, seconds in PHASES:
         phase = [(at - begin, refused) for at, refused in seen if begin <= at < begin + seconds]
@@ -189,6 +230,7 @@ async def _auto() -> str:
         settled = [at for at, refused in phase if not refused and at >= seconds * _SETTLED]
         served = len(settled) / (seconds * (1 - _SETTLED))
         met = "yes" if abs(served / rate - 1) <= 0.1 and refused < 0.05 else "NO"
-        rows.append((f"{rate}/s, then 429", f"{served:.0f}", f"{refused * 100:.2f} %", "within 10 %, < 5 %", met))
+        cells = (f"{rate}/s, then 429", f"{served:.0f}", f"{refused * 100:.2f} %", met)
+        pieces.append(Row(cells=cells, raw={"limit": rate, "served": served, "refused": refused}))
         begin += seconds
-    return lines(("auto, the server allows", "served/s", "refused", "goal", "met"), rows)
+    return pieces

@@ -1,175 +1,171 @@
-"""A typed call through `IotoClient` against what else could be used, with the same request to the same server."""
+"""A typed call through `IotoClient` against every other client that could do it: `contenders`, taking turns."""
 
-import asyncio
 import statistics
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
 
-import aiohttp
-import httpx
-import orjson
+import attrs
 
-from ioto_async import IotoClient, __version__
-from ioto_async.models import Device
+from benchmarks import machine
 
-from .beside import beside
-from .driver import driver, post
-from .responder import ACCOUNT_ID, DEVICE_ID, responder
-from .slices import Player, Slice, take_turns, workers
-from .table import Row
+from .contenders import BARE, BASE, BASE_MIDDLEWARE, CONTENDERS, OURS, OURS_MIDDLEWARE, Contender, Target
+from .reference import told
+from .responder import responder
+from .table import Figure, Piece, Row, Section, Spread
+from .turns import Seat, Slice, compare, seated, take_turns
 
 __all__ = ["measure"]
 
-Call = Callable[[], Awaitable[Device | dict[str, Any]]]
+_SCHEMES: Final = ("http", "https")
+_IN_FLIGHT: Final = (64, 8, 1)
+_BASE_GOALS: Final = {64: (3.0, 3.5), 8: (2.6, 3.0), 1: (2.3, 2.5)}
+"""What must be reached, and what is hoped for, against aiohttp + orjson."""
+_FASTEST_GOALS: Final = {64: (1.0, 1.2), 8: (1.2, 1.4), 1: (1.6, 1.9)}
+_MIDDLEWARE_GOAL: Final = (0.95, 1.05)
+_BUSY: Final = 0.7
+"""CPU time of the server for a call that may be seen, as a share of the client's: with more it is the limit."""
 
-_TOKEN: Final = "01K3D8S0F6Z2J4M7P9R1V5X3YB"
-_PATH: Final = "/tok/device/get"
-_BODY: Final = {"id": DEVICE_ID, "accountId": ACCOUNT_ID}
-_HEADERS: Final = {
-    "Accept": "application/json",
-    "Authorization": _TOKEN,
-    "Content-Type": "application/json",
-    "User-Agent": f"ioto-async/{__version__}",
-}
-_TIMEOUT: Final = 30.0
-_KEEPALIVE: Final = 15.0
-
-_CALLS: Final = {64: 640, 8: 480, 1: 200}
-"""Calls in a slice, by how many are in flight: less than a tenth of a second, and enough to fill the pool."""
-_SLOW_CALLS: Final = {64: 256, 8: 96, 1: 96}
-_SLOW_EVERY: Final = 4
-_BARE_CALLS: Final = 1920
-
-_OURS: Final = "IotoClient"
-_BASE: Final = "aiohttp + orjson"
-_SLOW: Final = "httpx + orjson"
-_BARE: Final = "bare protocol (no client)"
-_GOAL: Final = 0.9
-_SLOW_GOAL: Final = 15.0
-_SERVER: Final = Row(
-    name="server / the fastest client",
-    in_flight=max(_CALLS),
-    goal=3.0,
-    warning="the server is not clearly faster than the clients: their ratios are too close to 1",
+_COLUMNS: Final = (
+    "client",
+    "calls/s",
+    "ratio",
+    "quartiles",
+    "CPU us",
+    "CPU ratio",
+    "p50 ms",
+    "p99 ms",
+    "peak MiB",
+    "server us",
 )
+_LEGEND: Final = f"""\
+Medians of slices. ratio: calls/s against {BASE} on the same loop in the same round, with its quartiles; CPU us: CPU
+time of the client's process for a call; server us: that of the server. All clients take turns on one core, the server
+has another."""
 
 
-@asynccontextmanager
-async def _ours(base: str, in_flight: int) -> AsyncIterator[Call]:
-    async with IotoClient(
-        base, token=_TOKEN, account_id=ACCOUNT_ID, environ={}, limit=in_flight, keepalive=_KEEPALIVE, timeout=_TIMEOUT
-    ) as client:
-        yield lambda: client.device.get(DEVICE_ID)
+def measure(rounds: int, *, seconds: float, seed: int, pattern: str = "") -> Iterator[Piece]:
+    """Measure the contenders whose title contains *pattern*, over HTTP and HTTPS, at 64, 8 and 1 in flight.
+
+    Args:
+        rounds: turns of each.
+        seconds: the length of a turn.
+        seed: of the order within the rounds.
+        pattern: `BASE` plays anyway.
+    """
+    wanted = [each for each in CONTENDERS if pattern.lower() in each.title.lower() or each.name == BASE]
+    there = [each for each in wanted if not each.missing]
+    with (
+        responder() as server,
+        tempfile.TemporaryDirectory() as folder,
+        seated(there, machine.client_core()) as seats,
+    ):
+        ca = Path(folder) / "ca.pem"
+        ca.write_text(server.where.ca)
+        for scheme in _SCHEMES:
+            for in_flight in _IN_FLIGHT:
+                target = Target(server.where.base(scheme), str(ca), in_flight)
+                references = take_turns(seats, target, rounds=rounds, seconds=seconds, seed=seed, server=server.cpu)
+                yield Section(
+                    title=f"device/get over {scheme.upper()}, {in_flight} in flight",
+                    columns=_COLUMNS,
+                    legend=f"{_LEGEND}\n{told(references)}",
+                )
+                yield from _rows(wanted, {seat.contender: seat for seat in seats}, scheme, in_flight)
+                yield from _figures(seats, scheme, in_flight, complete=not pattern)
 
 
-def _session(in_flight: int) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=in_flight, keepalive_timeout=_KEEPALIVE)
-    return aiohttp.ClientSession(
-        connector=connector, headers=_HEADERS, timeout=aiohttp.ClientTimeout(total=_TIMEOUT, sock_connect=10)
+def _rows(wanted: Sequence[Contender], seats: Mapping[Contender, Seat], scheme: str, in_flight: int) -> Iterator[Row]:
+    for contender in wanted:
+        seat = seats.get(contender)
+        raw = {"client": contender.name, "loop": contender.loop, "scheme": scheme, "in_flight": in_flight}
+        if seat is None:
+            why = f"not installed: {', '.join(contender.missing)}"
+            yield Row(cells=_cells(contender.title, why), raw=raw | {"missing": contender.missing})
+        elif seat.failure or seat.summary is None or not seat.slices:
+            why = seat.failure.reason if seat.failure else "did nothing"
+            yield Row(cells=_cells(contender.title, f"failed: {why}"), raw=raw | {"failure": why})
+        else:
+            yield _row(seat, _base(contender, seats), raw)
+
+
+def _cells(*cells: str) -> list[str]:
+    return [*cells, *[""] * (len(_COLUMNS) - len(cells))]
+
+
+def _base(contender: Contender, seats: Mapping[Contender, Seat]) -> Mapping[int, Slice]:
+    """The turns of aiohttp + orjson on the same loop."""
+    return next((seat.slices for each, seat in seats.items() if each.name == BASE and each.loop == contender.loop), {})
+
+
+def _row(seat: Seat, base: Mapping[int, Slice], raw: Mapping[str, object]) -> Row:
+    assert seat.summary is not None
+    slices = list(seat.slices.values())
+    rate = Spread.of([1e6 / slice_.wall for slice_ in slices])
+    cpu = statistics.median(slice_.cpu for slice_ in slices)
+    server = statistics.median(slice_.server for slice_ in slices)
+    ratio = cpu_ratio = None
+    cells = [seat.contender.title, f"{rate.median:,.0f}", "", "", f"{cpu:.1f}", ""]
+    if base:
+        ratio = Spread.of(compare(seat.slices, base))
+        cpu_ratio = statistics.median(compare(seat.slices, base, cpu=True))
+        cells[2:4] = f"{ratio.median:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"
+        cells[5] = f"{cpu_ratio:.2f}"
+    summary = seat.summary
+    cells += [f"{summary.p50:.2f}", f"{summary.p99:.2f}", f"{summary.peak:.0f}", f"{server:.1f}"]
+    figures = {
+        "rate": attrs.asdict(rate),
+        "ratio": attrs.asdict(ratio) if ratio else None,
+        "cpu_us": cpu,
+        "cpu_ratio": cpu_ratio,
+        "p50_ms": summary.p50,
+        "p99_ms": summary.p99,
+        "peak_mb": summary.peak,
+        "server_us": server,
+        "slices": [attrs.asdict(slice_) for slice_ in slices],
+    }
+    return Row(cells=cells, raw={**raw, **figures})
+
+
+# Goals --------------------------------------------------------------------------------------------------------------
+
+
+def _figures(seats: Sequence[Seat], scheme: str, in_flight: int, *, complete: bool) -> Iterator[Piece]:
+    played = {(seat.contender.name, seat.contender.loop): seat for seat in seats if seat.slices and not seat.failure}
+    for loop in ("asyncio", "uvloop"):
+        where = f"{scheme.upper()}, {loop}, {in_flight} in flight"
+        ours, base = played.get((OURS, loop)), played.get((BASE, loop))
+        if ours and base:
+            yield _figure(f"typed call / {BASE}; {where}", ours, base, _BASE_GOALS[in_flight])
+        fastest = _fastest(played, loop)
+        if ours and fastest and complete:
+            what = f"typed call / the fastest other client; {where}"
+            yield _figure(what, ours, fastest, _FASTEST_GOALS[in_flight])
+        ours, base = played.get((OURS_MIDDLEWARE, loop)), played.get((BASE_MIDDLEWARE, loop))
+        if ours and base:
+            yield _figure(f"with a user's middleware / {BASE_MIDDLEWARE}; {where}", ours, base, _MIDDLEWARE_GOAL)
+    for seat in played.values():
+        busy = statistics.median(slice_.server / slice_.cpu for slice_ in seat.slices.values())
+        if seat.contender.name != BARE and in_flight > 1 and busy > _BUSY:
+            yield (
+                f"WARNING: for {seat.contender.title} the server needs {busy * 100:.0f} % of the CPU time that the "
+                "client does: it may be what was measured"
+            )
+
+
+def _fastest(played: Mapping[tuple[str, str], Seat], loop: str) -> Seat | None:
+    """The fastest of the others on *loop*; the transports of aiofastnet work with asyncio's."""
+    loops = {loop, "aiofastnet"} if loop == "asyncio" else {loop}
+    none_of_them = {OURS, OURS_MIDDLEWARE, BARE}
+    others = [seat for (name, its), seat in played.items() if name not in none_of_them and its in loops]
+    return min(others, key=lambda seat: statistics.median(each.wall for each in seat.slices.values()), default=None)
+
+
+def _figure(what: str, ours: Seat, theirs: Seat, goal: tuple[float, float]) -> Figure:
+    must, aim = goal
+    sides = " / ".join(
+        f"{seat.contender.title} {1e6 / statistics.median(each.wall for each in seat.slices.values()):,.0f}/s"
+        for seat in (ours, theirs)
     )
-
-
-@asynccontextmanager
-async def _aiohttp_orjson(base: str, in_flight: int) -> AsyncIterator[Call]:
-    url = base + _PATH
-    async with _session(in_flight) as session:
-
-        async def call() -> dict[str, Any]:
-            async with session.post(url, data=orjson.dumps(_BODY)) as response:
-                response.raise_for_status()
-                return orjson.loads(await response.read())  # type: ignore[no-any-return]
-
-        yield call
-
-
-@asynccontextmanager
-async def _aiohttp_json(base: str, in_flight: int) -> AsyncIterator[Call]:
-    url = base + _PATH
-    async with _session(in_flight) as session:
-
-        async def call() -> dict[str, Any]:
-            async with session.post(url, json=_BODY) as response:
-                response.raise_for_status()
-                return await response.json()  # type: ignore[no-any-return]
-
-        yield call
-
-
-@asynccontextmanager
-async def _httpx_orjson(base: str, in_flight: int) -> AsyncIterator[Call]:
-    url = base + _PATH
-    limits = httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight, keepalive_expiry=_KEEPALIVE)
-    # A proxy in the environment is not for a server on this machine.
-    async with httpx.AsyncClient(headers=_HEADERS, limits=limits, timeout=_TIMEOUT, trust_env=False) as client:
-
-        async def call() -> dict[str, Any]:
-            response = await client.post(url, content=orjson.dumps(_BODY))
-            response.raise_for_status()
-            return orjson.loads(response.content)  # type: ignore[no-any-return]
-
-        yield call
-
-
-_CLIENTS: Final[Mapping[str, Callable[[str, int], AbstractAsyncContextManager[Call]]]] = {
-    _BASE: _aiohttp_orjson,
-    _OURS: _ours,
-    "aiohttp json=, .json()": _aiohttp_json,
-    _SLOW: _httpx_orjson,
-}
-
-
-def measure(rounds: int) -> list[Row]:
-    """Measure all clients, at 64, 8 and 1 in flight."""
-    rows = []
-    with beside(responder) as server:
-        for in_flight in _CALLS:
-            print(f"clients, {in_flight} in flight ...", file=sys.stderr, flush=True)
-            slices = asyncio.run(_slices(server.where, in_flight, rounds))
-            rows += _rows(slices, in_flight)
-    return rows
-
-
-async def _slices(port: int, in_flight: int, rounds: int) -> dict[str, dict[int, Slice]]:
-    base = f"http://127.0.0.1:{port}"
-    players = {}
-    async with AsyncExitStack() as stack:
-        for name, client in _CLIENTS.items():
-            call = await stack.enter_async_context(client(base, in_flight))
-            await _check(name, call)
-            slow = name == _SLOW
-            calls = (_SLOW_CALLS if slow else _CALLS)[in_flight]
-            players[name] = Player(workers(call, in_flight), calls, _SLOW_EVERY if slow else 1)
-        if in_flight == max(_CALLS):
-            request = post(_PATH, {"Host": f"127.0.0.1:{port}", **_HEADERS}, orjson.dumps(_BODY))
-            bare = await stack.enter_async_context(driver(port, request, in_flight))
-            players[_BARE] = Player(bare, _BARE_CALLS)
-        return await take_turns(players, rounds)
-
-
-async def _check(name: str, call: Call) -> None:
-    device = await call()
-    found = device.id if isinstance(device, Device) else device["id"]
-    if found != DEVICE_ID:
-        raise RuntimeError(f"{name}: expected the device {DEVICE_ID}, got {device!r}")
-
-
-def _rows(slices: Mapping[str, Mapping[int, Slice]], in_flight: int) -> list[Row]:
-    """The rows of one concurrency; only at the highest are there goals, and the look at the server."""
-    goals = in_flight == max(_CALLS)
-    base = slices[_BASE]
-    rows = []
-    for name, turns in slices.items():
-        row = Row(name=name, in_flight=in_flight, goal=_GOAL if goals and name == _OURS else None).costs(turns)
-        rows.append(row if name == _BASE else row.against(turns, base))
-    slow = Row(name=f"{_OURS} / httpx", in_flight=in_flight, goal=_SLOW_GOAL if goals else None)
-    rows.append(slow.against(slices[_OURS], slices[_SLOW]))
-    if goals:
-        fastest = min((slices[name] for name in _CLIENTS), key=_median_wall)
-        rows.append(_SERVER.against(slices[_BARE], fastest))
-    return rows
-
-
-def _median_wall(turns: Mapping[int, Slice]) -> float:
-    return statistics.median(slice_.wall for slice_ in turns.values())
+    return Figure(what=what, found=Spread.of(compare(ours.slices, theirs.slices)), must=must, aim=aim, sides=sides)

@@ -4,13 +4,14 @@ import ctypes
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-__all__ = ["client_core", "describe", "keep_heap", "memory", "pin", "server_core"]
+__all__ = ["client_core", "describe", "keep_heap", "memory", "pin", "second_client_core", "server_core"]
 
-_PACKAGES: Final = ("ioto-async", "aiohttp", "orjson", "cattrs", "httpx", "aiometer")
+_PACKAGES: Final = ("ioto-async", "aiohttp", "orjson", "attrs", "cattrs", "aiometer")
+_PEERS: Final = ("uvloop", "aiofastnet", "httpx", "aiosonic", "niquests", "requests", "wreq", "pyreqwest")
 _MMAP_THRESHOLD: Final = -3
 _TRIM_THRESHOLD: Final = -1
 _CORES: Final = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -27,10 +28,15 @@ def server_core() -> int | None:
     return _CORES[-1] if len(_CORES) > 1 else None
 
 
-def pin(core: int | None) -> None:
-    """Keep this process on *core*."""
-    if core is not None:
-        os.sched_setaffinity(0, {core})
+def second_client_core() -> int | None:
+    """The core of a second client, which it shares with the server where there are only two."""
+    return _CORES[1] if len(_CORES) > 1 else None
+
+
+def pin(*cores: int | None) -> None:
+    """Keep this process, and those that it starts, on *cores*."""
+    if chosen := {core for core in cores if core is not None}:
+        os.sched_setaffinity(0, chosen)
 
 
 def keep_heap() -> None:
@@ -53,7 +59,7 @@ def memory(name: str) -> int:
 
 def describe() -> Mapping[str, str]:
     """What has to be known to compare these numbers with others."""
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    packages = ", ".join(f"{name} {_version(name)}" for name in (*_PACKAGES, *_PEERS))
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     cores = f"client on core {client_core()}, server on core {server_core()}"
     return {
@@ -61,6 +67,13 @@ def describe() -> Mapping[str, str]:
         "machine": f"{_cpu()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "this run": f"{cores if len(_CORES) > 1 else 'client and server not pinned'}; load before it {load}",
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _cpu() -> str:

@@ -1,17 +1,17 @@
-"""The rows of the result and how they are printed."""
+"""What the themes give, piece by piece: sections, rows, and figures with a goal; and how these are printed."""
 
+import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import attrs
 
-from .slices import Slice, compare
+__all__ = ["Figure", "Piece", "Row", "Section", "Spread", "figures", "lines"]
 
-__all__ = ["Row", "Spread", "lines", "render"]
-
-_TITLES: Final = ("measured", "in flight", "calls/s", "wall us", "CPU us", "ratio", "by CPU", "goal", "met")
-_WORDS: Final = {None: "", True: "yes", False: "NO"}
+_FIRST: Final = 44
+_OTHERS: Final = 8
+_MET: Final = {True: "yes", False: "NO"}
 
 
 @attrs.frozen
@@ -24,79 +24,112 @@ class Spread:
 
     @classmethod
     def of(cls, numbers: Collection[float]) -> Self:
-        """Look at *numbers*; there must be two at least."""
+        """Look at *numbers*; a single one has no spread."""
+        if len(numbers) == 1:
+            [number] = numbers
+            return cls(number, number, number)
         low, median, high = statistics.quantiles(numbers, n=4, method="inclusive")
         return cls(median, low, high)
 
     def text(self, digits: int) -> str:
         """The median, and in parentheses the quartiles."""
-        return f"{self.median:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+        return f"{self.median:,.{digits}f} ({self.low:,.{digits}f} to {self.high:,.{digits}f})"
+
+
+@attrs.frozen(kw_only=True)
+class Section:
+    """A table, whose rows follow: its title, its columns, and what has to be known to read it."""
+
+    title: str
+    columns: Sequence[str]
+    legend: str = ""
+
+    def head(self) -> str:
+        """The title and the head of the table, in Markdown."""
+        rule = "|" + "|".join("-" * (width + 1) + (":" if at else "-") for at, width in enumerate(self._widths())) + "|"
+        return "\n".join(
+            filter(
+                None, (f"### {self.title}", "", self.legend, "" if self.legend else None, self.line(self.columns), rule)
+            )
+        )
+
+    def line(self, cells: Sequence[str]) -> str:
+        """A row of the table."""
+        return _line(cells, self._widths())
+
+    def _widths(self) -> list[int]:
+        return [max(len(title), _OTHERS if at else _FIRST) for at, title in enumerate(self.columns)]
 
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """One line: what a call cost, how it compares, and what was hoped for.
+    """A row of the section before it: what is printed, and the numbers behind that."""
 
-    The goal is the least ratio by the clock on the wall, or without a ratio the least calls a second.
+    cells: Sequence[str]
+    raw: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Figure:
+    """A number with a goal.
+
+    Attributes:
+        what: what was measured, or which two things were divided.
+        found: the number; of a ratio, that of two things measured in turns.
+        unit: what is counted; nothing for a ratio.
+        must: what it has to be at least.
+        aim: what is hoped for.
+        at_most: whether it has to be at most that.
+        sides: what was divided, or how much of what was measured.
+        instead: another figure that does as well, where the machine is the limit before the goal is reached.
     """
 
-    name: str
-    in_flight: int
-    rate: Spread | None = None
-    wall: float | None = None
-    cpu: float | None = None
-    ratio: Spread | None = None
-    cpu_ratio: Spread | None = None
-    goal: float | None = None
-    warning: str | None = None
-    """What it means for the other numbers if the goal is not met."""
-
-    def costs(self, slices: Mapping[int, Slice]) -> Self:
-        """The row with what a call cost."""
-        return attrs.evolve(
-            self,
-            rate=Spread.of([1e6 / slice_.wall for slice_ in slices.values()]),
-            wall=statistics.median(slice_.wall for slice_ in slices.values()),
-            cpu=statistics.median(slice_.cpu for slice_ in slices.values()),
-        )
-
-    def against(self, ours: Mapping[int, Slice], theirs: Mapping[int, Slice]) -> Self:
-        """The row with a comparison."""
-        ratios = compare(ours, theirs)
-        return attrs.evolve(
-            self,
-            ratio=Spread.of([ratio.wall for ratio in ratios]),
-            cpu_ratio=Spread.of([ratio.cpu for ratio in ratios]),
-        )
+    what: str
+    found: Spread
+    unit: str = ""
+    must: float
+    aim: float
+    at_most: bool = False
+    sides: str = ""
+    instead: "Figure | None" = None
 
     @property
-    def met(self) -> bool | None:
-        """Whether the median reached the goal; None without one."""
-        judged = self.ratio or self.rate
-        return None if self.goal is None or judged is None else judged.median >= self.goal
+    def met(self) -> bool:
+        """Whether the median reached the goal, or that of `instead` did."""
+        return self._reached(self.must) or (self.instead is not None and self.instead.met)
 
-    def plain(self) -> dict[str, Any]:
-        """The row for JSON."""
-        return attrs.asdict(self, filter=attrs.filters.exclude("warning")) | {"met": self.met}
+    def _reached(self, bound: float) -> bool:
+        return self.found.median <= bound if self.at_most else self.found.median >= bound
 
     def cells(self) -> tuple[str, ...]:
-        """The row for people."""
-        return (
-            self.name,
-            str(self.in_flight),
-            self.rate.text(0) if self.rate else "",
-            f"{self.wall:.1f}" if self.wall else "",
-            f"{self.cpu:.1f}" if self.cpu else "",
-            self.ratio.text(2) if self.ratio else "",
-            f"{self.cpu_ratio.median:.2f}" if self.cpu_ratio else "",
-            f">= {self.goal:g}" if self.goal else "",
-            _WORDS[self.met],
-        )
+        """The row of the table of figures."""
+        unit = f" {self.unit}" if self.unit else ""
+        found = self.found.text(_digits(self.found.median)) + unit
+        must = f"{'<=' if self.at_most else '>='} {self.must:,g}{unit}"
+        if self.instead is not None:
+            _, others, other, *_ = self.instead.cells()
+            found, must = f"{found}; {others}", f"{must}; or {other}"
+        met = _MET[self.met] + (", aim too" if self._reached(self.aim) else "")
+        return (self.what, found, must, f"{self.aim:,g}", met, self.sides)
+
+    def plain(self) -> dict[str, Any]:
+        """The figure for JSON."""
+        return attrs.asdict(self) | {"met": self.met}
 
 
-def render(rows: Iterable[Row]) -> str:
-    """The table; it is Markdown too."""
-    return lines(_TITLES, [row.cells() for row in rows])
+Piece = Section | Row | Figure | str
+"""What the modules give as soon as they have it; text is printed as it is."""
+
+
+def _digits(number: float) -> int:
+    """Digits after the point that leave three or so in all."""
+    return max(0, 2 - math.floor(math.log10(number))) if 0 < number < 100 else 0
+
+
+def figures(found: Iterable[Figure]) -> str:
+    """The table of the figures with their goals."""
+    titles = ("what", "found", "must", "aim", "met", "both sides")
+    return lines(titles, [figure.cells() for figure in found])
 
 
 def lines(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
