@@ -418,7 +418,8 @@ async def _attempt(
     if transport.pool.loop is not asyncio.get_running_loop():
         await transport.pool.open()
     observer = transport.options.observer
-    with attempt(transport.pool, observer, job.operation, number, timeout, body, signed.mask) as trying:
+    started = time.monotonic()
+    with attempt(transport.pool, observer, job.operation, number, started, timeout, body, signed.mask) as trying:
         job.meter.deadline = trying.deadline
         async with transport.pool.bare() as session:
             trying.status, done = await job.exchange(session, signed, body)

@@ -195,6 +195,7 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
         observer: called with the `Attempt` when it is over.
         operation: what to call it.
         number: 1 for the first attempt.
+        started: when it began, as `time.monotonic` says.
         timeout: seconds until the deadline, which the body may put off.
         body: the request's.
         mask: takes secrets out of a text.
@@ -232,6 +233,7 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
         observer: Observer | None,
         operation: str,
         number: int,
+        started: float,
         timeout: float | None,
         body: Body,
         mask: Callable[[str], str],
@@ -240,6 +242,7 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
         self._observer = observer
         self._operation = operation
         self._number = number
+        self._started = started
         self._timeout = timeout
         self._body = body
         self._mask = mask
@@ -248,9 +251,7 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
     def __enter__(self) -> Self:
         # Those of now: the pool may be closed, and be opened again, meanwhile.
         self._session, self._deadlines = self._pool.session, self._pool.deadlines
-        if self._observer is not None:
-            self._started = time.perf_counter()
-        self.deadline = self._deadlines.start(self._timeout)
+        self.deadline = self._deadlines.start(self._timeout, self._started)
         return self
 
     def __exit__(
@@ -265,7 +266,7 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
             meant, failure = self._meaning(error)
         self._deadlines.stop(self.deadline)
         if self._observer is not None:
-            elapsed = time.perf_counter() - self._started
+            elapsed = time.monotonic() - self._started
             _observe(self._observer, Attempt(self._operation, self._number, self.status, elapsed, failure))
         if meant is not None and meant is not error:
             raise meant from meant.__cause__

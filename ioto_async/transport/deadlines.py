@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -33,7 +34,7 @@ class Deadline:
 
     def put_off(self) -> None:
         """Begin anew, as something has moved."""
-        self.due = self.task.get_loop().time() + self._seconds
+        self.due = time.monotonic() + self._seconds
         self.was_put_off = True
 
     @contextlib.contextmanager
@@ -90,8 +91,8 @@ class Deadlines:
         self._handle: asyncio.TimerHandle | None = None
         self._next = math.inf
 
-    def start(self, seconds: float | None) -> Deadline:
-        """Begin an attempt of the current task that may take *seconds*.
+    def start(self, seconds: float | None, now: float) -> Deadline:
+        """Begin an attempt of the current task that may take *seconds* from *now*, as `time.monotonic` says.
 
         Raises:
             ClientStateError: there is no task that could be cancelled.
@@ -99,10 +100,10 @@ class Deadlines:
         task = asyncio.current_task()
         if task is None:
             raise ClientStateError("a call needs a running task; use it inside a coroutine")
-        entry = Deadline(task, seconds, self._loop.time())
+        entry = Deadline(task, seconds, now)
         self._entries.add(entry)
         if entry.due < self._next:
-            self._set(entry.due)
+            self._set(entry.due, now)
         return entry
 
     def stop(self, entry: Deadline) -> None:
@@ -122,14 +123,14 @@ class Deadlines:
             self._handle.cancel()
             self._handle, self._next = None, math.inf
 
-    def _set(self, due: float) -> None:
+    def _set(self, due: float, now: float) -> None:
         if self._handle is not None:
             self._handle.cancel()
         self._next = due
-        self._handle = self._loop.call_at(due, self._sweep)
+        self._handle = self._loop.call_later(due - now, self._sweep)
 
     def _sweep(self) -> None:
-        now = self._loop.time()
+        now = time.monotonic()
         for entry in self._entries:
             if entry.due <= now and not entry.cancelled:
                 entry.expire(now)
@@ -137,4 +138,4 @@ class Deadlines:
         earliest = min((entry.due for entry in self._entries if not entry.cancelled), default=math.inf)
         if earliest < math.inf:
             # Not more often than that: where many calls run out of time, each look at all of them adds up.
-            self._set(max(earliest, now + _GRAIN))
+            self._set(max(earliest, now + _GRAIN), now)

@@ -143,13 +143,11 @@ class FastPath:
             aiohttp.ClientError: as a request of aiohttp does.
             OSError: so, too.
         """
-        decision = self._pinned.before(url)
-        if self._pinned.credentials.renewable:
-            return self._renewing(decision, url, body)
-        return self._post(url, body, {} if decision is Decision.SEND_BARE else self._pinned.credentials.headers)
+        credentials = self._pinned.credentials  # which go to their origin: no connection is to any other one
+        return self._renewing(url, body) if credentials.renewable else self._post(url, body, credentials.headers)
 
-    async def _renewing(self, decision: Decision, url: URL, body: RequestBody) -> bytes | Reply:
-        is_plain = decision is Decision.SEND
+    async def _renewing(self, url: URL, body: RequestBody) -> bytes | Reply:
+        is_plain = (decision := self._pinned.before(url)) is Decision.SEND
         headers = self._pinned.credentials.headers if is_plain else await self._auth.headers(decision)
         reply = await self._post(url, body, headers)
         if isinstance(reply, bytes):

@@ -143,7 +143,8 @@ class Transport:
             CallError: the call failed; see `ioto_async.errors` for the kinds.
         """
         request = RequestBody(encoding.body(operation, body, nulls=nulls), is_careful=operation.kind is Kind.ONCE)
-        url = self._urls.get(operation) or self._url(operation)
+        if (url := self._urls.get(operation)) is None:
+            url = self._url(operation)
         if query:
             url = url.with_query(encoding.query(operation, query))
         timeout, retry, headers = self.options.timeout, self.options.retry, self._headers
@@ -151,12 +152,12 @@ class Transport:
             timeout, retry, headers = self.for_this_call(options)
         retries: Retries | None = None
         effects = EFFECTS.get()
+        pool, limiter = self.pool, self.pool.limiter
         started = time.monotonic()
         while True:
             status: int | None = None
             try:
-                is_open = self.pool.loop is asyncio.get_running_loop()
-                entered = self.pool.limiter.enter_now(self._pause) if is_open else None
+                entered = limiter.enter_now(self._pause) if pool.loop is asyncio.get_running_loop() else None
                 if entered is None:
                     asked = time.monotonic()
                     entered = await self._turn(operation, retry, effects)
@@ -166,7 +167,7 @@ class Transport:
                     effects.in_flight += 1
                 try:
                     with attempt(
-                        self.pool, self.options.observer, operation.name, number, timeout, request, self._auth.mask
+                        pool, self.options.observer, operation.name, number, entered, timeout, request, self._auth.mask
                     ) as trying:
                         reply = await self._send(url, request, headers)
                         if not isinstance(reply, bytes):
@@ -175,7 +176,10 @@ class Transport:
                     self._left(operation, request, entered, effects, ended)
                     raise
                 status = trying.status
-                self._left(operation, request, entered, effects, None)
+                limiter.leave(Verdict.SERVED, entered, of=operation.name)
+                if effects is not None:
+                    effects.changed |= operation.kind is not Kind.READ
+                    effects.landed()
                 return decode(operation, reply, self.reading, body)
             except ClientStateError as closed:
                 closed.outcome_unknown |= retries is not None and retries.maybe_done
@@ -273,28 +277,18 @@ class Transport:
         return Failed(ended, Failure.DEFINITE)
 
     def _left(
-        self,
-        operation: Operation,
-        body: RequestBody,
-        entered: float,
-        effects: Effects | None,
-        error: BaseException | None,
+        self, operation: Operation, body: RequestBody, entered: float, effects: Effects | None, error: BaseException
     ) -> None:
-        """Tell the limiter and the effects how a request has ended, by *error* or well."""
-        verdict = Verdict.SERVED
+        """Tell the limiter and the effects that a request has ended with *error*."""
+        verdict = Verdict.SILENT
         if isinstance(error, Failed):
             verdict, retry_after = _verdict(error), error.error.retry_after
             if verdict is Verdict.THROTTLED and retry_after is not None and self.pool.loop is not None:
                 self._pause.begin(min(retry_after, self.options.max_retry_after))
-        elif error is not None:
-            verdict = Verdict.SILENT
         self.pool.limiter.leave(verdict, entered, of=operation.name)
         if effects is not None:
-            if operation.kind is not Kind.READ:
-                if error is None:
-                    effects.changed = True
-                elif body.in_doubt and not did_nothing(error):
-                    effects.doubt()
+            if operation.kind is not Kind.READ and body.in_doubt and not did_nothing(error):
+                effects.doubt()
             effects.landed()
 
     def _send(self, url: URL, body: RequestBody, headers: CIMultiDict[str]) -> Awaitable[bytes | Response]:
