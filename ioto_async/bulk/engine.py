@@ -106,7 +106,7 @@ class Bulk(Run[Item, Value]):
         self._journal: Journal | None = None
         if chosen.journal is not None:
             name = chosen.name or (None if operation is None else operation.name)
-            self._journal = Journal(chosen.journal, name)
+            self._journal = Journal(chosen.journal, name, keeps_values=chosen.keep_values)
         self._total = len(items) if chosen.total is None and isinstance(items, Sized) else chosen.total
         self._ready: deque[Entry[Item]] = deque()
         self._done: deque[Outcome[Item, Value]] = deque()
@@ -467,7 +467,7 @@ class Bulk(Run[Item, Value]):
         key, item = entry.key, entry.item
         match journal.state(key):
             case "ok" if self._options.verify is None:
-                return Outcome(item, key, "skipped", done_at=journal.done_at(key))
+                return Outcome(item, key, "skipped", journal.value(key), done_at=journal.done_at(key))
             case "ok":
                 entry.is_done, entry.done_at = True, journal.done_at(key)
             case "failed" if not self._options.retry_failed:
@@ -497,13 +497,17 @@ class Bulk(Run[Item, Value]):
     def _note(self, entry: Entry[Item], outcome: Outcome[Item, Value] | None) -> None:
         if outcome is None or entry.is_done:
             self._undo(entry)
+            if outcome is not None and outcome.status == "skipped" and self._journal is not None:
+                outcome.value = self._journal.value(outcome.key)
         elif self._journal is not None:
             error, text = outcome.error, None
             if error is not None:
                 # What others raise may hold anything; our own texts hold no secrets.
                 text = one_line(str(error)) if isinstance(error, IotoError) else type(error).__name__
                 text = str(error.args[0]) if isinstance(error, EarlierError) else text
-            self._journal.ended(outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text)
+            self._journal.ended(
+                outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text, value=outcome.value
+            )
 
     def _note_sent(self, entry: Entry[Item]) -> None:
         """Note that an item is about to be sent that was thought to be done."""

@@ -40,7 +40,7 @@ class Outcome(Generic[Item, Value]):
     status: Status
     """``ok``; ``failed``; ``unknown``: sent and not known to be done; ``skipped``: the journal knows it as done."""
     value: Value | None = None
-    """What the call returned; None where it did not return, or did so before."""
+    """What the call returned; None where it did not return, or did so before and the journal does not keep it."""
     error: Exception | None = None
     """What the call raised; an `EarlierError` where it did so before."""
     attempts: int = 0
