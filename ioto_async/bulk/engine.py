@@ -22,6 +22,7 @@ from collections.abc import (
     Sized,
 )
 from itertools import islice
+from types import TracebackType
 from typing import Final, TypeVar, Unpack
 
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
@@ -160,7 +161,7 @@ class Bulk(Run[Item, Value]):
         try:
             async with contextlib.AsyncExitStack() as stack:
                 if journal is not None:
-                    stack.push_async_callback(journal.close)
+                    stack.push_async_exit(self._close_journal)
                     await in_thread(journal.open)
                 self._enter_limiter()
                 stack.callback(self._leave_limiter)
@@ -190,6 +191,19 @@ class Bulk(Run[Item, Value]):
                     raise self._broken
         finally:
             self._ended.set()
+
+    async def _close_journal(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._journal is not None
+        try:
+            await self._journal.close()
+        except OSError as failure:
+            if kind is not GeneratorExit:
+                raise
+            # The loop was left, and nobody waits for what the iteration raises then.
+            logger.warning("the journal could not be written: %s", failure)
+            self._close_error = failure
 
     async def _end(self) -> None:
         """Leave no task behind."""
