@@ -151,10 +151,7 @@ class _Server:
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         await web.TCPSite(runner, self._host, port, ssl_context=context).start()
-        # A wildcard address is not one that clients can connect to.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
-        host = f"[{host}]" if ":" in host else host
-        return f"{'https' if context else 'http'}://{host}:{runner.addresses[0][1]}"
+        return _url(self._host, runner.addresses[0][1], tls=context is not None)
 
     async def _serve_mqtt(self, stack: AsyncExitStack, cloud: Cloud, directory: Path, port: int) -> None:
         context = _context(cloud.authority, directory, self._host)
@@ -377,6 +374,17 @@ class EmulatorThread(_Server):
         ready.set_result((asyncio.get_running_loop(), end))
         await end.wait()
         await self._stop()
+
+
+def _url(host: str, port: int, *, tls: bool) -> str:
+    """The base URL of a server: by name under TLS, as not every TLS library finds an address in a certificate."""
+    if tls and host in _LOOPBACK:
+        host = "localhost"
+    # A wildcard address is not one that clients can connect to.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}"
+    # The vendor's updater takes none but a bare host from a URL.
+    return url if port == (443 if tls else 80) else f"{url}:{port}"
 
 
 def _context(authority: Authority, directory: Path, host: str) -> ssl.SSLContext:

@@ -1,6 +1,7 @@
 """The HTTP application: routes requests to operations, authenticates, validates and answers them."""
 
 import asyncio
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from ..state.cloud import Cloud
 from ..state.cognito import CONTENT_TYPE, CognitoError, redacted
 from ..state.tokens import allows
 from . import cors, handlers
+from .conditions import Failed, select
 from .handlers import builder
 
 __all__ = ["Received", "RestApp"]
@@ -106,6 +108,7 @@ class _Answer:
     type: str = _JSON
     caller: str = "public"
     request: bytes = b""
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
     def refuse_as_aws(self, error: CognitoError) -> None:
         self.status, self.body, self.type = 400, wire.dumps(error.body), CONTENT_TYPE
@@ -149,10 +152,14 @@ class RestApp:
             return await self._inject(request, path, route, fault)
         answer = await self._answer(request, path, route)
         self._record(request, path, answer, answer.status)
-        return web.Response(status=answer.status, body=answer.body, headers=self._headers(request, answer))
+        return _response(path, answer, self._headers(request, answer))
 
     def _headers(self, request: web.Request, answer: _Answer) -> dict[str, str]:
-        return {hdrs.CONTENT_TYPE: answer.type} | cors.response_headers(request.headers, self._cloud.origin)
+        return (
+            {hdrs.CONTENT_TYPE: answer.type}
+            | dict(answer.headers)
+            | cors.response_headers(request.headers, self._cloud.origin)
+        )
 
     def _record(self, request: web.Request, path: str, answer: _Answer, status: int) -> None:
         body = wire.dumps(redacted(answer.request)) if _is_cognito(path) else answer.request
@@ -165,12 +172,14 @@ class RestApp:
             if _is_cognito(path):
                 self._sign_in(request, path, answer)
             elif path.startswith(_DOWNLOAD) and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
-                answer.body = self._image(path)
-                answer.type = _BYTES
+                self._image(request, path, answer)
             else:
                 answer.body = self._dispatch(request, route, answer)
         except CognitoError as error:
             answer.refuse_as_aws(error)
+        except Failed as failed:
+            answer.refuse(failed.status, failed.message)
+            answer.headers = failed.headers
         except Refused as refused:
             if _is_cognito(path):
                 answer.refuse_as_aws(CognitoError("SerializationException", refused.message))
@@ -190,13 +199,16 @@ class RestApp:
             reply = self._cloud.identities.initiate_auth(pool, target, request.content_type, answer.request)
         answer.body, answer.type = wire.dumps(reply), CONTENT_TYPE
 
-    def _image(self, path: str) -> bytes:
+    def _image(self, request: web.Request, path: str, answer: _Answer) -> None:
         with self._cloud.lock:
             image = self._cloud.updates.image(path.removeprefix(_DOWNLOAD))
         if image is None:
             # As a store with signed URLs answers; 404 is not among the documented statuses.
             raise Refused("Cannot find image", 403)
-        return image
+        etag = f'"{hashlib.md5(image, usedforsecurity=False).hexdigest()}"'
+        part = select(request.headers, len(image), etag)
+        answer.status, answer.body, answer.type = part.status, image[part.start : part.stop], _BYTES
+        answer.headers = {hdrs.ETAG: etag, hdrs.ACCEPT_RANGES: "bytes", **part.headers}
 
     def _dispatch(self, request: web.Request, route: _Route | None, answer: _Answer) -> bytes:
         if request.method != hdrs.METH_POST:
@@ -242,7 +254,7 @@ class RestApp:
             reset(request.transport)
         elif fault.truncate:
             return await _send_truncated(request, answer, headers)
-        return web.Response(status=answer.status, body=answer.body, headers=headers)
+        return _response(path, answer, headers)
 
 
 def _is_cognito(path: str) -> bool:
@@ -374,6 +386,13 @@ def _fault_answer(fault: Fault) -> _Answer:
     status = 200 if fault.status is None else fault.status
     body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
     return _Answer(status, body, _JSON if status == 200 else _TEXT)
+
+
+def _response(path: str, answer: _Answer, headers: Mapping[str, str]) -> web.Response:
+    response = web.Response(status=answer.status, body=answer.body, headers=headers)
+    if path.startswith(_DOWNLOAD):
+        response.force_close()  # the vendor's updater reads an image until the connection ends
+    return response
 
 
 async def _send_truncated(request: web.Request, answer: _Answer, headers: Mapping[str, str]) -> web.StreamResponse:
