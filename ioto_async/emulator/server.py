@@ -76,6 +76,7 @@ class _Server:
         clouds: int = 1,
         mqtt: bool = True,
         mqtt_port: int = 0,
+        local_origins: bool = False,
     ) -> None:
         """Prepare an emulator.
 
@@ -88,6 +89,8 @@ class _Server:
             clouds: how many clouds to serve.
             mqtt: whether to serve MQTT, over TLS for devices with the certificate that device/provision gave them.
             mqtt_port: its port for the first cloud; 0 for a free one, as the further ones have.
+            local_origins: whether pages of this machine (of ``localhost`` or a loopback address, at any port) may call
+                it, besides those of the device app.
 
         Raises:
             ValueError: *clouds* is less than 1.
@@ -101,6 +104,7 @@ class _Server:
         self._count = clouds
         self._mqtt = mqtt
         self._mqtt_port = mqtt_port
+        self._local_origins = local_origins
         self._clouds: list[Cloud] = []
         self._ca: Path | None = None
         self._stack = AsyncExitStack()
@@ -116,9 +120,10 @@ class _Server:
             ca.write_text("".join(cloud.authority.certificate for cloud in clouds))
             for number, cloud in enumerate(clouds):
                 context = _context(cloud.authority, directory, self._host) if self._tls else None
-                app = RestApp(cloud, self.faults, self.requests).application()
+                shared = cloud, self.faults, self.requests
+                app = RestApp(*shared, local_origins=self._local_origins).application()
                 cloud.api = await self._listen(stack, app, 0 if number else self._port, context)
-                bucket = Bucket(cloud, self.faults, self.requests).application()
+                bucket = Bucket(*shared, local_origins=self._local_origins).application()
                 cloud.files.url = await self._listen(stack, bucket, 0, context)
                 if self._mqtt:
                     await self._serve_mqtt(stack, cloud, directory, 0 if number else self._mqtt_port)

@@ -126,10 +126,12 @@ class RestApp:
         cloud: the state.
         faults: the faults to inject.
         requests: where received requests are recorded.
+        local_origins: whether pages of this machine may call it.
     """
 
-    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received]) -> None:
+    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received], *, local_origins: bool = False) -> None:
         self._cloud = cloud
+        self._origins = cors.Origins(cloud.origin, local_origins)
         self._faults = faults
         self._requests = requests
 
@@ -142,7 +144,7 @@ class RestApp:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
         policy = cors.SIGN_IN if _is_cognito(path) else cors.OPERATIONS
-        preflight = cors.preflight_headers(request.method, request.headers, self._cloud.origin, policy)
+        preflight = self._origins.preflight_headers(request.method, request.headers, policy)
         if preflight is not None:
             self._record(request, path, _Answer(), 204)
             return web.Response(status=204, headers=preflight)
@@ -155,11 +157,7 @@ class RestApp:
         return _response(path, answer, self._headers(request, answer))
 
     def _headers(self, request: web.Request, answer: _Answer) -> dict[str, str]:
-        return (
-            {hdrs.CONTENT_TYPE: answer.type}
-            | dict(answer.headers)
-            | cors.response_headers(request.headers, self._cloud.origin)
-        )
+        return {hdrs.CONTENT_TYPE: answer.type} | dict(answer.headers) | self._origins.response_headers(request.headers)
 
     def _record(self, request: web.Request, path: str, answer: _Answer, status: int) -> None:
         body = wire.dumps(redacted(answer.request)) if _is_cognito(path) else answer.request
@@ -220,7 +218,7 @@ class RestApp:
             token = _token(request.headers)
             # An invalid token is refused even where none is needed.
             caller = route.caller(cloud, token) if token else _ANONYMOUS
-            if caller is None or caller.kind not in route.kinds or not _origin_fits(caller, request, cloud):
+            if caller is None or caller.kind not in route.kinds or not self._origin_fits(caller, request):
                 raise Refused(AUTHENTICATION_FAILED, 403)
             answer.caller = caller.kind
             operation = route.operation
@@ -240,6 +238,9 @@ class RestApp:
             return reply
         # What the cloud answers where no reply is documented is not known; an empty object suits every client.
         return wire.dumps({} if reply is None else reply)
+
+    def _origin_fits(self, caller: Caller, request: web.Request) -> bool:
+        return caller.kind != "login" or self._origins.match(request.headers)
 
     async def _inject(self, request: web.Request, path: str, route: _Route | None, fault: Fault) -> web.StreamResponse:
         await asyncio.sleep(fault.delay)
@@ -287,10 +288,6 @@ def _token(headers: Mapping[str, str]) -> str:
     text = token.strip() if scheme.lower() == "bearer" else text.strip()
     # No token has other than ASCII characters, and the database takes no lone surrogates.
     return text if text.isascii() else "?"
-
-
-def _origin_fits(caller: Caller, request: web.Request, cloud: Cloud) -> bool:
-    return caller.kind != "login" or cors.origin_matches(request.headers, cloud.origin)
 
 
 def _query(request: web.Request) -> dict[str, str]:

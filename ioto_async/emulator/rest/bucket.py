@@ -64,10 +64,12 @@ class Bucket:
         cloud: the state; its lock is never held while waiting for the network.
         faults: the faults to inject, those for ``files``.
         requests: where received requests are recorded, without bodies.
+        local_origins: whether pages of this machine may call it.
     """
 
-    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received]) -> None:
+    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received], *, local_origins: bool = False) -> None:
         self._cloud = cloud
+        self._origins = cors.Origins(cloud.origin, local_origins)
         self._faults = faults
         self._requests = requests
 
@@ -78,7 +80,7 @@ class Bucket:
         return app
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        preflight = cors.preflight_headers(request.method, request.headers, self._cloud.origin, cors.FILES)
+        preflight = self._origins.preflight_headers(request.method, request.headers, cors.FILES)
         if preflight is not None:
             self._record(request, 204)
             return web.Response(status=204, headers=preflight)
@@ -194,7 +196,7 @@ class Bucket:
             return upload.finish()
 
     async def _send(self, request: web.Request, answer: _Answer, fault: Fault) -> web.StreamResponse:
-        headers = answer.headers | cors.response_headers(request.headers, self._cloud.origin) | dict(fault.headers)
+        headers = answer.headers | self._origins.response_headers(request.headers) | dict(fault.headers)
         size = answer.size if answer.download else len(answer.body)
         if answer.status not in (204, 304):
             headers |= {hdrs.CONTENT_LENGTH: str(size)}
