@@ -61,7 +61,7 @@ def select(request: Mapping[str, str], size: int, etag: str, modified: int | Non
     start = int(first) if first else max(size - int(last), 0)
     stop = min(int(last) + 1, size) if first and last else size
     if start >= stop:
-        headers = {hdrs.CONTENT_RANGE: f"bytes */{size}"}
+        headers: dict[str, str] = {hdrs.CONTENT_RANGE: f"bytes */{size}"}
         raise Failed(416, "InvalidRange", "The requested range is not satisfiable", headers)
     return Selection(206, start, stop, {hdrs.CONTENT_RANGE: f"bytes {start}-{stop - 1}/{size}"})
 
