@@ -22,6 +22,7 @@ from collections.abc import (
     Sized,
 )
 from itertools import islice
+from types import TracebackType
 from typing import Final, TypeVar, Unpack
 
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
@@ -106,7 +107,7 @@ class Bulk(Run[Item, Value]):
         self._journal: Journal | None = None
         if chosen.journal is not None:
             name = chosen.name or (None if operation is None else operation.name)
-            self._journal = Journal(chosen.journal, name)
+            self._journal = Journal(chosen.journal, name, keeps_values=chosen.keep_values)
         self._total = len(items) if chosen.total is None and isinstance(items, Sized) else chosen.total
         self._is_plain = chosen.journal is None and chosen.sequence_key is None
         """Whether an item can be called for without a look at any other."""
@@ -164,7 +165,7 @@ class Bulk(Run[Item, Value]):
         try:
             async with contextlib.AsyncExitStack() as stack:
                 if journal is not None:
-                    stack.push_async_callback(journal.close)
+                    stack.push_async_exit(self._close_journal)
                     await in_thread(journal.open)
                 self._enter_limiter()
                 stack.callback(self._leave_limiter)
@@ -198,6 +199,19 @@ class Bulk(Run[Item, Value]):
                     raise self._broken
         finally:
             self._ended.set()
+
+    async def _close_journal(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._journal is not None
+        try:
+            await self._journal.close()
+        except OSError as failure:
+            if kind is not GeneratorExit:
+                raise
+            # The loop was left, and nobody waits for what the iteration raises then.
+            logger.warning("the journal could not be written: %s", failure)
+            self._close_error = failure
 
     async def _end(self) -> None:
         """Leave no task behind."""
@@ -498,7 +512,7 @@ class Bulk(Run[Item, Value]):
         _, key, item, standing = entry
         match state:
             case "ok" if self._options.verify is None:
-                return Outcome(item, key, "skipped", done_at=journal.done_at(key))
+                return Outcome(item, key, "skipped", journal.value(key), done_at=journal.done_at(key))
             case "ok":
                 standing.is_done, standing.done_at = True, journal.done_at(key)
             case "failed" if not self._options.retry_failed:
@@ -517,9 +531,13 @@ class Bulk(Run[Item, Value]):
         """Note what became of an item, and hand that over."""
         if outcome is None or entry[3].is_done:
             self._undo(entry)
+            if outcome is not None and outcome.status == "skipped" and self._journal is not None:
+                outcome.value = self._journal.value(outcome.key)
         elif self._journal is not None:
             text = None if outcome.error is None else _text_of(outcome.error)
-            self._journal.ended(outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text)
+            self._journal.ended(
+                outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text, value=outcome.value
+            )
         if outcome is not None and outcome.status in _BAD:
             self._failures += 1
             if self._failures == self._options.stop_after:

@@ -2,7 +2,8 @@
 
 A text file of JSON lines. The first says what is called; then each item has a line before its call (``sent``) and one
 after it (``ok``, ``failed``, ``unknown``, or ``undone`` if it turned out that nothing was sent). The last line of a key
-counts, and says when it was written. Values are not written, as they may be keys and tokens.
+counts, and says when it was written. Values are not written, as they may be keys and tokens, unless the run asks for
+that; the line of one has a checksum, so that a damaged file never passes for what a call has returned.
 
 A line is handed to the operating system before what it tells of goes on, so that no end of the process loses one. The
 lines go to the disk about once a second, all at once, in a thread.
@@ -13,12 +14,14 @@ import errno
 import os
 import stat
 import time
+import zlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from io import FileIO
 from pathlib import Path
 from threading import Lock
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -28,7 +31,7 @@ from .index import Index
 from .locks import try_lock
 from .outcome import Status
 
-__all__ = ["EarlierError", "Journal", "State"]
+__all__ = ["EarlierError", "ForeignJournalError", "Journal", "State"]
 
 State = Literal["sent", "ok", "failed", "unknown", "undone"]
 
@@ -50,17 +53,35 @@ class EarlierError(IotoError):
         return f"when it was called before: {self.args[0]}"
 
 
+class ForeignJournalError(InvalidArgumentError):
+    """The journal belongs to another call, and tells of something.
+
+    Attributes:
+        theirs: what that call is named; None if it has no name.
+    """
+
+    theirs: str | None = None
+
+
 class Journal:
     """An open journal belongs to one run; another one is refused.
 
     Args:
         path: the file, which is made if it is not there.
         call: what is called, such as ``device/claim``; None if that has no name.
+        keeps_values: whether it has what the calls returned.
+
+    Attributes:
+        begun: when the first run began whose values it keeps, in UTC; None if it does not say so.
+        has_values: whether a call has returned, and its value is kept.
     """
 
-    def __init__(self, path: Path, call: str | None) -> None:
+    def __init__(self, path: Path, call: str | None, *, keeps_values: bool = False) -> None:
         self.path = path
+        self.begun: datetime | None = None
+        self.has_values = False
         self._call = call
+        self._keeps_values = keeps_values
         self._opened: FileIO | None = None
         self._size = 0
         """Bytes of the file."""
@@ -83,8 +104,8 @@ class Journal:
         """Lock the file, cut a torn last line off, and read what is there.
 
         Raises:
-            InvalidArgumentError: it cannot be opened or locked, another run has it, it belongs to another call, or it
-                is no journal.
+            ForeignJournalError: it belongs to another call.
+            InvalidArgumentError: it cannot be opened or locked, another run has it, it is no journal, or it is damaged.
             OSError: it cannot be read or written.
         """
         try:
@@ -117,7 +138,7 @@ class Journal:
     def _read(self) -> None:
         offset = 0
         torn = False
-        foreign: InvalidArgumentError | None = None
+        foreign: ForeignJournalError | None = None
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.endswith(b"\n"):
@@ -135,14 +156,18 @@ class Journal:
                 raise foreign
             offset, torn = 0, True  # nothing has come of it
             self._index = Index(self._key_at)
+            self.has_values = False
         if torn:
             self._file.truncate(offset)
         self._size = self._end = offset
         if not offset:
-            self._append(orjson.dumps({"journal": _VERSION, "call": self._call}) + b"\n")
+            head: dict[str, object] = {"journal": _VERSION, "call": self._call}
+            if self._keeps_values:
+                head["at"] = self.begun = datetime.now(UTC)
+            self._append(orjson.dumps(head, option=_DATES) + b"\n")
             self.flush()
 
-    def _check_head(self, line: bytes) -> InvalidArgumentError | None:
+    def _check_head(self, line: bytes) -> "ForeignJournalError | None":
         """Make sure that this is a journal; what to raise if it is another call's, and tells of something."""
         try:
             head = orjson.loads(line)
@@ -151,10 +176,13 @@ class Journal:
             raise InvalidArgumentError(f"journal: {self.path} is no journal of a bulk run") from None
         if version != _VERSION:
             raise InvalidArgumentError(f"journal: {self.path} is of version {version!r}, expected {_VERSION}")
+        self.begun = _date(head)
         if call == self._call:
             return None
         theirs, ours = (name or "a callable of your own" for name in (call, self._call))
-        return InvalidArgumentError(f"journal: {self.path} is of {theirs}, not of {ours}: give each its own")
+        error = ForeignJournalError(f"journal: {self.path} is of {theirs}, not of {ours}: give each its own")
+        error.theirs = call
+        return error
 
     def _take_in(self, line: bytes, number: int, offset: int) -> None:
         try:
@@ -164,6 +192,10 @@ class Journal:
             key = status = None
         if not isinstance(key, str) or status not in _STATES:
             raise InvalidArgumentError(f"journal: {self.path}, line {number}: expected key and status")
+        if self._keeps_values and status == "ok":
+            if "value" not in entry or entry.get("crc") != _checksum(key, orjson.dumps(entry["value"])):
+                raise InvalidArgumentError(f"journal: {self.path}, line {number}: damaged: its checksum is another")
+            self.has_values = True
         if status == "sent":
             self._open[key] = b""
         else:
@@ -186,12 +218,11 @@ class Journal:
 
     def done_at(self, key: str) -> datetime | None:
         """When a *key* was done, in UTC; None if the journal does not say so, as those of earlier versions do not."""
-        at = (self._entry(key) or {}).get("at")
-        try:
-            date = datetime.fromisoformat(at) if isinstance(at, str) else None
-        except ValueError:
-            return None
-        return None if date is None or date.tzinfo is None else date
+        return _date(self._entry(key) or {})
+
+    def value(self, key: str) -> Any:
+        """What the call for a *key* returned that was done; None if values are not kept."""
+        return (self._entry(key) or {}).get("value") if self._keeps_values else None
 
     def sent(self, key: str) -> None:
         """Note that a call is about to be made; `flush` before it is."""
@@ -200,9 +231,23 @@ class Journal:
         self._lines.append(line)
         self._end += len(line)
 
-    def ended(self, key: str, status: Status, attempts: int, elapsed: float, error: str | None) -> None:
-        """Note what became of a call."""
-        if error is None and status == "ok":  # by hand, in a third of the time
+    def ended(
+        self, key: str, status: Status, attempts: int, elapsed: float, error: str | None, value: object = None
+    ) -> None:
+        """Note what became of a call.
+
+        Args:
+            key: that of the item.
+            status: what became of it.
+            attempts: calls for it, and the requests that they have sent again.
+            elapsed: seconds that the calls took.
+            error: what the call raised, as text.
+            value: what the call returned, which has to be JSON if values are kept.
+
+        Raises:
+            InvalidArgumentError: the value is no JSON.
+        """
+        if error is None and status == "ok" and not self._keeps_values:  # by hand, in a third of the time
             second = int(time.time())
             if second != self._second:
                 self._second = second
@@ -217,6 +262,12 @@ class Journal:
         entry["at"] = datetime.now(UTC)
         if error is not None:
             entry["error"] = error
+        if self._keeps_values and status == "ok":
+            try:
+                data = orjson.dumps(value)
+            except TypeError as problem:
+                raise InvalidArgumentError(f"keep_values: the value of item {key} is no JSON: {problem}") from None
+            entry |= {"value": orjson.Fragment(data), "crc": _checksum(key, data)}
         self._note(key, entry)
 
     def undone(self, key: str) -> None:
@@ -314,3 +365,17 @@ class Journal:
             length *= 4
         line: dict[str, object] = orjson.loads(data[: data.index(b"\n")])
         return line
+
+
+def _date(entry: Mapping[str, object]) -> datetime | None:
+    """When an *entry* was written; None if it does not say so."""
+    at = entry.get("at")
+    try:
+        date = datetime.fromisoformat(at) if isinstance(at, str) else None
+    except ValueError:
+        return None
+    return None if date is None or date.tzinfo is None else date
+
+
+def _checksum(key: str, value: bytes) -> int:
+    return zlib.crc32(value, zlib.crc32(key.encode()))

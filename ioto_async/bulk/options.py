@@ -69,6 +69,8 @@ class BulkOptions(RunOptions[Item], Generic[Item], total=False):
         verify: awaited with an item that the journal knows as done; returns whether it still is, or None if that cannot
             be told. An item that is not is called again; one for which it raises has failed in this run, and stays done
             in the journal. By default the journal is believed.
+        keep_values: have the journal keep what the calls return, which has to be JSON: a skipped outcome has it as its
+            value. Not by default, as values may be keys and tokens.
         stop_after: how many outcomes may be failed or unknown before no further item is begun; any number by default.
     """
 
@@ -76,6 +78,7 @@ class BulkOptions(RunOptions[Item], Generic[Item], total=False):
     sequence_key: Callable[[Item], Hashable] | None
     reconcile: Callable[[Item], Awaitable[bool | None]] | None
     verify: Callable[[Item], Awaitable[bool | None]] | None
+    keep_values: bool
     stop_after: int | None
 
 
@@ -127,6 +130,7 @@ class Options(BaseOptions[Item], Generic[Item]):
         default=None, validator=or_none(function())
     )
     verify: Callable[[Item], Awaitable[bool | None]] | None = attrs.field(default=None, validator=or_none(function()))
+    keep_values: bool = attrs.field(default=False, validator=flag())
     stop_after: int | None = attrs.field(default=None, validator=or_none(whole_number(1)))
 
 

@@ -40,7 +40,7 @@ class Outcome(Generic[Item, Value]):
     status: Status
     """``ok``; ``failed``; ``unknown``: sent and not known to be done; ``skipped``: the journal knows it as done."""
     value: Value | None = None
-    """What the call returned; None where it did not return, or did so before."""
+    """What the call returned; None where it did not return, or did so before and the journal does not keep it."""
     error: Exception | None = None
     """What the call raised; an `EarlierError` where it did so before."""
     attempts: int = 0
@@ -151,6 +151,8 @@ class Run(Shared, ABC, Generic[Item, Value]):
         # Weak, so that the iteration ends as soon as its loop is left.
         self._iteration: weakref.ref[AsyncGenerator[Outcome[Item, Value], None]] | None = None
         self._ended: asyncio.Event | None = None
+        self._close_error: Exception | None = None
+        """What went wrong at the end of a loop that was left early."""
 
     @abstractmethod
     def _outcomes(self) -> AsyncGenerator[Outcome[Item, Value], None]:
@@ -174,6 +176,8 @@ class Run(Shared, ABC, Generic[Item, Value]):
             await iteration.aclose()
         if self._ended is not None:  # its loop was left, and its end is on its way
             await self._ended.wait()
+        if error is None and self._close_error is not None:
+            raise self._close_error
 
     def raise_for_failures(self) -> None:
         """Raise the errors of the outcomes so far together.

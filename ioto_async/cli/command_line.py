@@ -13,10 +13,12 @@ _MASKED_OPTION: Final = "--product"
 """The option whose value is not printed."""
 
 
-def command_line(*more: str) -> str:
-    """The command that runs, with *more* arguments and without secrets."""
+def command_line(*more: str, without: str | None = None) -> str:
+    """The command that runs, with *more* arguments, and without secrets and the flag *without*."""
     words: list[str] = []
     for argument in (*ARGUMENTS.get(), *more):
+        if argument == without:
+            continue
         if words[-1:] == [_MASKED_OPTION]:
             words.append("…")
         else:

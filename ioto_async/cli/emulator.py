@@ -30,6 +30,7 @@ async def emulator(
     clouds: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=100))] = 1,
     mqtt: bool = True,
     mqtt_port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
+    local_origins: Annotated[bool, FLAG] = False,
     user: Texts = (),
     invite: Texts = (),
     sign_up: Texts = (),
@@ -54,6 +55,8 @@ async def emulator(
         clouds: how many clouds to serve.
         mqtt: serve MQTT too, over TLS for devices with the certificate that device/provision gives them.
         mqtt_port: port for MQTT; 0 takes a free one, as every further cloud does.
+        local_origins: let pages of this machine (localhost, loopback addresses) call it from browsers, besides those of
+            the device app.
         user: EMAIL:ROLE of a user to add to the account of the line; the roles are user, admin and owner.
         invite: EMAIL:ROLE of a user to add and invite, who has signed up but not called user/login yet.
         sign_up: EMAIL of a person who has signed up and is not a user; user/login creates an account for them.
@@ -63,7 +66,16 @@ async def emulator(
     loop = asyncio.get_running_loop()
     for number in ending_signals():
         loop.add_signal_handler(number, stop.set)
-    async with Emulator(host=host, port=port, db=db, tls=tls, clouds=clouds, mqtt=mqtt, mqtt_port=mqtt_port) as running:
+    async with Emulator(
+        host=host,
+        port=port,
+        db=db,
+        tls=tls,
+        clouds=clouds,
+        mqtt=mqtt,
+        mqtt_port=mqtt_port,
+        local_origins=local_origins,
+    ) as running:
         info: dict[str, object] = {**running.info()}
         if users := [
             *(_add_user(running.cloud, text) for text in user),

@@ -24,6 +24,7 @@ __all__ = [
     "KEY",
     "PROVISION",
     "Manifest",
+    "beside",
     "check_device_folder",
     "check_own",
     "is_complete",
@@ -66,6 +67,12 @@ def _is_open_file(path: Path) -> bool:
     return True
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """A file of ours beside the file *path*, which a user has named, and to which links are followed."""
+    target = Path(os.path.realpath(path))
+    return target.parent / f"{target.name}.{suffix}"
+
+
 @contextlib.contextmanager
 def open_output(path: Path, option: str) -> Iterator[BinaryIO]:
     """Open the file *path*, which a user has named, for writing.
@@ -89,7 +96,7 @@ def open_output(path: Path, option: str) -> Iterator[BinaryIO]:
     if target.is_dir() or target.is_symlink():  # that is left of links in a circle
         code = errno.EISDIR if target.is_dir() else errno.ELOOP
         raise OSError(code, os.strerror(code), str(path))
-    part = target.with_name(f"{target.name}.part")
+    part = beside(path, "part")
     try:
         file = open_locked(part)
     except InvalidArgumentError as error:

@@ -76,6 +76,7 @@ class _Server:
         clouds: int = 1,
         mqtt: bool = True,
         mqtt_port: int = 0,
+        local_origins: bool = False,
     ) -> None:
         """Prepare an emulator.
 
@@ -88,6 +89,8 @@ class _Server:
             clouds: how many clouds to serve.
             mqtt: whether to serve MQTT, over TLS for devices with the certificate that device/provision gave them.
             mqtt_port: its port for the first cloud; 0 for a free one, as the further ones have.
+            local_origins: whether pages of this machine (of ``localhost`` or a loopback address, at any port) may call
+                it, besides those of the device app.
 
         Raises:
             ValueError: *clouds* is less than 1.
@@ -101,6 +104,7 @@ class _Server:
         self._count = clouds
         self._mqtt = mqtt
         self._mqtt_port = mqtt_port
+        self._local_origins = local_origins
         self._clouds: list[Cloud] = []
         self._ca: Path | None = None
         self._stack = AsyncExitStack()
@@ -116,9 +120,10 @@ class _Server:
             ca.write_text("".join(cloud.authority.certificate for cloud in clouds))
             for number, cloud in enumerate(clouds):
                 context = _context(cloud.authority, directory, self._host) if self._tls else None
-                app = RestApp(cloud, self.faults, self.requests).application()
+                shared = cloud, self.faults, self.requests
+                app = RestApp(*shared, local_origins=self._local_origins).application()
                 cloud.api = await self._listen(stack, app, 0 if number else self._port, context)
-                bucket = Bucket(cloud, self.faults, self.requests).application()
+                bucket = Bucket(*shared, local_origins=self._local_origins).application()
                 cloud.files.url = await self._listen(stack, bucket, 0, context)
                 if self._mqtt:
                     await self._serve_mqtt(stack, cloud, directory, 0 if number else self._mqtt_port)
@@ -151,17 +156,16 @@ class _Server:
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         await web.TCPSite(runner, self._host, port, ssl_context=context).start()
-        # A wildcard address is not one that clients can connect to.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104
-        host = f"[{host}]" if ":" in host else host
-        return f"{'https' if context else 'http'}://{host}:{runner.addresses[0][1]}"
+        return _url(self._host, runner.addresses[0][1], tls=context is not None)
 
     async def _serve_mqtt(self, stack: AsyncExitStack, cloud: Cloud, directory: Path, port: int) -> None:
         context = _context(cloud.authority, directory, self._host)
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=cloud.authority.certificate)
         context.set_alpn_protocols(list(_ALPN))
-        broker = Broker(CloudService(cloud, self.faults, self.messages), asyncio.get_running_loop().time)
+        service = CloudService(cloud, self.faults, self.messages)
+        service.forget_presence()
+        broker = Broker(service, asyncio.get_running_loop().time, service.note_presence)
         stack.push_async_callback(broker.stop)
         cloud.mqtt_port = await broker.start(self._host, port, context)
         # Not every TLS library finds an address in a certificate, so devices are given the name where there is one.
@@ -377,6 +381,17 @@ class EmulatorThread(_Server):
         ready.set_result((asyncio.get_running_loop(), end))
         await end.wait()
         await self._stop()
+
+
+def _url(host: str, port: int, *, tls: bool) -> str:
+    """The base URL of a server: by name under TLS, as not every TLS library finds an address in a certificate."""
+    if tls and host in _LOOPBACK:
+        host = "localhost"
+    # A wildcard address is not one that clients can connect to.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}"
+    # The vendor's updater takes none but a bare host from a URL.
+    return url if port == (443 if tls else 80) else f"{url}:{port}"
 
 
 def _context(authority: Authority, directory: Path, host: str) -> ssl.SSLContext:

@@ -924,6 +924,46 @@ def test_a_run_whose_disk_was_full_is_gone_on_with_when_there_is_room(path: Path
     assert len(found) == 200
 
 
+LEFT = """
+    import asyncio, resource, sys
+    from ioto_async.bulk import Bulk
+
+    path, reason = sys.argv[1:]
+
+    async def call(item):
+        pass
+
+    async def main():
+        run = Bulk(call, range(100), concurrency=1, journal=path)
+        async with run:
+            async for outcome in run:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+                if reason == "error":
+                    raise KeyError(reason)
+                break
+
+    try:
+        asyncio.run(main())
+    except (KeyError, OSError) as caught:
+        print(type(caught).__name__)
+"""
+
+
+@each_row("reason, raised", [("error", "KeyError"), ("break", "OSError")])
+def test_a_full_disk_when_the_loop_is_left_comes_out_unless_another_error_does(
+    tmp_path: Path, reason: str, raised: str
+) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LEFT), str(tmp_path / reason), reason],
+        capture_output=True,
+        timeout=GUARD * 2,
+        check=False,
+    )
+    assert (child.returncode, child.stdout.decode()) == (0, f"{raised}\n"), child.stderr.decode()
+    (told,) = child.stderr.decode().splitlines()
+    assert told.startswith("the journal could not be written: [Errno 27] File too large")
+
+
 BRIEFLY_FULL = """
     import asyncio, json, os, resource, sys
     from ioto_async.bulk import Bulk

@@ -252,17 +252,25 @@ def test_an_interrupted_export_leaves_no_file(
 
 
 def test_a_table_for_which_the_disk_has_no_room_ends_with_the_figures(
-    metrics: Metrics, fleet: Path, monkeypatch: pytest.MonkeyPatch
+    metrics: Metrics, fleet: Path, cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fsync(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("os.fsync", fsync)
-    result = metrics(*export(metrics, "--out", metrics.folder / "points.csv", "--json"))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fsync)
+        result = metrics(*export(metrics, "--out", metrics.folder / "points.csv", "--json"))
     assert (result.status, result.figures["devices"]) == (1, 3)
     assert "No space left on device" in result.figures["stopped"]
-    assert result.stderr == f"ioto-async: {result.figures['stopped']}\n"
-    assert [path.name for path in metrics.folder.iterdir()] == ["fleet.csv"]
+    told, error = result.stderr.splitlines()
+    assert told.startswith(
+        f"what was read is kept in {metrics.folder / 'points.csv'}.journal: to go on, run ioto-async "
+    )
+    assert error == f"ioto-async: {result.figures['stopped']}"
+    assert {path.name for path in metrics.folder.iterdir()} == {"fleet.csv", "points.csv.journal"}
+    cloud.requests.clear()
+    assert metrics(*export(metrics, "--out", metrics.folder / "points.csv")).status == 0
+    assert not cloud.requests
 
 
 def test_two_exports_into_one_file_do_not_meet(metrics: Metrics, fleet: Path) -> None:

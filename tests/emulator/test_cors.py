@@ -5,6 +5,7 @@ import aiohttp
 import pytest
 
 from ioto_async.emulator import Emulator, Fault
+from tests.rows import each_row
 
 from .conftest import Post, Reply
 from .tables import each_row_after_reset
@@ -66,6 +67,78 @@ async def test_a_request_that_is_no_browsers_gets_no_header_of_theirs(post: Post
     reply = await post("/tok/device/find", {})
     assert ALLOW not in reply.headers
     assert "Vary" not in reply.headers
+
+
+async def test_replies_may_be_read_by_requests_with_credentials(emu: Emulator, post: Post) -> None:
+    origin = f"https://{emu.origin}"
+    for reply in (
+        await preflight(post, origin),
+        await preflight(post, origin, "/cognito"),
+        await post.login("/device/find", {}),
+        await post.login("/device/get", {}),
+    ):
+        assert reply.headers["Access-Control-Allow-Credentials"] == "true"
+
+
+LOCAL = [
+    "http://localhost:3000",
+    "https://localhost",
+    "http://LOCALHOST:5173",
+    "http://127.0.0.1:8080",
+    "http://127.1.2.3",
+    "http://[::1]:3000",
+    "http://my-app.localhost:3000",
+]
+OTHER = [
+    "http://localhost.evil.test",
+    "http://evil.test/localhost",
+    "http://127.0.0.1.evil.test",
+    "http://localhost:3000.evil.test",
+    "ftp://localhost",
+    "localhost:3000",
+    "null",
+    "",
+]
+
+
+@pytest.fixture
+async def local() -> AsyncIterator[Emulator]:
+    async with Emulator(local_origins=True) as emulator:
+        yield emulator
+
+
+async def test_pages_of_this_machine_are_allowed_if_that_is_asked_for(
+    local: Emulator, browser: aiohttp.ClientSession
+) -> None:
+    @each_row("origin, allowed", [*((origin, True) for origin in LOCAL), *((origin, False) for origin in OTHER)])
+    async def is_called(origin: str, allowed: bool) -> None:
+        asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        async with browser.options(f"{local.api}/device/find", headers=asked) as reply:
+            assert (reply.status == 204, reply.headers.get(ALLOW) == origin) == (allowed, allowed)
+        headers = {"Origin": origin, "Authorization": local.login_token}
+        async with browser.post(f"{local.api}/device/find", headers=headers) as reply:
+            assert reply.status == (200 if allowed else 403)
+            assert (reply.headers.get(ALLOW), reply.headers.get("Access-Control-Allow-Credentials")) == (
+                (origin, "true") if allowed else (None, None)
+            )
+        async with browser.options(f"{local.cloud.files.url}/x", headers=asked) as reply:
+            assert (reply.headers.get(ALLOW) == origin) is allowed
+
+    await is_called()
+
+
+async def test_the_app_is_allowed_beside_them(local: Emulator, browser: aiohttp.ClientSession) -> None:
+    headers = {"Origin": f"https://{local.origin}", "Authorization": local.login_token}
+    async with browser.post(f"{local.api}/device/find", headers=headers) as reply:
+        assert (reply.status, reply.headers[ALLOW]) == (200, f"https://{local.origin}")
+
+
+@each_row_after_reset("origin", LOCAL)
+async def test_pages_of_this_machine_are_others_by_default(post: Post, emu: Emulator, origin: str) -> None:
+    reply = await preflight(post, origin)
+    assert ALLOW not in reply.headers
+    headers = {"Origin": origin}
+    assert (await post("/device/find", {}, token=emu.login_token, headers=headers)).status == 403
 
 
 @pytest.fixture

@@ -215,7 +215,7 @@ async def test_https_is_served_with_a_certificate_of_the_ca() -> None:
         context = ssl.create_default_context(cafile=emulator.ca)
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         for host in ("127.0.0.1", "localhost"):
-            url = f"{emulator.api.replace('127.0.0.1', host)}/tok/device/find"
+            url = f"{emulator.api.replace('localhost', host)}/tok/device/find"
             async with session.post(url, headers={"X-Token": emulator.token}, ssl=context) as response:
                 assert response.status == 200
 

@@ -91,10 +91,10 @@ async def test_without_an_option_the_environment_is_not_asked(
 @each_row(
     "no_proxy, is_used",
     [
-        ("127.0.0.1", False),
-        ("example.com,127.0.0.1", False),
+        ("localhost", False),
+        ("example.com,localhost", False),
         ("*", False),
-        ("127.0.0.1:1", True),
+        ("localhost:1", True),
         ("example.com", True),
         ("", True),
     ],

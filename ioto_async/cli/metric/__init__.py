@@ -79,13 +79,16 @@ async def export(
     id_column: str = "id",
     output: TableFormat | None = None,
     out: Path | None = None,
+    restart: Annotated[bool, FLAG] = False,
     options: RunOptions = _RUN,
 ) -> int:
     """Write the points of metrics of all devices of a fleet into one table.
 
     The cloud is the one that IOTO_API and IOTO_TOKEN name. All metrics of a device travel in one request. Rows are
-    written as they come, in the order of the devices; what could not be read has a row with an error. The table is in
-    OUT.part until it is whole, and is dropped if the run is interrupted.
+    written as they come, in the order of the devices; what could not be read has a row with an error.
+
+    The table is in OUT.part until it is whole. What was read is in OUT.journal until then: run the same again after an
+    interruption, a crash or an outage, and it goes on from there, over the same range, and reads again what has failed.
 
     Args:
         devices: a CSV with a header, JSON objects (one a line), or one ID a line; - reads stdin.
@@ -94,9 +97,12 @@ async def export(
         id_column: column that has the IDs.
         output: format of the points; csv by default, unless the name of the file tells another.
         out: file for the points, whose name may tell the format; stdout by default.
+        restart: forget what an interrupted run has read, and begin anew.
         options: of the run.
     """
-    return await exporting.export(devices, metric, query, options, id_column=id_column, output=output, out=out)
+    return await exporting.export(
+        devices, metric, query, options, id_column=id_column, output=output, out=out, restart=restart
+    )
 
 
 async def write(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PointRow",
+    "SeriesValues",
     "Table",
     "TableFormat",
     "error_row",
@@ -29,6 +30,8 @@ __all__ = [
     "iso_date",
     "open_table",
     "point_rows",
+    "rows_of",
+    "series_values",
     "text_of",
 ]
 
@@ -57,24 +60,59 @@ class PointRow(TypedDict):
 _NUMBERS: Final = ("period", "value", "count")
 
 
-def point_rows(metric: Metric, device_id: str, statistic: str) -> list[PointRow]:
-    """The points of a *metric*, of a *statistic* that was asked for."""
-    metric.device_id, metric.statistic = device_id, statistic
+class SeriesValues(TypedDict):
+    """The points of a metric, as JSON has them."""
+
+    namespace: str | None
+    metric: str | None
+    dimensions: dict[str, str]
+    period: float | None
+    samples: float | None
+    points: list[tuple[str | None, float | None, float | None]]
+    """The timestamp of each, its value, and the number of its samples."""
+
+
+def series_values(metric: Metric, statistic: str, end: datetime | None = None) -> SeriesValues:
+    """The points of a *metric*, of a *statistic* that was asked for, dated no later than *end*."""
+    metric.statistic = statistic
+    for point in metric.points or ():
+        if end is not None and point.timestamp is not None:
+            point.timestamp = min(point.timestamp, end)
+    return SeriesValues(
+        namespace=metric.namespace,
+        metric=metric.metric,
+        dimensions={name: text_of(value) for name, value in (metric.dimensions or {}).items()},
+        period=metric.period,
+        samples=metric.samples,
+        points=[
+            (None if row["timestamp"] is None else row["timestamp"].isoformat(), row["value"], row["count"])
+            for row in Metrics([metric]).to_rows()
+        ],
+    )
+
+
+def rows_of(series: SeriesValues, device_id: str, statistic: str) -> list[PointRow]:
+    """A row for each point of a *series* of a device."""
     return [
         PointRow(
             device_id=device_id,
-            namespace=row["namespace"],
-            metric=row["metric"],
-            dimensions={name: text_of(value) for name, value in row["dimensions"].items()},
+            namespace=series["namespace"],
+            metric=series["metric"],
+            dimensions=series["dimensions"],
             statistic=statistic,
-            period=row["period"],
-            timestamp=row["timestamp"],
-            value=row["value"],
-            count=row["count"],
-            error=row["error"],
+            period=series["period"],
+            timestamp=None if timestamp is None else datetime.fromisoformat(timestamp),
+            value=value,
+            count=count,
+            error=None,
         )
-        for row in Metrics([metric]).to_rows()
+        for timestamp, value, count in series["points"]
     ]
+
+
+def point_rows(metric: Metric, device_id: str, statistic: str) -> list[PointRow]:
+    """The points of a *metric* of a device, of a *statistic* that was asked for."""
+    return rows_of(series_values(metric, statistic), device_id, statistic)
 
 
 def error_row(device_id: str, metric: str | None, statistic: str, error: str) -> PointRow:

@@ -109,10 +109,18 @@ class Broker:
     Args:
         service: the cloud.
         clock: gives seconds that only go forward.
+        presence: called with a client ID, and whether the client is connected, when that has changed; not for the
+            clients that are cut off by `stop`.
     """
 
-    def __init__(self, service: Service, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        clock: Callable[[], float],
+        presence: Callable[[str, bool], None] = lambda client_id, online: None,
+    ) -> None:
         self.service: Final = service
+        self._presence = presence
         self.clock: Final = clock
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
@@ -217,6 +225,8 @@ class Broker:
                 del self._sessions[client_id]
             elif session is not None:
                 session.expires = self.clock() + _SESSION_LIFE
+            if self._server is not None:
+                self._presence(client_id, False)
 
     def connect(self, connection: "_Connection", clean: bool) -> tuple[Session, bool]:
         """Return the session of a connection and whether it was present; another with its client ID is closed."""
@@ -229,6 +239,7 @@ class Broker:
         if session is None or not present:
             session = Session(clean=clean)
         self._clients[client_id], self._sessions[client_id] = connection, session
+        self._presence(client_id, True)
         return session, present
 
     def receive(self, connection: "_Connection | None", message: Message, packet_id: int, fault: Fault | None) -> None:

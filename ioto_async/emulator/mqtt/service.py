@@ -30,6 +30,7 @@ __all__ = ["CloudService"]
 _LOG: Final = logging.getLogger(__name__)
 _RULE: Final = "$aws/rules/IotoDevice/"
 _PING: Final = "test/ping"
+_STATES: Final = ("offline", "online")
 # What the device agent sends beyond the operations of the table.
 _AGENT_MESSAGES: Final = (_PING, "db/syncDown", "db/syncToDynamo")
 _HANDLERS: Final[Mapping[str, Callable[[DeviceCall], list[Message]]]] = find_handlers(
@@ -50,6 +51,8 @@ class CloudService:
         self._cloud = cloud
         self._faults = faults
         self._messages = messages
+        # By the ID of each connected device; it may be released before its connection ends.
+        self._accounts: dict[str, str | None] = {}
 
     def authorize(self, client_id: str, certificate: bytes) -> Grant | None:
         """Grant a claimed device that shows the certificate of its claim its own topics and those of its account."""
@@ -90,6 +93,41 @@ class CloudService:
                 except Exception:  # noqa: BLE001 - if it were not acknowledged, it would come again and again
                     _LOG.exception("%s: %r failed", message.client_id, message.topic)
         return replies
+
+    def note_presence(self, client_id: str, online: bool) -> None:
+        """Write to the item ``Device`` of a device whether it is connected, and note the contact."""
+        try:
+            with self._cloud.lock, self._cloud.transaction():
+                self._write_presence(client_id, online)
+        except Exception:  # noqa: BLE001 - a connection is not to end for it
+            _LOG.exception("%s: its presence cannot be stored", client_id)
+
+    def _write_presence(self, client_id: str, online: bool) -> None:
+        device = self._cloud.devices.load(client_id)
+        if online:
+            if device is None:
+                return
+            self._accounts[client_id] = device.account_id
+        account_id = self._accounts[client_id] if online else self._accounts.pop(client_id, None)
+        if device is not None:
+            self._cloud.devices.touch(client_id)
+        models = self._cloud.models.for_devices()
+        key = {"accountId": account_id, "id": client_id}
+        present = None if account_id is None else models.get("Device", key)
+        if account_id is None or (present is None and not online):
+            return
+        # The date stays the device's own, so that nothing that it writes is taken for older than this.
+        updated = wire.iso(0) if present is None else present["updated"]
+        models.update("Device", {**key, "connection": _STATES[online]}, None, updated=updated)
+
+    def forget_presence(self) -> None:
+        """Note that no device is connected, as after the start."""
+        with self._cloud.lock, self._cloud.transaction():
+            models = self._cloud.models.for_devices()
+            for item in models.all("Device"):
+                if item.get("connection") == _STATES[True]:
+                    key = {"accountId": item["accountId"], "id": item["id"]}
+                    models.update("Device", {**key, "connection": _STATES[False]}, updated=item["updated"])
 
     def throttle(self, client_id: str, *, close: bool) -> Message:
         """Return the message that tells a device to slow down, or with *close* to disconnect."""

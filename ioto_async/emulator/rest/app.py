@@ -1,6 +1,7 @@
 """The HTTP application: routes requests to operations, authenticates, validates and answers them."""
 
 import asyncio
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from ..state.cloud import Cloud
 from ..state.cognito import CONTENT_TYPE, CognitoError, redacted
 from ..state.tokens import allows
 from . import cors, handlers
+from .conditions import Failed, select
 from .handlers import builder
 
 __all__ = ["Received", "RestApp"]
@@ -106,6 +108,7 @@ class _Answer:
     type: str = _JSON
     caller: str = "public"
     request: bytes = b""
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
     def refuse_as_aws(self, error: CognitoError) -> None:
         self.status, self.body, self.type = 400, wire.dumps(error.body), CONTENT_TYPE
@@ -123,10 +126,12 @@ class RestApp:
         cloud: the state.
         faults: the faults to inject.
         requests: where received requests are recorded.
+        local_origins: whether pages of this machine may call it.
     """
 
-    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received]) -> None:
+    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received], *, local_origins: bool = False) -> None:
         self._cloud = cloud
+        self._origins = cors.Origins(cloud.origin, local_origins)
         self._faults = faults
         self._requests = requests
 
@@ -139,7 +144,7 @@ class RestApp:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
         policy = cors.SIGN_IN if _is_cognito(path) else cors.OPERATIONS
-        preflight = cors.preflight_headers(request.method, request.headers, self._cloud.origin, policy)
+        preflight = self._origins.preflight_headers(request.method, request.headers, policy)
         if preflight is not None:
             self._record(request, path, _Answer(), 204)
             return web.Response(status=204, headers=preflight)
@@ -149,10 +154,10 @@ class RestApp:
             return await self._inject(request, path, route, fault)
         answer = await self._answer(request, path, route)
         self._record(request, path, answer, answer.status)
-        return web.Response(status=answer.status, body=answer.body, headers=self._headers(request, answer))
+        return _response(path, answer, self._headers(request, answer))
 
     def _headers(self, request: web.Request, answer: _Answer) -> dict[str, str]:
-        return {hdrs.CONTENT_TYPE: answer.type} | cors.response_headers(request.headers, self._cloud.origin)
+        return {hdrs.CONTENT_TYPE: answer.type} | dict(answer.headers) | self._origins.response_headers(request.headers)
 
     def _record(self, request: web.Request, path: str, answer: _Answer, status: int) -> None:
         body = wire.dumps(redacted(answer.request)) if _is_cognito(path) else answer.request
@@ -165,12 +170,14 @@ class RestApp:
             if _is_cognito(path):
                 self._sign_in(request, path, answer)
             elif path.startswith(_DOWNLOAD) and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
-                answer.body = self._image(path)
-                answer.type = _BYTES
+                self._image(request, path, answer)
             else:
                 answer.body = self._dispatch(request, route, answer)
         except CognitoError as error:
             answer.refuse_as_aws(error)
+        except Failed as failed:
+            answer.refuse(failed.status, failed.message)
+            answer.headers = failed.headers
         except Refused as refused:
             if _is_cognito(path):
                 answer.refuse_as_aws(CognitoError("SerializationException", refused.message))
@@ -190,13 +197,16 @@ class RestApp:
             reply = self._cloud.identities.initiate_auth(pool, target, request.content_type, answer.request)
         answer.body, answer.type = wire.dumps(reply), CONTENT_TYPE
 
-    def _image(self, path: str) -> bytes:
+    def _image(self, request: web.Request, path: str, answer: _Answer) -> None:
         with self._cloud.lock:
             image = self._cloud.updates.image(path.removeprefix(_DOWNLOAD))
         if image is None:
             # As a store with signed URLs answers; 404 is not among the documented statuses.
             raise Refused("Cannot find image", 403)
-        return image
+        etag = f'"{hashlib.md5(image, usedforsecurity=False).hexdigest()}"'
+        part = select(request.headers, len(image), etag)
+        answer.status, answer.body, answer.type = part.status, image[part.start : part.stop], _BYTES
+        answer.headers = {hdrs.ETAG: etag, hdrs.ACCEPT_RANGES: "bytes", **part.headers}
 
     def _dispatch(self, request: web.Request, route: _Route | None, answer: _Answer) -> bytes:
         if request.method != hdrs.METH_POST:
@@ -208,7 +218,7 @@ class RestApp:
             token = _token(request.headers)
             # An invalid token is refused even where none is needed.
             caller = route.caller(cloud, token) if token else _ANONYMOUS
-            if caller is None or caller.kind not in route.kinds or not _origin_fits(caller, request, cloud):
+            if caller is None or caller.kind not in route.kinds or not self._origin_fits(caller, request):
                 raise Refused(AUTHENTICATION_FAILED, 403)
             answer.caller = caller.kind
             operation = route.operation
@@ -229,6 +239,9 @@ class RestApp:
         # What the cloud answers where no reply is documented is not known; an empty object suits every client.
         return wire.dumps({} if reply is None else reply)
 
+    def _origin_fits(self, caller: Caller, request: web.Request) -> bool:
+        return caller.kind != "login" or self._origins.match(request.headers)
+
     async def _inject(self, request: web.Request, path: str, route: _Route | None, fault: Fault) -> web.StreamResponse:
         await asyncio.sleep(fault.delay)
         if fault.reset == "before" or fault.status is not None or fault.body is not None:
@@ -242,7 +255,7 @@ class RestApp:
             reset(request.transport)
         elif fault.truncate:
             return await _send_truncated(request, answer, headers)
-        return web.Response(status=answer.status, body=answer.body, headers=headers)
+        return _response(path, answer, headers)
 
 
 def _is_cognito(path: str) -> bool:
@@ -275,10 +288,6 @@ def _token(headers: Mapping[str, str]) -> str:
     text = token.strip() if scheme.lower() == "bearer" else text.strip()
     # No token has other than ASCII characters, and the database takes no lone surrogates.
     return text if text.isascii() else "?"
-
-
-def _origin_fits(caller: Caller, request: web.Request, cloud: Cloud) -> bool:
-    return caller.kind != "login" or cors.origin_matches(request.headers, cloud.origin)
 
 
 def _query(request: web.Request) -> dict[str, str]:
@@ -374,6 +383,13 @@ def _fault_answer(fault: Fault) -> _Answer:
     status = 200 if fault.status is None else fault.status
     body = fault.body.encode() if isinstance(fault.body, str) else fault.body or b""
     return _Answer(status, body, _JSON if status == 200 else _TEXT)
+
+
+def _response(path: str, answer: _Answer, headers: Mapping[str, str]) -> web.Response:
+    response = web.Response(status=answer.status, body=answer.body, headers=headers)
+    if path.startswith(_DOWNLOAD):
+        response.force_close()  # the vendor's updater reads an image until the connection ends
+    return response
 
 
 async def _send_truncated(request: web.Request, answer: _Answer, headers: Mapping[str, str]) -> web.StreamResponse:

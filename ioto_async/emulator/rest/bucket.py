@@ -20,15 +20,16 @@ from ..state.files import LARGEST, Download, File, Upload
 from ..state.signing import Command, Denied, Grant
 from . import cors
 from .app import Received
+from .conditions import Failed, select
 
 __all__ = ["Bucket"]
 
 _LOG: Final = logging.getLogger(__name__)
 _FAULT: Final = "files"
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 _XML: Final = "application/xml"
 _COMMANDS: Final[Mapping[str, Command]] = {
     hdrs.METH_GET: "get",
-    hdrs.METH_HEAD: "get",
     hdrs.METH_PUT: "put",
     hdrs.METH_DELETE: "delete",
 }
@@ -37,21 +38,23 @@ _COMMANDS: Final[Mapping[str, Command]] = {
 class _Failed(Exception):
     """Ends a request with an error of S3."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
+        self.headers = headers
 
 
 @attrs.define
 class _Answer:
-    """A reply; ``download`` gives the body if it is that of a file."""
+    """A reply; ``download`` gives the body, of ``size`` bytes, if it is that of a file."""
 
     status: int = 200
     headers: dict[str, str] = attrs.field(factory=dict)
     body: bytes = b""
     download: Download | None = None
+    size: int = 0
 
 
 class Bucket:
@@ -61,10 +64,12 @@ class Bucket:
         cloud: the state; its lock is never held while waiting for the network.
         faults: the faults to inject, those for ``files``.
         requests: where received requests are recorded, without bodies.
+        local_origins: whether pages of this machine may call it.
     """
 
-    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received]) -> None:
+    def __init__(self, cloud: Cloud, faults: Faults, requests: deque[Received], *, local_origins: bool = False) -> None:
         self._cloud = cloud
+        self._origins = cors.Origins(cloud.origin, local_origins)
         self._faults = faults
         self._requests = requests
 
@@ -75,7 +80,7 @@ class Bucket:
         return app
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        preflight = cors.preflight_headers(request.method, request.headers, self._cloud.origin, cors.FILES)
+        preflight = self._origins.preflight_headers(request.method, request.headers, cors.FILES)
         if preflight is not None:
             self._record(request, 204)
             return web.Response(status=204, headers=preflight)
@@ -111,7 +116,7 @@ class Bucket:
                 with self._cloud.lock:
                     self._cloud.files.remove(owner, filename)
                 return _Answer(204)
-            return self._get(owner, filename)
+            return self._get(request, owner, filename)
         except _Failed as failed:
             return _refusal(failed)
         except Refused as refused:
@@ -125,7 +130,8 @@ class Bucket:
     def _granted(self, request: web.Request) -> tuple[str, str, Grant]:
         """Return the owner and the name of the file, and what the URL grants."""
         command = _COMMANDS.get(request.method)
-        if command is None:
+        # The method is signed, so that no URL is good for a HEAD.
+        if command is None and request.method != hdrs.METH_HEAD:
             raise _Failed(405, "MethodNotAllowed", "The method is not one of GET, HEAD, PUT and DELETE")
         if hdrs.AUTHORIZATION in request.headers or "X-Token" in request.headers:
             raise _Failed(400, "InvalidArgument", "Only one auth mechanism is allowed: the URL is signed")
@@ -139,12 +145,22 @@ class Bucket:
             raise _mismatch("method")
         return owner, filename, grant
 
-    def _get(self, owner: str, filename: str) -> _Answer:
+    def _get(self, request: web.Request, owner: str, filename: str) -> _Answer:
         with self._cloud.lock:
             file = self._cloud.files.get(owner, filename)
             if file is None:
                 raise _Failed(404, "NoSuchKey", "The file does not exist")
-            return _Answer(200, _headers(file), download=self._cloud.files.read(file))
+            headers = _headers(file)
+            try:
+                part = select(request.headers, file.size, headers[hdrs.ETAG], file.updated // 1000)
+            except Failed as failed:
+                raise _Failed(failed.status, failed.code, failed.message, failed.headers) from None
+            headers |= part.headers
+            if part.status == 304:
+                del headers[hdrs.CONTENT_TYPE]
+                return _Answer(304, headers)
+            download = self._cloud.files.read(file, part.start)
+            return _Answer(part.status, headers, download=download, size=part.stop - part.start)
 
     async def _put(self, request: web.Request, owner: str, filename: str, grant: Grant) -> _Answer:
         length = request.content_length
@@ -180,9 +196,9 @@ class Bucket:
             return upload.finish()
 
     async def _send(self, request: web.Request, answer: _Answer, fault: Fault) -> web.StreamResponse:
-        headers = answer.headers | cors.response_headers(request.headers, self._cloud.origin) | dict(fault.headers)
-        size = answer.download.file.size if answer.download else len(answer.body)
-        if answer.status != 204:
+        headers = answer.headers | self._origins.response_headers(request.headers) | dict(fault.headers)
+        size = answer.size if answer.download else len(answer.body)
+        if answer.status not in (204, 304):
             headers |= {hdrs.CONTENT_LENGTH: str(size)}
         response = web.StreamResponse(status=answer.status, headers=headers)
         left = size
@@ -191,7 +207,7 @@ class Bucket:
             left //= 2
         try:
             await response.prepare(request)
-            if request.method == hdrs.METH_HEAD:
+            if request.method == hdrs.METH_HEAD or answer.status == 304:
                 return response
             while left > 0 and (data := self._next(answer)):
                 await response.write(data[:left])
@@ -215,7 +231,8 @@ def _headers(file: File) -> dict[str, str]:
     return {
         hdrs.CONTENT_TYPE: file.mime_type,
         hdrs.ETAG: f'"{file.md5}"',
-        hdrs.LAST_MODIFIED: formatdate(file.updated / 1000, usegmt=True),
+        hdrs.LAST_MODIFIED: formatdate(file.updated // 1000, usegmt=True),
+        hdrs.ACCEPT_RANGES: "bytes",
         "x-amz-checksum-sha256": base64.b64encode(bytes.fromhex(file.checksum)).decode(),
     }
 
@@ -229,7 +246,7 @@ def _refusal(failed: _Failed) -> _Answer:
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{failed.code}</Code>'
         f"<Message>{escape(failed.message)}</Message></Error>"
     )
-    return _Answer(failed.status, {hdrs.CONTENT_TYPE: _XML}, text.encode())
+    return _Answer(failed.status, {hdrs.CONTENT_TYPE: _XML} | dict(failed.headers), text.encode())
 
 
 def _fault_answer(fault: Fault) -> _Answer:

@@ -1,15 +1,21 @@
 """Cross-origin resource sharing (CORS) for device apps in browsers.
 
-The documents say no more than that browsers send ``Origin`` (reference, section 3).
+The documents say no more than that browsers send ``Origin`` (reference, section 3). The vendor's library for browsers
+sends every request with ``credentials: 'include'``.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 import attrs
 from aiohttp import hdrs
 
-__all__ = ["FILES", "OPERATIONS", "SIGN_IN", "Policy", "origin_matches", "preflight_headers", "response_headers"]
+__all__ = ["FILES", "OPERATIONS", "SIGN_IN", "Origins", "Policy"]
+
+_LOCAL: Final = re.compile(
+    r"https?://(localhost|[a-z0-9-]+\.localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|\[::1\])(:\d{1,5})?", re.IGNORECASE
+)
 
 
 @attrs.frozen
@@ -25,26 +31,34 @@ SIGN_IN: Final = Policy("POST", "Content-Type, X-Amz-Target")
 FILES: Final = Policy("DELETE, GET, HEAD, PUT", "Content-Type")
 
 
-def origin_matches(headers: Mapping[str, str], origin: str) -> bool:
-    """Say whether a request comes from the app on the host *origin*."""
-    # Documented is the bare host, browsers put the scheme in front.
-    return headers.get(hdrs.ORIGIN, "").rpartition("//")[2].lower() == origin
+@attrs.frozen
+class Origins:
+    """The pages that may call a cloud: those of the app on *host*, and with *local* those of this machine."""
 
+    host: str
+    local: bool
 
-def response_headers(headers: Mapping[str, str], origin: str) -> dict[str, str]:
-    """Return the headers of a reply that the app on the host *origin* may read, and no other page."""
-    if not origin_matches(headers, origin):
-        return {}
-    return {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: headers[hdrs.ORIGIN], hdrs.VARY: hdrs.ORIGIN}
+    def match(self, headers: Mapping[str, str]) -> bool:
+        """Say whether a request comes from such a page."""
+        origin = headers.get(hdrs.ORIGIN, "")
+        # Documented is the bare host, browsers put the scheme in front.
+        return origin.rpartition("//")[2].lower() == self.host or (self.local and _LOCAL.fullmatch(origin) is not None)
 
+    def response_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers of a reply that such a page may read, and no other one."""
+        if not self.match(headers):
+            return {}
+        return {
+            hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: headers[hdrs.ORIGIN],
+            hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS: "true",
+            hdrs.VARY: hdrs.ORIGIN,
+        }
 
-def preflight_headers(method: str, headers: Mapping[str, str], origin: str, policy: Policy) -> dict[str, str] | None:
-    """Return the headers that answer a preflight from the app on the host *origin*; None for any other request."""
-    if method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in headers:
-        return None
-    if not origin_matches(headers, origin):
-        return None
-    return response_headers(headers, origin) | {
-        hdrs.ACCESS_CONTROL_ALLOW_METHODS: policy.methods,
-        hdrs.ACCESS_CONTROL_ALLOW_HEADERS: policy.headers,
-    }
+    def preflight_headers(self, method: str, headers: Mapping[str, str], policy: Policy) -> dict[str, str] | None:
+        """Return the headers that answer a preflight from such a page; None for any other request."""
+        if method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in headers or not self.match(headers):
+            return None
+        return self.response_headers(headers) | {
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: policy.methods,
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: policy.headers,
+        }

@@ -211,9 +211,9 @@ class Files:
         """
         return Upload(self, self._chunks, owner, _filename(filename), _mime_type(mime_type or _OTHER_TYPE))
 
-    def read(self, file: File) -> "Download":
-        """Begin to read a file; to be closed."""
-        return Download(self._chunks, file)
+    def read(self, file: File, start: int = 0) -> "Download":
+        """Begin to read a file at the byte *start*; to be closed."""
+        return Download(self._chunks, file, start)
 
     def store(self, owner: str, filename: str, mime_type: str, *, checksum: str, md5: str, content: str) -> File:
         """Make stored chunks the *content* of a file, new or not, and return the file."""
@@ -318,17 +318,18 @@ class Upload:
 class Download:
     """A download of a file. Its bytes stay until it is closed, even if the file is removed or replaced."""
 
-    def __init__(self, chunks: Chunks, file: File) -> None:
+    def __init__(self, chunks: Chunks, file: File, start: int) -> None:
         self.file = file
         self._chunks = chunks
-        self._number = 0
+        self._number, self._skipped = divmod(start, CHUNK)
         chunks.open(file.content)
 
     def next(self) -> bytes:
         """Return the next chunk; empty at the end."""
         data = self._chunks.load(self.file.content, self._number)
         self._number += 1
-        return data
+        skipped, self._skipped = self._skipped, 0
+        return data[skipped:] if skipped else data
 
     def close(self) -> None:
         """End the download."""

@@ -321,6 +321,16 @@ class Models:
             if all(_same(value, item.get(name, value)) for name, value in wanted.items())
         ]
 
+    def all(self, name: str) -> list[dict[str, Any]]:
+        """Return all items of a model, whosever they are.
+
+        Raises:
+            Refused: unknown model.
+        """
+        model = self._model(name)
+        rows = self._db.execute("SELECT data FROM items WHERE model = ?", (name,)).fetchall()
+        return [model.shown(json.loads(data)) for (data,) in rows]
+
     def by_sort_key(self, sk: str) -> tuple[str, dict[str, str]] | None:
         """Return the model whose sort keys look like *sk*, and the members that *sk* is made of; None if none is."""
         for name in self.schema["models"]:

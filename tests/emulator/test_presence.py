@@ -1,0 +1,128 @@
+"""Whether a device is connected, as REST shows it."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import aiomqtt
+import pytest
+
+from ioto_async.emulator import Emulator
+from ioto_async.emulator.mqtt.packets import Connect, encode
+from tests.rawserver import GUARD
+
+from .conftest import Post
+from .mqtt_devices import Device, Fleet
+
+
+@pytest.fixture
+def mqtt() -> bool:
+    return True
+
+
+@pytest.fixture
+def fleet(emu: Emulator, post: Post, tmp_path: Path) -> Fleet:
+    return Fleet(emu, post, tmp_path)
+
+
+@pytest.fixture
+async def device(fleet: Fleet) -> Device:
+    return await fleet()
+
+
+async def item(emu: Emulator, post: Post, device: Device) -> dict[str, Any]:
+    """The item of the model Device, by REST."""
+    body = {"_type": "Device", "accountId": emu.account_id, "id": device.id}
+    found: dict[str, Any] = (await post("/tok/generic/get", body)).json
+    return found
+
+
+async def becomes(emu: Emulator, post: Post, device: Device, connection: str) -> dict[str, Any]:
+    """The same, once it says *connection*."""
+    async with asyncio.timeout(GUARD):
+        while (found := await item(emu, post, device)).get("connection") != connection:
+            await asyncio.sleep(0.005)
+    return found
+
+
+async def accessed(post: Post, device: Device) -> str:
+    return str((await post("/tok/device/get", {"id": device.id})).json["accessed"])
+
+
+async def test_a_device_is_online_from_its_connect_until_its_connection_ends(
+    emu: Emulator, post: Post, device: Device
+) -> None:
+    assert await item(emu, post, device) == {}
+    for _ in range(2):
+        emu.cloud.clock = lambda: 2_000_000_000.0
+        async with device.client():
+            found = await item(emu, post, device)
+            assert (found["connection"], found["id"]) == ("online", device.id)
+            assert await accessed(post, device) == "2033-05-18T03:33:20.000Z"
+            emu.cloud.clock = lambda: 2_000_000_100.0
+        await becomes(emu, post, device, "offline")
+        assert await accessed(post, device) == "2033-05-18T03:35:00.000Z"
+
+
+async def test_devices_are_found_by_their_presence(emu: Emulator, post: Post, fleet: Fleet) -> None:
+    first, second = await fleet(), await fleet("DEV0000002")
+    async with first.client():
+        async with second.client():
+            pass
+        await becomes(emu, post, second, "offline")
+        body = {"_type": "Device", "accountId": emu.account_id, "connection": "online"}
+        assert [each["id"] for each in (await post("/tok/generic/find", body)).json["data"]] == [first.id]
+
+
+async def test_a_lost_connection_makes_it_offline(emu: Emulator, post: Post, device: Device) -> None:
+    _, writer = await asyncio.open_connection("localhost", device.port, ssl=device.context())
+    writer.write(encode(Connect(device.id)))
+    await becomes(emu, post, device, "online")
+    writer.transport.abort()
+    await becomes(emu, post, device, "offline")
+
+
+async def test_a_connection_that_replaces_another_leaves_it_online(emu: Emulator, post: Post, device: Device) -> None:
+    reader, writer = await asyncio.open_connection("localhost", device.port, ssl=device.context())
+    writer.write(encode(Connect(device.id)))
+    await becomes(emu, post, device, "online")
+    async with device.client():
+        async with asyncio.timeout(GUARD):
+            while await reader.read(100):  # the CONNACK, and then the end
+                pass
+        assert (await item(emu, post, device))["connection"] == "online"
+    writer.transport.abort()
+    await becomes(emu, post, device, "offline")
+
+
+async def test_a_release_makes_it_offline(emu: Emulator, post: Post, device: Device) -> None:
+    async with device.client() as client:
+        assert (await post("/tok/device/release", {"id": device.id})).status == 200
+        async with asyncio.timeout(GUARD):
+            with pytest.raises(aiomqtt.MqttError):
+                await anext(aiter(client.messages))
+        await becomes(emu, post, device, "offline")
+
+
+async def test_what_the_device_has_written_stays_and_keeps_its_date(emu: Emulator, post: Post, device: Device) -> None:
+    members = {"accountId": emu.account_id, "id": device.id, "name": "Pump", "connection": "offline"}
+    date = "2025-01-01T00:00:01.000Z"
+    emu.cloud.models.for_devices().update("Device", members, None, updated=date)
+    async with device.client():
+        found = await item(emu, post, device)
+        assert (found["name"], found["connection"], found["updated"]) == ("Pump", "online", date)
+
+
+async def test_after_a_restart_no_device_is_connected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with Emulator(db=tmp_path / "cloud.db") as emulator:
+            post = Post(emulator, session)
+            device = await Fleet(emulator, post, tmp_path)()
+            _, writer = await asyncio.open_connection("localhost", device.port, ssl=device.context())
+            writer.write(encode(Connect(device.id)))
+            kept = await becomes(emulator, post, device, "online")
+        writer.transport.abort()
+        async with Emulator(db=tmp_path / "cloud.db") as emulator:
+            assert await item(emulator, Post(emulator, session), device) == {**kept, "connection": "offline"}
+    assert caplog.records == []
