@@ -17,7 +17,7 @@ from yarl import URL
 
 from .._version import __version__
 from ..codec import encoding
-from ..codec.decoding import Decoder, Reading
+from ..codec.decoding import LARGE, Decoder, Reading, in_steps
 from ..errors import (
     CallError,
     CallTimeoutError,
@@ -33,6 +33,7 @@ from .attempt import RequestBody, attempt, did_nothing, read_refusal, read_up_to
 from .auth import HOLDS_TURN, Auth, Middleware, holding_turn
 from .deadlines import Deadline
 from .effects import EFFECTS, Effects, waiting
+from .large import read_large
 from .limits import Verdict
 from .options import CallOptions, TransportOptions, check_timeout, with_retries
 from .pauses import PauseError
@@ -154,6 +155,9 @@ class Transport:
                     self._left(operation, request, entered, effects, ended)
                     raise
                 self._left(operation, request, entered, effects, None)
+                if len(reply) > LARGE:
+                    steps = in_steps(decode, operation, reply, self.reading, body)
+                    return await read_large(steps, operation, entered, timeout)
                 return decode(operation, reply, self.reading, body)
             except Failed as failed:
                 error, failure = failed.error, failed.failure
