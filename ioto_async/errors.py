@@ -179,7 +179,7 @@ class ConnectionLostError(CallError):
 
 
 class CallTimeoutError(CallError, TimeoutError):
-    """There was no complete reply within the call's ``timeout``."""
+    """There was no complete reply within the call's ``timeout``, or a large one could not be read in time."""
 
 
 class PoolTimeoutError(CallError, TimeoutError):

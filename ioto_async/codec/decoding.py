@@ -3,9 +3,9 @@
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import attrs
 import orjson
@@ -16,14 +16,19 @@ from ..models.value import json_text
 from ..operations import Kind, Operation
 from ..settings import Secret, conceal
 from . import lenient
-from .lenient import Lenient, Path
+from .elements import Elements
+from .lenient import Lenient, Path, sort_of
+from .pieces import pieces
 from .records import Mismatch, converter, json_path
 from .words import says_not_found, words_of
 
 __all__ = [
+    "LARGE",
     "Decoder",
     "Reading",
+    "Steps",
     "anything",
+    "in_steps",
     "nothing",
     "paged",
     "part",
@@ -54,7 +59,7 @@ class Reading:
     def tell(self, operation: Operation, odd: Sequence[tuple[Path, str]]) -> None:
         """Log what was *odd* in a reply, each sort of it once."""
         for path, text in odd:
-            sort = operation.name, json_path("" if isinstance(step, int) else step for step in path)
+            sort = operation.name, sort_of(path)
             if sort not in self.noticed:
                 self.noticed.add(sort)
                 logger.warning(
@@ -80,6 +85,44 @@ class Decoder(Protocol[T_co]):
         self, operation: Operation, data: bytes, reading: Reading = ..., sent: Mapping[str, object] = ..., /
     ) -> T_co:
         """Decode *data*, the body of the reply to *operation*, of which *sent* was the body by wire name."""
+
+
+LARGE: Final = 1 << 20
+"""Bytes of a reply that is better read by `in_steps`, as reading it takes longer than a loop should be held up."""
+
+Steps = Generator[None, None, T]
+"""Reads a reply: each yield is a good moment for something else, and the result is returned."""
+Parts = Generator[list[Any], None, Any]
+"""Parses a reply: yields elements of its array, and returns its value without them."""
+
+
+@attrs.frozen
+class Stepwise(Generic[T]):
+    """A `Decoder` that can be asked for its steps."""
+
+    steps: Callable[[Operation, bytes, Reading], Steps[T]]
+
+    def __call__(
+        self, operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT, /
+    ) -> T:
+        """Do all steps at once."""
+        steps = self.steps(operation, data, reading)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: T = end.value
+                return found
+
+
+def in_steps(
+    decode: Decoder[T], operation: Operation, data: bytes, reading: Reading, sent: Mapping[str, object]
+) -> Steps[T]:
+    """Decode a large reply with pauses, as far as *decode* has some; the arguments are those of a `Decoder`."""
+    if isinstance(decode, Stepwise):
+        found: T = yield from decode.steps(operation, data, reading)
+        return found
+    return decode(operation, data, reading, sent)
 
 
 _OBJECT: Final[Callable[[Any, Any], dict[str, Any]]] = converter.get_structure_hook(dict[str, Any])
@@ -155,73 +198,36 @@ def paged(cls: type[T], *, nested: bool = False, instead: Callable[[str], T] | N
     With *nested* the elements may be arrays of records, which are joined. An element that is no record is left out, or
     replaced by what *instead* makes of the reason.
     """
-    many: Any = list[cls]  # type: ignore[valid-type]  # a type made at run time
-    structure: Callable[[Any, Any], list[T]] = converter.get_structure_hook(many)
+    structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
 
-    def decode(
-        operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
-    ) -> Page[T]:
-        reply = _loads(operation, data, reading)
-        envelope, root = (reply, ("data",)) if type(reply) is dict else ({"data": reply}, ())
+    def read(operation: Operation, reading: Reading, root: Path, source: Parts) -> Steps[Page[T]]:
+        elements = Elements(operation, cls, structure, reading.strict, nested, instead, root)
+        reply: Any = None
+        while True:
+            try:
+                part = next(source)
+            except StopIteration as end:
+                reply = end.value
+                break
+            yield from elements.add(part)
+        envelope, elements.root = (reply, ("data",)) if type(reply) is dict else ({"data": reply}, ())
         items = envelope.pop("data", None)
-        places: Sequence[Path] | None = None
-        if nested and type(items) is list and any(type(part) is list for part in items):
-            places, items = _joined(items)
-        rejected: list[JSON] = []
-        failed: Mismatch | None = None
-        try:
-            records = structure(items, many)
-        except Mismatch as mismatch:
-            failed = mismatch
-        if failed is not None:
-            if reading.strict or type(items) is not list:
-                raise _misfit(operation, failed, root, places)
-            paths = ((position,) for position in range(len(items))) if places is None else places
-            elements = [((*root, *path), item) for path, item in zip(paths, items, strict=True)]
-            records = _elements(operation, elements, cls, reading, instead, rejected)
+        if type(items) is not list:
+            raise _misfit(operation, Mismatch("an array", items), elements.root)
+        yield from elements.add(items)
+        reading.tell(operation, elements.reader.odd)
         next_, prev = (_cursor(operation, name, envelope.pop(name, None)) for name in ("next", "prev"))
-        return Page(items=records, next=next_, prev=prev, rejected=conceal(rejected), extra=conceal(envelope))
+        yield
+        return Page(items=elements.records, next=next_, prev=prev, rejected=elements.rejected, extra=conceal(envelope))
 
-    return decode
+    def steps(operation: Operation, data: bytes, reading: Reading) -> Steps[Page[T]]:
+        if len(data) > LARGE:
+            root: Path = () if data.lstrip()[:1] == b"[" else ("data",)
+            with contextlib.suppress(orjson.JSONDecodeError):
+                return (yield from read(operation, reading, root, _in_pieces(operation, data)))
+        return (yield from read(operation, reading, (), _whole(operation, data, reading)))
 
-
-def _joined(parts: list[Any]) -> tuple[list[Path], list[Any]]:
-    """The elements of those *parts* that are arrays, and the other parts, each with its place."""
-    places: list[Path] = []
-    items: list[Any] = []
-    for number, part in enumerate(parts):
-        if type(part) is list:
-            places += ((number, position) for position in range(len(part)))
-            items += part
-        else:
-            places.append((number,))
-            items.append(part)
-    return places, items
-
-
-def _elements(
-    operation: Operation,
-    elements: Sequence[tuple[Path, Any]],
-    cls: type[T],
-    reading: Reading,
-    instead: Callable[[str], T] | None,
-    rejected: list[JSON],
-) -> list[T]:
-    """The records in *elements*, read one by one; the elements that are none go to *rejected*."""
-    reader = Lenient()
-    records: list[T] = []
-    for path, item in elements:
-        try:
-            record: T = reader.read(item, cls, path)
-        except Mismatch as mismatch:
-            reader.note(path, mismatch)
-            rejected.append(item)
-            if instead is None:
-                continue
-            record = instead(str(mismatch))
-        records.append(record)
-    reading.tell(operation, reader.odd)
-    return records
+    return Stepwise(steps)
 
 
 def part(cls: type[T]) -> Callable[[Operation, object, Path, Reading], T]:
@@ -283,9 +289,7 @@ def nothing(
             _loads(operation, data, reading)
 
 
-def anything(
-    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
-) -> JSON:
+def _anything(operation: Operation, data: bytes, reading: Reading) -> Steps[JSON]:
     """Decode a reply as it came: its JSON value, None for an empty body, and text where it is text.
 
     Only what begins as neither JSON nor HTML does is taken for text; white space around it is not part of it.
@@ -293,6 +297,9 @@ def anything(
     start = data.lstrip()[:1]
     if not start:
         return None
+    if len(data) > LARGE:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return (yield from _concealed(_in_pieces(operation, data)))
     try:
         value: JSON = conceal(_loads(operation, data, reading))
     except DecodeError:
@@ -303,18 +310,54 @@ def anything(
     return value
 
 
+anything: Final[Decoder[JSON]] = Stepwise(_anything)
+"""Decodes a reply as it came; see `_anything`."""
+
+
+def _concealed(source: Parts) -> Steps[JSON]:
+    elements: list[JSON] = []
+    while True:
+        try:
+            elements += conceal(next(source))
+        except StopIteration as end:
+            reply = conceal(end.value)
+            break
+        yield
+    if elements:
+        array = reply["data"] if type(reply) is dict else reply
+        array[:0] = elements
+    value: JSON = reply
+    return value
+
+
+def _whole(operation: Operation, data: bytes, reading: Reading) -> Parts:
+    """The reply at once."""
+    yield from ()
+    return _loads(operation, data, reading)
+
+
+def _in_pieces(operation: Operation, data: bytes) -> Parts:
+    """A large reply; what it raises for one that is no JSON says nothing of use."""
+    _check_parts(operation, data)
+    value = yield from pieces(data)
+    _check(operation, value)
+    return value
+
+
 def _loads(operation: Operation, data: bytes, reading: Reading) -> Any:
     """The JSON of a reply; one that is nothing but the description of a failure raises.
 
     It is a `NotFoundError` if it says to what only reads that a record is not there, else an `InBandError`.
     """
+    if len(data) > LARGE:
+        _check_parts(operation, data)
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         problem = f"not JSON: {error.msg} at character {error.pos} ({len(data)} bytes)"
     else:
-        if type(value) is dict and (value.get("error") or value.get("errorMessage")):
-            _check_failure(operation, value)
+        if type(value) is dict and ("error" in value or "errorMessage" in value):
+            _check(operation, value)
         return value
     is_json = False
     if not data.strip():
@@ -327,15 +370,27 @@ def _loads(operation: Operation, data: bytes, reading: Reading) -> Any:
             is_json = True
     if is_json:
         reading.tell(operation, [((), problem)])
-        if type(value) is dict:
-            _check_failure(operation, value)
+        _check(operation, value)
         return value
     # Raised here and not above: the decoder's error, which would be the context, holds a body with keys perhaps.
     raise DecodeError(problem, operation=operation.name)
 
 
-def _check_failure(operation: Operation, value: dict[str, Any]) -> None:
+_MOST_PARTS: Final = 1_000_000
+"""Objects and arrays of a reply: 16 MiB of the points of metrics, which are short, are a third of it."""
+
+
+def _check_parts(operation: Operation, data: bytes) -> None:
+    """Refuse what has too many parts before they are made; each costs memory, and time of the garbage collector."""
+    if data.count(b"{") + data.count(b"[") > _MOST_PARTS:
+        message = f"more than {_MOST_PARTS} objects and arrays ({len(data)} bytes)"
+        raise DecodeError(message, operation=operation.name)
+
+
+def _check(operation: Operation, value: Any) -> None:
     """Raise what *value* tells of, if it is nothing but the description of a failure."""
+    if type(value) is not dict or not (value.get("error") or value.get("errorMessage")):
+        return
     names = value.keys()
     if (value.get("error") and names <= _FAILURE) or (value.get("errorMessage") and names <= _CRASH):
         error = _in_band(operation, value)
@@ -410,12 +465,9 @@ def _odd(
     raise _misfit(operation, failed, path)
 
 
-def _misfit(operation: Operation, mismatch: Mismatch, root: Path, places: Sequence[Path] | None = None) -> DecodeError:
-    """What to raise for a *mismatch* in what is at *root*; *places* are those of the elements of a joined list."""
-    steps: Path = (*reversed(mismatch.steps),)
-    if places is not None and steps and isinstance(steps[0], int):
-        steps = (*places[steps[0]], *steps[1:])
-    return DecodeError(str(mismatch), operation=operation.name, path=json_path((*root, *steps)))
+def _misfit(operation: Operation, mismatch: Mismatch, root: Path) -> DecodeError:
+    """What to raise for a *mismatch* in what is at *root*."""
+    return DecodeError(str(mismatch), operation=operation.name, path=json_path((*root, *reversed(mismatch.steps))))
 
 
 def _cursor(operation: Operation, name: str, value: Any) -> Cursor | None:

@@ -14,10 +14,10 @@ import attrs
 
 from ..models.value import json_text
 from ..settings import conceal
-from .records import Mismatch, Reader, converted, converter, members, readers
+from .records import Mismatch, Reader, converted, converter, json_path, members, readers
 from .words import words_of
 
-__all__ = ["Lenient", "Path", "loads"]
+__all__ = ["Lenient", "Path", "loads", "sort_of"]
 
 Path = tuple[str | int, ...]
 """The steps from the whole reply to a part of it, outermost first."""
@@ -35,11 +35,16 @@ class Lenient:
     """
 
     odd: list[tuple[Path, str]] = attrs.field(factory=list)
-    """Where something did not fit, and what was expected and seen; without text of the reply."""
+    """Where something did not fit first, and what was expected and seen there; without text of the reply."""
+    _sorts: set[str] = attrs.field(factory=set)
 
     def note(self, path: Path, mismatch: Mismatch) -> None:
-        """Remember that what is at *path* does not fit."""
-        self.odd.append(((*path, *reversed(mismatch.steps)), str(mismatch)))
+        """Remember that what is at *path* does not fit, unless it differs by a position from what is known."""
+        path = (*path, *reversed(mismatch.steps))
+        sort = sort_of(path)
+        if sort not in self._sorts:
+            self._sorts.add(sort)
+            self.odd.append((path, str(mismatch)))
 
     def read(self, value: object, cls: Any, path: Path, sent: Mapping[str, object] | None = None) -> Any:
         """Make a *cls* of *value*, as far as it goes.
@@ -119,6 +124,11 @@ class Lenient:
                 fits = False
             all_fit = all_fit and fits
         return items, all_fit
+
+
+def sort_of(path: Path) -> str:
+    """The JSON path of all that differs from what is at *path* by a position."""
+    return json_path("" if isinstance(step, int) else step for step in path)
 
 
 def _is_record(cls: Any) -> bool:

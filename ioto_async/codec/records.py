@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from types import UnionType
 from typing import Any, Final, Union, get_args, get_origin
 
@@ -98,12 +99,18 @@ def _date(value: object, _: object) -> datetime:
                 return date
             return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
         if type(value) is int or type(value) is float:
-            if abs(value) >= _FIRST_MILLISECONDS:
-                return _EPOCH + timedelta(milliseconds=value)
-            return _EPOCH + timedelta(seconds=value)
+            return _instant(value)
     except (ValueError, OverflowError):
         pass
     raise Mismatch("a date (ISO text, epoch seconds or milliseconds)", value)
+
+
+@lru_cache(maxsize=1024)
+def _instant(value: float) -> datetime:
+    """The date of epoch seconds or milliseconds, which the series of a reply have in common."""
+    if abs(value) >= _FIRST_MILLISECONDS:
+        return _EPOCH + timedelta(milliseconds=value)
+    return _EPOCH + timedelta(seconds=value)
 
 
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")

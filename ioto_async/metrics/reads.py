@@ -25,6 +25,8 @@ _ANSWERS: Final = decoding.paged(Any, nested=True)
 """Each caller decodes its own answer: what one of them cannot read is no matter of the others."""
 _TOGETHER: Final = 100
 """Items of a request at most."""
+_MOST_ANSWERS: Final = 10_000
+"""Answers that are looked at; to so many more than were asked for, there is none that could be told."""
 _LARGEST_ANSWER: Final = 4096
 """Bytes that the answer to one item has at most: it has 14 points (reference, section 9)."""
 
@@ -110,7 +112,13 @@ def answers_of(operation: Operation, items: Sequence[Item], reply: Sequence[Any]
 
     Answers are told by the ``id``, which the service's library echoes, though no document says so. One without counts
     by its place, if there are as many answers as items, and if it does not name another metric than the item.
+
+    Raises:
+        DecodeError: there are too many answers to look at.
     """
+    if len(reply) > _MOST_ANSWERS:
+        message = f"expected an answer to each of {len(items)} items, got {len(reply)}"
+        raise DecodeError(message, operation=operation.name, path="$.data")
     ids = {id for id, _ in items}
     places: dict[str, int] = {}
     twice: set[str] = set()

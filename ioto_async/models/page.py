@@ -25,5 +25,8 @@ class Page(Record, Generic[T]):
     prev: Cursor | None = None
     """Where the page before begins; the service says so only if the request carried a cursor."""
     rejected: list[JSON] = attrs.field(factory=list, repr=False, metadata={"wire": None})
-    """Elements that are no records, or lack their keys, as they came; ``items`` goes without them."""
+    """Elements that are no records, or lack their keys, as they came; ``items`` goes without them.
+
+    More than 100 000 of them are a `DecodeError`.
+    """
     extra: dict[str, Any] = attrs.field(factory=dict)

@@ -43,7 +43,8 @@ class CallerOptions(TypedDict, total=False):
         headers: further headers of every request.
         middlewares: aiohttp client middlewares, outermost first.
         observer: called with each `Attempt` when it is over; must not block.
-        max_reply: how many bytes a reply may have; 16 MiB by default.
+        max_reply: how many bytes a reply may have; 16 MiB by default. Other tasks run while one of more than 1 MiB is
+            read. One of more than a million JSON objects and arrays is a `DecodeError`.
         strict: raise a `DecodeError` for a reply with a member of another type than the documented one. By default the
             member is what it plainly means, such as a number in text, or None; its raw value stays in ``extra``, named
             as on the wire, and it is logged once. An element of a page that is no record goes to ``rejected``.

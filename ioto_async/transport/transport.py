@@ -17,7 +17,7 @@ from yarl import URL
 
 from .._version import __version__
 from ..codec import encoding
-from ..codec.decoding import Decoder, Reading
+from ..codec.decoding import LARGE, Decoder, Reading, in_steps
 from ..errors import (
     CallError,
     CallTimeoutError,
@@ -43,6 +43,7 @@ from .attempt import (
 from .auth import HOLDS_TURN, Auth, Middleware, holding_turn
 from .effects import EFFECTS, Effects, waiting
 from .fast_path import FastPath
+from .large import read_large
 from .limits import Verdict
 from .options import CallOptions, TransportOptions, check_timeout, with_retries
 from .pauses import PauseError
@@ -147,9 +148,8 @@ class Transport:
             url = self._url(operation)
         if query:
             url = url.with_query(encoding.query(operation, query))
-        timeout, retry, headers = self.options.timeout, self.options.retry, self._headers
-        if options:
-            timeout, retry, headers = self.for_this_call(options)
+        usual = self.options.timeout, self.options.retry, self._headers
+        timeout, retry, headers = self.for_this_call(options) if options else usual
         retries: Retries | None = None
         effects = EFFECTS.get()
         pool, limiter = self.pool, self.pool.limiter
@@ -180,6 +180,9 @@ class Transport:
                 if effects is not None:
                     effects.changed |= operation.kind is not Kind.READ
                     effects.landed()
+                if len(reply) > LARGE:
+                    steps = in_steps(decode, operation, reply, self.reading, body)
+                    return await read_large(steps, operation, entered, timeout)
                 return decode(operation, reply, self.reading, body)
             except ClientStateError as closed:
                 closed.outcome_unknown |= retries is not None and retries.maybe_done

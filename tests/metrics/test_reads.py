@@ -289,6 +289,16 @@ async def test_two_answers_to_one_item_are_the_error_of_its_caller() -> None:
     assert "more than one to this item" in str(second)
 
 
+async def test_a_reply_of_far_too_many_answers_is_a_decode_error_for_each() -> None:
+    body = b'{"data":[%b]}' % b",".join([b"null"] * 300_000)
+    async with served(reply(200, body)) as (_, client):
+        calls = (client.metric.value("D", name) for name in ("a", "b"))
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+    assert [str(error) for error in errors] == [
+        "metric/fetch: reply at $.data: expected an answer to each of 2 items, got 300000"
+    ] * 2
+
+
 async def test_the_answer_of_another_is_not_taken_for_its_place() -> None:
     def change(answers: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [answers[1], answers[1] | {"id": "of nobody"}]
