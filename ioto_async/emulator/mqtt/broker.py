@@ -1,7 +1,7 @@
 """The MQTT broker: connections, sessions and topic permissions.
 
-It is the server side of MQTT 3.1.1 as AWS IoT Core speaks it: QoS 0 and 1, no retained messages, and a client
-certificate for every connection. A message to a topic that the client may not publish to ends the connection. What
+It is the server side of MQTT 3.1.1 as AWS IoT Core speaks it: QoS 0 and 1, and a client certificate for every
+connection. A message to a topic that the client may not publish to ends the connection. What
 clients publish goes to the cloud alone, in batches, and is acknowledged when the cloud has stored it.
 """
 
@@ -16,7 +16,6 @@ import attrs
 from ..faults import Fault
 from .packets import (
     ACCEPTED,
-    BAD_PROTOCOL,
     IDENTIFIER_REJECTED,
     NOT_AUTHORIZED,
     SUBSCRIPTION_REFUSED,
@@ -47,6 +46,7 @@ __all__ = ["Broker", "Grant", "Message", "Service"]
 _LOG: Final = logging.getLogger(__name__)
 # Limits of AWS IoT Core.
 _MAX_PACKET: Final = 128 * 1024
+_MAX_FILTERS: Final = 8
 _KEEP_ALIVES: Final = (30, 1200)
 _SESSION_LIFE: Final = 3600
 # How long a client may take to send CONNECT, seconds, like the others here.
@@ -54,6 +54,9 @@ _CONNECT_TIMEOUT: Final = 30
 _EXPIRY_INTERVAL: Final = 1.0
 # A fleet that comes back connects all at once.
 _BACKLOG: Final = 1024
+# What the vendor's agent reads, and what a packet has beside topic and payload: bytes.
+_MAX_AGENT: Final = 4096
+_MAX_HEAD: Final = 7
 # How much may wait in memory for a client that does not read, in bytes.
 _MAX_UNREAD: Final = 8 * 2**20
 
@@ -169,6 +172,11 @@ class Broker:
             session = self._sessions.get(each)
             if session is None:
                 continue
+            if len(topic) + len(payload) > _MAX_AGENT - _MAX_HEAD and session.wants(topic):
+                _LOG.warning(
+                    "%s: a message of %s bytes to %s: the vendor's agent loses those of more than %s, in silence",
+                    *(each, len(payload), topic, _MAX_AGENT),
+                )
             packets, kept = session.enqueue(topic, payload)
             if not kept:
                 _LOG.warning("%s is behind; a message to %s is dropped", each, topic)
@@ -351,7 +359,8 @@ class _Connection:
                 else:
                     self._delayed.append(packet)
         except BadProtocol as error:
-            self.send(Connack(BAD_PROTOCOL))
+            self._transport.write(error.refusal)
+            self._transport.flush()
             self.close(str(error))
         except BadPacket as error:
             self.close(str(error))
@@ -365,6 +374,8 @@ class _Connection:
             self.send(*self._session.acknowledge(packet.packet_id))
         elif isinstance(packet, Subscribe):
             grant = self._grant
+            if len(packet.filters) > _MAX_FILTERS:
+                raise BadPacket(f"a SUBSCRIBE with {len(packet.filters)} filters; {_MAX_FILTERS} are allowed")
             self.send(Suback(packet.packet_id, tuple(self._subscribe(grant, *each) for each in packet.filters)))
         elif isinstance(packet, Unsubscribe):
             for filter_ in packet.filters:
@@ -428,7 +439,7 @@ class _Connection:
 
     def _publish(self, packet: Publish, fault: Fault | None) -> None:
         if self._grant is None or not _may_publish(self._grant, packet):
-            self.close(f"it may not publish {'and retain ' * packet.retain}to {packet.topic!r}")
+            self.close(f"it may not publish to {packet.topic!r}")
         else:
             message = Message(self.client_id, packet.topic, packet.payload)
             self._broker.receive(self, message, packet.packet_id, fault)
@@ -445,4 +456,5 @@ class _Connection:
 
 
 def _may_publish(grant: Grant, what: Publish | Will) -> bool:
-    return is_topic(what.topic) and what.topic.startswith(grant.publish) and what.qos < 2 and not what.retain
+    # What is to be retained is carried out as all else: nobody may subscribe to what devices publish.
+    return is_topic(what.topic) and what.topic.startswith(grant.publish) and what.qos < 2

@@ -48,6 +48,10 @@ class Session:
         """Remove a subscription, if there is such."""
         self._filters.pop(filter, None)
 
+    def wants(self, topic: str) -> bool:
+        """Say whether a subscription matches."""
+        return any(matches(filter, topic) for filter in self._filters)
+
     def enqueue(self, topic: str, payload: bytes) -> tuple[list[Publish], bool]:
         """Queue a message that a subscription matches; return what is to be sent now, and False if it was dropped."""
         qos = max((qos for filter, qos in self._filters.items() if matches(filter, topic)), default=None)
