@@ -161,7 +161,8 @@ class _Server:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=cloud.authority.certificate)
         context.set_alpn_protocols(list(_ALPN))
-        broker = Broker(CloudService(cloud, self.faults, self.messages), asyncio.get_running_loop().time)
+        service = CloudService(cloud, self.faults, self.messages)
+        broker = Broker(service, asyncio.get_running_loop().time, cloud.mqtt_sessions)
         stack.push_async_callback(broker.stop)
         cloud.mqtt_port = await broker.start(self._host, port, context)
         # Not every TLS library finds an address in a certificate, so devices are given the name where there is one.

@@ -5,9 +5,10 @@ import gc
 import logging
 import socket
 import ssl
+import threading
 import weakref
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -33,7 +34,9 @@ from ioto_async.emulator.mqtt.packets import (
     Will,
     encode,
 )
+from ioto_async.emulator.state.mqtt_sessions import KeptSession, MqttSessions
 from ioto_async.emulator.state.pki import Authority
+from ioto_async.emulator.state.storage import connect
 from tests.bulk.calls import until
 from tests.rawserver import GUARD
 from tests.rows import each_row
@@ -383,6 +386,93 @@ async def test_a_session_is_kept_for_an_hour(server: Server, away: int, present:
     server.broker.expire()
     await server.connect(clean=False)
     assert server.connack == Connack(0, session_present=present)
+
+
+@pytest.fixture
+def store() -> Iterator[MqttSessions]:
+    """Where sessions are kept beyond a broker."""
+    with closing(connect(None)) as db:
+        yield MqttSessions(db, threading.RLock())
+
+
+@asynccontextmanager
+async def keeping(store: MqttSessions, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> AsyncIterator[Server]:
+    clock, service = Clock(), EchoService()
+    broker = Broker(service, clock, store)
+    server = Server(broker, service, clock, await broker.start("127.0.0.1", 0, contexts[0]), contexts[1])
+    yield server
+    await server.stop()
+
+
+async def test_a_session_outlives_its_broker_with_subscriptions_and_messages(
+    store: MqttSessions, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    async with keeping(store, contexts) as server:
+        client = await server.subscribed(clean=False)
+        client.send(Subscribe(2, (("down/off", 0), ("down/gone", 1))), Unsubscribe(3, ("down/gone", "down/#")))
+        client.send(Subscribe(4, (("down/on/#", 1),)))
+        for _ in range(3):
+            await client.get()
+        for payload in (b"1", b"2", b"3"):
+            server.broker.send("down/on/x", payload, "a")
+        assert [await client.get() for _ in range(3)] == [
+            Publish("down/on/x", payload, 1, number) for number, payload in enumerate((b"1", b"2", b"3"), 1)
+        ]
+        client.send(Puback(2), Disconnect())
+        assert await client.get() is None
+        server.broker.publish("down/on/x", b"4")
+        server.broker.publish("down/off", b"5")
+        server.broker.publish("down/gone", b"6")
+        await server.subscribed("clean")
+    async with keeping(store, contexts) as server:
+        client = await server.connect(clean=False)
+        assert server.connack == Connack(0, session_present=True)
+        assert [await client.get() for _ in range(3)] == [
+            Publish("down/on/x", b"1", 1, 1, dup=True),
+            Publish("down/on/x", b"3", 1, 3, dup=True),
+            Publish("down/on/x", b"4", 1, 4),
+        ]
+        client.send(Puback(1), Puback(3), Puback(4), Pingreq())
+        assert await client.get() == Pingresp()
+        await server.connect("clean", clean=False)
+        assert server.connack == Connack(0)
+    assert store.load() == {"a": KeptSession({"down/off": 0, "down/on/#": 1}, []), "clean": KeptSession({}, [])}
+
+
+async def test_what_was_published_and_not_queued_when_the_process_ended_is_queued_by_the_next(
+    store: MqttSessions, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    async with keeping(store, contexts) as server:
+        await server.subscribed(clean=False)
+    store.push("down/x", b"1", "a")
+    store.push("down/y", b"2", None)
+    store.push("down/z", b"3", "other")
+    async with keeping(store, contexts) as server:
+        client = await server.connect(clean=False)
+        expected = [Publish("down/x", b"1", 1, 1), Publish("down/y", b"2", 1, 2)]
+        assert [await client.get(), await client.get()] == expected
+    assert store.pushed() == []
+
+
+@each_row("end", ["drop", "expire", "clean"])
+async def test_a_session_that_has_ended_is_kept_nowhere(
+    store: MqttSessions, contexts: tuple[ssl.SSLContext, ssl.SSLContext], end: str
+) -> None:
+    async with keeping(store, contexts) as server:
+        client = await server.subscribed(clean=False)
+        server.broker.publish("down/x", b"1")
+        client.send(Disconnect())
+        while await client.get() is not None:
+            pass
+        assert len(store.load()["a"].messages) == 1
+        if end == "drop":
+            server.broker.drop("a")
+        elif end == "expire":
+            server.clock.now += 3601
+            server.broker.expire()
+        else:
+            await server.connect(clean=True)
+        assert store.load() == {}
 
 
 async def test_a_clean_connection_ends_the_session_that_was_kept(server: Server) -> None:

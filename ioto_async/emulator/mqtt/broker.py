@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol
 import attrs
 
 from ..faults import Fault
+from ..state.mqtt_sessions import MqttSessions
 from .packets import (
     ACCEPTED,
     IDENTIFIER_REJECTED,
@@ -112,25 +113,30 @@ class Broker:
     Args:
         service: the cloud.
         clock: gives seconds that only go forward.
+        store: where sessions are kept that outlive their connections; None to keep them in memory alone.
     """
 
-    def __init__(self, service: Service, clock: Callable[[], float]) -> None:
+    def __init__(self, service: Service, clock: Callable[[], float], store: MqttSessions | None = None) -> None:
         self.service: Final = service
         self.clock: Final = clock
+        self._store = store
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._connections: set[_Connection] = set()
         self._clients: dict[str, _Connection] = {}
         self._sessions: dict[str, Session] = {}
+        # The clients whose sessions are in the store.
+        self._kept: set[str] = set()
         self._inbox: list[_Received] = []
 
     async def start(self, host: str, port: int, context: ssl.SSLContext) -> int:
-        """Listen, and return the port.
+        """Take up the sessions that were kept, listen, and return the port.
 
         Raises:
             OSError: the address cannot be had.
         """
+        self._resume()
         self._server = await self._loop.create_server(
             lambda: Tls(_Connection(self), context), host, port, backlog=_BACKLOG
         )
@@ -153,18 +159,48 @@ class Broker:
 
     def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
         """Publish a message to all subscribers, or to *client_id* alone; may be called from any thread."""
-        self._loop.call_soon_threadsafe(self.publish, topic, payload, client_id)
+        # It is to be as durable as what it tells of, which is stored by now or in the same transaction.
+        number = self._store.push(topic, payload, client_id) if self._store is not None and self._kept else None
+        self._loop.call_soon_threadsafe(self._deliver, topic, payload, client_id, number)
 
     def drop(self, client_id: str | None = None) -> None:
         """End the connection and the session of a client, of all for None, after what was sent; from any thread."""
+        if self._store is not None and self._kept:
+            self._store.remove(client_id)
         self._loop.call_soon_threadsafe(self._drop, client_id)
 
     def _drop(self, client_id: str | None) -> None:
         for each in list(self._sessions) if client_id is None else [client_id]:
-            self._sessions.pop(each, None)
+            self._forget(each)
             connection = self._clients.get(each)
             if connection is not None:
                 connection.close("its device is not claimed any more")
+
+    def _forget(self, client_id: str) -> None:
+        """End the session of a client."""
+        self._sessions.pop(client_id, None)
+        if self._store is not None and client_id in self._kept:
+            self._kept.discard(client_id)
+            self._store.remove(client_id)
+
+    def _resume(self) -> None:
+        """Take up what another process has left."""
+        if self._store is None:
+            return
+        for client_id, kept in self._store.load().items():
+            session = self._sessions[client_id] = Session.kept(kept, self._store.record(client_id))
+            session.expires = self.clock() + _SESSION_LIFE
+            self._kept.add(client_id)
+        for number, to, topic, payload in self._store.pushed():
+            self._deliver(topic, payload, to, number)
+
+    def _deliver(self, topic: str, payload: bytes, client_id: str | None, number: int | None) -> None:
+        """Publish a message, which was pushed as *number* if it was."""
+        if self._store is None or number is None:
+            self.publish(topic, payload, client_id)
+        else:
+            with self._store.delivering(number):
+                self.publish(topic, payload, client_id)
 
     def publish(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
         """Publish a message, as `send` does."""
@@ -193,7 +229,7 @@ class Broker:
                 connection.reset()
         for client_id, session in list(self._sessions.items()):
             if session.expires is not None and now > session.expires:
-                del self._sessions[client_id]
+                self._forget(client_id)
 
     def _expire(self) -> None:
         self.expire()
@@ -222,7 +258,7 @@ class Broker:
             del self._clients[client_id]
             session = self._sessions.get(client_id)
             if session is not None and session.clean:
-                del self._sessions[client_id]
+                self._forget(client_id)
             elif session is not None:
                 session.expires = self.clock() + _SESSION_LIFE
 
@@ -235,7 +271,12 @@ class Broker:
         session = self._sessions.get(client_id)
         present = session is not None and not clean
         if session is None or not present:
-            session = Session(clean=clean)
+            self._forget(client_id)
+            record = None if clean or self._store is None else self._store.record(client_id)
+            session = Session(clean=clean, record=record)
+            if record is not None:
+                self._kept.add(client_id)
+                record.subscribed({})
         self._clients[client_id], self._sessions[client_id] = connection, session
         return session, present
 
