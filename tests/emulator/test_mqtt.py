@@ -388,12 +388,12 @@ async def test_a_packet_of_128_kib_passes_and_a_longer_one_ends_the_connection(
     assert len(emu.messages) == 2
 
 
-async def test_a_message_that_is_to_be_retained_ends_the_connection(
+async def test_a_message_that_is_to_be_retained_is_carried_out(
     emu: Emulator, device: Device, client: aiomqtt.Client
 ) -> None:
-    await client.publish(device.topic("test/ping"), b"", qos=0, retain=True)
-    assert await ended(client)
-    assert not emu.messages
+    await client.publish(device.topic("test/ping"), b"", qos=1, retain=True)
+    assert await asked(client, device, "test/ping/1") == b"pinged"
+    assert len(emu.messages) == 2
 
 
 @each_row(
@@ -478,7 +478,6 @@ async def test_the_will_of_a_client_that_says_farewell_is_dropped(emu: Emulator,
     [
         aiomqtt.Will("ioto/service/DEV0000002/test/ping", b"", qos=1),
         aiomqtt.Will("ioto/service/DEV0000001/test/ping", b"", qos=2),
-        aiomqtt.Will("ioto/service/DEV0000001/test/ping", b"", qos=1, retain=True),
     ],
 )
 async def test_a_will_that_may_not_be_is_refused(device: Device, will: aiomqtt.Will) -> None:
@@ -488,7 +487,7 @@ async def test_a_will_that_may_not_be_is_refused(device: Device, will: aiomqtt.W
 
 
 async def test_mqtt_5_is_refused(device: Device) -> None:
-    with pytest.raises(aiomqtt.MqttError, match="protocol version"):
+    with pytest.raises(aiomqtt.MqttError, match="Unsupported protocol version"):
         async with device.client(protocol=aiomqtt.ProtocolVersion.V5):
             pass
 
@@ -598,7 +597,6 @@ async def test_a_change_that_is_older_than_the_cloud_has_is_dropped_and_the_newe
         {"cmd": "update", "key": "s#a", "item": 4},
         {"cmd": "update", "key": 4, "item": COUNTER},
         {"cmd": "update", "key": "d#DEV0000002", "item": {"_type": "Device"}},
-        {"cmd": "update", "key": "command#a#DEV0000001#1", "item": {"_type": "Command", "command": "reboot"}},
         {"cmd": "update", "key": "s#a", "item": {"_type": "Store", "updated": "soon"}},
         {"cmd": "update", "key": "l#1", "item": {"_type": "Log", "message": 4}},
         4,
@@ -612,6 +610,29 @@ async def test_a_change_that_cannot_be_applied_is_not_acknowledged_and_the_other
             ack, _ = await sync_up(client, device, change, {"cmd": "update", "key": "s#counter", "item": COUNTER})
     assert ack["keys"] == ["s#counter"]
     assert "a change is not applied" in caplog.text
+
+
+async def test_items_that_only_travel_down_are_acknowledged_and_dropped_when_a_device_sends_them_up(
+    emu: Emulator, post: Post, device: Device, client: aiomqtt.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The agent does so after each provisioning, again and again until they are acknowledged."""
+    record = await write(emu, post, "create", "Command", device.id, {"command": "reboot"})
+    _, payload = await received(client)
+    item = json.loads(payload)
+    key, late = item["sk"], "2040-01-01T00:00:00.000Z"
+    broadcast = {"_type": "Broadcast", "key": "news", "value": 1, "type": "number"}
+    with caplog.at_level(logging.INFO, "ioto_async.emulator"):
+        ack, others = await sync_up(
+            client,
+            device,
+            {"cmd": "upsert", "key": key, "item": item | {"command": "format", "updated": late}},
+            {"cmd": "remove", "key": key, "item": item},
+            {"cmd": "create", "key": "bcast#news", "item": broadcast},
+        )
+    assert (ack["keys"], others) == ([key, key, "bcast#news"], [])
+    assert caplog.messages == []
+    body = {"_type": "Command", "accountId": emu.account_id, "deviceId": device.id, "id": record["id"]}
+    assert (await post("/tok/generic/get", body)).json == record
 
 
 async def test_what_rest_writes_travels_down_to_the_connected_device(

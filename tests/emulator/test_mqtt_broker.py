@@ -5,9 +5,10 @@ import gc
 import logging
 import socket
 import ssl
+import threading
 import weakref
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -30,9 +31,12 @@ from ioto_async.emulator.mqtt.packets import (
     Subscribe,
     Unsuback,
     Unsubscribe,
+    Will,
     encode,
 )
+from ioto_async.emulator.state.mqtt_sessions import KeptSession, MqttSessions
 from ioto_async.emulator.state.pki import Authority
+from ioto_async.emulator.state.storage import connect
 from tests.bulk.calls import until
 from tests.rawserver import GUARD
 from tests.rows import each_row
@@ -100,6 +104,11 @@ class Raw:
                     return None
                 self._got += self._packets.feed(data)
         return self._got.pop(0)
+
+    async def rest(self) -> bytes:
+        """All bytes until the broker ends the connection."""
+        async with asyncio.timeout(GUARD):
+            return await self._reader.read()
 
     async def close(self) -> None:
         self._writer.transport.abort()
@@ -255,7 +264,8 @@ async def test_a_client_that_never_says_connect_is_disconnected(server: Server) 
         ([Connect("a"), Pingresp()], [Connack(0)]),
         ([Connect("a"), Subscribe(1, (("down/#/x", 1),))], [Connack(0)]),
         ([Connect("a"), Publish("up/+", b"")], [Connack(0)]),
-        ([Connect("a"), Publish("up/x", b"", 0, 0, True)], [Connack(0)]),
+        ([Connect("a"), Subscribe(1, tuple((f"down/{number}", 1) for number in range(9)))], [Connack(0)]),
+        ([Connect("a"), Publish("up/2/3/4/5/6/7/8/9", b"")], [Connack(0)]),
         ([Connect("a"), Disconnect()], [Connack(0)]),
         ([Connect("a"), Disconnect(), Publish("up/x", b"", 1, 1)], [Connack(0)]),
         ([Connect("a"), Publish("other/x", b""), Publish("up/x", b"", 1, 1)], [Connack(0)]),
@@ -276,7 +286,7 @@ async def test_what_breaks_the_protocol_ends_the_connection(
 @each_row(
     "wire, answers",
     [
-        ("10 0e 0004 4d515454 05 02 003c 00 0001 61", [Connack(1)]),
+        ("10 0f 0006 4d5149736470 03 02 003c 0001 61", [Connack(1)]),
         ("16 03 01 02 00", []),
         (b"GET / HTTP/1.1\r\nHost: cloud.example\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n\r\n".hex(), []),
         ("10 0d 0004 4d515454 04 02 003c 0001 61 34 08 0004 75702f78 0001", [Connack(0)]),
@@ -288,6 +298,45 @@ async def test_what_is_not_mqtt_3_1_1_ends_the_connection(server: Server, wire: 
     for answer in answers:
         assert await client.get() == answer
     assert await client.get() is None
+
+
+async def test_a_client_of_mqtt_5_is_refused_in_its_own_words(server: Server) -> None:
+    client = await server.open()
+    client.write(bytes.fromhex("10 0e 0004 4d515454 05 02 003c 00 0001 61"))
+    # CONNACK: no flags, reason "Unsupported Protocol Version", no properties.
+    assert await client.rest() == bytes.fromhex("20 03 00 84 00")
+
+
+async def test_eight_filters_and_seven_slashes_are_allowed_as_at_aws(server: Server) -> None:
+    client = await server.connect()
+    filters = tuple((f"down/{number}/3/4/5/6/7/#", 1) for number in range(8))
+    client.send(Subscribe(1, filters), Publish("up/2/3/4/5/6/7/8", b"", 1, 1))
+    assert sorted([await client.get(), await client.get()]) == sorted([Suback(1, (1,) * 8), Puback(1)])
+
+
+async def test_what_is_to_be_retained_is_carried_out_and_so_is_such_a_will(server: Server) -> None:
+    client = await server.open()
+    client.send(Connect("a", will=Will("up/will", b"2", 1, retain=True)), Publish("up/x", b"1", 1, 1, retain=True))
+    assert [await client.get(), await client.get()] == [Connack(0), Puback(1)]
+    await client.close()
+    await until(lambda: len(server.service.received) == 2)
+    assert server.service.received == [Message("a", "up/x", b"1"), Message("a", "up/will", b"2")]
+
+
+@each_row("size, is_told", [(4096 - 7 - len("down/x"), False), (4096 - 6 - len("down/x"), True)])
+async def test_a_message_that_the_agent_cannot_read_is_sent_and_the_user_told(
+    server: Server, caplog: pytest.LogCaptureFixture, size: int, is_told: bool
+) -> None:
+    client, other = await server.subscribed(), await server.connect("b")
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "ioto_async.emulator"):
+        server.broker.publish("down/x", b"x" * size)
+    assert await client.get() == Publish("down/x", b"x" * size, 1, 1)
+    told = [record.getMessage() for record in caplog.records]
+    expected = f"a: a message of {size} bytes to down/x: the vendor's agent loses those of more than 4096, in silence"
+    assert told == [expected] * is_told
+    for each in (client, other):
+        await each.close()
 
 
 async def test_what_came_before_an_error_is_carried_out(server: Server) -> None:
@@ -337,6 +386,93 @@ async def test_a_session_is_kept_for_an_hour(server: Server, away: int, present:
     server.broker.expire()
     await server.connect(clean=False)
     assert server.connack == Connack(0, session_present=present)
+
+
+@pytest.fixture
+def store() -> Iterator[MqttSessions]:
+    """Where sessions are kept beyond a broker."""
+    with closing(connect(None)) as db:
+        yield MqttSessions(db, threading.RLock())
+
+
+@asynccontextmanager
+async def keeping(store: MqttSessions, contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> AsyncIterator[Server]:
+    clock, service = Clock(), EchoService()
+    broker = Broker(service, clock, store)
+    server = Server(broker, service, clock, await broker.start("127.0.0.1", 0, contexts[0]), contexts[1])
+    yield server
+    await server.stop()
+
+
+async def test_a_session_outlives_its_broker_with_subscriptions_and_messages(
+    store: MqttSessions, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    async with keeping(store, contexts) as server:
+        client = await server.subscribed(clean=False)
+        client.send(Subscribe(2, (("down/off", 0), ("down/gone", 1))), Unsubscribe(3, ("down/gone", "down/#")))
+        client.send(Subscribe(4, (("down/on/#", 1),)))
+        for _ in range(3):
+            await client.get()
+        for payload in (b"1", b"2", b"3"):
+            server.broker.send("down/on/x", payload, "a")
+        assert [await client.get() for _ in range(3)] == [
+            Publish("down/on/x", payload, 1, number) for number, payload in enumerate((b"1", b"2", b"3"), 1)
+        ]
+        client.send(Puback(2), Disconnect())
+        assert await client.get() is None
+        server.broker.publish("down/on/x", b"4")
+        server.broker.publish("down/off", b"5")
+        server.broker.publish("down/gone", b"6")
+        await server.subscribed("clean")
+    async with keeping(store, contexts) as server:
+        client = await server.connect(clean=False)
+        assert server.connack == Connack(0, session_present=True)
+        assert [await client.get() for _ in range(3)] == [
+            Publish("down/on/x", b"1", 1, 1, dup=True),
+            Publish("down/on/x", b"3", 1, 3, dup=True),
+            Publish("down/on/x", b"4", 1, 4),
+        ]
+        client.send(Puback(1), Puback(3), Puback(4), Pingreq())
+        assert await client.get() == Pingresp()
+        await server.connect("clean", clean=False)
+        assert server.connack == Connack(0)
+    assert store.load() == {"a": KeptSession({"down/off": 0, "down/on/#": 1}, []), "clean": KeptSession({}, [])}
+
+
+async def test_what_was_published_and_not_queued_when_the_process_ended_is_queued_by_the_next(
+    store: MqttSessions, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    async with keeping(store, contexts) as server:
+        await server.subscribed(clean=False)
+    store.push("down/x", b"1", "a")
+    store.push("down/y", b"2", None)
+    store.push("down/z", b"3", "other")
+    async with keeping(store, contexts) as server:
+        client = await server.connect(clean=False)
+        expected = [Publish("down/x", b"1", 1, 1), Publish("down/y", b"2", 1, 2)]
+        assert [await client.get(), await client.get()] == expected
+    assert store.pushed() == []
+
+
+@each_row("end", ["drop", "expire", "clean"])
+async def test_a_session_that_has_ended_is_kept_nowhere(
+    store: MqttSessions, contexts: tuple[ssl.SSLContext, ssl.SSLContext], end: str
+) -> None:
+    async with keeping(store, contexts) as server:
+        client = await server.subscribed(clean=False)
+        server.broker.publish("down/x", b"1")
+        client.send(Disconnect())
+        while await client.get() is not None:
+            pass
+        assert len(store.load()["a"].messages) == 1
+        if end == "drop":
+            server.broker.drop("a")
+        elif end == "expire":
+            server.clock.now += 3601
+            server.broker.expire()
+        else:
+            await server.connect(clean=True)
+        assert store.load() == {}
 
 
 async def test_a_clean_connection_ends_the_session_that_was_kept(server: Server) -> None:

@@ -1,12 +1,14 @@
-"""The cloud is killed and started again in the middle of a stream: what it acknowledged, it has."""
+"""The cloud is killed and started again in the middle of its traffic: what it acknowledged, it has and delivers."""
 
 import asyncio
 import json
 import os
+import random
 import signal
 import ssl
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +18,9 @@ from typing import Any
 import aiohttp
 import attrs
 import pytest
+from paho.mqtt import client as paho
+
+from tests.rawserver import GUARD
 
 from .mqtt_devices import RULE
 from .mqtt_stream import Stream
@@ -113,10 +118,12 @@ async def provisioned(session: aiohttp.ClientSession, info: dict[str, Any], id: 
     return context
 
 
-async def stored(session: aiohttp.ClientSession, info: dict[str, Any], device_id: str) -> dict[int, float]:
+async def stored(
+    session: aiohttp.ClientSession, info: dict[str, Any], device_id: str, count: int = SAMPLES
+) -> dict[int, float]:
     """Which numbers the cloud has, and the average of what it has of each."""
     found: dict[int, float] = {}
-    for begin in range(0, SAMPLES, 1000):
+    for begin in range(0, count, 1000):
         items = [
             {"namespace": "Embedthis/Device", "metric": f"n{number}", "statistic": "avg", "period": 3600}
             | {"accumulate": True}
@@ -167,4 +174,89 @@ async def test_every_acknowledged_sample_is_in_the_cloud_however_often_it_is_kil
             found = await stored(session, child.info, ids[0])
         assert found == {number: number for number in range(SAMPLES)}
     finally:
+        child.end()
+
+
+@attrs.define
+class Agent:
+    """A stock client that keeps its session, connects again by itself, and subscribes but once."""
+
+    id: str
+    acknowledged: set[int] = attrs.Factory(set)
+    heard: list[str] = attrs.Factory(list)
+    client: paho.Client = attrs.field(init=False)
+    is_subscribed: threading.Event = attrs.Factory(threading.Event)
+
+    def begin(self, info: dict[str, Any], context: ssl.SSLContext) -> None:
+        client = self.client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2, self.id, clean_session=False, protocol=paho.MQTTv311
+        )
+        numbers: dict[int, int] = {}
+        client.tls_set_context(context)
+        client.reconnect_delay_set(1, 1)
+        client.on_subscribe = lambda *args: self.is_subscribed.set()
+        client.on_publish = lambda client, data, packet_id, *args: self.acknowledged.add(numbers[packet_id])
+        client.on_message = lambda client, data, message: self.heard.append(json.loads(message.payload)["command"])
+        client.connect("localhost", info["mqtt_port"])
+        client.subscribe(f"ioto/device/{self.id}/#", 1)
+        client.loop_start()
+        assert self.is_subscribed.wait(GUARD)
+        for number in range(TWO_WAYS):
+            sample = {"metric": f"n{number}", "value": number, "dimensions": [{}]}
+            sent = client.publish(f"{RULE}ioto/service/{self.id}/metric/set", json.dumps(sample), 1)
+            numbers[sent.mid] = number
+
+    def end(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+TWO_WAYS = 2_000
+"""Samples up; an eighth as many commands go down."""
+
+
+async def test_what_is_queued_for_a_device_outlives_kills_in_the_middle_of_traffic_in_both_directions(
+    tmp_path: Path,
+) -> None:
+    child, agent = Child(tmp_path / "cloud.db"), Agent("DEV0000001")
+    asked: set[str] = set()
+    choice = random.Random(15)
+    kills = sorted(choice.sample(range(10, TWO_WAYS // 8 - 10), 6))
+
+    async def command(session: aiohttp.ClientSession, name: str) -> bool:
+        body = {"_type": "Command", "accountId": child.info["account_id"], "deviceId": agent.id, "command": name}
+        headers = {"Authorization": child.info["token"]}
+        try:
+            async with session.post(f"{child.info['api']}/tok/generic/create", json=body, headers=headers) as response:
+                assert response.status == 200, await response.text()
+        except aiohttp.ClientError:
+            return False
+        asked.add(name)
+        return True
+
+    try:
+        child.start()
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
+            context = await provisioned(session, child.info, agent.id, tmp_path)
+            await asyncio.to_thread(agent.begin, child.info, context)
+            for number in range(TWO_WAYS // 8):
+                if number in kills:
+                    calls = [asyncio.ensure_future(command(session, f"c{number}-{each}")) for each in range(4)]
+                    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+                    child.kill()  # with some on their way
+                    await asyncio.wait(calls)
+                    child.end()
+                    await asyncio.to_thread(child.start)
+                assert await command(session, f"c{number}")
+            async with asyncio.timeout(GUARD):
+                while len(agent.acknowledged) < TWO_WAYS or asked - set(agent.heard):
+                    await asyncio.sleep(0.1)
+            found = await stored(session, child.info, agent.id, TWO_WAYS)
+        assert found == {number: number for number in range(TWO_WAYS)}
+        assert len(asked) >= TWO_WAYS // 8
+        # The first that was heard of each came in the order in which they were asked for.
+        order = list(dict.fromkeys(name for name in agent.heard if "-" not in name))
+        assert order == [f"c{number}" for number in range(TWO_WAYS // 8)]
+    finally:
+        agent.end()
         child.end()

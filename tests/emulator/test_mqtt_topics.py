@@ -48,7 +48,10 @@ def test_filters_match_as_paho_says(filter: str, topic: str) -> None:
     "filter, is_one",
     [
         *((filter, True) for filter in ("#", "+", "a/#", "a/+/b", "+/+/#", "/", "a b", "x" * MAX_TOPIC)),
-        *((filter, False) for filter in ("", "a#", "#/a", "a/#/b", "a+", "+a/b", "a/b+", "a/b#", "##", "é" * 129)),
+        *(
+            (filter, False)
+            for filter in ("", "a#", "#/a", "a/#/b", "a+", "+a/b", "a/b+", "a/b#", "##", "é" * 129, "+/" * 8)
+        ),
     ],
 )
 def test_wildcards_of_a_filter_stand_for_whole_levels(filter: str, is_one: bool) -> None:
@@ -60,7 +63,10 @@ def test_wildcards_of_a_filter_stand_for_whole_levels(filter: str, is_one: bool)
     [
         *(("a", True), ("/", True), ("", False), ("a/+", False), ("#", False)),
         *(("é" * 128, True), ("é" * 128 + "a", False)),
+        *(("/" * 7, True), ("/" * 8, False)),
+        *(("$aws/rules/R" + "/a" * 8, True), ("$aws/rules/R" + "/a" * 9, False), ("$aws/rules/", True)),
+        *(("$aws/rules/R/" + "x" * 256, True), ("$aws/rules/R/" + "x" * 257, False)),
     ],
 )
-def test_a_topic_has_no_wildcards_and_at_most_256_bytes(topic: str, is_one: bool) -> None:
+def test_a_topic_has_no_wildcards_and_at_most_256_bytes_and_7_slashes(topic: str, is_one: bool) -> None:
     assert is_topic(topic) is is_one

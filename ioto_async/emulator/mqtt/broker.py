@@ -1,7 +1,7 @@
 """The MQTT broker: connections, sessions and topic permissions.
 
-It is the server side of MQTT 3.1.1 as AWS IoT Core speaks it: QoS 0 and 1, no retained messages, and a client
-certificate for every connection. A message to a topic that the client may not publish to ends the connection. What
+It is the server side of MQTT 3.1.1 as AWS IoT Core speaks it: QoS 0 and 1, and a client certificate for every
+connection. A message to a topic that the client may not publish to ends the connection. What
 clients publish goes to the cloud alone, in batches, and is acknowledged when the cloud has stored it.
 """
 
@@ -14,9 +14,9 @@ from typing import Final, NamedTuple, Protocol
 import attrs
 
 from ..faults import Fault
+from ..state.mqtt_sessions import MqttSessions
 from .packets import (
     ACCEPTED,
-    BAD_PROTOCOL,
     IDENTIFIER_REJECTED,
     NOT_AUTHORIZED,
     SUBSCRIPTION_REFUSED,
@@ -47,6 +47,7 @@ __all__ = ["Broker", "Grant", "Message", "Service"]
 _LOG: Final = logging.getLogger(__name__)
 # Limits of AWS IoT Core.
 _MAX_PACKET: Final = 128 * 1024
+_MAX_FILTERS: Final = 8
 _KEEP_ALIVES: Final = (30, 1200)
 _SESSION_LIFE: Final = 3600
 # How long a client may take to send CONNECT, seconds, like the others here.
@@ -54,6 +55,9 @@ _CONNECT_TIMEOUT: Final = 30
 _EXPIRY_INTERVAL: Final = 1.0
 # A fleet that comes back connects all at once.
 _BACKLOG: Final = 1024
+# What the vendor's agent reads, and what a packet has beside topic and payload: bytes.
+_MAX_AGENT: Final = 4096
+_MAX_HEAD: Final = 7
 # How much may wait in memory for a client that does not read, in bytes.
 _MAX_UNREAD: Final = 8 * 2**20
 
@@ -111,6 +115,7 @@ class Broker:
         clock: gives seconds that only go forward.
         presence: called with a client ID, and whether the client is connected, when that has changed; not for the
             clients that are cut off by `stop`.
+        store: where sessions are kept that outlive their connections; None to keep them in memory alone.
     """
 
     def __init__(
@@ -118,24 +123,29 @@ class Broker:
         service: Service,
         clock: Callable[[], float],
         presence: Callable[[str, bool], None] = lambda client_id, online: None,
+        store: MqttSessions | None = None,
     ) -> None:
         self.service: Final = service
         self._presence = presence
         self.clock: Final = clock
+        self._store = store
         self._loop = asyncio.get_running_loop()
         self._server: asyncio.Server | None = None
         self._expiry: asyncio.TimerHandle | None = None
         self._connections: set[_Connection] = set()
         self._clients: dict[str, _Connection] = {}
         self._sessions: dict[str, Session] = {}
+        # The clients whose sessions are in the store.
+        self._kept: set[str] = set()
         self._inbox: list[_Received] = []
 
     async def start(self, host: str, port: int, context: ssl.SSLContext) -> int:
-        """Listen, and return the port.
+        """Take up the sessions that were kept, listen, and return the port.
 
         Raises:
             OSError: the address cannot be had.
         """
+        self._resume()
         self._server = await self._loop.create_server(
             lambda: Tls(_Connection(self), context), host, port, backlog=_BACKLOG
         )
@@ -158,18 +168,48 @@ class Broker:
 
     def send(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
         """Publish a message to all subscribers, or to *client_id* alone; may be called from any thread."""
-        self._loop.call_soon_threadsafe(self.publish, topic, payload, client_id)
+        # It is to be as durable as what it tells of, which is stored by now or in the same transaction.
+        number = self._store.push(topic, payload, client_id) if self._store is not None and self._kept else None
+        self._loop.call_soon_threadsafe(self._deliver, topic, payload, client_id, number)
 
     def drop(self, client_id: str | None = None) -> None:
         """End the connection and the session of a client, of all for None, after what was sent; from any thread."""
+        if self._store is not None and self._kept:
+            self._store.remove(client_id)
         self._loop.call_soon_threadsafe(self._drop, client_id)
 
     def _drop(self, client_id: str | None) -> None:
         for each in list(self._sessions) if client_id is None else [client_id]:
-            self._sessions.pop(each, None)
+            self._forget(each)
             connection = self._clients.get(each)
             if connection is not None:
                 connection.close("its device is not claimed any more")
+
+    def _forget(self, client_id: str) -> None:
+        """End the session of a client."""
+        self._sessions.pop(client_id, None)
+        if self._store is not None and client_id in self._kept:
+            self._kept.discard(client_id)
+            self._store.remove(client_id)
+
+    def _resume(self) -> None:
+        """Take up what another process has left."""
+        if self._store is None:
+            return
+        for client_id, kept in self._store.load().items():
+            session = self._sessions[client_id] = Session.kept(kept, self._store.record(client_id))
+            session.expires = self.clock() + _SESSION_LIFE
+            self._kept.add(client_id)
+        for number, to, topic, payload in self._store.pushed():
+            self._deliver(topic, payload, to, number)
+
+    def _deliver(self, topic: str, payload: bytes, client_id: str | None, number: int | None) -> None:
+        """Publish a message, which was pushed as *number* if it was."""
+        if self._store is None or number is None:
+            self.publish(topic, payload, client_id)
+        else:
+            with self._store.delivering(number):
+                self.publish(topic, payload, client_id)
 
     def publish(self, topic: str, payload: bytes, client_id: str | None = None) -> None:
         """Publish a message, as `send` does."""
@@ -177,6 +217,11 @@ class Broker:
             session = self._sessions.get(each)
             if session is None:
                 continue
+            if len(topic) + len(payload) > _MAX_AGENT - _MAX_HEAD and session.wants(topic):
+                _LOG.warning(
+                    "%s: a message of %s bytes to %s: the vendor's agent loses those of more than %s, in silence",
+                    *(each, len(payload), topic, _MAX_AGENT),
+                )
             packets, kept = session.enqueue(topic, payload)
             if not kept:
                 _LOG.warning("%s is behind; a message to %s is dropped", each, topic)
@@ -193,7 +238,7 @@ class Broker:
                 connection.reset()
         for client_id, session in list(self._sessions.items()):
             if session.expires is not None and now > session.expires:
-                del self._sessions[client_id]
+                self._forget(client_id)
 
     def _expire(self) -> None:
         self.expire()
@@ -222,7 +267,7 @@ class Broker:
             del self._clients[client_id]
             session = self._sessions.get(client_id)
             if session is not None and session.clean:
-                del self._sessions[client_id]
+                self._forget(client_id)
             elif session is not None:
                 session.expires = self.clock() + _SESSION_LIFE
             if self._server is not None:
@@ -237,7 +282,12 @@ class Broker:
         session = self._sessions.get(client_id)
         present = session is not None and not clean
         if session is None or not present:
-            session = Session(clean=clean)
+            self._forget(client_id)
+            record = None if clean or self._store is None else self._store.record(client_id)
+            session = Session(clean=clean, record=record)
+            if record is not None:
+                self._kept.add(client_id)
+                record.subscribed({})
         self._clients[client_id], self._sessions[client_id] = connection, session
         self._presence(client_id, True)
         return session, present
@@ -362,7 +412,8 @@ class _Connection:
                 else:
                     self._delayed.append(packet)
         except BadProtocol as error:
-            self.send(Connack(BAD_PROTOCOL))
+            self._transport.write(error.refusal)
+            self._transport.flush()
             self.close(str(error))
         except BadPacket as error:
             self.close(str(error))
@@ -376,6 +427,8 @@ class _Connection:
             self.send(*self._session.acknowledge(packet.packet_id))
         elif isinstance(packet, Subscribe):
             grant = self._grant
+            if len(packet.filters) > _MAX_FILTERS:
+                raise BadPacket(f"a SUBSCRIBE with {len(packet.filters)} filters; {_MAX_FILTERS} are allowed")
             self.send(Suback(packet.packet_id, tuple(self._subscribe(grant, *each) for each in packet.filters)))
         elif isinstance(packet, Unsubscribe):
             for filter_ in packet.filters:
@@ -439,7 +492,7 @@ class _Connection:
 
     def _publish(self, packet: Publish, fault: Fault | None) -> None:
         if self._grant is None or not _may_publish(self._grant, packet):
-            self.close(f"it may not publish {'and retain ' * packet.retain}to {packet.topic!r}")
+            self.close(f"it may not publish to {packet.topic!r}")
         else:
             message = Message(self.client_id, packet.topic, packet.payload)
             self._broker.receive(self, message, packet.packet_id, fault)
@@ -456,4 +509,5 @@ class _Connection:
 
 
 def _may_publish(grant: Grant, what: Publish | Will) -> bool:
-    return is_topic(what.topic) and what.topic.startswith(grant.publish) and what.qos < 2 and not what.retain
+    # What is to be retained is carried out as all else: nobody may subscribe to what devices publish.
+    return is_topic(what.topic) and what.topic.startswith(grant.publish) and what.qos < 2

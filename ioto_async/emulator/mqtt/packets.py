@@ -8,7 +8,6 @@ from typing import Final, NamedTuple, TypeAlias
 
 __all__ = [
     "ACCEPTED",
-    "BAD_PROTOCOL",
     "IDENTIFIER_REJECTED",
     "NOT_AUTHORIZED",
     "SUBSCRIPTION_REFUSED",
@@ -32,7 +31,6 @@ __all__ = [
 ]
 
 ACCEPTED: Final = 0
-BAD_PROTOCOL: Final = 1
 IDENTIFIER_REJECTED: Final = 2
 NOT_AUTHORIZED: Final = 5
 """Return codes of CONNACK (3.2.2.3)."""
@@ -40,8 +38,12 @@ NOT_AUTHORIZED: Final = 5
 SUBSCRIPTION_REFUSED: Final = 0x80
 """Return code of SUBACK (3.9.3)."""
 
-_NAME: Final = b"\0\4MQTT"
+_NAME: Final = b"MQTT"
 _LEVEL: Final = 4
+_MQTT_5: Final = 5
+_REFUSED: Final = b"\x20\2\0\1"
+# CONNACK of MQTT 5: no flags, "Unsupported Protocol Version", no properties.
+_MQTT_5_REFUSED: Final = b"\x20\3\0\x84\0"
 _MAX_LENGTH_BYTES: Final = 4
 
 
@@ -50,7 +52,15 @@ class BadPacket(Exception):
 
 
 class BadProtocol(BadPacket):
-    """A CONNECT of another version of MQTT; to be answered with `BAD_PROTOCOL`."""
+    """A CONNECT of another version of MQTT.
+
+    Attributes:
+        refusal: the packet that says so to a client of that version.
+    """
+
+    def __init__(self, *, is_5: bool) -> None:
+        super().__init__("another protocol than MQTT 3.1.1")
+        self.refusal: Final = _MQTT_5_REFUSED if is_5 else _REFUSED
 
 
 class Will(NamedTuple):
@@ -276,8 +286,9 @@ def _publish(flags: int, data: bytes) -> Publish:
 
 
 def _connect(body: _Body) -> Connect:
-    if body.take(len(_NAME)) != _NAME or body.take(1)[0] != _LEVEL:
-        raise BadProtocol("another protocol than MQTT 3.1.1")
+    name, level = body.binary(), body.take(1)[0]
+    if name != _NAME or level != _LEVEL:
+        raise BadProtocol(is_5=name == _NAME and level == _MQTT_5)
     flags = body.take(1)[0]
     qos = flags >> 3 & 3
     if flags & 1 or qos == 3 or (not flags & 0x04 and flags & 0x38) or (flags & 0x40 and not flags & 0x80):
@@ -385,7 +396,7 @@ def _connect_bytes(packet: Connect) -> bytes:
         topic, payload, qos, retain = packet.will
         flags |= 0x04 | qos << 3 | retain << 5
         will = _string(topic) + len(payload).to_bytes(2) + payload
-    head = _NAME + bytes((_LEVEL, flags)) + packet.keep_alive.to_bytes(2)
+    head = b"\0\4" + _NAME + bytes((_LEVEL, flags)) + packet.keep_alive.to_bytes(2)
     return head + _string(packet.client_id) + will
 
 

@@ -2,8 +2,9 @@
 
 from collections import deque
 from itertools import chain
-from typing import Final
+from typing import Final, Self
 
+from ..state.mqtt_sessions import KeptSession, SessionRecord
 from .packets import Publish
 from .topics import matches
 
@@ -23,30 +24,57 @@ _LAST_PACKET_ID: Final = 0xFFFF
 class Session:
     """The state of one client ID; it touches no connection, and returns what is to be sent.
 
+    Args:
+        clean: whether it ends with the connection.
+        record: where it is kept beyond the process, if it is.
+
     Attributes:
         clean: whether it ends with the connection.
         expires: when it ends, in seconds of the broker's clock; None while the client is connected.
     """
 
-    def __init__(self, *, clean: bool) -> None:
+    def __init__(self, *, clean: bool, record: SessionRecord | None = None) -> None:
         self.clean: Final = clean
+        self._record = record
         self.expires: float | None = None
         self._filters: dict[str, int] = {}
-        self._queue: deque[tuple[str, bytes]] = deque()
+        self._queue: deque[tuple[int, str, bytes]] = deque()
         self._queued_bytes = 0
         self._unacknowledged: dict[int, Publish] = {}
         self._packet_id = 0
+
+    @classmethod
+    def kept(cls, kept: KeptSession, record: SessionRecord) -> Self:
+        """Return a session as it was when another process kept it."""
+        session = cls(clean=False, record=record)
+        session._filters = kept.filters
+        for number, topic, payload, packet_id in kept.messages:
+            if packet_id:
+                session._unacknowledged[packet_id] = Publish(topic, payload, 1, packet_id)
+                session._packet_id = packet_id
+            else:
+                session._queue.append((number, topic, payload))
+                session._queued_bytes += len(topic) + len(payload)
+        return session
 
     def subscribe(self, filter: str, qos: int) -> bool:
         """Add a subscription, or change its QoS; return False if there are too many."""
         if filter not in self._filters and len(self._filters) >= _MAX_SUBSCRIPTIONS:
             return False
         self._filters[filter] = qos
+        if self._record is not None:
+            self._record.subscribed(self._filters)
         return True
 
     def unsubscribe(self, filter: str) -> None:
         """Remove a subscription, if there is such."""
         self._filters.pop(filter, None)
+        if self._record is not None:
+            self._record.subscribed(self._filters)
+
+    def wants(self, topic: str) -> bool:
+        """Say whether a subscription matches."""
+        return any(matches(filter, topic) for filter in self._filters)
 
     def enqueue(self, topic: str, payload: bytes) -> tuple[list[Publish], bool]:
         """Queue a message that a subscription matches; return what is to be sent now, and False if it was dropped."""
@@ -60,13 +88,15 @@ class Session:
         limit = _MAX_QUEUED_ONLINE if self.expires is None else _MAX_QUEUED_OFFLINE
         if len(self._queue) >= limit or self._queued_bytes + size > _MAX_QUEUED_BYTES:
             return [], False
-        self._queue.append((topic, payload))
+        number = 0 if self._record is None else self._record.queued(topic, payload)
+        self._queue.append((number, topic, payload))
         self._queued_bytes += size
         return self._sendable(), True
 
     def acknowledge(self, packet_id: int) -> list[Publish]:
         """Note that the client has a message, and return those that may follow."""
-        self._unacknowledged.pop(packet_id, None)
+        if self._unacknowledged.pop(packet_id, None) is not None and self._record is not None:
+            self._record.acknowledged(packet_id)
         return self._sendable()
 
     def resume(self) -> list[Publish]:
@@ -80,10 +110,12 @@ class Session:
         if self.expires is not None:
             return due
         while self._queue and len(self._unacknowledged) < _MAX_UNACKNOWLEDGED:
-            topic, payload = self._queue.popleft()
+            number, topic, payload = self._queue.popleft()
             self._queued_bytes -= len(topic) + len(payload)
             packet = Publish(topic, payload, 1, self._next_id())
             self._unacknowledged[packet.packet_id] = packet
+            if self._record is not None:
+                self._record.sent(number, packet.packet_id)
             due.append(packet)
         return due
 

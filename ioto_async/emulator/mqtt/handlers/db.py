@@ -58,7 +58,12 @@ def _apply(call: DeviceCall, change: object) -> list[Message]:
     if named is None or item.get("_type", named[0]) != named[0]:
         raise BadMessage(f"the key {key!r} fits no model, or another than its item")
     model, parts = named
-    if call.cloud.schema_of(model).get("sync") not in ("up", "both"):
+    sync = call.cloud.schema_of(model).get("sync")
+    if sync == "down":
+        # The agent sends what the cloud has given it up again after each provisioning, until that is acknowledged.
+        _LOG.debug("%s: %r is the cloud's, a change by a device is dropped", call.device.id, key)
+        return []
+    if sync not in ("up", "both"):
         raise BadMessage(f"a {model} does not come from devices")
     key_members = {**parts, **call.owner}
     members = {**item, **key_members}
