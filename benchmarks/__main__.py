@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import orjson
 
 from benchmarks import broker, bulk, client, emulator, links, machine, metrics, scale, startup
 
+from .publish import publish
 from .table import Figure, Piece, Row, Section, figures
 
 _ROUNDS: Final = 12
@@ -26,8 +27,10 @@ class _Pace:
     rounds: int
     seconds: float
     seed: int
-    clients: str
     quick: bool
+    clients: str
+    schemes: Sequence[str]
+    in_flight: Sequence[int]
 
     def some(self, full: int) -> int:
         """Rounds of what takes longer: *full* of them, one if it has to be quick."""
@@ -35,7 +38,14 @@ class _Pace:
 
 
 def _client(pace: _Pace) -> Iterable[Piece]:
-    return client.measure(pace.rounds, seconds=pace.seconds, seed=pace.seed, pattern=pace.clients)
+    return client.measure(
+        pace.rounds,
+        seconds=pace.seconds,
+        seed=pace.seed,
+        pattern=pace.clients,
+        schemes=pace.schemes,
+        in_flight=pace.in_flight,
+    )
 
 
 def _mqtt(pace: _Pace) -> Iterator[Piece]:
@@ -103,14 +113,17 @@ def main() -> None:
     machine.keep_heap()
     machine.pin(machine.client_core())
     _say("\n".join(f"{name}: {value}" for name, value in about.items()))
-    pace = _Pace(options.rounds, options.seconds, options.seed, options.clients, options.quick)
+    names = [field.name for field in attrs.fields(_Pace)]
+    pace = _Pace(**{name: getattr(options, name) for name in names})
     report = _Report()
     for theme in options.only or THEMES:
         report.take(theme, _pieces(THEMES[theme](pace)))
     if report.figures:
         _say(f"\n### Figures with a goal\n\n{figures(report.figures)}")
+    found = {"command": ["python", "-m", "benchmarks", *sys.argv[1:]], "about": about, **report.plain()}
+    if options.publish is not None:
+        publish(found, options.publish)
     if options.json is not None:
-        found = {"command": ["python", "-m", "benchmarks", *sys.argv[1:]], "about": about, **report.plain()}
         options.json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
@@ -121,11 +134,23 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"turns of each client; {_ROUNDS}, or {_QUICK_ROUNDS} with --quick")
     parser.add_argument("--seconds", type=float, help=f"the length of a turn; {_SECONDS}, or half of it with --quick")
     parser.add_argument("--seed", type=int, default=1, help="of the order within a round (default %(default)s)")
-    parser.add_argument("--clients", default="", metavar="TEXT", help="only clients with TEXT in their name")
+    parser.add_argument(
+        "--clients", default="", metavar="TEXT", help="of the clients only those with TEXT in their name"
+    )
+    parser.add_argument("--schemes", choices=client.SCHEMES, nargs="+", default=client.SCHEMES)
+    parser.add_argument("--in-flight", type=int, choices=client.IN_FLIGHT, nargs="+", default=client.IN_FLIGHT)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, of every turn too, to FILE")
+    parser.add_argument(
+        "--publish",
+        type=Path,
+        metavar="FOLDER",
+        help="write the tables into README.md in FOLDER, a checkout, and the plots and the record into its docs",
+    )
     options = parser.parse_args()
     options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS)
     options.seconds = options.seconds or (_SECONDS / 2 if options.quick else _SECONDS)
+    if options.publish is not None and ("client" not in (options.only or THEMES) or options.clients):
+        parser.error("--publish: needs the theme client, with all clients")
     if options.rounds < 2:
         parser.error(f"--rounds: at least 2, got {options.rounds}")
     return options

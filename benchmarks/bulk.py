@@ -20,7 +20,7 @@ from ioto_async import Attempt, IotoClient
 
 from .reference import reference, told
 from .responder import ACCOUNT_ID, DEVICE_ID, LATENCY, PHASES, limited_responder, responder, slow_responder
-from .table import Figure, Piece, Row, Section, Spread
+from .table import Figure, Piece, Row, Section, Spread, progress
 
 __all__ = ["measure"]
 
@@ -83,9 +83,10 @@ def _in_turns(
 ) -> Mapping[_Pair, list[_Run]]:
     runs: dict[_Pair, list[_Run]] = {pair: [] for pair in pairs}
     order = list(pairs)
-    for _ in range(rounds):
+    for turn in range(rounds):
         dice.shuffle(order)
         for pair in order:
+            progress(f"{', '.join(pair)}: {count:,} calls, {in_flight} in flight, round {turn + 1} of {rounds}")
             runs[pair].append(_run(*pair, count, port, in_flight))
     return runs
 
@@ -134,6 +135,7 @@ def _many() -> Iterator[Piece]:
         title=f"{_MANY:,} of them from a generator", columns=("way", "seconds", "grows by MB", "stall ms"), legend=""
     )
     for way in ("bulk", "bulk, journal"):
+        progress(f"{way}: {_MANY:,} calls")
         run = _run(way, "nothing", _MANY)
         yield Row(cells=(way, f"{run.wall:.1f}", *_memory([run])), raw=_raw(way, _MANY, [run]))
 
@@ -211,6 +213,7 @@ async def _auto() -> list[Piece]:
     def observe(attempt: Attempt) -> None:
         seen.append((time.monotonic(), attempt.status == 429))
 
+    progress(f"a server that changes its limit, for {sum(seconds for _, seconds in PHASES):g} s")
     with limited_responder() as server:
         base = server.where.base("http")
         async with IotoClient(

@@ -13,13 +13,13 @@ from benchmarks import machine
 from .contenders import BARE, BASE, BASE_MIDDLEWARE, CONTENDERS, OURS, OURS_MIDDLEWARE, Contender, Target
 from .reference import told
 from .responder import responder
-from .table import Figure, Piece, Row, Section, Spread
+from .table import Figure, Piece, Row, Section, Spread, progress
 from .turns import Seat, Slice, compare, seated, take_turns
 
-__all__ = ["measure"]
+__all__ = ["IN_FLIGHT", "SCHEMES", "measure"]
 
-_SCHEMES: Final = ("http", "https")
-_IN_FLIGHT: Final = (64, 8, 1)
+SCHEMES: Final = ("http", "https")
+IN_FLIGHT: Final = (64, 8, 1)
 _BASE_GOALS: Final = {64: (3.0, 3.5), 8: (2.6, 3.0), 1: (2.3, 2.5)}
 """What must be reached, and what is hoped for, against aiohttp + orjson."""
 _FASTEST_GOALS: Final = {64: (1.0, 1.2), 8: (1.2, 1.4), 1: (1.6, 1.9)}
@@ -40,19 +40,29 @@ _COLUMNS: Final = (
     "server us",
 )
 _LEGEND: Final = f"""\
-Medians of slices. ratio: calls/s against {BASE} on the same loop in the same round, with its quartiles; CPU us: CPU
-time of the client's process for a call; server us: that of the server. All clients take turns on one core, the server
-has another."""
+Medians of slices. ratio: calls/s against {BASE} on asyncio in the same round, with its quartiles; CPU us: CPU time
+of the client's process for a call; server us: that of the server. All clients take turns on one core, the server has
+another."""
 
 
-def measure(rounds: int, *, seconds: float, seed: int, pattern: str = "") -> Iterator[Piece]:
-    """Measure the contenders whose title contains *pattern*, over HTTP and HTTPS, at 64, 8 and 1 in flight.
+def measure(
+    rounds: int,
+    *,
+    seconds: float,
+    seed: int,
+    pattern: str = "",
+    schemes: Sequence[str] = SCHEMES,
+    in_flight: Sequence[int] = IN_FLIGHT,
+) -> Iterator[Piece]:
+    """Measure the contenders whose title contains *pattern*, one set of rows for each scheme and number of calls.
 
     Args:
         rounds: turns of each.
         seconds: the length of a turn.
         seed: of the order within the rounds.
         pattern: `BASE` plays anyway.
+        schemes: http, https.
+        in_flight: how many calls there are at once.
     """
     wanted = [each for each in CONTENDERS if pattern.lower() in each.title.lower() or each.name == BASE]
     there = [each for each in wanted if not each.missing]
@@ -63,20 +73,22 @@ def measure(rounds: int, *, seconds: float, seed: int, pattern: str = "") -> Ite
     ):
         ca = Path(folder) / "ca.pem"
         ca.write_text(server.where.ca)
-        for scheme in _SCHEMES:
-            for in_flight in _IN_FLIGHT:
-                target = Target(server.where.base(scheme), str(ca), in_flight)
+        for scheme in schemes:
+            for count in in_flight:
+                progress(f"{len(seats)} clients over {scheme.upper()}, {count} in flight")
+                target = Target(server.where.base(scheme), str(ca), count)
                 references = take_turns(seats, target, rounds=rounds, seconds=seconds, seed=seed, server=server.cpu)
                 yield Section(
-                    title=f"device/get over {scheme.upper()}, {in_flight} in flight",
+                    title=f"device/get over {scheme.upper()}, {count} in flight",
                     columns=_COLUMNS,
                     legend=f"{_LEGEND}\n{told(references)}",
                 )
-                yield from _rows(wanted, {seat.contender: seat for seat in seats}, scheme, in_flight)
-                yield from _figures(seats, scheme, in_flight, complete=not pattern)
+                yield from _rows(wanted, {seat.contender: seat for seat in seats}, scheme, count)
+                yield from _figures(seats, scheme, count, complete=not pattern)
 
 
 def _rows(wanted: Sequence[Contender], seats: Mapping[Contender, Seat], scheme: str, in_flight: int) -> Iterator[Row]:
+    base = next((seat.slices for each, seat in seats.items() if each.name == BASE and each.loop == "asyncio"), {})
     for contender in wanted:
         seat = seats.get(contender)
         raw = {"client": contender.name, "loop": contender.loop, "scheme": scheme, "in_flight": in_flight}
@@ -87,16 +99,11 @@ def _rows(wanted: Sequence[Contender], seats: Mapping[Contender, Seat], scheme: 
             why = seat.failure.reason if seat.failure else "did nothing"
             yield Row(cells=_cells(contender.title, f"failed: {why}"), raw=raw | {"failure": why})
         else:
-            yield _row(seat, _base(contender, seats), raw)
+            yield _row(seat, base, raw)
 
 
 def _cells(*cells: str) -> list[str]:
     return [*cells, *[""] * (len(_COLUMNS) - len(cells))]
-
-
-def _base(contender: Contender, seats: Mapping[Contender, Seat]) -> Mapping[int, Slice]:
-    """The turns of aiohttp + orjson on the same loop."""
-    return next((seat.slices for each, seat in seats.items() if each.name == BASE and each.loop == contender.loop), {})
 
 
 def _row(seat: Seat, base: Mapping[int, Slice], raw: Mapping[str, object]) -> Row:

@@ -16,7 +16,7 @@ import orjson
 from ioto_async import IotoClient, MetricQuery
 
 from .responder import ACCOUNT_ID, metric_responder
-from .table import Figure, Piece, Row, Section, Spread
+from .table import Figure, Piece, Row, Section, Spread, progress
 
 __all__ = ["measure"]
 
@@ -140,6 +140,7 @@ async def _play(port: int, rounds: int) -> tuple[Mapping[_Way, Sequence[float]],
         for player in players.values():  # to warm up
             await player.play(_IN_FLIGHT)
         for turn in range(rounds):
+            progress(f"{_COUNT:,} values, round {turn + 1} of {rounds}")
             for way in _WAYS if turn % 2 else reversed(_WAYS):
                 name, at_once = way
                 times = _TIMES if name == _JOINED else 1

@@ -15,7 +15,7 @@ from benchmarks import machine
 from .contenders import CONTENDERS, OURS, Target
 from .reference import reference, told
 from .responder import responder
-from .table import Figure, Piece, Row, Section, Spread
+from .table import Figure, Piece, Row, Section, Spread, progress
 from .turns import Seat, Slice, seated
 
 __all__ = ["measure"]
@@ -85,6 +85,7 @@ def _play(seats: list[Seat]) -> list[Slice]:
 
 def _demo() -> Iterator[Piece]:
     yield Section(title=f"ioto-async demo --devices {_DEVICES}", columns=("what", "seconds"))
+    progress("the demo")
     references = [reference() for _ in range(5)]
     command = [sys.executable, "-m", "ioto_async.cli", "demo", "--devices", str(_DEVICES), "--json"]
     machine.pin(machine.client_core(), machine.server_core())

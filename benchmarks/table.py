@@ -2,15 +2,17 @@
 
 import math
 import statistics
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, Self
 
 import attrs
 
-__all__ = ["Figure", "Piece", "Row", "Section", "Spread", "figures", "lines"]
+__all__ = ["Figure", "Piece", "Row", "Section", "Spread", "figures", "lines", "progress"]
 
 _FIRST: Final = 44
 _OTHERS: Final = 8
+_WIDE: Final = {"quartiles": 16}
 _MET: Final = {True: "yes", False: "NO"}
 
 
@@ -31,9 +33,16 @@ class Spread:
         low, median, high = statistics.quantiles(numbers, n=4, method="inclusive")
         return cls(median, low, high)
 
-    def text(self, digits: int) -> str:
-        """The median, and in parentheses the quartiles."""
-        return f"{self.median:,.{digits}f} ({self.low:,.{digits}f} to {self.high:,.{digits}f})"
+    def text(self, digits: int | None = None) -> str:
+        """The median, and in parentheses the quartiles, with so many digits after the point; None is what fits."""
+        median, low, high = (self.number(number, digits) for number in (self.median, self.low, self.high))
+        return f"{median} ({low} to {high})"
+
+    def number(self, number: float, digits: int | None = None) -> str:
+        """One of these numbers; without *digits* all three have the same, enough to tell 1 % of the median."""
+        if digits is None:
+            digits = max(0, 2 - math.floor(math.log10(self.median))) if 0 < self.median < 100 else 0
+        return f"{number:,.{digits}f}"
 
 
 @attrs.frozen(kw_only=True)
@@ -46,19 +55,15 @@ class Section:
 
     def head(self) -> str:
         """The title and the head of the table, in Markdown."""
-        rule = "|" + "|".join("-" * (width + 1) + (":" if at else "-") for at, width in enumerate(self._widths())) + "|"
-        return "\n".join(
-            filter(
-                None, (f"### {self.title}", "", self.legend, "" if self.legend else None, self.line(self.columns), rule)
-            )
-        )
+        legend = f"{self.legend}\n\n" if self.legend else ""
+        return f"### {self.title}\n\n{legend}{self.line(self.columns)}\n{_rule(self._widths())}"
 
     def line(self, cells: Sequence[str]) -> str:
         """A row of the table."""
         return _line(cells, self._widths())
 
     def _widths(self) -> list[int]:
-        return [max(len(title), _OTHERS if at else _FIRST) for at, title in enumerate(self.columns)]
+        return [max(len(title), _WIDE.get(title, _OTHERS) if at else _FIRST) for at, title in enumerate(self.columns)]
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +109,7 @@ class Figure:
     def cells(self) -> tuple[str, ...]:
         """The row of the table of figures."""
         unit = f" {self.unit}" if self.unit else ""
-        found = self.found.text(_digits(self.found.median)) + unit
+        found = self.found.text() + unit
         must = f"{'<=' if self.at_most else '>='} {self.must:,g}{unit}"
         if self.instead is not None:
             _, others, other, *_ = self.instead.cells()
@@ -121,9 +126,9 @@ Piece = Section | Row | Figure | str
 """What the modules give as soon as they have it; text is printed as it is."""
 
 
-def _digits(number: float) -> int:
-    """Digits after the point that leave three or so in all."""
-    return max(0, 2 - math.floor(math.log10(number))) if 0 < number < 100 else 0
+def progress(text: str) -> None:
+    """Say what is measured now, to whoever waits for the next row."""
+    print(f"... {text}", file=sys.stderr, flush=True)
 
 
 def figures(found: Iterable[Figure]) -> str:
@@ -136,11 +141,14 @@ def lines(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown; all columns but the first are set to the right."""
     cells = [titles, *rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    rule = "|" + "|".join("-" * (width + 1) + (":" if at else "-") for at, width in enumerate(widths)) + "|"
     head, *body = (_line(row, widths) for row in cells)
-    return "\n".join((head, rule, *body))
+    return "\n".join((head, _rule(widths), *body))
 
 
 def _line(cells: Iterable[str], widths: Iterable[int]) -> str:
     first, *others = zip(cells, widths, strict=True)
     return " | ".join((f"| {first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in others))) + " |"
+
+
+def _rule(widths: Iterable[int]) -> str:
+    return "|" + "|".join("-" * (width + 1) + (":" if at else "-") for at, width in enumerate(widths)) + "|"
