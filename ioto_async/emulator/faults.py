@@ -52,6 +52,10 @@ class Faults:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._faults)
+
     def add(self, fault: Fault) -> None:
         """Inject *fault* into matching requests, once the faults added before it are used up."""
         with self._lock:

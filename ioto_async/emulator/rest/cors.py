@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 from aiohttp import hdrs
 
-__all__ = ["FILES", "OPERATIONS", "SIGN_IN", "Policy", "origin_matches", "preflight_headers", "response_headers"]
+__all__ = ["FILES", "OPERATIONS", "SIGN_IN", "Policy", "matches", "preflight_headers", "response_headers"]
 
 
 @attrs.frozen
@@ -25,15 +25,15 @@ SIGN_IN: Final = Policy("POST", "Content-Type, X-Amz-Target")
 FILES: Final = Policy("DELETE, GET, HEAD, PUT", "Content-Type")
 
 
-def origin_matches(headers: Mapping[str, str], origin: str) -> bool:
-    """Say whether a request comes from the app on the host *origin*."""
+def matches(sent: str, origin: str) -> bool:
+    """Say whether the header ``Origin`` that was *sent* names the app on the host *origin*."""
     # Documented is the bare host, browsers put the scheme in front.
-    return headers.get(hdrs.ORIGIN, "").rpartition("//")[2].lower() == origin
+    return sent.rpartition("//")[2].lower() == origin
 
 
 def response_headers(headers: Mapping[str, str], origin: str) -> dict[str, str]:
     """Return the headers of a reply that the app on the host *origin* may read, and no other page."""
-    if not origin_matches(headers, origin):
+    if not matches(headers.get(hdrs.ORIGIN, ""), origin):
         return {}
     return {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: headers[hdrs.ORIGIN], hdrs.VARY: hdrs.ORIGIN}
 
@@ -42,7 +42,7 @@ def preflight_headers(method: str, headers: Mapping[str, str], origin: str, poli
     """Return the headers that answer a preflight from the app on the host *origin*; None for any other request."""
     if method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in headers:
         return None
-    if not origin_matches(headers, origin):
+    if not matches(headers.get(hdrs.ORIGIN, ""), origin):
         return None
     return response_headers(headers, origin) | {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: policy.methods,
