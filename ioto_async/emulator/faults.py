@@ -52,13 +52,14 @@ class Faults:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._faults)
+
     def add(self, fault: Fault) -> None:
         """Inject *fault* into matching requests, once the faults added before it are used up."""
         with self._lock:
             self._faults.append(fault)
-
-    def __bool__(self) -> bool:
-        return bool(self._faults)
 
     def clear(self) -> None:
         """Forget all faults."""

@@ -17,6 +17,7 @@ from .mqtt.broker import Broker, Message
 from .mqtt.service import CloudService
 from .rest.app import Received, RestApp
 from .rest.bucket import Bucket
+from .rest.plain import Front
 from .state.builder import Builder
 from .state.cloud import Cloud
 from .state.pki import Authority
@@ -30,6 +31,7 @@ _SERVER_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 _LOOPBACK: Final = (*_SERVER_HOSTS, "0.0.0.0", "::")  # noqa: S104
 # Seconds to wait at the end for answers under way; a fault may delay one for hours.
 _SHUTDOWN_TIMEOUT: Final = 0.1
+_BACKLOG: Final = 128
 # What clients of AWS IoT Core at port 443 ask for (reference, section 10); one that asks for nothing is served too.
 _ALPN: Final = ("x-amzn-mqtt-ca", "mqtt")
 
@@ -121,10 +123,10 @@ class _Server:
             for number, cloud in enumerate(clouds):
                 context = _context(cloud.authority, directory, self._host) if self._tls else None
                 shared = cloud, self.faults, self.requests
-                app = RestApp(*shared, local_origins=self._local_origins).application()
-                cloud.api = await self._listen(stack, app, 0 if number else self._port, context)
-                bucket = Bucket(*shared, local_origins=self._local_origins).application()
-                cloud.files.url = await self._listen(stack, bucket, 0, context)
+                rest = RestApp(*shared, local_origins=self._local_origins)
+                cloud.api = await self._serve_rest(stack, rest, 0 if number else self._port, context)
+                bucket = Bucket(*shared, local_origins=self._local_origins)
+                cloud.files.url = await self._serve_files(stack, bucket, context)
                 if self._mqtt:
                     await self._serve_mqtt(stack, cloud, directory, 0 if number else self._mqtt_port)
             self._clouds, self._ca = clouds, ca
@@ -148,14 +150,21 @@ class _Server:
             clouds.append(cloud)
         return clouds
 
-    async def _listen(
-        self, stack: AsyncExitStack, app: web.Application, port: int, context: ssl.SSLContext | None
-    ) -> str:
-        """Serve *app* until *stack* ends, and return its base URL."""
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
-        stack.push_async_callback(runner.cleanup)
-        await runner.setup()
-        await web.TCPSite(runner, self._host, port, ssl_context=context).start()
+    async def _serve_rest(self, stack: AsyncExitStack, rest: RestApp, port: int, context: ssl.SSLContext | None) -> str:
+        """Serve the operations until *stack* ends, and return their base URL."""
+        runner = await _runner(stack, rest.application())
+        assert runner.server is not None  # it is set up
+        front = Front(rest.answer, runner.server)
+        stack.callback(front.close)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(front, self._host, port, ssl=context, backlog=_BACKLOG)
+        stack.callback(server.close)
+        return _url(self._host, server.sockets[0].getsockname()[1], tls=context is not None)
+
+    async def _serve_files(self, stack: AsyncExitStack, bucket: Bucket, context: ssl.SSLContext | None) -> str:
+        """Serve signed URLs until *stack* ends, and return their base URL."""
+        runner = await _runner(stack, bucket.application())
+        await web.TCPSite(runner, self._host, 0, ssl_context=context).start()
         return _url(self._host, runner.addresses[0][1], tls=context is not None)
 
     async def _serve_mqtt(self, stack: AsyncExitStack, cloud: Cloud, directory: Path, port: int) -> None:
@@ -381,6 +390,14 @@ class EmulatorThread(_Server):
         ready.set_result((asyncio.get_running_loop(), end))
         await end.wait()
         await self._stop()
+
+
+async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
+    """What runs *app* until *stack* ends."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
+    stack.push_async_callback(runner.cleanup)
+    await runner.setup()
+    return runner
 
 
 def _url(host: str, port: int, *, tls: bool) -> str:

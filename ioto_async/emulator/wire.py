@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, cast
 
 import orjson
@@ -77,7 +78,13 @@ def _children(item: object) -> Iterable[object]:
 
 def iso(ms: int) -> str:
     """Format epoch milliseconds as ``2024-01-23T02:03:57.062Z``."""
-    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds")[:-6] + "Z"
+    second, rest = divmod(ms, 1000)
+    return f"{_second(second)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(second: int) -> str:
+    return (_EPOCH + timedelta(seconds=second)).isoformat()[:-6]
 
 
 def new_ulid(ms: int) -> str:

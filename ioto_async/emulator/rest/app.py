@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 from aiohttp import hdrs, web
+from yarl import URL
 
 from ...operations import BUILDER, IOTO, Field, Operation
 from .. import wire
@@ -24,6 +25,7 @@ from ..state.tokens import allows
 from . import cors, handlers
 from .conditions import Failed, select
 from .handlers import builder
+from .plain import Plain, head
 
 __all__ = ["Received", "RestApp"]
 
@@ -119,6 +121,17 @@ class _Answer:
         self.status, self.body, self.type = status, line.encode(), _TEXT
 
 
+@attrs.frozen
+class _Asked:
+    """What an operation is asked with: the parts of a request that count."""
+
+    token: str
+    origin: str
+    content_type: str
+    query: dict[str, str]
+    body: bytes
+
+
 class RestApp:
     """Answers the requests to one cloud, one at a time.
 
@@ -136,10 +149,25 @@ class RestApp:
         self._requests = requests
 
     def application(self) -> web.Application:
-        """Return the application; its one route leads here."""
+        """Return the application that answers any request; its one route leads here."""
         app = web.Application(client_max_size=_MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._handle)
         return app
+
+    def answer(self, request: Plain) -> bytes | None:
+        """Return the reply to a plain request, None if the application is to answer it."""
+        path = request.path
+        route = _ROUTES.get(path)
+        if route is None or self._faults:
+            return None
+        query = dict(URL.build(path="/", query_string=request.query, encoded=True).query) if request.query else {}
+        answer = _Answer(request=request.body)
+        try:
+            answer.body = self._operate(route, _Asked(_bare(request.token), "", _JSON, query, request.body), answer)
+        except Exception as error:  # noqa: BLE001 - a defect in one handler must not end the server
+            _refuse(path, answer, error)
+        self._requests.append(Received(hdrs.METH_POST, path, query, request.body, answer.caller, answer.status))
+        return head(answer.status, answer.type, len(answer.body)) + answer.body
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
@@ -173,19 +201,8 @@ class RestApp:
                 self._image(request, path, answer)
             else:
                 answer.body = self._dispatch(request, route, answer)
-        except CognitoError as error:
-            answer.refuse_as_aws(error)
-        except Failed as failed:
-            answer.refuse(failed.status, failed.message)
-            answer.headers = failed.headers
-        except Refused as refused:
-            if _is_cognito(path):
-                answer.refuse_as_aws(CognitoError("SerializationException", refused.message))
-            else:
-                answer.refuse(refused.status, refused.message)
-        except Exception:  # noqa: BLE001 - a defect in one handler must not end the server
-            _LOG.exception("%s failed", path)
-            answer.refuse(500, "Service error")
+        except Exception as error:  # noqa: BLE001 - a defect in one handler must not end the server
+            _refuse(path, answer, error)
         return answer
 
     def _sign_in(self, request: web.Request, path: str, answer: _Answer) -> None:
@@ -213,34 +230,37 @@ class RestApp:
             raise Refused("Method must be POST")
         if route is None:
             raise Refused("Unknown action")
+        origin = request.headers.get(hdrs.ORIGIN, "")
+        asked = _Asked(_token(request.headers), origin, request.content_type, _query(request), answer.request)
+        return self._operate(route, asked, answer)
+
+    def _operate(self, route: _Route, asked: _Asked, answer: _Answer) -> bytes:
         cloud = self._cloud
         with cloud.lock:
-            token = _token(request.headers)
             # An invalid token is refused even where none is needed.
-            caller = route.caller(cloud, token) if token else _ANONYMOUS
-            if caller is None or caller.kind not in route.kinds or not self._origin_fits(caller, request):
+            caller = route.caller(cloud, asked.token) if asked.token else _ANONYMOUS
+            if caller is None or caller.kind not in route.kinds or not self._origin_fits(caller, asked.origin):
                 raise Refused(AUTHENTICATION_FAILED, 403)
             answer.caller = caller.kind
             operation = route.operation
             if not allows(caller, operation.role, operation.name):
                 # Not the text above, which makes the device agent drop its provisioning.
                 raise Refused("Access denied", 403)
-            body = _body(request, answer.request)
-            query = _query(request)
-            _check_query(operation.query, query, caller)
+            body = _body(asked)
+            _check_query(operation.query, asked.query, caller)
             _check_body(operation.body, body, caller)
             # A product token is for its own product alone.
-            if caller.kind == "product" and body["product"] != token:
+            if caller.kind == "product" and body["product"] != asked.token:
                 raise Refused("product must be that of the token", 403)
-            reply = route.handler(cloud, Call(caller, body, query))
+            reply = route.handler(cloud, Call(caller, body, asked.query))
         if isinstance(reply, bytes):
             answer.type = _TEXT
             return reply
         # What the cloud answers where no reply is documented is not known; an empty object suits every client.
         return wire.dumps({} if reply is None else reply)
 
-    def _origin_fits(self, caller: Caller, request: web.Request) -> bool:
-        return caller.kind != "login" or self._origins.match(request.headers)
+    def _origin_fits(self, caller: Caller, origin: str) -> bool:
+        return caller.kind != "login" or self._origins.match(origin)
 
     async def _inject(self, request: web.Request, path: str, route: _Route | None, fault: Fault) -> web.StreamResponse:
         await asyncio.sleep(fault.delay)
@@ -280,10 +300,29 @@ async def _read(request: web.Request) -> bytes:
         raise Refused("Body cannot be read") from error
 
 
+def _refuse(path: str, answer: _Answer, error: Exception) -> None:
+    """Make *answer* say what has failed."""
+    if isinstance(error, CognitoError):
+        answer.refuse_as_aws(error)
+    elif isinstance(error, Failed):
+        answer.refuse(error.status, error.message)
+        answer.headers = error.headers
+    elif not isinstance(error, Refused):
+        _LOG.error("%s failed", path, exc_info=error)
+        answer.refuse(500, "Service error")
+    elif _is_cognito(path):
+        answer.refuse_as_aws(CognitoError("SerializationException", error.message))
+    else:
+        answer.refuse(error.status, error.message)
+
+
 def _token(headers: Mapping[str, str]) -> str:
     text = headers.get(hdrs.AUTHORIZATION)
-    if text is None:
-        text = headers.get("X-Token", "")
+    return _bare(headers.get("X-Token", "") if text is None else text)
+
+
+def _bare(text: str) -> str:
+    """The token in the *text* of a header."""
     scheme, _, token = text.strip().partition(" ")
     text = token.strip() if scheme.lower() == "bearer" else text.strip()
     # No token has other than ASCII characters, and the database takes no lone surrogates.
@@ -294,10 +333,10 @@ def _query(request: web.Request) -> dict[str, str]:
     return dict(request.query) if request.query_string else {}
 
 
-def _body(request: web.Request, body: bytes) -> dict[str, Any]:
-    body = body.strip()
+def _body(asked: _Asked) -> dict[str, Any]:
+    body = asked.body.strip()
     # No refusal is documented. What clients put on bytes by themselves is taken for JSON, a form or a page is not.
-    if body and request.content_type not in _TAKEN_FOR_JSON:
+    if body and asked.content_type not in _TAKEN_FOR_JSON:
         raise Refused(f"Content-Type must be {_JSON}")
     try:
         return wire.loads(body)

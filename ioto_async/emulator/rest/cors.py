@@ -38,15 +38,14 @@ class Origins:
     host: str
     local: bool
 
-    def match(self, headers: Mapping[str, str]) -> bool:
-        """Say whether a request comes from such a page."""
-        origin = headers.get(hdrs.ORIGIN, "")
+    def match(self, origin: str) -> bool:
+        """Say whether a request whose header ``Origin`` is *origin* comes from such a page."""
         # Documented is the bare host, browsers put the scheme in front.
         return origin.rpartition("//")[2].lower() == self.host or (self.local and _LOCAL.fullmatch(origin) is not None)
 
     def response_headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Return the headers of a reply that such a page may read, and no other one."""
-        if not self.match(headers):
+        if not self.match(headers.get(hdrs.ORIGIN, "")):
             return {}
         return {
             hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: headers[hdrs.ORIGIN],
@@ -56,9 +55,11 @@ class Origins:
 
     def preflight_headers(self, method: str, headers: Mapping[str, str], policy: Policy) -> dict[str, str] | None:
         """Return the headers that answer a preflight from such a page; None for any other request."""
-        if method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in headers or not self.match(headers):
+        if method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in headers:
             return None
-        return self.response_headers(headers) | {
+        if not (readable := self.response_headers(headers)):
+            return None
+        return readable | {
             hdrs.ACCESS_CONTROL_ALLOW_METHODS: policy.methods,
             hdrs.ACCESS_CONTROL_ALLOW_HEADERS: policy.headers,
         }

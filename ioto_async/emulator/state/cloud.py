@@ -267,8 +267,7 @@ class Cloud:
         """
         with self.lock:
             account_id = self._open_account(account_id)
-            self.devices.claim(id, account_id)
-            return self.devices.claimed(id, account_id).record()
+            return self.devices.claim(id, account_id).record()
 
     def release_device(self, id: str, account_id: str | None = None) -> dict[str, Any]:
         """Hand a device of *account_id* (None: of any) back to the Builder and return its last record.

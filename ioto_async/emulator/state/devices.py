@@ -183,22 +183,20 @@ class Devices:
         self._cloud_id = cloud_id
         self._registry = Registry(db, now)
 
-    def claim(self, id: str, account_id: str) -> None:
-        """Give a registered device to an account of this cloud.
+    def claim(self, id: str, account_id: str) -> Device:
+        """Give a registered device to an account of this cloud, and return it.
 
         Raises:
             Refused: 400 if it is not registered, or claimed already, by whomever.
         """
-        device = self._registry.load(id)
-        if device is None:
-            raise Refused(CANNOT_FIND_DEVICE)
-        if device.cloud_id is not None:
-            raise Refused("Device is already claimed")
         now = self._now()
-        self._db.execute(
-            "UPDATE devices SET cloud_id = ?, account_id = ?, created = ?, accessed = ? WHERE id = ?",
+        if not self._db.execute(
+            "UPDATE devices SET cloud_id = ?, account_id = ?, created = ?, accessed = ?"
+            " WHERE id = ? AND cloud_id IS NULL",
             (self._cloud_id, account_id, now, now, id),
-        )
+        ).rowcount:
+            raise Refused("Device is already claimed" if self._registry.load(id) else CANNOT_FIND_DEVICE)
+        return self.claimed(id, account_id)
 
     def release(self, id: str) -> None:
         """Hand a claimed device back to the Builder; its certificate goes with the claim."""
