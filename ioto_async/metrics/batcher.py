@@ -78,6 +78,7 @@ class Batcher(Generic[Q, A]):
         batch.waiting += 1
         if len(batch.answers) >= self._most:
             self._send(key, batch)
+        del key, question, ask  # thousands may wait here, and the garbage collector looks at all that they hold
         try:
             if (effects := EFFECTS.get()) is None:
                 result = await answer
@@ -104,16 +105,14 @@ class Batcher(Generic[Q, A]):
         if batch.task is not None:
             return
         self._open.pop(key, None)
-        asked = [
-            (question, answer)
-            for question, answer in zip(batch.questions, batch.answers, strict=True)
-            if not answer.cancelled()
-        ]
-        if not asked:
+        questions, answers = batch.questions, [answer for answer in batch.answers if not answer.done()]
+        if not answers:
             return
-        request = batch.ask([question for question, _ in asked])
-        batch.task = batch.context.run(batch.loop.create_task, request)
-        batch.task.add_done_callback(partial(_settle, [answer for _, answer in asked]))
+        if len(answers) < len(questions):
+            of_all = zip(questions, batch.answers, strict=True)
+            questions = [question for question, answer in of_all if not answer.done()]
+        batch.task = batch.context.run(batch.loop.create_task, batch.ask(questions))
+        batch.task.add_done_callback(partial(_settle, answers))
 
 
 def _settle(answers: Sequence["asyncio.Future[A | Exception]"], task: "asyncio.Task[Sequence[A | Exception]]") -> None:

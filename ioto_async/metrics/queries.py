@@ -84,8 +84,8 @@ def item_of(
     cloud_id: str | None,
     *,
     accumulate: bool,
-) -> Mapping[str, object]:
-    """An item of ``metric/fetch`` without dimensions; do not change it, as the next caller may get the same.
+) -> bytes:
+    """The JSON of an item of ``metric/fetch`` but for its dimensions and its end.
 
     Raises:
         InvalidArgumentError: an argument does not fit.
@@ -103,11 +103,13 @@ def _made(
     namespace: str,
     cloud_id: str | None,
     accumulate: bool,
-) -> Mapping[str, object]:
+) -> bytes:
     query = MetricQuery(
         metric, {}, statistic, period=period, namespace=namespace, cloud_id=cloud_id, accumulate=accumulate
     )
-    return _item(IOTO["metric/fetch"], query)
+    members = _item(IOTO["metric/fetch"], query)
+    del members["dimensions"]
+    return encoding.part(IOTO["metric/fetch"], members).removesuffix(b"}")
 
 
 _known = lru_cache(maxsize=256, typed=True)(_made)

@@ -2,8 +2,7 @@
 
 from collections.abc import Coroutine, Hashable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
-from itertools import count
+from functools import lru_cache, partial
 from typing import Any, Final
 
 import orjson
@@ -33,7 +32,7 @@ _LARGEST_ANSWER: Final = 4096
 
 # Plain tuples: a class takes ten times the time to make, which of a read is a noticeable part.
 Item = tuple[str, bytes]
-"""One item of a request: its ``id``, and the JSON of it, made when it was asked for."""
+"""One item of a request: its ``id``, and the JSON of it."""
 Answer = tuple[dict[str, Any], int]
 """What the service has answered to one item: the JSON value, and its place in the reply."""
 
@@ -45,19 +44,20 @@ class JoinedReads:
         transport: sends the requests.
     """
 
-    __slots__ = ("_batcher", "_ids", "_transport")
+    __slots__ = ("_batcher", "_transport")
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._ids = count()
         room = transport.options.max_reply // _LARGEST_ANSWER
-        self._batcher = Batcher[Item, Answer](max(1, min(_TOGETHER, room)))
+        # What is asked is the JSON of an item but for its ``id`` and its end: the garbage collector does not look at
+        # bytes, but at most of what else ten thousand reads could hold while they wait.
+        self._batcher = Batcher[bytes, Answer](max(1, min(_TOGETHER, room)))
 
     def read(
         self,
         device_id: str,
         account_id: str | None,
-        item: Mapping[str, object],
+        item: bytes,
         dimensions: Mapping[str, object] | None,
         start: datetime | None,
         options: CallOptions,
@@ -67,7 +67,7 @@ class JoinedReads:
         Args:
             device_id: device that owns the metric.
             account_id: account that owns the device.
-            item: members by wire name, but for the following.
+            item: what `item_of` makes of the other members.
             dimensions: None for those of the device.
             start: start of the range.
             options: those of the request.
@@ -75,31 +75,57 @@ class JoinedReads:
         Raises:
             InvalidArgumentError: an argument does not fit; later it would take the items of others with it.
         """
-        encoding.required_text(_FETCH, "deviceId", device_id)
-        if account_id is not None:
-            encoding.required_text(_FETCH, "accountId", account_id)
-        if dimensions is None:
-            dimensions = {"Device": device_id}
-        elif not isinstance(dimensions, Mapping):
-            raise InvalidArgumentError(f"{_FETCH.name}: dimensions: expected a mapping, got {dimensions!r}")
-        id = f"read-{next(self._ids)}"
-        members = {**item, "dimensions": dimensions, "id": id}
-        if start is not None:
-            members["start"] = encoding.timestamp(_FETCH, "start", start)
+        try:
+            own = _own_dimensions(device_id, account_id)
+        except TypeError:  # what has no hash does not fit, which is said here
+            own = _checked_dimensions(device_id, account_id)
+        if dimensions is None and start is None:
+            question = b"%b,%b" % (item, own)
+        else:
+            question = b"%b,%b" % (item, _members(own, dimensions, start))
         key: Hashable = (device_id, account_id)
         if options:
             self._transport.for_this_call(options)
             key = (device_id, account_id, _hashable(options))
-        ask = partial(self._ask, device_id, account_id, options)
-        return self._batcher.get(key, (id, encoding.part(_FETCH, members)), ask)
+        return self._batcher.get(key, question, partial(self._ask, device_id, account_id, options))
 
     async def _ask(
-        self, device_id: str, account_id: str | None, options: CallOptions, items: Sequence[Item]
+        self, device_id: str, account_id: str | None, options: CallOptions, questions: Sequence[bytes]
     ) -> Sequence[Answer | Exception]:
-        encoded = [orjson.Fragment(data) for _, data in items]
-        body = {"deviceId": device_id, "accountId": account_id, "items": encoded}
+        encoded = [b'%b,"id":"%d"}' % (question, number) for number, question in enumerate(questions)]
+        body = {"deviceId": device_id, "accountId": account_id, "items": [*map(orjson.Fragment, encoded)]}
         page = await self._transport.call(_FETCH, _ANSWERS, body, options)
+        items = [(str(number), data) for number, data in enumerate(encoded)]
         return answers_of(_FETCH, items, page.items)
+
+
+def _checked_dimensions(device_id: str, account_id: str | None) -> bytes:
+    """The member that has the dimensions of a device.
+
+    Raises:
+        InvalidArgumentError: an argument does not fit.
+    """
+    encoding.required_text(_FETCH, "deviceId", device_id)
+    if account_id is not None:
+        encoding.required_text(_FETCH, "accountId", account_id)
+    return _members(b"", {"Device": device_id}, None)
+
+
+_own_dimensions = lru_cache(maxsize=1024, typed=True)(_checked_dimensions)
+"""Many reads are of one device."""
+
+
+def _members(own: bytes, dimensions: Mapping[str, object] | None, start: datetime | None) -> bytes:
+    """The JSON of further members of an item, *own* in place of no *dimensions*."""
+    members: dict[str, object] = {}
+    if start is not None:
+        members["start"] = encoding.timestamp(_FETCH, "start", start)
+    if dimensions is not None:
+        if not isinstance(dimensions, Mapping):
+            raise InvalidArgumentError(f"{_FETCH.name}: dimensions: expected a mapping, got {dimensions!r}")
+        members["dimensions"] = dimensions
+        own = b""
+    return b",".join(filter(None, (own, encoding.part(_FETCH, members)[1:-1])))
 
 
 def _hashable(options: CallOptions) -> Hashable:
@@ -119,6 +145,14 @@ def answers_of(operation: Operation, items: Sequence[Item], reply: Sequence[Any]
     if len(reply) > _MOST_ANSWERS:
         message = f"expected an answer to each of {len(items)} items, got {len(reply)}"
         raise DecodeError(message, operation=operation.name, path="$.data")
+    if len(reply) == len(items):  # at first as if all were as expected, which is the rule
+        found = [
+            _answer(operation, members, place)
+            for place, ((id, _), members) in enumerate(zip(items, reply, strict=True))
+            if type(members) is dict and members.get("id") == id
+        ]
+        if len(found) == len(items):
+            return found
     ids = {id for id, _ in items}
     places: dict[str, int] = {}
     twice: set[str] = set()
