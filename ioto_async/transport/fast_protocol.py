@@ -18,12 +18,12 @@ _FIELD: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++:[ -~]*+\r\n"
 _FRAMING: Final = rb"(?i:content-length|content-encoding|transfer-encoding|connection|proxy-connection|upgrade):"
 """Names of fields that say where a body ends, how it is coded, or what becomes of the connection."""
 _FIELDS: Final = (
-    rb"(?:(?![CcPpTtUu])" + _FIELD + rb"|(?!" + _FRAMING + rb")" + _FIELD + rb"|(?i:connection: keep-alive)\r\n)*+"
+    rb"(?:(?![CcPpTtUu])" + _FIELD + rb"|(?!" + _FRAMING + rb")" + _FIELD + rb"|(?i:connection: keep-alive)\r\n){0,60}+"
 )
 _PLAIN: Final = re.compile(
     rb"HTTP/1\.1 200 [ -~]*+\r\n" + _FIELDS + rb"(?i:content-length): ?([0-9]{1,7})\r\n" + _FIELDS + rb"\r\n"
 ).match
-"""The head of a plain reply: a strict subset of what aiohttp accepts, whose body is as long as its one length says."""
+"""The head of a plain reply: of what aiohttp accepts a strict part, whose body is as long as its one length says."""
 
 
 class FastProtocol(ResponseHandler):
@@ -31,8 +31,9 @@ class FastProtocol(ResponseHandler):
 
     fast_waiter: asyncio.Future[bytes | None] | None = None
     """Waits for the body of a plain reply, or for None, which says that aiohttp reads it."""
-    _fast_held: bytes | bytearray = b""
-    _fast_begin = _fast_end = _fast_largest = 0
+    _fast_held: list[bytes]
+    """The beginning of the reply, in the pieces in which it came."""
+    _fast_begin = _fast_end = _fast_size = _fast_largest = 0
 
     def check_open(self) -> None:
         """Make sure that what is sent reaches the socket, and that what comes is the reply to it.
@@ -61,29 +62,30 @@ class FastProtocol(ResponseHandler):
         waiter = self.fast_waiter
         if waiter is None:
             super().data_received(data)
-        elif self._fast_held:
-            self._fast_held += data
+        elif self._fast_size:
+            self._fast_held.append(data)
+            self._fast_size += len(data)
             self._go_on(waiter)
         elif (plain := _PLAIN(data, 0, _LONGEST_HEAD)) is None:  # nor is one whose head comes in parts
-            self._fast_held = data
-            self._hand_over(waiter)
+            self._hand_over(waiter, [data])
         else:
             begin = plain.end()
             end = begin + int(plain[1])
             if len(data) == end and end - begin <= self._fast_largest:
                 self._complete(waiter, data[begin:])
             else:
-                self._fast_held, self._fast_begin, self._fast_end = bytearray(data), begin, end
+                self._fast_held, self._fast_size = [data], len(data)
+                self._fast_begin, self._fast_end = begin, end
                 self._go_on(waiter)
 
     def _go_on(self, waiter: asyncio.Future[bytes | None]) -> None:
         """Look whether the body is complete."""
-        held, begin, end = self._fast_held, self._fast_begin, self._fast_end
-        if len(held) > end or end - begin > self._fast_largest:
-            self._hand_over(waiter)
-        elif len(held) == end:
-            self._fast_held = b""
-            self._complete(waiter, bytes(memoryview(held)[begin:]))
+        if self._fast_size > self._fast_end or self._fast_end - self._fast_begin > self._fast_largest:
+            self._hand_over(waiter, self._fast_held)
+        elif self._fast_size == self._fast_end:
+            body = b"".join(self._fast_held)[self._fast_begin :]
+            self._fast_held, self._fast_size = [], 0
+            self._complete(waiter, body)
 
     def _complete(self, waiter: asyncio.Future[bytes | None], body: bytes) -> None:
         self.fast_waiter = None
@@ -96,21 +98,21 @@ class FastProtocol(ResponseHandler):
         if self.transport is not None and self.transport.get_write_buffer_size():
             self.force_close()
 
-    def _hand_over(self, waiter: asyncio.Future[bytes | None]) -> None:
-        """Let aiohttp read what has come, and what comes."""
-        held = bytes(self._fast_held)
-        self.fast_waiter, self._fast_held = None, b""
+    def _hand_over(self, waiter: asyncio.Future[bytes | None], held: list[bytes]) -> None:
+        """Let aiohttp read what has come, in the same pieces, and what comes."""
+        self.fast_waiter = None
+        self._fast_held, self._fast_size = [], 0
         self._check_sent()
         self.set_response_params(read_until_eof=True)
-        if held:
-            super().data_received(held)
+        for piece in held:
+            super().data_received(piece)
         if not waiter.done():
             waiter.set_result(None)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let aiohttp tell whoever waits for a reply."""
         if self.fast_waiter is not None:
-            self._hand_over(self.fast_waiter)
+            self._hand_over(self.fast_waiter, self._fast_held if self._fast_size else [])
         super().connection_lost(exc)
 
 

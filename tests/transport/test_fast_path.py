@@ -4,8 +4,8 @@ import asyncio
 import gzip
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -472,59 +472,68 @@ class Line(asyncio.Transport):
         return 0
 
 
-async def _outcome(case: Case, monkeypatch: pytest.MonkeyPatch, client: IotoClient) -> tuple[object, ...]:
-    """What a call returns or raises, and whether its connection is kept."""
-    lines = []
+class Network:
+    """What all connections are made by while the tests run; the last one is there to be ended."""
 
-    async def create(connector: Any, *_: object) -> asyncio.Protocol:
+    case: Case
+    line: Line
+
+    async def create(self, connector: Any, *_: object) -> asyncio.Protocol:
         protocol: asyncio.Protocol = connector._factory()
-        lines.append(Line(protocol, case))
+        self.line = Line(protocol, self.case)
         return protocol
 
-    monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", create)
-    calling = asyncio.ensure_future(client.call("x/y", {"a": 1}))
-    for turn in range(200):
-        if calling.done():
-            break
+    async def outcome(self, case: Case, client: IotoClient) -> tuple[object, ...]:
+        """What a call returns or raises, and how many connections are kept."""
+        self.case = case
+        calling = asyncio.ensure_future(client.call("x/y", {"a": 1}))
+        for turn in range(200):
+            if calling.done():
+                break
+            await asyncio.sleep(0)
+            if turn == 100:
+                self.line.end()
+        found: tuple[object, ...]
+        try:
+            found = "value", await calling
+        except CallError as error:
+            found = type(error), error.message, error.status, error.sent, error.outcome_unknown, error.retry_after
         await asyncio.sleep(0)
-        if turn == 100:
-            lines[0].end()
-    found: tuple[object, ...]
-    try:
-        found = "value", await calling
-    except CallError as error:
-        found = type(error).__name__, error.message, error.status, error.sent, error.outcome_unknown, error.retry_after
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    kept = len(_idle(client)) if isinstance(client._pool.session.connector, aiohttp.TCPConnector) else None
-    lines[0].close()
-    await asyncio.sleep(0)
-    client._pool.session.connector._conns.clear()  # type: ignore[union-attr]
-    return (*found, kept)
+        await asyncio.sleep(0)
+        kept = sum(protocol.is_connected() for protocol in _idle(client))
+        self.line.close()
+        await asyncio.sleep(0)
+        connector: Any = client._pool.session.connector
+        connector._conns.clear()
+        return (*found, kept)
 
 
-async def _compare(monkeypatch: pytest.MonkeyPatch, seed: int, count: int) -> Iterator[str]:
+async def _differences(monkeypatch: pytest.MonkeyPatch, seed: int, count: int) -> list[str]:
+    """The generated replies that have another outcome over the one way than over the other."""
+    network, source = Network(), random.Random(seed)
+
+    async def create(connector: Any, *_: object) -> asyncio.Protocol:
+        return await network.create(connector)
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", create)
     differences = []
-    async with AsyncExitStack() as stack:
-        clients = [
-            await stack.enter_async_context(
-                client_of("http://cloud.example", allow_http=True, fast_path=fast, retry=RetryPolicy(attempts=1))
-            )
-            for fast in (True, False)
-        ]
-        source = random.Random(seed)
+    options: dict[str, Any] = {"allow_http": True, "retry": RetryPolicy(attempts=1)}
+    async with (
+        client_of("http://cloud.example", **options) as fast,
+        client_of("http://cloud.example", fast_path=False, **options) as ordinary,
+    ):
         for number in range(count):
             case = Case.generate(source)
-            fast, ordinary = [await _outcome(case, monkeypatch, client) for client in clients]
-            if fast != ordinary:
-                differences.append(f"{number}: {case}\n  fast:     {fast}\n  ordinary: {ordinary}")
-    return iter(differences)
+            outcomes = [await network.outcome(case, client) for client in (fast, ordinary)]
+            if outcomes[0] != outcomes[1]:
+                differences.append(f"{number}: {case}\n  fast:     {outcomes[0]}\n  ordinary: {outcomes[1]}")
+    return differences
 
 
 async def test_generated_replies_have_the_same_outcome_over_both_ways(
     monkeypatch: pytest.MonkeyPatch, taken: list[str]
 ) -> None:
-    differences = list(await _compare(monkeypatch, 7, 1500))
+    differences = await _differences(monkeypatch, 7, 1500)
     assert not differences, "\n".join(differences[:5])
     assert len(taken) == 1500
 
@@ -534,5 +543,5 @@ async def test_generated_replies_have_the_same_outcome_over_both_ways(
 async def test_many_generated_replies_have_the_same_outcome_over_both_ways(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    differences = list(await _compare(monkeypatch, seed, 25_000))
+    differences = await _differences(monkeypatch, seed, 25_000)
     assert not differences, "\n".join(differences[:5])
