@@ -11,7 +11,7 @@ from ioto_async.bulk import Bulk, ForeignJournalError, Journal
 from ioto_async.operations import Kind
 from tests.rows import each_row
 
-from .calls import lines, outcomes
+from .calls import Calls, lines, outcomes, states, turns, until
 
 
 async def name(item: str) -> dict[str, object]:
@@ -42,6 +42,20 @@ async def test_a_verified_outcome_has_it_as_well(path: Path) -> None:
     await outcomes(Bulk(name, ["a"], concurrency=1, journal=path, keep_values=True))
     (again,) = await outcomes(Bulk(never, ["a"], concurrency=1, journal=path, keep_values=True, verify=still))
     assert (again.status, again.value) == ("skipped", await name("a"))
+
+
+async def test_what_waits_for_its_turn_is_noted_at_once(path: Path) -> None:
+    calls = Calls()
+    run = Bulk(calls, [*"abcd"], concurrency=2, ordered=True, journal=path, keep_values=True, kind=Kind.READ)
+    reader = asyncio.create_task(outcomes(run))
+    for item in "bcd":
+        await until(lambda item=item: item in calls.open)
+        calls.give(item, item)
+    await until(lambda: calls.open == ["a"])
+    await turns()
+    assert states(path) == {"a": "sent", "b": "ok", "c": "ok", "d": "ok"}
+    calls.give("a", "a")
+    assert [outcome.value for outcome in await reader] == [*"abcd"]
 
 
 async def test_values_are_not_kept_unless_that_is_asked_for(path: Path) -> None:
