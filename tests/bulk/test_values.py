@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ async def never(item: str) -> dict[str, object]:
 
 async def still(item: str) -> bool:
     return True
+
+
+def has_begun(calls: Calls, item: str) -> bool:
+    return item in calls.open
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ async def test_what_waits_for_its_turn_is_noted_at_once(path: Path) -> None:
     run = Bulk(calls, [*"abcd"], concurrency=2, ordered=True, journal=path, keep_values=True, kind=Kind.READ)
     reader = asyncio.create_task(outcomes(run))
     for item in "bcd":
-        await until(lambda item=item: item in calls.open)
+        await until(partial(has_begun, calls, item))
         calls.give(item, item)
     await until(lambda: calls.open == ["a"])
     await turns()
