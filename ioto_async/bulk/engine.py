@@ -538,6 +538,8 @@ class Bulk(Run[Item, Value]):
             self._journal.ended(
                 outcome.key, outcome.status, outcome.attempts, outcome.elapsed, text, value=outcome.value
             )
+            if self._options.ordered:  # it may be long until the outcome is given, which would flush it
+                self._flush()
         if outcome is not None and outcome.status in _BAD:
             self._failures += 1
             if self._failures == self._options.stop_after:

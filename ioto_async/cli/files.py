@@ -30,6 +30,7 @@ __all__ = [
     "is_complete",
     "is_stdout",
     "is_stream",
+    "naming",
     "open_output",
     "read",
     "remove_temporaries",
@@ -89,7 +90,7 @@ def open_output(path: Path, option: str) -> Iterator[BinaryIO]:
         OSError: it cannot be written.
     """
     if is_stream(path):
-        with _naming(path), path.open("ab") as stream:
+        with naming(path), path.open("ab") as stream:
             yield stream
         return
     target = Path(os.path.realpath(path))
@@ -103,7 +104,7 @@ def open_output(path: Path, option: str) -> Iterator[BinaryIO]:
         raise InvalidArgumentError(f"{option}: {error}") from None
     if file is None:
         raise InvalidArgumentError(f"{option}: another run is writing {path}")
-    with _naming(path), file:
+    with naming(path), file:
         try:
             file.truncate(0)
             yield file
@@ -116,7 +117,7 @@ def open_output(path: Path, option: str) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Errors of writing name *path*."""
     try:
         yield
@@ -269,7 +270,7 @@ class Manifest:
         Raises:
             OSError: it cannot be written.
         """
-        with _naming(self._part):
+        with naming(self._part):
             self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
             self._file.flush()
 

@@ -174,7 +174,7 @@ class _Server:
         context.set_alpn_protocols(list(_ALPN))
         service = CloudService(cloud, self.faults, self.messages)
         service.forget_presence()
-        broker = Broker(service, asyncio.get_running_loop().time, service.note_presence, cloud.mqtt_sessions)
+        broker = Broker(service, asyncio.get_running_loop().time, cloud.mqtt_sessions, service.note_presence)
         stack.push_async_callback(broker.stop)
         cloud.mqtt_port = await broker.start(self._host, port, context)
         # Not every TLS library finds an address in a certificate, so devices are given the name where there is one.

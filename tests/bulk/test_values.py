@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from ioto_async.bulk import Bulk, ForeignJournalError, Journal
 from ioto_async.operations import Kind
 from tests.rows import each_row
 
-from .calls import lines, outcomes
+from .calls import Calls, lines, outcomes, states, turns, until
 
 
 async def name(item: str) -> dict[str, object]:
@@ -24,6 +25,10 @@ async def never(item: str) -> dict[str, object]:
 
 async def still(item: str) -> bool:
     return True
+
+
+def has_begun(calls: Calls, item: str) -> bool:
+    return item in calls.open
 
 
 @pytest.fixture
@@ -42,6 +47,20 @@ async def test_a_verified_outcome_has_it_as_well(path: Path) -> None:
     await outcomes(Bulk(name, ["a"], concurrency=1, journal=path, keep_values=True))
     (again,) = await outcomes(Bulk(never, ["a"], concurrency=1, journal=path, keep_values=True, verify=still))
     assert (again.status, again.value) == ("skipped", await name("a"))
+
+
+async def test_what_waits_for_its_turn_is_noted_at_once(path: Path) -> None:
+    calls = Calls()
+    run = Bulk(calls, [*"abcd"], concurrency=2, ordered=True, journal=path, keep_values=True, kind=Kind.READ)
+    reader = asyncio.create_task(outcomes(run))
+    for item in "bcd":
+        await until(partial(has_begun, calls, item))
+        calls.give(item, item)
+    await until(lambda: calls.open == ["a"])
+    await turns()
+    assert states(path) == {"a": "sent", "b": "ok", "c": "ok", "d": "ok"}
+    calls.give("a", "a")
+    assert [outcome.value for outcome in await reader] == [*"abcd"]
 
 
 async def test_values_are_not_kept_unless_that_is_asked_for(path: Path) -> None:

@@ -273,6 +273,18 @@ def test_a_table_for_which_the_disk_has_no_room_ends_with_the_figures(
     assert not cloud.requests
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_device_that_takes_no_more_is_named(metrics: Metrics, cloud: EmulatorThread) -> None:
+    ids = [cloud.cloud.register_device() for _ in range(60)]  # more than what is buffered
+    for id in ids:
+        cloud.cloud.claim_device(id)
+        metrics.add(id, 1)
+    metrics.file("fleet.csv", "\n".join(ids))
+    result = metrics(*export(metrics, "--out", "/dev/full", "--output", "csv", "--json"))
+    assert (result.status, 0 < result.figures["devices"] < 60) == (1, True)
+    assert result.figures["stopped"] == "[Errno 28] No space left on device: '/dev/full'"
+
+
 def test_two_exports_into_one_file_do_not_meet(metrics: Metrics, fleet: Path) -> None:
     out = metrics.folder / "points.csv"
     with (metrics.folder / "points.csv.part").open("ab") as other:

@@ -15,7 +15,7 @@ import orjson
 from ...errors import InvalidArgumentError
 from ...models import JSON, Metric, Metrics
 from ...models.value import json_text
-from ..files import is_stdout, is_stream, open_output
+from ..files import is_stdout, is_stream, naming, open_output
 
 if TYPE_CHECKING:
     import pyarrow
@@ -194,7 +194,22 @@ def open_table(format: TableFormat, out: Path | None, dimensions: Sequence[str])
             file = stack.enter_context(open_output(out, "--out"))
         except OSError as error:
             raise InvalidArgumentError(f"--out: {error.strerror}: {out}") from None
-        yield stack.enter_context(contextlib.closing(_table(format, file, columns)))
+        yield _Named(stack.enter_context(contextlib.closing(_table(format, file, columns))), out)
+
+
+class _Named:
+    """A table whose errors name its file."""
+
+    def __init__(self, table: Table, path: Path) -> None:
+        self._table = table
+        self._path = path
+
+    def write(self, rows: Iterable[PointRow]) -> None:
+        with naming(self._path):
+            self._table.write(rows)
+
+    def close(self) -> None:
+        """It is closed with its file."""
 
 
 def _table(format: TableFormat, file: BinaryIO, columns: Sequence[str]) -> Table:

@@ -113,17 +113,17 @@ class Broker:
     Args:
         service: the cloud.
         clock: gives seconds that only go forward.
+        store: where sessions are kept that outlive their connections; None to keep them in memory alone.
         presence: called with a client ID, and whether the client is connected, when that has changed; not for the
             clients that are cut off by `stop`.
-        store: where sessions are kept that outlive their connections; None to keep them in memory alone.
     """
 
     def __init__(
         self,
         service: Service,
         clock: Callable[[], float],
-        presence: Callable[[str, bool], None] = lambda client_id, online: None,
         store: MqttSessions | None = None,
+        presence: Callable[[str, bool], None] = lambda client_id, online: None,
     ) -> None:
         self.service: Final = service
         self._presence = presence
