@@ -43,7 +43,8 @@ def as_ours(packet: theirs.Packet) -> Packet:
 
 def read(data: bytes, cuts: list[int], limit: int = LIMIT) -> tuple[list[Packet], str | None]:
     """What a reader makes of *data* that comes in pieces, and what it refuses."""
-    reader, found = Reader(limit), []
+    reader = Reader(limit)
+    found: list[Packet] = []
     places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
     try:
         for begin, end in pairwise(places):
