@@ -31,7 +31,7 @@ __all__ = ["DEVICES", "Where", "contexts", "in_memory", "measure"]
 DEVICES: Final = 100
 _WINDOW: Final = 20
 _SAMPLES: Final = 20_000
-_GOAL: Final = 5000
+_GOAL: Final = 20_000
 
 
 @attrs.frozen

@@ -26,7 +26,7 @@ __all__ = ["measure"]
 _SAMPLES: Final = 20_000
 _AT_ONCE: Final = 10
 """Samples of a device that are under way at once."""
-_GOAL: Final = 5000
+_GOAL: Final = 10_000
 _BUFFERED: Final = 100_000
 _PLENTY: Final = 1 << 30
 _GROWTH: Final = 64.0

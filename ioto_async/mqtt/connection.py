@@ -9,7 +9,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from ..errors import one_line
 from ..transport.attempt import reason_of
@@ -295,7 +295,8 @@ class Connection:
                 self._flush()
                 if self._unsent and not self.lost.done():
                     self._drained = self._loop.create_future()
-                    await asyncio.wait({self._drained, self.lost}, timeout=_FAREWELL, return_when="FIRST_COMPLETED")
+                    ends: set[asyncio.Future[Any]] = {self._drained, self.lost}
+                    await asyncio.wait(ends, timeout=_FAREWELL, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._lose(Broken("closed"))
             if self._socket is not None:
@@ -309,7 +310,8 @@ class Connection:
         """Send *packet*, and return what answers it."""
         self._answer = self._loop.create_future()
         self._write(packet)
-        await asyncio.wait({self._answer, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {self._answer, self.lost}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not self._answer.done():
             raise self.lost.result()
         return self._answer.result()

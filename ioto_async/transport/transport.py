@@ -40,7 +40,7 @@ from .attempt import (
     read_up_to,
     wait_to_retry,
 )
-from .auth import HOLDS_TURN, Auth, Middleware, holding_turn
+from .auth import HOLDS_TURN, Auth, Middleware
 from .effects import EFFECTS, Effects, waiting
 from .fast_path import FastPath
 from .large import read_large
@@ -314,7 +314,8 @@ class Transport:
         return data
 
     async def _post(self, url: URL, body: RequestBody, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:
-        with holding_turn() if self._has_middlewares else contextlib.nullcontext():
+        holds_turn = HOLDS_TURN.set(self._has_middlewares or HOLDS_TURN.get())  # middlewares may make calls themselves
+        try:
             return await self.pool.session.post(
                 url,
                 data=RequestPayload(body),
@@ -326,6 +327,8 @@ class Transport:
                 proxy=self._proxy,
                 proxy_headers=self._proxy_headers,
             )
+        finally:
+            HOLDS_TURN.reset(holds_turn)
 
 
 def _verdict(failed: Failed) -> Verdict:

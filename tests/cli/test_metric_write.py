@@ -8,7 +8,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -160,15 +159,6 @@ def test_certificates_that_are_not_there_are_reported(
     result = by_mqtt(metrics, certified / certs, *options)
     assert (result.status, result.stdout) == (2, "")
     assert result.stderr.startswith(f"ioto-async: {complaint}")
-
-
-def test_what_mqtt_needs_is_named_with_its_extra(
-    metrics: Metrics, certified: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "aiomqtt", None)
-    metrics.file("samples.csv", SAMPLES)
-    result = by_mqtt(metrics, certified / "DEV1")
-    assert (result.status, "pip install 'ioto-async[mqtt]'" in result.stderr) == (2, True)
 
 
 def test_no_key_is_shown(metrics: Metrics, certified: Path) -> None:

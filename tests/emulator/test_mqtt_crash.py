@@ -19,6 +19,7 @@ import aiohttp
 import attrs
 import pytest
 from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.rawserver import GUARD
 
@@ -189,7 +190,7 @@ class Agent:
 
     def begin(self, info: dict[str, Any], context: ssl.SSLContext) -> None:
         client = self.client = paho.Client(
-            paho.CallbackAPIVersion.VERSION2, self.id, clean_session=False, protocol=paho.MQTTv311
+            CallbackAPIVersion.VERSION2, self.id, clean_session=False, protocol=paho.MQTTv311
         )
         numbers: dict[int, int] = {}
         client.tls_set_context(context)

@@ -45,7 +45,10 @@ class FakeBroker:
         accept: what a connection is answered with, by its number; nothing closes it.
         granted: the codes of a SUBACK.
         on_publish: what to do with a message: "ack", "hold", "cut", or "deafen", to read no more.
+        answers_pings: whether it does.
         goodbyes: how many connections the devices have ended as they should.
+        pings: how many have come.
+        heard: the numbers of its messages that devices have acknowledged.
     """
 
     accept: Callable[[int], bytes] = lambda number: connack(0)
@@ -54,6 +57,9 @@ class FakeBroker:
     published: list[Published] = field(default_factory=list)
     connects: list[bytes] = field(default_factory=list)
     subscribed: list[bytes] = field(default_factory=list)
+    answers_pings: bool = True
+    pings: int = 0
+    heard: list[int] = field(default_factory=list)
     connections: int = 0
     goodbyes: int = 0
     open: int = 0
@@ -143,7 +149,11 @@ class FakeBroker:
                 self.subscribed.append(body[2:])
                 writer.write(packet(0x90, body[:2] + self.granted))
             elif kind & 0xF0 == 0xC0:
-                writer.write(packet(0xD0, b""))
+                self.pings += 1
+                if self.answers_pings:
+                    writer.write(packet(0xD0, b""))
+            elif kind & 0xF0 == 0x40:
+                self.heard += struct.unpack("!H", body)
             elif kind & 0xF0 == 0xE0:
                 self.goodbyes += 1
                 return

@@ -35,10 +35,11 @@ from ioto_async.errors import (
     RateLimitedError,
 )
 from ioto_async.mqtt import DeviceLink, EventsLost, RawMessage, Throttle
-from ioto_async.mqtt.connection import dial
+from ioto_async.mqtt.connection import Connection, dial
 from ioto_async.mqtt.tls import make_context
 from ioto_async.operations import Kind
 from tests.rawserver import GUARD
+from tests.rows import each_row
 
 from .fakebroker import (
     DEVICE,
@@ -409,6 +410,83 @@ async def test_nonsense_on_an_accepted_connection_ends_it_and_loses_nothing(brok
         broker.write(b"\x00\x00\x00\x00")
         await sample
     assert broker.connections == 2
+
+
+@each_row(
+    "nonsense",
+    [
+        "30 ff ff ff 7f",  # a length of 256 MiB
+        "30 ff ff ff ff",  # one of too many bytes
+        "34 05 0001 61 0001",  # QoS 2
+        "40 03 000100",  # an acknowledgement that is too long
+        "10 00",  # what only clients send
+        "f0 00",
+    ],
+)
+async def test_what_no_broker_sends_ends_the_connection_and_loses_nothing(tmp_path: Path, nonsense: str) -> None:
+    async with FakeBroker(on_publish=first("hold")).running(tmp_path) as broker, link_to(broker) as link:
+        sample = asyncio.ensure_future(link.set_metric("T", 1))
+        await broker.received(1)
+        broker.write(bytes.fromhex(nonsense))
+        await sample
+        assert broker.connections == 2
+
+
+@each_row("stray", ["20 02 00 05", "90 03 0001 80", "d0 00", "40 02 ffff"])
+async def test_an_answer_that_nobody_waits_for_is_ignored(tmp_path: Path, stray: str) -> None:
+    async with FakeBroker().running(tmp_path) as broker, link_to(broker) as link:
+        broker.write(bytes.fromhex(stray))
+        await link.ping()
+        assert broker.connections == 1
+
+
+async def test_a_message_with_qos_1_is_acknowledged(broker: FakeBroker) -> None:
+    topic = f"ioto/device/{DEVICE}/other".encode()
+    async with link_to(broker) as link:
+        broker.write(packet(0x32, len(topic).to_bytes(2, "big") + topic + b"\x00\x07" + b"payload"))
+        assert await anext(link.events()) == RawMessage(topic=topic.decode(), payload=b"payload")
+        await link.ping()
+    assert broker.heard == [7]
+
+
+async def test_more_than_is_read_at_once_is_read_all_the_same(broker: FakeBroker) -> None:
+    async with link_to(broker) as link:
+        for number in range(300):  # each in a TLS record of its own
+            broker.say(f"ioto/device/{DEVICE}/other/{number}", b"")
+        events = [await anext(link.events()) for _ in range(300)]
+    assert [getattr(event, "topic", "").rpartition("/")[2] for event in events] == [str(each) for each in range(300)]
+
+
+async def test_more_than_the_broker_reads_at_once_arrives_whole_and_in_order(broker: FakeBroker) -> None:
+    texts = [f"{number:03}" * 40_000 for number in range(100)]
+    async with link_to(broker) as link:
+        await asyncio.gather(*[link.set_store("key", text) for text in texts])
+    assert [json.loads(message.payload)["value"] for message in broker.published] == texts
+    assert broker.connections == 1
+
+
+async def test_an_idle_connection_is_probed_and_given_up_where_that_is_not_answered(broker: FakeBroker) -> None:
+    connection = Connection(
+        "localhost",
+        broker.port,
+        client_id=DEVICE,
+        context=make_context(certs_of(broker.port), authority().certificate),
+        keepalive=1,
+        timeout=GUARD,
+        proxy=None,
+        on_message=lambda topic, payload: None,
+        on_acknowledged=lambda number: None,
+    )
+    try:
+        await connection.open(["topic"])
+        await broker.until(lambda: broker.pings == 2)
+        broker.answers_pings = False
+        async with asyncio.timeout(GUARD):
+            broken = await asyncio.shield(connection.lost)
+    finally:
+        await connection.close()
+    assert str(broken) == "the broker has not answered a ping within 1 s"
+    assert (broken.aborted, broker.pings, broker.goodbyes) == (True, 3, 0)
 
 
 async def test_an_acknowledgement_of_nothing_is_ignored(broker: FakeBroker) -> None:
