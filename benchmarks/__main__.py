@@ -18,6 +18,7 @@ from .table import Figure, Piece, Row, Section, figures
 _ROUNDS: Final = 12
 _QUICK_ROUNDS: Final = 3
 _SECONDS: Final = 0.1
+_QUICK_SECONDS: Final = 0.03
 
 
 @attrs.frozen
@@ -49,8 +50,8 @@ def _client(pace: _Pace) -> Iterable[Piece]:
 
 
 def _mqtt(pace: _Pace) -> Iterator[Piece]:
-    yield from _pieces(links.measure(pace.some(4)))
-    yield from _pieces(broker.measure(pace.some(4)))
+    yield from _pieces(links.measure(pace.some(3)))
+    yield from _pieces(broker.measure(pace.some(3)))
 
 
 THEMES: Final[Mapping[str, Callable[[_Pace], Iterable[Piece] | str]]] = {
@@ -96,6 +97,7 @@ class _Report:
                 kept["text"].append(piece)
                 _say(f"\n{piece}")
         kept["seconds"] = time.perf_counter() - began
+        _say(f"\n{theme}: {kept['seconds']:.0f} s in all")
 
     def plain(self) -> dict[str, Any]:
         """What was found, for JSON."""
@@ -118,13 +120,13 @@ def main() -> None:
     report = _Report()
     for theme in options.only or THEMES:
         report.take(theme, _pieces(THEMES[theme](pace)))
+        found = {"command": ["python", "-m", "benchmarks", *sys.argv[1:]], "about": about, **report.plain()}
+        if options.json is not None:  # after each, so that what was measured is not lost with what fails
+            options.json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     if report.figures:
         _say(f"\n### Figures with a goal\n\n{figures(report.figures)}")
-    found = {"command": ["python", "-m", "benchmarks", *sys.argv[1:]], "about": about, **report.plain()}
     if options.publish is not None:
         publish(found, options.publish)
-    if options.json is not None:
-        options.json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def _options() -> argparse.Namespace:
@@ -132,7 +134,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", choices=THEMES, nargs="+", metavar="THEME", help=f"only {', '.join(THEMES)}")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter turns: less than two minutes for all")
     parser.add_argument("--rounds", type=int, help=f"turns of each client; {_ROUNDS}, or {_QUICK_ROUNDS} with --quick")
-    parser.add_argument("--seconds", type=float, help=f"the length of a turn; {_SECONDS}, or half of it with --quick")
+    parser.add_argument(
+        "--seconds", type=float, help=f"the length of a turn; {_SECONDS}, or {_QUICK_SECONDS} with --quick"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the order within a round (default %(default)s)")
     parser.add_argument(
         "--clients", default="", metavar="TEXT", help="of the clients only those with TEXT in their name"
@@ -148,7 +152,7 @@ def _options() -> argparse.Namespace:
     )
     options = parser.parse_args()
     options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS)
-    options.seconds = options.seconds or (_SECONDS / 2 if options.quick else _SECONDS)
+    options.seconds = options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS)
     if options.publish is not None and ("client" not in (options.only or THEMES) or options.clients):
         parser.error("--publish: needs the theme client, with all clients")
     if options.rounds < 2:

@@ -44,7 +44,7 @@ ACCOUNT_ID: Final = "01K2C7R9E5Y1J3M6P8S0V4X2ZA"
 
 LATENCY: Final = 0.02
 """Seconds that the slow responders take for a reply."""
-PHASES: Final = ((500, 15.0), (1000, 15.0), (200, 15.0))
+PHASES: Final = ((500, 12.0), (1000, 12.0), (200, 12.0))
 """Requests a second that the limited responder serves, and for how many seconds after its first request."""
 _BURST: Final = 0.05
 """Seconds of its rate that it serves at once after a pause."""

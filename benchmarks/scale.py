@@ -57,6 +57,8 @@ def _processes(rounds: int) -> Iterator[Piece]:
                 both.append(sum(1e6 / each.wall for each in two))
                 cpu_alone += [each.cpu for each in one]
                 cpu_both += [each.cpu for each in two]
+        for seat in seats:
+            seat.close()
     for count, rates, cpu in ((1, alone, cpu_alone), (2, both, cpu_both)):
         rate = Spread.of(rates)
         spread = f"{rate.low:,.0f} to {rate.high:,.0f}"
