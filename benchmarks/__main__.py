@@ -10,9 +10,9 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from benchmarks import broker, bulk, client, emulator, links, machine, metrics, scale, startup
+from benchmarks import machine
 
-from .publish import publish
+from .request import IN_FLIGHT, SCHEMES
 from .table import Figure, Piece, Row, Section, figures
 
 _ROUNDS: Final = 12
@@ -38,8 +38,13 @@ class _Pace:
         return 1 if self.quick else full
 
 
+# Themes are imported when it is their turn: the processes beside this one import this module, and their memory counts.
+
+
 def _client(pace: _Pace) -> Iterable[Piece]:
-    return client.measure(
+    from .client import measure
+
+    return measure(
         pace.rounds,
         seconds=pace.seconds,
         seed=pace.seed,
@@ -49,18 +54,50 @@ def _client(pace: _Pace) -> Iterable[Piece]:
     )
 
 
+def _bulk(pace: _Pace) -> Iterable[Piece]:
+    from .bulk import measure
+
+    return measure(pace.some(3), seed=pace.seed, quick=pace.quick)
+
+
+def _metrics(pace: _Pace) -> Iterable[Piece]:
+    from .metrics import measure
+
+    return measure(pace.some(3))
+
+
+def _startup(pace: _Pace) -> Iterable[Piece]:
+    from .startup import measure
+
+    return measure(3 * pace.some(4))
+
+
+def _scale(pace: _Pace) -> Iterable[Piece]:
+    from .scale import measure
+
+    return measure(3 * pace.some(3), quick=pace.quick)
+
+
+def _emulator(pace: _Pace) -> Iterable[Piece]:
+    from .emulator import measure
+
+    return measure(3 * pace.some(3))
+
+
 def _mqtt(pace: _Pace) -> Iterator[Piece]:
+    from . import broker, links
+
     yield from _pieces(links.measure(pace.some(3)))
     yield from _pieces(broker.measure(pace.some(3)))
 
 
-THEMES: Final[Mapping[str, Callable[[_Pace], Iterable[Piece] | str]]] = {
+THEMES: Final[Mapping[str, Callable[[_Pace], Iterable[Piece]]]] = {
     "client": _client,
-    "bulk": lambda pace: bulk.measure(pace.some(3), seed=pace.seed, quick=pace.quick),
-    "metrics": lambda pace: metrics.measure(pace.some(3)),
-    "startup": lambda pace: startup.measure(3 * pace.some(4)),
-    "scale": lambda pace: scale.measure(3 * pace.some(3), quick=pace.quick),
-    "emulator": lambda pace: emulator.measure(3 * pace.some(3)),
+    "bulk": _bulk,
+    "metrics": _metrics,
+    "startup": _startup,
+    "scale": _scale,
+    "emulator": _emulator,
     "mqtt": _mqtt,
 }
 
@@ -119,13 +156,15 @@ def main() -> None:
     pace = _Pace(**{name: getattr(options, name) for name in names})
     report = _Report()
     for theme in options.only or THEMES:
-        report.take(theme, _pieces(THEMES[theme](pace)))
+        report.take(theme, THEMES[theme](pace))
         found = {"command": ["python", "-m", "benchmarks", *sys.argv[1:]], "about": about, **report.plain()}
         if options.json is not None:  # after each, so that what was measured is not lost with what fails
             options.json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     if report.figures:
         _say(f"\n### Figures with a goal\n\n{figures(report.figures)}")
     if options.publish is not None:
+        from .publish import publish
+
         publish(found, options.publish)
 
 
@@ -141,8 +180,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--clients", default="", metavar="TEXT", help="of the clients only those with TEXT in their name"
     )
-    parser.add_argument("--schemes", choices=client.SCHEMES, nargs="+", default=client.SCHEMES)
-    parser.add_argument("--in-flight", type=int, choices=client.IN_FLIGHT, nargs="+", default=client.IN_FLIGHT)
+    parser.add_argument("--schemes", choices=SCHEMES, nargs="+", default=SCHEMES)
+    parser.add_argument("--in-flight", type=int, choices=IN_FLIGHT, nargs="+", default=IN_FLIGHT)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, of every turn too, to FILE")
     parser.add_argument(
         "--publish",

@@ -18,8 +18,9 @@ import orjson
 
 from ioto_async import Attempt, IotoClient
 
-from .reference import reference, told
-from .responder import ACCOUNT_ID, DEVICE_ID, LATENCY, PHASES, limited_responder, responder, slow_responder
+from .reference import brief, reference, told
+from .request import ACCOUNT_ID, DEVICE_ID
+from .responder import LATENCY, PHASES, limited_responder, responder, slow_responder
 from .table import Figure, Piece, Row, Section, Spread, progress
 
 __all__ = ["measure"]
@@ -126,7 +127,7 @@ def _engine(rounds: int, dice: random.Random, count: int) -> Iterator[Piece]:
         if way in _ENGINE_GOALS:
             must, aim = _ENGINE_GOALS[way]
             what = f"bulk engine, an item that does nothing{way.removeprefix('bulk')}"
-            yield Figure(what=what, found=cost, unit="us", must=must, aim=aim, at_most=True, sides=told(references))
+            yield Figure(what=what, found=cost, unit="us", must=must, aim=aim, at_most=True, sides=brief(references))
 
 
 def _many() -> Iterator[Piece]:

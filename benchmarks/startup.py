@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from .reference import reference, told
+from .reference import brief, reference, told
 from .table import Figure, Piece, Row, Section, Spread
 
 __all__ = ["measure"]
@@ -57,7 +57,7 @@ def measure(rounds: int) -> Iterator[Piece]:
         yield Row(cells=cells, raw={"what": name, "turns": [attrs.asdict(each) for each in all_]})
         if name in _GOALS:
             must, aim = _GOALS[name]
-            yield Figure(what=name, found=spread, unit="ms", must=must, aim=aim, at_most=True, sides=told(references))
+            yield Figure(what=name, found=spread, unit="ms", must=must, aim=aim, at_most=True, sides=brief(references))
 
 
 def _imports() -> list[_Took]:

@@ -22,7 +22,7 @@ from benchmarks import machine
 from .beside import spawn
 from .contenders import Call, Contender, SyncCall, Target
 from .reference import reference
-from .responder import DEVICE_ID
+from .request import DEVICE_ID
 
 __all__ = ["Failure", "Seat", "Slice", "Summary", "compare", "seated", "take_turns"]
 
