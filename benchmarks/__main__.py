@@ -3,7 +3,9 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,72 +40,29 @@ class _Pace:
         return 1 if self.quick else full
 
 
-# Themes are imported when it is their turn: the processes beside this one import this module, and their memory counts.
+def _measure(module: str, rounds: int, **more: Any) -> Iterable[Piece]:
+    """What `measure` of *module* gives.
+
+    The module is imported only now: the processes beside this one import this one, and their memory is measured.
+    """
+    found: Iterable[Piece] | str = import_module(f"benchmarks.{module}").measure(rounds, **more)
+    return [found] if isinstance(found, str) else found
 
 
 def _client(pace: _Pace) -> Iterable[Piece]:
-    from .client import measure
-
-    return measure(
-        pace.rounds,
-        seconds=pace.seconds,
-        seed=pace.seed,
-        pattern=pace.clients,
-        schemes=pace.schemes,
-        in_flight=pace.in_flight,
-    )
-
-
-def _bulk(pace: _Pace) -> Iterable[Piece]:
-    from .bulk import measure
-
-    return measure(pace.some(3), seed=pace.seed, quick=pace.quick)
-
-
-def _metrics(pace: _Pace) -> Iterable[Piece]:
-    from .metrics import measure
-
-    return measure(pace.some(3))
-
-
-def _startup(pace: _Pace) -> Iterable[Piece]:
-    from .startup import measure
-
-    return measure(3 * pace.some(4))
-
-
-def _scale(pace: _Pace) -> Iterable[Piece]:
-    from .scale import measure
-
-    return measure(3 * pace.some(3), quick=pace.quick)
-
-
-def _emulator(pace: _Pace) -> Iterable[Piece]:
-    from .emulator import measure
-
-    return measure(3 * pace.some(3))
-
-
-def _mqtt(pace: _Pace) -> Iterator[Piece]:
-    from . import broker, links
-
-    yield from _pieces(links.measure(pace.some(3)))
-    yield from _pieces(broker.measure(pace.some(3)))
+    more = {"pattern": pace.clients, "schemes": pace.schemes, "in_flight": pace.in_flight}
+    return _measure("client", pace.rounds, seconds=pace.seconds, seed=pace.seed, **more)
 
 
 THEMES: Final[Mapping[str, Callable[[_Pace], Iterable[Piece]]]] = {
     "client": _client,
-    "bulk": _bulk,
-    "metrics": _metrics,
-    "startup": _startup,
-    "scale": _scale,
-    "emulator": _emulator,
-    "mqtt": _mqtt,
+    "bulk": lambda pace: _measure("bulk", pace.some(3), seed=pace.seed, quick=pace.quick),
+    "metrics": lambda pace: _measure("metrics", pace.some(3)),
+    "startup": lambda pace: _measure("startup", 3 * pace.some(4)),
+    "scale": lambda pace: _measure("scale", 3 * pace.some(3), quick=pace.quick),
+    "emulator": lambda pace: _measure("emulator", 3 * pace.some(3)),
+    "mqtt": lambda pace: chain.from_iterable(_measure(module, pace.some(3)) for module in ("links", "broker")),
 }
-
-
-def _pieces(found: Iterable[Piece] | str) -> Iterable[Piece]:
-    return [found] if isinstance(found, str) else found
 
 
 class _Report:
