@@ -3,21 +3,24 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import orjson
 
-from benchmarks import broker, bulk, client, emulator, links, machine, metrics, scale, startup
+from benchmarks import machine
 
-from .publish import publish
+from .request import IN_FLIGHT, SCHEMES
 from .table import Figure, Piece, Row, Section, figures
 
 _ROUNDS: Final = 12
 _QUICK_ROUNDS: Final = 3
 _SECONDS: Final = 0.1
+_QUICK_SECONDS: Final = 0.03
 
 
 @attrs.frozen
@@ -37,35 +40,29 @@ class _Pace:
         return 1 if self.quick else full
 
 
-def _client(pace: _Pace) -> Iterable[Piece]:
-    return client.measure(
-        pace.rounds,
-        seconds=pace.seconds,
-        seed=pace.seed,
-        pattern=pace.clients,
-        schemes=pace.schemes,
-        in_flight=pace.in_flight,
-    )
+def _measure(module: str, rounds: int, **more: Any) -> Iterable[Piece]:
+    """What `measure` of *module* gives.
 
-
-def _mqtt(pace: _Pace) -> Iterator[Piece]:
-    yield from _pieces(links.measure(pace.some(4)))
-    yield from _pieces(broker.measure(pace.some(4)))
-
-
-THEMES: Final[Mapping[str, Callable[[_Pace], Iterable[Piece] | str]]] = {
-    "client": _client,
-    "bulk": lambda pace: bulk.measure(pace.some(3), seed=pace.seed, quick=pace.quick),
-    "metrics": lambda pace: metrics.measure(pace.some(3)),
-    "startup": lambda pace: startup.measure(3 * pace.some(4)),
-    "scale": lambda pace: scale.measure(3 * pace.some(3), quick=pace.quick),
-    "emulator": lambda pace: emulator.measure(3 * pace.some(3)),
-    "mqtt": _mqtt,
-}
-
-
-def _pieces(found: Iterable[Piece] | str) -> Iterable[Piece]:
+    The module is imported only now: the processes beside this one import this one, and their memory is measured.
+    """
+    found: Iterable[Piece] | str = import_module(f"benchmarks.{module}").measure(rounds, **more)
     return [found] if isinstance(found, str) else found
+
+
+def _client(pace: _Pace) -> Iterable[Piece]:
+    more = {"pattern": pace.clients, "schemes": pace.schemes, "in_flight": pace.in_flight}
+    return _measure("client", pace.rounds, seconds=pace.seconds, seed=pace.seed, **more)
+
+
+THEMES: Final[Mapping[str, Callable[[_Pace], Iterable[Piece]]]] = {
+    "client": _client,
+    "bulk": lambda pace: _measure("bulk", pace.some(3), seed=pace.seed, quick=pace.quick),
+    "metrics": lambda pace: _measure("metrics", pace.some(3)),
+    "startup": lambda pace: _measure("startup", 3 * pace.some(4)),
+    "scale": lambda pace: _measure("scale", 3 * pace.some(3), quick=pace.quick),
+    "emulator": lambda pace: _measure("emulator", 3 * pace.some(3)),
+    "mqtt": lambda pace: chain.from_iterable(_measure(module, pace.some(3)) for module in ("links", "broker")),
+}
 
 
 class _Report:
@@ -96,6 +93,7 @@ class _Report:
                 kept["text"].append(piece)
                 _say(f"\n{piece}")
         kept["seconds"] = time.perf_counter() - began
+        _say(f"\n{theme}: {kept['seconds']:.0f} s in all")
 
     def plain(self) -> dict[str, Any]:
         """What was found, for JSON."""
@@ -117,14 +115,16 @@ def main() -> None:
     pace = _Pace(**{name: getattr(options, name) for name in names})
     report = _Report()
     for theme in options.only or THEMES:
-        report.take(theme, _pieces(THEMES[theme](pace)))
+        report.take(theme, THEMES[theme](pace))
+        found = {"command": ["python", "-m", "benchmarks", *sys.argv[1:]], "about": about, **report.plain()}
+        if options.json is not None:  # after each, so that what was measured is not lost with what fails
+            options.json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     if report.figures:
         _say(f"\n### Figures with a goal\n\n{figures(report.figures)}")
-    found = {"command": ["python", "-m", "benchmarks", *sys.argv[1:]], "about": about, **report.plain()}
     if options.publish is not None:
+        from .publish import publish
+
         publish(found, options.publish)
-    if options.json is not None:
-        options.json.write_bytes(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
 
 
 def _options() -> argparse.Namespace:
@@ -132,13 +132,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", choices=THEMES, nargs="+", metavar="THEME", help=f"only {', '.join(THEMES)}")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter turns: less than two minutes for all")
     parser.add_argument("--rounds", type=int, help=f"turns of each client; {_ROUNDS}, or {_QUICK_ROUNDS} with --quick")
-    parser.add_argument("--seconds", type=float, help=f"the length of a turn; {_SECONDS}, or half of it with --quick")
+    parser.add_argument(
+        "--seconds", type=float, help=f"the length of a turn; {_SECONDS}, or {_QUICK_SECONDS} with --quick"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the order within a round (default %(default)s)")
     parser.add_argument(
         "--clients", default="", metavar="TEXT", help="of the clients only those with TEXT in their name"
     )
-    parser.add_argument("--schemes", choices=client.SCHEMES, nargs="+", default=client.SCHEMES)
-    parser.add_argument("--in-flight", type=int, choices=client.IN_FLIGHT, nargs="+", default=client.IN_FLIGHT)
+    parser.add_argument("--schemes", choices=SCHEMES, nargs="+", default=SCHEMES)
+    parser.add_argument("--in-flight", type=int, choices=IN_FLIGHT, nargs="+", default=IN_FLIGHT)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, of every turn too, to FILE")
     parser.add_argument(
         "--publish",
@@ -148,7 +150,7 @@ def _options() -> argparse.Namespace:
     )
     options = parser.parse_args()
     options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS)
-    options.seconds = options.seconds or (_SECONDS / 2 if options.quick else _SECONDS)
+    options.seconds = options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS)
     if options.publish is not None and ("client" not in (options.only or THEMES) or options.clients):
         parser.error("--publish: needs the theme client, with all clients")
     if options.rounds < 2:

@@ -12,14 +12,13 @@ from benchmarks import machine
 
 from .contenders import BARE, BASE, BASE_MIDDLEWARE, CONTENDERS, OURS, OURS_MIDDLEWARE, Contender, Target
 from .reference import told
+from .request import IN_FLIGHT, SCHEMES
 from .responder import responder
 from .table import Figure, Piece, Row, Section, Spread, progress
 from .turns import Seat, Slice, compare, seated, take_turns
 
-__all__ = ["IN_FLIGHT", "SCHEMES", "measure"]
+__all__ = ["measure"]
 
-SCHEMES: Final = ("http", "https")
-IN_FLIGHT: Final = (64, 8, 1)
 _BASE_GOALS: Final = {64: (3.0, 3.5), 8: (2.6, 3.0), 1: (2.3, 2.5)}
 """What must be reached, and what is hoped for, against aiohttp + orjson."""
 _FASTEST_GOALS: Final = {64: (1.0, 1.2), 8: (1.2, 1.4), 1: (1.6, 1.9)}
@@ -175,4 +174,6 @@ def _figure(what: str, ours: Seat, theirs: Seat, goal: tuple[float, float]) -> F
         f"{seat.contender.title} {1e6 / statistics.median(each.wall for each in seat.slices.values()):,.0f}/s"
         for seat in (ours, theirs)
     )
-    return Figure(what=what, found=Spread.of(compare(ours.slices, theirs.slices)), must=must, aim=aim, sides=sides)
+    by_cpu = statistics.median(compare(ours.slices, theirs.slices, cpu=True))
+    found = Spread.of(compare(ours.slices, theirs.slices))
+    return Figure(what=what, found=found, must=must, aim=aim, sides=f"{sides}; by CPU time {by_cpu:.2f}")

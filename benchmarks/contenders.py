@@ -1,7 +1,8 @@
 """The clients that compete: each does the same call, and is set up for speed as its documentation says.
 
 The same request (body and headers) over as many connections as there are calls in flight. A call ends with a typed
-device or with the parsed JSON, and its result is the device's ID, which is checked after every call.
+device or with the parsed JSON, and its result is the device's ID, which is checked after every call. Each client is
+imported only where it is called, so that the memory of a process is that of its own client.
 """
 
 import ssl
@@ -10,29 +11,19 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import aiohttp
 import attrs
 import orjson
-from yarl import URL
-
-from ioto_async import IotoClient, __version__
 
 from .bare import bare
-from .responder import ACCOUNT_ID, DEVICE_ID
+from .request import ACCOUNT_ID, BODY, DEVICE_ID, HEADERS, PATH, TOKEN
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["BARE", "BASE", "BASE_MIDDLEWARE", "CONTENDERS", "OURS", "OURS_MIDDLEWARE", "TUNED", "Contender", "Target"]
 
-_TOKEN: Final = "01K3D8S0F6Z2J4M7P9R1V5X3YB"
-_PATH: Final = "/tok/device/get"
-_BODY: Final = {"id": DEVICE_ID, "accountId": ACCOUNT_ID}
-_HEADERS: Final = {
-    "Accept": "application/json",
-    "Authorization": _TOKEN,
-    "Content-Type": "application/json",
-    "User-Agent": f"ioto-async/{__version__}",
-}
 _TIMEOUT: Final = 30.0
 _KEEPALIVE: Final = 15.0
 
@@ -51,7 +42,7 @@ class Target:
     @property
     def url(self) -> str:
         """The URL of the operation."""
-        return self.base + _PATH
+        return self.base + PATH
 
     def ca_bytes(self) -> bytes:
         """The content of the PEM file."""
@@ -97,7 +88,7 @@ def _id_of(status: int, body: bytes) -> str:
     return str(device["id"])
 
 
-async def _traced(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+async def _traced(request: "aiohttp.ClientRequest", handler: "aiohttp.ClientHandlerType") -> "aiohttp.ClientResponse":
     """What users have middlewares for: a header of their own."""
     request.headers["X-Trace-Id"] = "01K9ZX7Q2W8E4R6T0Y1U3I5O7P"
     return await handler(request)
@@ -108,11 +99,13 @@ async def _traced(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandler
 
 @asynccontextmanager
 async def _ours(target: Target, **options: Any) -> AsyncIterator[Call]:
+    from ioto_async import IotoClient
+
     if target.base.startswith("https"):
         options["ssl"] = target.context()
     async with IotoClient(
         target.base,
-        token=_TOKEN,
+        token=TOKEN,
         account_id=ACCOUNT_ID,
         environ={},
         limit=target.in_flight,
@@ -134,11 +127,13 @@ def _ours_middleware(target: Target) -> AbstractAsyncContextManager[Call]:
 # aiohttp ------------------------------------------------------------------------------------------------------------
 
 
-def _session(target: Target, **options: Any) -> aiohttp.ClientSession:
+def _session(target: Target, **options: Any) -> "aiohttp.ClientSession":
+    import aiohttp
+
     context = target.context() if target.base.startswith("https") else True
     connector = aiohttp.TCPConnector(limit=target.in_flight, keepalive_timeout=_KEEPALIVE, ssl=context)
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT, sock_connect=10)
-    return aiohttp.ClientSession(connector=connector, headers=_HEADERS, **{"timeout": timeout, **options})
+    return aiohttp.ClientSession(connector=connector, headers=HEADERS, **{"timeout": timeout, **options})
 
 
 @asynccontextmanager
@@ -147,7 +142,7 @@ async def _aiohttp_orjson(target: Target, **options: Any) -> AsyncIterator[Call]
     async with _session(target, **options) as session:
 
         async def call() -> str:
-            async with session.post(url, data=orjson.dumps(_BODY)) as response:
+            async with session.post(url, data=orjson.dumps(BODY)) as response:
                 return _id_of(response.status, await response.read())
 
         yield call
@@ -163,7 +158,7 @@ async def _aiohttp_json(target: Target) -> AsyncIterator[Call]:
     async with _session(target) as session:
 
         async def call() -> str:
-            async with session.post(url, json=_BODY) as response:
+            async with session.post(url, json=BODY) as response:
                 response.raise_for_status()
                 return str((await response.json())["id"])
 
@@ -173,12 +168,15 @@ async def _aiohttp_json(target: Target) -> AsyncIterator[Call]:
 @asynccontextmanager
 async def _aiohttp_tuned(target: Target) -> AsyncIterator[Call]:
     """No timer for a call, no cookies, the URL parsed once, no context manager round the reply."""
+    import aiohttp
+    from yarl import URL
+
     url = URL(target.url)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=None)
     async with _session(target, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()) as session:
 
         async def call() -> str:
-            response = await session.post(url, data=orjson.dumps(_BODY))
+            response = await session.post(url, data=orjson.dumps(BODY))
             return _id_of(response.status, await response.read())
 
         yield call
@@ -197,11 +195,11 @@ async def _httpx(target: Target) -> AsyncIterator[Call]:
     )
     # A proxy in the environment is not for a server on this machine.
     async with httpx.AsyncClient(
-        headers=_HEADERS, limits=limits, timeout=_TIMEOUT, trust_env=False, verify=target.context()
+        headers=HEADERS, limits=limits, timeout=_TIMEOUT, trust_env=False, verify=target.context()
     ) as client:
 
         async def call() -> str:
-            response = await client.post(url, content=orjson.dumps(_BODY))
+            response = await client.post(url, content=orjson.dumps(BODY))
             return _id_of(response.status_code, response.content)
 
         yield call
@@ -217,7 +215,7 @@ async def _wreq(target: Target) -> AsyncIterator[Call]:
     if target.base.startswith("https"):
         options["tls_verify"] = CertStore.from_pem_stack(target.ca_bytes())
     client = wreq.Client(
-        headers=_HEADERS,
+        headers=HEADERS,
         http1_only=True,
         no_proxy=True,
         pool_max_idle_per_host=target.in_flight,
@@ -226,7 +224,7 @@ async def _wreq(target: Target) -> AsyncIterator[Call]:
     )
 
     async def call() -> str:
-        async with client.post(url, body=orjson.dumps(_BODY)) as response:
+        async with client.post(url, body=orjson.dumps(BODY)) as response:
             return _id_of(response.status.as_int(), await response.bytes())
 
     try:
@@ -240,12 +238,12 @@ async def _pyreqwest(target: Target) -> AsyncIterator[Call]:
     from pyreqwest.client import ClientBuilder
 
     url = target.url
-    builder = ClientBuilder().default_headers(_HEADERS).http1_only().no_proxy().timeout(timedelta(seconds=_TIMEOUT))
+    builder = ClientBuilder().default_headers(HEADERS).http1_only().no_proxy().timeout(timedelta(seconds=_TIMEOUT))
     builder = builder.pool_max_idle_per_host(target.in_flight).max_connections(target.in_flight)
     async with builder.add_root_certificate_pem(target.ca_bytes()).build() as client:
 
         async def call() -> str:
-            response = await client.post(url).body_bytes(orjson.dumps(_BODY)).build().send()
+            response = await client.post(url).body_bytes(orjson.dumps(BODY)).build().send()
             return _id_of(response.status, (await response.bytes()).to_bytes())
 
         yield call
@@ -261,7 +259,7 @@ async def _niquests(target: Target) -> AsyncIterator[Call]:
         pool_maxsize=target.in_flight,
         disable_http2=True,
         disable_http3=True,
-        headers=_HEADERS,
+        headers=HEADERS,
         timeout=_TIMEOUT,
         verify=target.ca,
         revocation_configuration=None,
@@ -269,7 +267,7 @@ async def _niquests(target: Target) -> AsyncIterator[Call]:
         session.trust_env = False
 
         async def call() -> str:
-            response = await session.post(url, data=orjson.dumps(_BODY))
+            response = await session.post(url, data=orjson.dumps(BODY))
             return _id_of(response.status_code or 0, response.content or b"")
 
         yield call
@@ -287,7 +285,7 @@ async def _aiosonic(target: Target) -> AsyncIterator[Call]:
     async with aiosonic.HTTPClient(TCPConnector(pool_configs={":default": pool})) as client:
 
         async def call() -> str:
-            response = await client.post(url, data=orjson.dumps(_BODY), headers=_HEADERS, ssl=context)
+            response = await client.post(url, data=orjson.dumps(BODY), headers=HEADERS, ssl=context)
             return _id_of(response.status_code, await response.content())
 
         yield call
@@ -302,12 +300,12 @@ def _requests(target: Target) -> Iterator[SyncCall]:
     with requests.Session() as session:
         session.trust_env = False
         session.verify = target.ca
-        session.headers = _HEADERS
+        session.headers = HEADERS
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(pool_connections=target.in_flight, pool_maxsize=target.in_flight))
 
         def call() -> str:
-            response = session.post(url, data=orjson.dumps(_BODY), timeout=_TIMEOUT)
+            response = session.post(url, data=orjson.dumps(BODY), timeout=_TIMEOUT)
             return _id_of(response.status_code, response.content)
 
         yield call
@@ -317,10 +315,10 @@ def _requests(target: Target) -> Iterator[SyncCall]:
 async def _bare(target: Target) -> AsyncIterator[Call]:
     """No client: nothing is pooled by key, counted, timed, checked, retried."""
     context = target.context() if target.base.startswith("https") else None
-    async with bare(target.url, _HEADERS, context) as exchange:
+    async with bare(target.url, HEADERS, context) as exchange:
 
         async def call() -> str:
-            return _id_of(*await exchange(orjson.dumps(_BODY)))
+            return _id_of(*await exchange(orjson.dumps(BODY)))
 
         yield call
 

@@ -14,7 +14,7 @@ from ioto_async.emulator import Emulator
 
 from .bare import bare
 from .beside import Beside, beside
-from .reference import reference, told
+from .reference import brief, reference
 from .table import Figure, Piece, Row, Section, Spread
 
 __all__ = ["measure"]
@@ -67,7 +67,7 @@ def measure(rounds: int) -> Iterator[Piece]:
         cells = (operation, f"{rate.median:,.0f}", f"{rate.low:,.0f} to {rate.high:,.0f}", cost.text(0))
         yield Row(cells=cells, raw={"operation": operation, "turns": [attrs.asdict(turn) for turn in turns[operation]]})
         what = f"embedded cloud on one core, {operation}"
-        yield Figure(what=what, found=rate, unit="calls/s", must=must, aim=aim, sides=told(references))
+        yield Figure(what=what, found=rate, unit="calls/s", must=must, aim=aim, sides=brief(references))
 
 
 async def _play(server: Beside[_Cloud], rounds: int) -> tuple[dict[str, list[_Turn]], list[float]]:

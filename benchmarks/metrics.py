@@ -15,7 +15,8 @@ import orjson
 
 from ioto_async import IotoClient, MetricQuery
 
-from .responder import ACCOUNT_ID, metric_responder
+from .request import ACCOUNT_ID, TOKEN
+from .responder import metric_responder
 from .table import Figure, Piece, Row, Section, Spread, progress
 
 __all__ = ["measure"]
@@ -29,7 +30,6 @@ _TOGETHER: Final = 200
 """Values at once, where they are joined: with two requests there is always one that the server works on."""
 _TIMES: Final = 5
 """Turns of those who join, in place of one: theirs are short, and what else the machine does would show more."""
-_TOKEN: Final = "01K3D8S0F6Z2J4M7P9R1V5X3YB"
 _GOAL: Final = (10.0, 30.0)
 
 Read = Callable[[str, str], Awaitable[float | None]]
@@ -85,17 +85,17 @@ async def _players(port: int) -> AsyncIterator[Mapping[str, _Player]]:
     base = f"http://127.0.0.1:{port}"
     players: dict[str, _Player] = {}
     connector = aiohttp.TCPConnector(limit=_IN_FLIGHT)
-    headers = {"Authorization": _TOKEN, "Content-Type": "application/json"}
+    headers = {"Authorization": TOKEN, "Content-Type": "application/json"}
     async with (
         IotoClient(
             base,
-            token=_TOKEN,
+            token=TOKEN,
             account_id=ACCOUNT_ID,
             environ={},
             limit=_IN_FLIGHT,
             observer=lambda _: count(players[_JOINED]),
         ) as client,
-        IotoClient(base, token=_TOKEN, account_id=ACCOUNT_ID, environ={}, limit=_IN_FLIGHT) as single,
+        IotoClient(base, token=TOKEN, account_id=ACCOUNT_ID, environ={}, limit=_IN_FLIGHT) as single,
         aiohttp.ClientSession(connector=connector, headers=headers) as session,
     ):
 

@@ -26,10 +26,9 @@ from benchmarks import machine
 from ioto_async.emulator.state.pki import Authority
 
 from .beside import Beside, spawn
+from .request import ACCOUNT_ID, DEVICE_ID
 
 __all__ = [
-    "ACCOUNT_ID",
-    "DEVICE_ID",
     "LATENCY",
     "PHASES",
     "Where",
@@ -39,12 +38,9 @@ __all__ = [
     "slow_responder",
 ]
 
-DEVICE_ID: Final = "01K9ZX5V7M3QH2B8D4T6W0R1NE"
-ACCOUNT_ID: Final = "01K2C7R9E5Y1J3M6P8S0V4X2ZA"
-
 LATENCY: Final = 0.02
 """Seconds that the slow responders take for a reply."""
-PHASES: Final = ((500, 15.0), (1000, 15.0), (200, 15.0))
+PHASES: Final = ((500, 12.0), (1000, 12.0), (200, 12.0))
 """Requests a second that the limited responder serves, and for how many seconds after its first request."""
 _BURST: Final = 0.05
 """Seconds of its rate that it serves at once after a pause."""

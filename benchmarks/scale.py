@@ -13,7 +13,7 @@ from typing import Final
 from benchmarks import machine
 
 from .contenders import CONTENDERS, OURS, Target
-from .reference import reference, told
+from .reference import brief, reference
 from .responder import responder
 from .table import Figure, Piece, Row, Section, Spread, progress
 from .turns import Seat, Slice, seated
@@ -57,6 +57,8 @@ def _processes(rounds: int) -> Iterator[Piece]:
                 both.append(sum(1e6 / each.wall for each in two))
                 cpu_alone += [each.cpu for each in one]
                 cpu_both += [each.cpu for each in two]
+        for seat in seats:
+            seat.close()
     for count, rates, cpu in ((1, alone, cpu_alone), (2, both, cpu_both)):
         rate = Spread.of(rates)
         spread = f"{rate.low:,.0f} to {rate.high:,.0f}"
@@ -100,5 +102,5 @@ def _demo() -> Iterator[Piece]:
     must, aim = _DEMO_GOAL
     what = f"demo of {_DEVICES:,} devices on two cores"
     yield Figure(
-        what=what, found=Spread.of([seconds]), unit="s", must=must, aim=aim, at_most=True, sides=told(references)
+        what=what, found=Spread.of([seconds]), unit="s", must=must, aim=aim, at_most=True, sides=brief(references)
     )

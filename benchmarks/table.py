@@ -10,7 +10,7 @@ import attrs
 
 __all__ = ["Figure", "Piece", "Row", "Section", "Spread", "figures", "lines", "progress"]
 
-_FIRST: Final = 44
+_FIRST: Final = 46
 _OTHERS: Final = 8
 _WIDE: Final = {"quartiles": 16}
 _MET: Final = {True: "yes", False: "NO"}
@@ -133,7 +133,7 @@ def progress(text: str) -> None:
 
 def figures(found: Iterable[Figure]) -> str:
     """The table of the figures with their goals."""
-    titles = ("what", "found", "must", "aim", "met", "both sides")
+    titles = ("what", "found", "must", "aim", "met", "both sides, or beside")
     return lines(titles, [figure.cells() for figure in found])
 
 

@@ -22,12 +22,12 @@ from benchmarks import machine
 from .beside import spawn
 from .contenders import Call, Contender, SyncCall, Target
 from .reference import reference
-from .responder import DEVICE_ID
+from .request import DEVICE_ID
 
 __all__ = ["Failure", "Seat", "Slice", "Summary", "compare", "seated", "take_turns"]
 
 
-_PATIENCE: Final = 1.5
+_PATIENCE: Final = 1.25
 """How many times as long as it should take all rounds may take."""
 _FEWEST: Final = 3
 """Rounds that there are anyway."""

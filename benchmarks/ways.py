@@ -22,14 +22,13 @@ from benchmarks import machine
 from ioto_async import IotoClient
 from ioto_async.bulk import Bulk
 
-from .responder import ACCOUNT_ID
+from .request import ACCOUNT_ID, TOKEN
 
 __all__ = ["CALLS", "WAYS"]
 
 Call = Callable[[str], Awaitable[object]]
 Way = Callable[[Call, Iterator[str], int], Awaitable[int]]
 
-_TOKEN: Final = "01K3D8S0F6Z2J4M7P9R1V5X3YB"
 _BEAT: Final = 0.005
 """Seconds between two looks whether the loop still turns."""
 
@@ -117,7 +116,7 @@ async def _nothing(port: int, in_flight: int) -> AsyncIterator[Call]:
 async def _device_get(port: int, in_flight: int) -> AsyncIterator[Call]:
     # The time-out counts the wait for a connection, which with `gather` of all is the time of the whole run.
     async with IotoClient(
-        f"http://127.0.0.1:{port}", token=_TOKEN, account_id=ACCOUNT_ID, environ={}, limit=in_flight, timeout=600
+        f"http://127.0.0.1:{port}", token=TOKEN, account_id=ACCOUNT_ID, environ={}, limit=in_flight, timeout=600
     ) as client:
         yield client.device.get
 
@@ -125,7 +124,7 @@ async def _device_get(port: int, in_flight: int) -> AsyncIterator[Call]:
 @asynccontextmanager
 async def _aiohttp(port: int, in_flight: int) -> AsyncIterator[Call]:
     url = f"http://127.0.0.1:{port}/tok/device/get"
-    headers = {"Authorization": _TOKEN, "Content-Type": "application/json"}
+    headers = {"Authorization": TOKEN, "Content-Type": "application/json"}
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=in_flight), timeout=aiohttp.ClientTimeout(total=600)
     ) as session:

@@ -15,7 +15,8 @@ import pytest
 
 from benchmarks import publish
 from benchmarks.contenders import BASE, CONTENDERS, OURS, Call, Contender, Target
-from benchmarks.responder import DEVICE_ID, responder
+from benchmarks.request import DEVICE_ID
+from benchmarks.responder import responder
 from benchmarks.table import Figure, Section, Spread, lines
 from benchmarks.turns import Slice, compare, seated
 from tests.rows import each_row
