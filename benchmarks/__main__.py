@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from benchmarks import broker, bulk, client, emulator, links, machine, metrics, scale, startup
+from benchmarks import broker, bulk, client, conversion, emulator, links, machine, metrics, scale, startup
 
 from .publish import publish
 from .table import Figure, Piece, Row, Section, figures
@@ -57,6 +57,7 @@ THEMES: Final[Mapping[str, Callable[[_Pace], Iterable[Piece] | str]]] = {
     "client": _client,
     "bulk": lambda pace: bulk.measure(pace.some(3), seed=pace.seed, quick=pace.quick),
     "metrics": lambda pace: metrics.measure(pace.some(3)),
+    "conversion": lambda pace: conversion.measure(5 * pace.some(3)),
     "startup": lambda pace: startup.measure(3 * pace.some(4)),
     "scale": lambda pace: scale.measure(3 * pace.some(3), quick=pace.quick),
     "emulator": lambda pace: emulator.measure(3 * pace.some(3)),
