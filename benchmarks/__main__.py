@@ -58,6 +58,7 @@ THEMES: Final[Mapping[str, Callable[[_Pace], Iterable[Piece]]]] = {
     "client": _client,
     "bulk": lambda pace: _measure("bulk", pace.some(3), seed=pace.seed, quick=pace.quick),
     "metrics": lambda pace: _measure("metrics", pace.some(3)),
+    "conversion": lambda pace: _measure("conversion", 5 * pace.some(3)),
     "startup": lambda pace: _measure("startup", 3 * pace.some(4)),
     "scale": lambda pace: _measure("scale", 3 * pace.some(3), quick=pace.quick),
     "emulator": lambda pace: _measure("emulator", 3 * pace.some(3)),

@@ -170,13 +170,13 @@ def _checked(
     operation: Operation, fields: Iterable[Field], members: Mapping[str, object], *, nulls: bool = False
 ) -> Mapping[str, object]:
     """Hold *members* against their documentation; return those that are not None, or all of them with *nulls*."""
-    absent = False
+    absent: tuple[str, ...] = ()
     for field in fields:
         value = members.get(field.name)
         if value is None:
             if field.required:
                 raise InvalidArgumentError(f"{operation.name}: {field.name} is required")
-            absent = True
+            absent += (field.name,)
         elif not (type(value) is str and value and field.type == "string"):  # most members are
             expected, fits = _CHECKS[field.type]
             if not fits(value):
@@ -186,8 +186,10 @@ def _checked(
             raise InvalidArgumentError(f"{operation.name}: {field.name}: expected no white space around it")
     if not absent or nulls:
         return members
-    documented = {field.name for field in fields}
-    return {name: value for name, value in members.items() if value is not None or name not in documented}
+    present = dict(members)
+    for name in absent:
+        present.pop(name, None)
+    return present
 
 
 def _refusal(operation: Operation, name: str, expected: str, value: object) -> InvalidArgumentError:

@@ -25,8 +25,9 @@ def iso(value: datetime) -> str:
     Raises:
         InvalidArgumentError: *value* has no time zone, or is beyond the calendar in UTC.
     """
-    utc = in_utc(value).replace(tzinfo=None)
-    return utc.isoformat(timespec="microseconds" if utc.microsecond % 1000 else "milliseconds") + "Z"
+    utc = in_utc(value)
+    text = utc.isoformat(timespec="microseconds" if utc.microsecond % 1000 else "milliseconds")
+    return text.removesuffix("+00:00") + "Z"
 
 
 def in_utc(value: datetime) -> datetime:
