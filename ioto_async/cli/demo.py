@@ -4,14 +4,19 @@ import asyncio
 import csv
 import io
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import attrs
 from cyclopts import Parameter, validators
 
 from ..client import IotoClient
@@ -43,9 +48,8 @@ async def demo(
     folder = out or Path(tempfile.mkdtemp(prefix="ioto-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     fleet = folder / "fleet.csv"
-    with EmulatorThread() as cloud:
-        ids = [cloud.cloud.register_device() for _ in range(devices)]
-        _write_fleet(fleet, ids, cloud.product_token)
+    with _emulator(devices) as cloud:
+        _write_fleet(fleet, cloud.devices, cloud.product_token)
         # In a process of its own, as a user runs it.
         command = [
             sys.executable,
@@ -63,11 +67,45 @@ async def demo(
         if not child.stdout:
             return child.returncode  # the reason is on stderr
         provisioned: dict[str, Any] = json.loads(child.stdout)
-        metrics = await _metrics(cloud.env, ids)
+        metrics = await _metrics(cloud.env, cloud.devices)
     figures = {**provisioned, **metrics, "fleet": str(fleet)}
     print_report(figures, as_json=as_json, title="demo")
     worked = child.returncode == 0 and metrics["metrics_read_back"] == devices
     return 0 if worked and provisioned.get("provisioned") == devices else 1
+
+
+@attrs.frozen
+class _Cloud:
+    """What has to be known of the embedded cloud and its fleet."""
+
+    env: dict[str, str] = attrs.field(repr=False)
+    product_token: str = attrs.field(repr=False)
+    devices: list[str]
+
+
+@contextmanager
+def _emulator(devices: int) -> Iterator[_Cloud]:
+    """Run an embedded cloud that has so many *devices* registered, in a process and on a core of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=_serve, args=(there, devices), daemon=True)
+    process.start()
+    there.close()
+    try:
+        yield here.recv()
+    finally:
+        # The other side ends when it sees the end of the pipe, and so it does if this process is killed.
+        here.close()
+        process.join()
+
+
+def _serve(pipe: Connection, devices: int) -> None:
+    # Ctrl-C is for the process that asked for the cloud.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with EmulatorThread() as cloud, suppress(EOFError, OSError):
+        ids = [cloud.cloud.register_device() for _ in range(devices)]
+        pipe.send(_Cloud(cloud.env, cloud.product_token, ids))
+        pipe.recv()
 
 
 def _write_fleet(path: Path, ids: Sequence[str], product: str) -> None:

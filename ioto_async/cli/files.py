@@ -4,9 +4,9 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedRandom, FileIO
 from pathlib import Path
@@ -30,11 +30,13 @@ __all__ = [
     "is_complete",
     "is_stdout",
     "is_stream",
+    "make_folder",
     "naming",
     "open_output",
     "read",
     "remove_temporaries",
     "write_private",
+    "write_together",
 ]
 
 CERTIFICATE: Final = "certificate.pem"
@@ -127,8 +129,8 @@ def naming(path: Path) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(path)) from None
 
 
-def check_own(path: Path) -> None:
-    """Check that *path*, a file or folder in a folder of ours, leads nowhere else.
+def check_own(path: Path) -> int | None:
+    """Check that *path*, a file or folder in a folder of ours, leads nowhere else; return its mode, if it is there.
 
     Raises:
         InvalidArgumentError: it is a link, a device or a pipe.
@@ -136,11 +138,12 @@ def check_own(path: Path) -> None:
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
-        return
+        return None
     if stat.S_ISLNK(mode):
         raise InvalidArgumentError(f"{path} is a symbolic link: remove it")
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InvalidArgumentError(f"{path} is no regular file: remove it")
+    return mode
 
 
 def check_device_folder(folder: Path) -> None:
@@ -149,10 +152,19 @@ def check_device_folder(folder: Path) -> None:
     Raises:
         InvalidArgumentError: it does.
     """
-    check_own(folder)
-    if folder.is_dir():
+    mode = check_own(folder)
+    if mode is not None and stat.S_ISDIR(mode):
         for name in (KEY, CERTIFICATE, PROVISION):
             check_own(folder / name)
+
+
+def make_folder(folder: Path) -> bool:
+    """Make the *folder* of a device, for its owner alone; False if there is something of that name."""
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        return False
+    return True
 
 
 def write_private(path: Path, text: str | Iterable[bytes]) -> None:
@@ -162,17 +174,39 @@ def write_private(path: Path, text: str | Iterable[bytes]) -> None:
         InvalidArgumentError: it is a link, a device or a pipe.
     """
     check_own(path)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # has mode 0600
-    temporary = Path(name)
+    write_together(path.parent, {path.name: text})
+
+
+def write_together(folder: Path, texts: Mapping[str, str | Iterable[bytes]]) -> None:
+    """Write files of *folder* by their names, in this order, each completely or not at all, with mode 0600.
+
+    None of them is there before the disk has the bytes of all, which it takes faster together.
+    """
+    temporaries: dict[Path, Path] = {}
+    opened: list[FileIO] = []
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines((text.encode(),) if isinstance(text, str) else text)
-            file.flush()
+        for name, text in texts.items():
+            temporary = folder / f".{name}.{secrets.token_hex(8)}"
+            file = FileIO(temporary, "x", opener=_open_private)
+            opened.append(file)
+            temporaries[temporary] = folder / name
+            with open(file.fileno(), "wb", closefd=False) as buffered:
+                buffered.writelines((text.encode(),) if isinstance(text, str) else text)
+        for file in opened:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        for temporary, path in temporaries.items():
+            temporary.replace(path)
     except BaseException:
-        temporary.unlink()
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
         raise
+    finally:
+        for file in opened:
+            file.close()
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def remove_temporaries(path: Path) -> None:

@@ -442,15 +442,15 @@ def test_an_overwrite_that_broke_off_is_completed_by_the_next_run(
 ) -> None:
     provision("DEV1\n")
     cloud.cloud.release_device("DEV1")  # its next certificate comes with another key
-    write = files.write_private
+    replace = Path.replace
 
-    def broken(path: Path, text: str) -> None:
-        if path.name == files.CERTIFICATE:
+    def broken(path: Path, target: Path) -> Path:
+        if target.name == files.CERTIFICATE:
             raise OSError("the disk is full")
-        write(path, text)
+        return replace(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "write_private", broken)
+        patch.setattr(Path, "replace", broken)
         assert provision("DEV1\n", "--overwrite").status == 1
     provision("DEV1\n", "--retry-failed")
     assert pair_matches(provision.out / "DEV1")
