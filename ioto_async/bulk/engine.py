@@ -272,10 +272,18 @@ class Bulk(Run[Item, Value]):
     def _may_begin(self) -> bool:
         """Whether there is something to do for a further worker."""
         return (
-            self._workers.starting is None
+            not self._workers.starting
             and len(self._workers.tasks) < self._limit
             and (bool(self._ready) or (self._reader is None and self._may_read()))
         )
+
+    def _further(self) -> int:
+        """How many further workers begin at once: as many as calls are known to wait, so that they soon are enough."""
+        limit = self._concurrency
+        if limit is None:  # what the service can handle is approached in small steps
+            return 1
+        to_do = len(self._ready) + (0 if self._is_read else 2 * limit - self._pulled + self._given)
+        return max(1, min(self._in_flight, limit - len(self._workers.tasks), to_do))
 
     def _worker_ended(self, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, asyncio.CancelledError):
@@ -349,14 +357,15 @@ class Bulk(Run[Item, Value]):
                 if self._reader is not None or not self._may_read():
                     self._is_idle = True
                     return
-                await self._read()
+                source = self._source
+                await self._read_one(source) if isinstance(source, AsyncIterator) else self._read_some(source)
                 continue
             entry = ready.popleft()
             effects.reset()
             if self._holding is None:
                 self._enter_limiter()
-            if workers.starting is None and self._may_begin():
-                workers.start()
+            if not workers.starting and self._may_begin():
+                workers.start(self._further())
             self._in_flight += 1
             try:
                 call = caller.verified_outcome_of if entry[3].is_done else caller.outcome_of
@@ -380,12 +389,6 @@ class Bulk(Run[Item, Value]):
                 self._follow(followed)
 
     # Reading ------------------------------------------------------------------------------------------------------
-
-    async def _read(self) -> None:
-        if isinstance(self._source, AsyncIterator):
-            await self._read_one(self._source)
-        else:
-            self._read_some(self._source)
 
     async def _read_one(self, source: AsyncIterator[Item]) -> None:
         self._reader = asyncio.current_task()

@@ -26,6 +26,9 @@ _TOGETHER: Final = 100
 """Items of a request at most."""
 _MOST_ANSWERS: Final = 10_000
 """Answers that are looked at; to so many more than were asked for, there is none that could be told."""
+_IDS: Final = [str(number) for number in range(_TOGETHER)]
+_ENDS: Final = [b',"id":"%d"}' % number for number in range(_TOGETHER)]
+"""What each item of a request ends with: its ``id``."""
 _LARGEST_ANSWER: Final = 4096
 """Bytes that the answer to one item has at most: it has 14 points (reference, section 9)."""
 
@@ -92,11 +95,10 @@ class JoinedReads:
     async def _ask(
         self, device_id: str, account_id: str | None, options: CallOptions, questions: Sequence[bytes]
     ) -> Sequence[Answer | Exception]:
-        encoded = [b'%b,"id":"%d"}' % (question, number) for number, question in enumerate(questions)]
+        encoded = [question + end for question, end in zip(questions, _ENDS, strict=False)]
         body = {"deviceId": device_id, "accountId": account_id, "items": [*map(orjson.Fragment, encoded)]}
         page = await self._transport.call(_FETCH, _ANSWERS, body, options)
-        items = [(str(number), data) for number, data in enumerate(encoded)]
-        return answers_of(_FETCH, items, page.items)
+        return answers_of(_FETCH, [*zip(_IDS, encoded, strict=False)], page.items)
 
 
 def _checked_dimensions(device_id: str, account_id: str | None) -> bytes:
@@ -147,7 +149,7 @@ def answers_of(operation: Operation, items: Sequence[Item], reply: Sequence[Any]
         raise DecodeError(message, operation=operation.name, path="$.data")
     if len(reply) == len(items):  # at first as if all were as expected, which is the rule
         found = [
-            _answer(operation, members, place)
+            _answer(operation, members, place) if members.get("error") else (members, place)
             for place, ((id, _), members) in enumerate(zip(items, reply, strict=True))
             if type(members) is dict and members.get("id") == id
         ]
