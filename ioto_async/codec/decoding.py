@@ -28,6 +28,7 @@ __all__ = [
     "Reading",
     "Steps",
     "anything",
+    "done",
     "in_steps",
     "nothing",
     "paged",
@@ -101,18 +102,23 @@ class Stepwise(Generic[T]):
     """A `Decoder` that can be asked for its steps."""
 
     steps: Callable[[Operation, bytes, Reading], Steps[T]]
+    at_once: Callable[[Operation, bytes, Reading], T]
 
     def __call__(
         self, operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT, /
     ) -> T:
-        """Do all steps at once."""
-        steps = self.steps(operation, data, reading)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                found: T = end.value
-                return found
+        """Decode without a pause."""
+        return self.at_once(operation, data, reading)
+
+
+def done(steps: Steps[T]) -> T:
+    """Do all *steps* without a pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: T = end.value
+            return found
 
 
 def in_steps(
@@ -200,34 +206,49 @@ def paged(cls: type[T], *, nested: bool = False, instead: Callable[[str], T] | N
     """
     structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
 
-    def read(operation: Operation, reading: Reading, root: Path, source: Parts) -> Steps[Page[T]]:
-        elements = Elements(operation, cls, structure, reading.strict, nested, instead, root)
-        reply: Any = None
-        while True:
-            try:
-                part = next(source)
-            except StopIteration as end:
-                reply = end.value
-                break
-            yield from elements.add(part)
-        envelope, elements.root = (reply, ("data",)) if type(reply) is dict else ({"data": reply}, ())
-        items = envelope.pop("data", None)
+    def page(operation: Operation, reply: Any, records: list[T], rejected: list[JSON], *, is_object: bool) -> Page[T]:
+        if not is_object:
+            return Page(items=records, rejected=rejected)
+        next_ = _cursor(operation, "next", reply.pop("next", None))
+        prev = _cursor(operation, "prev", reply.pop("prev", None))
+        return Page(items=records, next=next_, prev=prev, rejected=rejected, extra=conceal(reply))
+
+    def rest(operation: Operation, reading: Reading, elements: Elements[T], reply: Any, items: Any) -> Steps[Page[T]]:
+        is_object = type(reply) is dict
+        elements.root = ("data",) if is_object else ()
         if type(items) is not list:
             raise _misfit(operation, Mismatch("an array", items), elements.root)
         yield from elements.add(items)
         reading.tell(operation, elements.reader.odd)
-        next_, prev = (_cursor(operation, name, envelope.pop(name, None)) for name in ("next", "prev"))
-        yield
-        return Page(items=elements.records, next=next_, prev=prev, rejected=elements.rejected, extra=conceal(envelope))
+        return page(operation, reply, elements.records, elements.rejected, is_object=is_object)
+
+    def at_once(operation: Operation, data: bytes, reading: Reading) -> Page[T]:
+        reply = _loads(operation, data, reading)
+        is_object = type(reply) is dict
+        items = reply.pop("data", None) if is_object else reply
+        if type(items) is list and not (nested and list in map(type, items)):
+            try:
+                return page(operation, reply, [structure(item, cls) for item in items], [], is_object=is_object)
+            except Mismatch:
+                pass
+        elements = Elements(operation, cls, structure, reading.strict, nested, instead)
+        return done(rest(operation, reading, elements, reply, items))
 
     def steps(operation: Operation, data: bytes, reading: Reading) -> Steps[Page[T]]:
-        if len(data) > LARGE:
-            root: Path = () if data.lstrip()[:1] == b"[" else ("data",)
-            with contextlib.suppress(orjson.JSONDecodeError):
-                return (yield from read(operation, reading, root, _in_pieces(operation, data)))
-        return (yield from read(operation, reading, (), _whole(operation, data, reading)))
+        root: Path = () if data.lstrip()[:1] == b"[" else ("data",)
+        elements = Elements(operation, cls, structure, reading.strict, nested, instead, root)
+        source = _in_pieces(operation, data)
+        try:
+            while True:
+                yield from elements.add(next(source))
+        except StopIteration as end:
+            reply = end.value
+        except orjson.JSONDecodeError:
+            return at_once(operation, data, reading)
+        items = reply.pop("data", None) if type(reply) is dict else reply
+        return (yield from rest(operation, reading, elements, reply, items))
 
-    return Stepwise(steps)
+    return Stepwise(steps, at_once)
 
 
 def part(cls: type[T]) -> Callable[[Operation, object, Path, Reading], T]:
@@ -289,7 +310,7 @@ def nothing(
             _loads(operation, data, reading)
 
 
-def _anything(operation: Operation, data: bytes, reading: Reading) -> Steps[JSON]:
+def _anything(operation: Operation, data: bytes, reading: Reading) -> JSON:
     """Decode a reply as it came: its JSON value, None for an empty body, and text where it is text.
 
     Only what begins as neither JSON nor HTML does is taken for text; white space around it is not part of it.
@@ -297,9 +318,6 @@ def _anything(operation: Operation, data: bytes, reading: Reading) -> Steps[JSON
     start = data.lstrip()[:1]
     if not start:
         return None
-    if len(data) > LARGE:
-        with contextlib.suppress(orjson.JSONDecodeError):
-            return (yield from _concealed(_in_pieces(operation, data)))
     try:
         value: JSON = conceal(_loads(operation, data, reading))
     except DecodeError:
@@ -310,18 +328,17 @@ def _anything(operation: Operation, data: bytes, reading: Reading) -> Steps[JSON
     return value
 
 
-anything: Final[Decoder[JSON]] = Stepwise(_anything)
-"""Decodes a reply as it came; see `_anything`."""
-
-
-def _concealed(source: Parts) -> Steps[JSON]:
+def _anything_in_steps(operation: Operation, data: bytes, reading: Reading) -> Steps[JSON]:
     elements: list[JSON] = []
+    source = _in_pieces(operation, data)
     while True:
         try:
             elements += conceal(next(source))
         except StopIteration as end:
             reply = conceal(end.value)
             break
+        except orjson.JSONDecodeError:
+            return _anything(operation, data, reading)
         yield
     if elements:
         array = reply["data"] if type(reply) is dict else reply
@@ -330,10 +347,8 @@ def _concealed(source: Parts) -> Steps[JSON]:
     return value
 
 
-def _whole(operation: Operation, data: bytes, reading: Reading) -> Parts:
-    """The reply at once."""
-    yield from ()
-    return _loads(operation, data, reading)
+anything: Final[Decoder[JSON]] = Stepwise(_anything_in_steps, _anything)
+"""Decodes a reply as it came; see `_anything`."""
 
 
 def _in_pieces(operation: Operation, data: bytes) -> Parts:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ioto_async import DecodeError, InBandError, IotoError, NotFoundError
 from ioto_async.codec import decoding
 from ioto_async.codec import pieces as pieces_module
-from ioto_async.codec.decoding import Reading, anything, in_steps, paged
+from ioto_async.codec.decoding import Reading, anything, done, in_steps, paged
 from ioto_async.codec.pieces import pieces
 from ioto_async.models import Device, Metric, Page
 from ioto_async.operations import IOTO
@@ -116,9 +116,9 @@ def test_no_text_is_read_otherwise_in_pieces(data: bytes) -> None:
 # Pages ------------------------------------------------------------------------------------------------------------
 
 
-def _outcome(decode: Callable[..., Any], data: bytes, reading: Reading) -> object:
+def _outcome(decode: Callable[..., Any], data: bytes, reading: Reading, *, by_steps: bool = False) -> Any:
     try:
-        found = decode(OPERATION, data, reading)
+        found = done(in_steps(decode, OPERATION, data, reading, {})) if by_steps else decode(OPERATION, data, reading)
     except (DecodeError, InBandError, NotFoundError) as error:
         return type(error), str(error)
     return exact(found), repr(found), reading.noticed
@@ -152,10 +152,9 @@ def test_a_page_is_the_same_in_pieces(decode: Callable[..., Any], value: Any, st
     data = json.dumps(value).encode()
     expected = _outcome(decode, data, Reading(strict))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decoding, "LARGE", 0)
         patch.setattr(pieces_module, "_PIECE", 4)
-        assert _outcome(decode, data, Reading(strict)) == expected
-        assert _outcome(decode, data[:-1], Reading(strict))[0] is DecodeError  # type: ignore[index]
+        assert _outcome(decode, data, Reading(strict), by_steps=True) == expected
+        assert _outcome(decode, data[:-1], Reading(strict), by_steps=True)[0] is DecodeError
 
 
 def _page(element: bytes, count: int) -> bytes:
@@ -185,7 +184,7 @@ def test_a_large_page_has_a_pause_after_some_elements() -> None:
 def test_what_cannot_be_read_of_a_large_page_is_kept_and_told_once() -> None:
     reading = Reading()
     data = _page(b"null,5", 40_000) + b" " * LARGE
-    page = paged(Device)(OPERATION, data, reading)
+    page = done(in_steps(paged(Device), OPERATION, data, reading, {}))
     assert (page.items, page.rejected) == ([], [None, 5] * 40_000)
     assert reading.noticed == {("device/find", "$.data[]")}
 
