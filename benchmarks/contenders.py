@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["BARE", "BASE", "BASE_MIDDLEWARE", "CONTENDERS", "OURS", "OURS_MIDDLEWARE", "TUNED", "Contender", "Target"]
 
 _TIMEOUT: Final = 30.0
-_KEEPALIVE: Final = 15.0
+_KEEPALIVE: Final = 90.0
+"""Seconds for which connections are kept: longer than all others take for their turns."""
 
 Call = Callable[[], Awaitable[str]]
 SyncCall = Callable[[], str]

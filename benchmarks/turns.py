@@ -59,14 +59,18 @@ class Failure:
     reason: str
 
 
+_ENDED: Final = Failure("its process has ended")
+
+
 # The process of a contender -----------------------------------------------------------------------------------------
 
 
 class _Player(Protocol):
-    """What a process plays with: opened for a target, played, closed again."""
+    """What a process plays with: opened for a target, played, closed again; `forget` what was played so far."""
 
     def open(self, target: Target) -> None: ...
     def play(self, seconds: float) -> Slice: ...
+    def forget(self) -> None: ...
     def close(self) -> Summary: ...
 
 
@@ -80,9 +84,14 @@ class _Base:
         calls = len(self._took) - before
         return Slice(calls, wall / calls * 1e6, cpu / calls * 1e6)
 
+    def forget(self) -> None:
+        self._took = array("d")
+
     def _summary(self) -> Summary:
         took = sorted(self._took)
-        self._took = array("d")
+        if not took:
+            raise RuntimeError("expected calls, got none")
+        self.forget()
         peak = machine.memory("VmHWM") / 2**20
         return Summary(took[len(took) // 2] * 1e3, took[int(len(took) * 0.99)] * 1e3, peak)
 
@@ -232,7 +241,11 @@ class Seat:
         if self.failure is None:
             before = server()
             slice_ = self._do("play", seconds)
-            if isinstance(slice_, Slice) and turn is not None:
+            if not isinstance(slice_, Slice):
+                return
+            if turn is None:
+                self._do("forget")
+            else:
                 used = (server() - before) / slice_.calls * 1e6
                 self.slices[turn] = attrs.evolve(slice_, server=used)
 
@@ -251,14 +264,18 @@ class Seat:
         try:
             answer = self._pipe.recv()
         except EOFError:
-            answer = Failure("its process has ended")
+            answer = _ENDED
         if isinstance(answer, Failure):
             self.failure = answer
             return None
         return answer
 
     def _do(self, name: str, *arguments: Any) -> Any:
-        self.start(name, *arguments)
+        try:
+            self.start(name, *arguments)
+        except OSError:
+            self.failure = _ENDED
+            return None
         return self.end()
 
 

@@ -1,6 +1,7 @@
 """The pure parts of the benchmarks, and that the README shows what was measured."""
 
 import http.client
+import os
 import re
 import socket
 import ssl
@@ -214,15 +215,26 @@ async def broken(target: Target) -> AsyncIterator[Call]:
     yield
 
 
+@asynccontextmanager
+async def ending(target: Target) -> AsyncIterator[Call]:
+    os._exit(1)
+    yield
+
+
 def test_contenders_play_in_processes_of_their_own_and_failures_are_reported() -> None:
     target = Target("http://127.0.0.1:1", "", in_flight=2)
-    made = [Contender("working", working), Contender("mistaken", mistaken), Contender("broken", broken)]
+    made = [
+        Contender("working", working),
+        Contender("mistaken", mistaken),
+        Contender("broken", broken),
+        Contender("ending", ending),
+    ]
     with seated(made, None) as seats:
         for seat in seats:
             seat.open(target)
             seat.play(0.001, 0, lambda: 0.0)
             seat.close()
-    fine, mistake, failure = seats
+    fine, mistake, failure, end = seats
     assert fine.failure is None
     assert fine.slices[0].calls >= 2
     assert fine.summary is not None
@@ -231,6 +243,19 @@ def test_contenders_play_in_processes_of_their_own_and_failures_are_reported() -
     assert "expected the device" in mistake.failure.reason
     assert failure.failure is not None
     assert failure.failure.reason == "OSError: nobody there"
+    assert end.failure is not None
+    assert end.failure.reason == "its process has ended"
+
+
+def test_a_turn_to_warm_up_does_not_count() -> None:
+    with seated([Contender("working", working)], None) as [seat]:
+        seat.open(Target("http://127.0.0.1:1", "", in_flight=2))
+        seat.play(0.001, None, lambda: 0.0)
+        seat.close()
+    assert seat.slices == {}
+    assert seat.summary is None
+    assert seat.failure is not None
+    assert seat.failure.reason == "RuntimeError: expected calls, got none"
 
 
 # The responder ------------------------------------------------------------------------------------------------------
