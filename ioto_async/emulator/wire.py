@@ -42,7 +42,7 @@ def loads(body: bytes) -> dict[str, Any]:
             raise ValueError("JSON is nested too deep")
         # As many colons as members: each of them is there once, and none has members of its own.
         if not isinstance(value, dict) or body.count(b":") != len(value):
-            json.loads(body, object_pairs_hook=_distinct)
+            _DISTINCT.decode(body.decode())
     except orjson.JSONDecodeError as error:
         raise ValueError("Body is not valid JSON") from error
     if not isinstance(value, dict):
@@ -53,6 +53,9 @@ def loads(body: bytes) -> dict[str, Any]:
 def _distinct(pairs: list[tuple[str, object]]) -> None:
     if len(pairs) > 1 and len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("Body has a member twice")
+
+
+_DISTINCT: Final = json.JSONDecoder(object_pairs_hook=_distinct)
 
 
 def _depth(value: object) -> int:
