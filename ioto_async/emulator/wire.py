@@ -42,7 +42,7 @@ def loads(body: bytes) -> dict[str, Any]:
             raise ValueError("JSON is nested too deep")
         # Each member has a colon: where there are no more of these, none was given twice.
         if body.count(b":") != _members(value):
-            json.loads(body, object_pairs_hook=_distinct)
+            _DISTINCT.decode(body.decode())
     except orjson.JSONDecodeError as error:
         raise ValueError("Body is not valid JSON") from error
     if not isinstance(value, dict):
@@ -53,6 +53,9 @@ def loads(body: bytes) -> dict[str, Any]:
 def _distinct(pairs: list[tuple[str, object]]) -> None:
     if len(pairs) > 1 and len({name for name, _ in pairs}) < len(pairs):
         raise ValueError("Body has a member twice")
+
+
+_DISTINCT: Final = json.JSONDecoder(object_pairs_hook=_distinct)
 
 
 def _members(value: object) -> int:
