@@ -47,6 +47,8 @@ _BAD: Final = ("failed", "unknown")
 _GRACE: Final = or_none(seconds())
 _TICK: Final = 0.5
 """Seconds between two looks at the progress."""
+_TOGETHER: Final = 64
+"""Workers that begin in one turn of the loop at most, as their first calls may each need a connection."""
 _LATELY: Final = 0.3
 """Weight of the last tick in the rate that is told."""
 
@@ -269,7 +271,7 @@ class Bulk(Run[Item, Value]):
         if limit is None:  # what the service can handle is approached in small steps
             return 1
         to_do = len(self._ready) + (0 if self._is_read else 2 * limit - self._pulled + self._given)
-        return max(1, min(self._in_flight, limit - len(self._workers.tasks), to_do))
+        return max(1, min(self._in_flight, limit - len(self._workers.tasks), to_do, _TOGETHER))
 
     def _worker_ended(self, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, asyncio.CancelledError):
