@@ -1,9 +1,9 @@
 """One item of a bulk run: its calls, and what their ends mean."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime
-from time import perf_counter
 from typing import Final, Generic, TypeVar
 
 import attrs
@@ -78,7 +78,7 @@ class Caller(Generic[Item, Value]):
         """
         _, key, item, standing = entry
         outcome: Outcome[Item, Value] = Outcome(item, key, "unknown", None, standing.error)
-        began = perf_counter()
+        began = time.perf_counter()
         reconcile = self.reconcile
         is_to_call = standing.error is None
         is_done = True
@@ -106,7 +106,7 @@ class Caller(Generic[Item, Value]):
                 break
             reconcile = None
         outcome.attempts += effects.retries
-        outcome.elapsed = perf_counter() - began
+        outcome.elapsed = time.perf_counter() - began
         return outcome if is_done else None
 
     async def verified_outcome_of(self, entry: Entry[Item], effects: Effects) -> Outcome[Item, Value] | None:
@@ -124,7 +124,7 @@ class Caller(Generic[Item, Value]):
         assert self.verify is not None
         _, key, item, standing = entry
         outcome: Outcome[Item, Value] = Outcome(item, key, "skipped", done_at=standing.done_at)
-        began = perf_counter()
+        began = time.perf_counter()
         try:
             standing.is_done = await self.verify(item) is not False
         except Exception as error:  # noqa: BLE001  as above
@@ -137,7 +137,7 @@ class Caller(Generic[Item, Value]):
             if self.is_ending:
                 raise
             return None
-        outcome.elapsed = perf_counter() - began
+        outcome.elapsed = time.perf_counter() - began
         return outcome
 
     def _has_failed(self, outcome: Outcome[Item, Value], effects: Effects, error: Exception) -> bool:

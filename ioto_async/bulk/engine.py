@@ -272,18 +272,10 @@ class Bulk(Run[Item, Value]):
     def _may_begin(self) -> bool:
         """Whether there is something to do for a further worker."""
         return (
-            not self._workers.starting
+            self._workers.starting is None
             and len(self._workers.tasks) < self._limit
             and (bool(self._ready) or (self._reader is None and self._may_read()))
         )
-
-    def _further(self) -> int:
-        """How many further workers begin at once: as many as calls are known to wait, so that they soon are enough."""
-        limit = self._concurrency
-        if limit is None:  # what the service can handle is approached in small steps
-            return 1
-        to_do = len(self._ready) + (0 if self._is_read else 2 * limit - self._pulled + self._given)
-        return max(1, min(self._in_flight, limit - len(self._workers.tasks), to_do))
 
     def _worker_ended(self, error: BaseException | None) -> None:
         if error is not None and not isinstance(error, asyncio.CancelledError):
@@ -364,8 +356,8 @@ class Bulk(Run[Item, Value]):
             effects.reset()
             if self._holding is None:
                 self._enter_limiter()
-            if not workers.starting and self._may_begin():
-                workers.start(self._further())
+            if workers.starting is None and self._may_begin():
+                workers.start()
             self._in_flight += 1
             try:
                 call = caller.verified_outcome_of if entry[3].is_done else caller.outcome_of

@@ -12,7 +12,7 @@ __all__ = ["WorkerPool"]
 
 
 class WorkerPool:
-    """Workers that begin a few at a time, as it may turn out that these are enough.
+    """Workers that begin one at a time, as it may turn out that one is enough.
 
     Args:
         work: what a worker does until there is nothing to do, with the effects of its calls.
@@ -20,7 +20,7 @@ class WorkerPool:
 
     Attributes:
         tasks: the workers, each with what the calls for its item have done.
-        starting: those of them that are about to begin.
+        starting: the worker that is about to begin.
     """
 
     __slots__ = ("_context", "_gone", "_work", "starting", "tasks")
@@ -31,35 +31,34 @@ class WorkerPool:
         self._work = work
         self._gone = gone
         self.tasks: dict[asyncio.Task[None], Effects] = {}
-        self.starting: set[asyncio.Task[None]] = set()
+        self.starting: asyncio.Task[None] | None = None
         self._context: Context | None = None
 
     def __len__(self) -> int:
         return len(self.tasks)
 
-    def start(self, count: int = 1) -> None:
-        """Have further workers begin, *count* of them."""
+    def start(self) -> None:
+        """Have a further worker begin."""
         if self._context is None:  # of whoever began the run; a later one just happens to need a worker
             self._context = copy_context()
-        for _ in range(count):
-            worker = asyncio.create_task(self._run(), context=self._context.copy())
-            self.starting.add(worker)
-            self.tasks[worker] = Effects(worker)
-            worker.add_done_callback(self._ended)
+        worker = self.starting = asyncio.create_task(self._run(), context=self._context.copy())
+        self.tasks[worker] = Effects(worker)
+        worker.add_done_callback(self._ended)
 
     async def _run(self) -> None:
         worker = asyncio.current_task()
         assert worker is not None
         if worker not in self.tasks:  # an eager task begins before it is known here
             await asyncio.sleep(0)
-        self.starting.remove(worker)
+        self.starting = None
         effects = self.tasks[worker]
         EFFECTS.set(effects)
         await self._work(effects)
 
     def _ended(self, worker: asyncio.Task[None]) -> None:
         del self.tasks[worker]
-        self.starting.discard(worker)  # if it was cancelled before it began
+        if self.starting is worker:  # cancelled before it began
+            self.starting = None
         self._gone(asyncio.CancelledError() if worker.cancelled() else worker.exception())
 
     def cancel(self) -> None:

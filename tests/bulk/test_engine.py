@@ -118,17 +118,6 @@ async def test_the_concurrency_is_reached_and_never_exceeded(concurrency: int, s
     assert calls.highest == concurrency
 
 
-async def test_a_wide_run_is_at_its_width_within_a_few_turns_of_the_loop() -> None:
-    calls = Calls()
-    done = asyncio.ensure_future(outcomes(Bulk(calls, range(2000), concurrency=1024)))
-    await turns(50)
-    assert len(calls.open) == 1024
-    while not done.done():
-        calls.give_all()
-        await turns(20)
-    assert len(await done) == 2000
-
-
 async def test_fewer_items_than_the_concurrency_are_all_called_at_once() -> None:
     calls = Calls()
     done = asyncio.ensure_future(outcomes(Bulk(calls, range(5), concurrency=64)))
