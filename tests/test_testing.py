@@ -151,7 +151,7 @@ def test_a_run_that_does_not_use_it_imports_nothing_of_weight(inner: pytest.Pyte
             heavy = {"aiohttp", "attrs", "attr", "cattrs", "cryptography", "orjson", "yarl", "semver", "sqlite3"}
             assert heavy & set(sys.modules) == set()
             ours = {name for name in sys.modules if name.startswith("ioto_async.")}
-            assert ours <= {"ioto_async.testing", "ioto_async._version", "ioto_async.errors"}
+            assert ours <= {"ioto_async.testing", "ioto_async._lazy", "ioto_async._version", "ioto_async.errors"}
         """
     )
     outcomes(inner, passed=1)

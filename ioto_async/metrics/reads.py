@@ -26,8 +26,8 @@ _TOGETHER: Final = 100
 """Items of a request at most."""
 _MOST_ANSWERS: Final = 10_000
 """Answers that are looked at; to so many more than were asked for, there is none that could be told."""
-_IDS: Final = [str(number) for number in range(_TOGETHER)]
-_ENDS: Final = [b',"id":"%d"}' % number for number in range(_TOGETHER)]
+_IDS: Final = [f"read-{number}" for number in range(_TOGETHER)]
+_ENDS: Final = [b',"id":"read-%d"}' % number for number in range(_TOGETHER)]
 """What each item of a request ends with: its ``id``."""
 _LARGEST_ANSWER: Final = 4096
 """Bytes that the answer to one item has at most: it has 14 points (reference, section 9)."""
