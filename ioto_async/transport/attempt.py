@@ -70,7 +70,7 @@ class RequestBody:
     def __init__(self, data: bytes, *, is_careful: bool = False) -> None:
         self.data = data
         self.is_careful = is_careful
-        self.begin()
+        self.sent = self.in_doubt = False
 
     def begin(self) -> None:
         """Begin an attempt: nothing of it has been sent."""

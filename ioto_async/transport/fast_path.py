@@ -13,6 +13,7 @@ from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
+from .aiohttp_private import is_patched
 from .attempt import RequestBody
 from .auth import Auth, renewed
 from .credentials import Decision, Pinned
@@ -116,11 +117,10 @@ class FastPath:
         self._pinned = Pinned(auth.credentials, base)
         self._session: aiohttp.ClientSession | None = None
 
-    @property
     def is_open(self) -> bool:
-        """Whether a request can go this way: not where nobody knows how, or somebody traces what aiohttp does."""
+        """Whether a request can go this way: not where nobody knows how, or somebody wants to see what aiohttp does."""
         session = self._pool.session
-        return self._session is session or self._prepare(session)
+        return (self._session is session or self._prepare(session)) and not is_patched()
 
     def _prepare(self, session: aiohttp.ClientSession) -> bool:
         connector = self._pool.connector

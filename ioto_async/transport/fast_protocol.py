@@ -13,6 +13,8 @@ from aiohttp.client_proto import ResponseHandler
 __all__ = ["FastProtocol", "closed_before"]
 
 _LONGEST_HEAD: Final = 4096
+_SENT_AT_ONCE: Final = 4096
+"""Bytes that the system takes in any case from a connection on which nothing is under way."""
 
 _FIELD: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++:[ -~]*+\r\n"
 _FRAMING: Final = rb"(?i:content-length|content-encoding|transfer-encoding|connection|proxy-connection|upgrade):"
@@ -34,6 +36,7 @@ class FastProtocol(ResponseHandler):
     _fast_held: list[bytes]
     """The beginning of the reply, in the pieces in which it came."""
     _fast_begin = _fast_end = _fast_size = _fast_largest = 0
+    _fast_is_long = False
 
     def check_open(self) -> None:
         """Make sure that what is sent reaches the socket, and that what comes is the reply to it.
@@ -53,6 +56,7 @@ class FastProtocol(ResponseHandler):
         """
         assert self.transport is not None  # for mypy
         self._fast_largest = largest
+        self._fast_is_long = len(request) > _SENT_AT_ONCE
         self.fast_waiter = waiter = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return waiter
@@ -95,7 +99,7 @@ class FastProtocol(ResponseHandler):
 
     def _check_sent(self) -> None:
         """Give the connection up if a reply is there before all was sent: another request would follow in its midst."""
-        if self.transport is not None and self.transport.get_write_buffer_size():
+        if self._fast_is_long and self.transport is not None and self.transport.get_write_buffer_size():
             self.force_close()
 
     def _hand_over(self, waiter: asyncio.Future[bytes | None], held: list[bytes]) -> None:

@@ -29,7 +29,6 @@ from ..errors import (
 )
 from ..operations import Kind, Operation
 from ..settings import check_headers, check_names
-from .aiohttp_private import is_patched
 from .attempt import (
     RequestBody,
     RequestPayload,
@@ -296,7 +295,7 @@ class Transport:
 
     def _send(self, url: URL, body: RequestBody, headers: CIMultiDict[str]) -> Awaitable[bytes | Response]:
         """Send the request once, and return the body of a plain reply, or any other one unread."""
-        if self._may_be_fast and headers is self._headers and self._fast_path.is_open and not is_patched():
+        if self._may_be_fast and headers is self._headers and self._fast_path.is_open():
             return self._fast_path.post(url, body)
         return self._post(url, body, headers)
 
