@@ -10,15 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NotRequired, Self, TypedDict
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from .faults import Faults
 from .mqtt.broker import Broker, Message
 from .mqtt.service import CloudService
 from .rest.app import Received, RestApp
 from .rest.bucket import Bucket
-from .rest.plain import Front
+from .rest.plain import Front, http_date
 from .state.builder import Builder
+from .state.clock import Clock
 from .state.cloud import Cloud
 from .state.pki import Authority
 from .state.storage import connect
@@ -32,6 +33,8 @@ _LOOPBACK: Final = (*_SERVER_HOSTS, "0.0.0.0", "::")  # noqa: S104
 # Seconds to wait at the end for answers under way; a fault may delay one for hours.
 _SHUTDOWN_TIMEOUT: Final = 0.1
 _BACKLOG: Final = 128
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for.
+_NO_CHECK_TIME: Final = 0x200000
 # What clients of AWS IoT Core at port 443 ask for (reference, section 10); one that asks for nothing is served too.
 _ALPN: Final = ("x-amzn-mqtt-ca", "mqtt")
 
@@ -124,9 +127,10 @@ class _Server:
                 context = _context(cloud.authority, directory, self._host) if self._tls else None
                 shared = cloud, self.faults, self.requests
                 rest = RestApp(*shared, local_origins=self._local_origins)
-                cloud.api = await self._serve_rest(stack, rest, 0 if number else self._port, context)
+                port = 0 if number else self._port
+                cloud.api = await self._serve_rest(stack, rest, cloud.clock, port, context)
                 bucket = Bucket(*shared, local_origins=self._local_origins)
-                cloud.files.url = await self._serve_files(stack, bucket, context)
+                cloud.files.url = await self._serve_files(stack, bucket, cloud.clock, context)
                 if self._mqtt:
                     await self._serve_mqtt(stack, cloud, directory, 0 if number else self._mqtt_port)
             self._clouds, self._ca = clouds, ca
@@ -150,9 +154,11 @@ class _Server:
             clouds.append(cloud)
         return clouds
 
-    async def _serve_rest(self, stack: AsyncExitStack, rest: RestApp, port: int, context: ssl.SSLContext | None) -> str:
+    async def _serve_rest(
+        self, stack: AsyncExitStack, rest: RestApp, clock: Clock, port: int, context: ssl.SSLContext | None
+    ) -> str:
         """Serve the operations until *stack* ends, and return their base URL."""
-        runner = await _runner(stack, rest.application())
+        runner = await _runner(stack, rest.application(), clock)
         assert runner.server is not None  # it is set up
         front = Front(rest.answer, runner.server)
         stack.callback(front.close)
@@ -161,9 +167,11 @@ class _Server:
         stack.callback(server.close)
         return _url(self._host, server.sockets[0].getsockname()[1], tls=context is not None)
 
-    async def _serve_files(self, stack: AsyncExitStack, bucket: Bucket, context: ssl.SSLContext | None) -> str:
+    async def _serve_files(
+        self, stack: AsyncExitStack, bucket: Bucket, clock: Clock, context: ssl.SSLContext | None
+    ) -> str:
         """Serve signed URLs until *stack* ends, and return their base URL."""
-        runner = await _runner(stack, bucket.application())
+        runner = await _runner(stack, bucket.application(), clock)
         await web.TCPSite(runner, self._host, 0, ssl_context=context).start()
         return _url(self._host, runner.addresses[0][1], tls=context is not None)
 
@@ -171,11 +179,14 @@ class _Server:
         context = _context(cloud.authority, directory, self._host)
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=cloud.authority.certificate)
+        # Whether a certificate is still valid is for the clock of the cloud to say.
+        context.verify_flags |= _NO_CHECK_TIME
         context.set_alpn_protocols(list(_ALPN))
         service = CloudService(cloud, self.faults, self.messages)
         service.forget_presence()
         broker = Broker(service, asyncio.get_running_loop().time, cloud.mqtt_sessions, service.note_presence)
         stack.push_async_callback(broker.stop)
+        cloud.clock.moved.append(broker.advance)
         cloud.mqtt_port = await broker.start(self._host, port, context)
         # Not every TLS library finds an address in a certificate, so devices are given the name where there is one.
         cloud.endpoint = "localhost" if self._host in _LOOPBACK else self._host
@@ -392,8 +403,13 @@ class EmulatorThread(_Server):
         await self._stop()
 
 
-async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
-    """What runs *app* until *stack* ends."""
+async def _runner(stack: AsyncExitStack, app: web.Application, clock: Clock) -> web.AppRunner:
+    """What runs *app* until *stack* ends; its replies are dated by *clock*."""
+
+    async def set_date(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers[hdrs.DATE] = http_date(int(clock()))
+
+    app.on_response_prepare.append(set_date)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
     stack.push_async_callback(runner.cleanup)
     await runner.setup()

@@ -58,7 +58,7 @@ class CloudService:
         """Grant a claimed device that shows the certificate of its claim its own topics and those of its account."""
         with self._cloud.lock:
             device = self._cloud.devices.load(client_id)
-            if device is None or device.certificate is None:
+            if device is None or device.certificate is None or self._cloud.authority.has_ended():
                 return None
             if ssl.PEM_cert_to_DER_cert(device.certificate) != certificate:
                 return None

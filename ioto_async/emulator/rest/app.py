@@ -167,7 +167,8 @@ class RestApp:
         except Exception as error:  # noqa: BLE001 - a defect in one handler must not end the server
             _refuse(path, answer, error)
         self._requests.append(Received(hdrs.METH_POST, path, query, request.body, answer.caller, answer.status))
-        return head(answer.status, answer.type, len(answer.body)) + answer.body
+        date = int(self._cloud.clock())
+        return head(answer.status, answer.type, len(answer.body), date) + answer.body
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -11,6 +12,7 @@ import attrs
 
 from ..request import CANNOT_FIND_DEVICE, Caller, Refused
 from ..wire import new_claim_id, new_ulid
+from .clock import Clock, in_seconds
 from .devices import Device, Registry
 from .samples import Samples
 from .storage import emptied, load_settings, save_settings
@@ -20,6 +22,8 @@ from .updates import Updates
 __all__ = ["Builder", "DeviceCloud", "Product"]
 
 _PART: Final = "builder"
+_CLOCK: Final = "clock"
+_AHEAD: Final = "ahead"
 _KEYS: Final = ("id", "account_id", "token", "product_token", "plan_id")
 _NAMESPACE: Final = "Embedthis/Cloud"
 
@@ -83,7 +87,7 @@ class Builder:
         token: a BuilderAPI token of the role admin for ``account_id``.
         product_token: the product token, which is the key of the product too.
         clouds: the clouds by their keys, in the order in which they were made.
-        clock: gives the time in epoch seconds to all clouds; may be set, to let time pass in a test.
+        clock: gives the time to all clouds.
         lock: for reading and changing any state, of the Builder or of a cloud.
         tokens, registry, updates, metrics: the parts; to be used under the lock.
     """
@@ -91,9 +95,10 @@ class Builder:
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db: Final = db
         self.lock = threading.RLock()
-        self.clock = time.time
+        self.clock: Final = Clock()
         self.clouds: dict[str, DeviceCloud] = {}
         db.execute(_PRODUCTS)
+        self.clock.ahead = float(load_settings(db, _CLOCK).get(_AHEAD, 0))
         settings = load_settings(db, _PART)
         new = not settings
         if new:
@@ -125,8 +130,9 @@ class Builder:
     def reset(self) -> None:
         """Return this and all clouds to the state after seeding: the same keys and tokens, the real clock."""
         with self.lock:
-            self.clock = time.time
+            self.clock.replace(time.time)
             with emptied(self.db):
+                self._save_clock()
                 self._seed()
                 for cloud in self.clouds.values():
                     cloud.seed()
@@ -141,7 +147,17 @@ class Builder:
 
     def now(self) -> int:
         """Return the time in epoch milliseconds."""
-        return int(self.clock() * 1000)
+        clock = self.clock
+        return int((clock.source() + clock.ahead) * 1000)
+
+    def advance(self, span: float | timedelta) -> None:
+        """Let time pass for all clouds; see ``Cloud.advance``."""
+        with self.lock:
+            self.clock.move(in_seconds(span))
+            self._save_clock()
+
+    def _save_clock(self) -> None:
+        save_settings(self.db, _CLOCK, {_AHEAD: repr(self.clock.ahead)})
 
     def caller(self, token: str) -> Caller | None:
         """Return the holder of a product or BuilderAPI token; None for any other."""
