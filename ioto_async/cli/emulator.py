@@ -40,8 +40,8 @@ async def emulator(
 
     When it is ready it prints one line of JSON: api, builder, token, login_token, origin, account_id, cloud_id,
     product_token, ca (the file of the CA certificate), cognito, user_pool, client_id, username, password,
-    builder_token, mqtt_host, mqtt_port (null with --no-mqtt); and with more than one cloud the same of the further ones
-    in the array clouds.
+    builder_token, mqtt_host, mqtt_port (null with --no-mqtt), control (the URL of the control API), control_token; and
+    with more than one cloud the same of the further ones in the array clouds.
 
     Users that options add to the first cloud are in the array users: email, and where they exist role and invite, the
     key of the invitation. All of them sign in with the password of the line. Updates are in the array updates: id and

@@ -1,9 +1,11 @@
 """The Builder: what all clouds of one emulator share."""
 
+import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -24,6 +26,7 @@ __all__ = ["Builder", "DeviceCloud", "Product"]
 _PART: Final = "builder"
 _CLOCK: Final = "clock"
 _AHEAD: Final = "ahead"
+_CONTROL: Final = "control"
 _KEYS: Final = ("id", "account_id", "token", "product_token", "plan_id")
 _NAMESPACE: Final = "Embedthis/Cloud"
 
@@ -86,6 +89,7 @@ class Builder:
         account_id: its own account, which has the product.
         token: a BuilderAPI token of the role admin for ``account_id``.
         product_token: the product token, which is the key of the product too.
+        control_token: the token of the control API.
         clouds: the clouds by their keys, in the order in which they were made.
         clock: gives the time to all clouds.
         lock: for reading and changing any state, of the Builder or of a cloud.
@@ -98,7 +102,6 @@ class Builder:
         self.clock: Final = Clock()
         self.clouds: dict[str, DeviceCloud] = {}
         db.execute(_PRODUCTS)
-        self.clock.ahead = float(load_settings(db, _CLOCK).get(_AHEAD, 0))
         settings = load_settings(db, _PART)
         new = not settings
         if new:
@@ -108,6 +111,10 @@ class Builder:
         self.token = settings["token"]
         self.product_token = settings["product_token"]
         self._plan_id: Final = settings["plan_id"]
+        control = load_settings(db, _CONTROL)
+        self.control_token: Final = control.get("token") or secrets.token_urlsafe(16)
+        if not control:
+            save_settings(db, _CONTROL, {"token": self.control_token})
         self._assemble()
         if new:
             db.execute("BEGIN")
@@ -116,6 +123,7 @@ class Builder:
                 self._seed()
 
     def _assemble(self) -> None:
+        self.clock.ahead = float(load_settings(self.db, _CLOCK).get(_AHEAD, 0))
         self.tokens = Tokens(self.db, self.now, self.id)
         self.registry = Registry(self.db, self.now)
         self.updates = Updates(self.db, self.now)
@@ -136,9 +144,21 @@ class Builder:
                 self._seed()
                 for cloud in self.clouds.values():
                     cloud.seed()
+            self.renew()
+
+    def renew(self) -> None:
+        """Begin again with what is in the tables, whatever the parts have held of it; connections are ended."""
+        with self.lock:
             self._assemble()
             for cloud in self.clouds.values():
                 cloud.assemble()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Store all that the block does to the registry or, if it raises, nothing of it; to be used under the lock."""
+        self.db.execute("BEGIN")
+        with self.db:
+            yield
 
     def close(self) -> None:
         """Store what is held back in buffers; the database may be closed then."""

@@ -175,11 +175,7 @@ class Cloud:
     def advance(self, span: float | timedelta) -> None:
         """Let time pass for all clouds: tokens, sign-ins, signed URLs, certificates, throttles and sessions end by it.
 
-        The connections of devices stay, and what the server waits for on them is measured in real time. A database
-        keeps how far the clock is ahead, so that it does not go back with the next start.
-
-        Args:
-            span: seconds, or a timedelta.
+        The connections of devices stay. A database keeps how far the clock is ahead. A number for *span* is seconds.
 
         Raises:
             ValueError: *span* is negative or not finite, or the time would be beyond the year 9999.
