@@ -374,14 +374,16 @@ class _Server:
 
         Nothing in it is secret.
         """
-        clouds = [
-            {"id": cloud.id, "name": cloud.name, "api": cloud.api, "devices": cloud.devices.count()}
-            for cloud in self.clouds
-        ]
+        with self.cloud.lock:
+            clouds = [
+                {"id": cloud.id, "name": cloud.name, "api": cloud.api, "devices": cloud.devices.count()}
+                for cloud in self.clouds
+            ]
+            registered = self.cloud.builder.registry.count()
         return {
             "time": iso(self.cloud.now()),
             "ahead": self.cloud.clock.ahead,
-            "registered": self.cloud.builder.registry.count(),
+            "registered": registered,
             "clouds": clouds,
             "faults": len(self.faults.left()),
             "requests": len(self.requests),

@@ -21,7 +21,7 @@ from cyclopts import App
 
 from ioto_async import CognitoLogin, IotoClient, IotoError
 from ioto_async.cli import _run
-from ioto_async.cli.emulator import emulator as emulator_command
+from ioto_async.cli.emulator import serve
 from tests.rawserver import GUARD
 from tests.rows import each_row
 
@@ -83,7 +83,7 @@ class Line(io.StringIO):
 async def emulator(*options: str) -> AsyncIterator[Running]:
     """The command in this process, until the end of the block, which SIGTERM ends it for."""
     app = App(result_action="return_value")
-    app.command(emulator_command, name="emulator")
+    app.command(serve, name="emulator")
     command, arguments, _ = app.parse_args(["emulator", *options])
     line = Line()
     with redirect_stdout(line):
