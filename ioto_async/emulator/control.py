@@ -19,6 +19,7 @@ from yarl import URL
 from . import wire
 from .faults import Faults, fault_members, parse_faults
 from .mqtt.broker import Message
+from .mqtt.service import operation_of
 from .request import Refused
 from .rest.app import Received
 
@@ -286,7 +287,12 @@ def request_members(request: Received) -> dict[str, object]:
 
 def message_members(message: Message) -> dict[str, object]:
     """Return a message of a device as JSON, with its ``payload`` as the body of a request is."""
-    return {"client_id": message.client_id, "topic": message.topic, "payload": _content(message.payload)}
+    return {
+        "operation": operation_of(message.topic),
+        "client_id": message.client_id,
+        "topic": message.topic,
+        "payload": _content(message.payload),
+    }
 
 
 def _content(data: bytes) -> object:

@@ -203,6 +203,7 @@ class _Server:
         broker = Broker(service, asyncio.get_running_loop().time, cloud.mqtt_sessions, service.note_presence)
         stack.push_async_callback(broker.stop)
         cloud.clock.moved.append(broker.advance)
+        stack.callback(cloud.clock.moved.remove, broker.advance)
         cloud.mqtt_port = await broker.start(self._host, port, context)
         # Not every TLS library finds an address in a certificate, so devices are given the name where there is one.
         cloud.endpoint = "localhost" if self._host in _LOOPBACK else self._host

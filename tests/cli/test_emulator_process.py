@@ -123,6 +123,14 @@ def test_every_command_of_the_readme_works_in_it(tmp_path: Path) -> None:
     assert (tmp_path / "out.csv").read_text().count("21.5") == 1
 
 
+def test_it_takes_little_more_memory_than_python_with_aiohttp() -> None:
+    show = "grep VmRSS /proc/$PPID/status"
+    bare = [sys.executable, "-c", f"import subprocess, aiohttp.web; subprocess.run({show!r}, shell=True)"]
+    plain = subprocess.run(bare, capture_output=True, text=True, check=True).stdout
+    serving = run("--exec", "sh", "-c", show).stdout
+    assert int(serving.split()[1]) - int(plain.split()[1]) < 40 * 1024
+
+
 # --env ----------------------------------------------------------------------------------------------------------------
 
 
@@ -225,6 +233,22 @@ def test_requests_are_logged_as_json(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
     assert line.pop("ms") > 0
     assert line == {"operation": "device/get", "caller": "cloud", "status": 200}
+
+
+async def test_messages_of_devices_are_logged(tmp_path: Path) -> None:
+    cli = shlex.join([sys.executable, "-m", "ioto_async.cli"])
+    (tmp_path / "fleet.csv").write_text("id\nM72DANY8BZ\n")
+    (tmp_path / "samples.csv").write_text("metric,value,dimensions.Device\ntemperature,21.5,M72DANY8BZ\n")
+    script = (
+        f"{cli} provision fleet.csv --out fleet 2>&1 && {cli} metric write --from samples.csv --via mqtt"
+        " --certs fleet/M72DANY8BZ 2>&1"
+    )
+    done = run("--log", "--devices", "fleet.csv", "--exec", "sh", "-c", script, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [{**line, "time": ""} for line in lines if line["operation"].startswith("mqtt/metric")] == [
+        {"time": "", "operation": "mqtt/metric/set", "caller": "M72DANY8BZ", "status": None, "ms": None}
+    ]
 
 
 def test_requests_are_logged_for_people_on_a_terminal() -> None:

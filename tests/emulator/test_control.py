@@ -176,6 +176,7 @@ class TestMessages:
             await client.publish(device.topic("store/set"), '{"key": "a", "value": 1, "type": "number"}', qos=1)
         (message,) = (await control("GET", "messages")).json["messages"]
         assert message == {
+            "operation": "mqtt/store/set",
             "client_id": device.id,
             "topic": device.topic("store/set"),
             "payload": {"key": "a", "value": 1, "type": "number"},

@@ -9,6 +9,7 @@ from typing import Final
 
 from ...emulator import Emulator
 from ...emulator.mqtt.broker import Message
+from ...emulator.mqtt.service import operation_of
 from ...emulator.rest.app import Received
 
 __all__ = ["log_requests"]
@@ -36,7 +37,7 @@ class _Messages(deque[Message]):
         """Add messages."""
         for message in messages:
             super().append(message)
-            _write(self._now().timestamp(), message.topic, message.client_id, None, None)
+            _write(self._now().timestamp(), operation_of(message.topic), message.client_id, None, None)
 
 
 def log_requests(emulator: Emulator) -> None:
