@@ -8,6 +8,7 @@ import contextlib
 import importlib
 import io
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except ModuleNotFoundError as error:
         return _print_error(f"{error.name} is not installed: pip install 'ioto-async[cli]'", 2)
     arguments = sys.argv[1:] if arguments is None else [*arguments]
+    if arguments[:1] == ["emulator"]:
+        arguments = _join_command(arguments)
     ARGUMENTS.set(arguments)
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
     app = cyclopts.App(
@@ -104,9 +107,17 @@ def _run(arguments: Sequence[str] | None) -> int:
             # The reader of the results is gone, or the disk is full. What is still buffered is not written at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _print_error(str(error), 1)
-    if status in _INTERRUPTED:
+    if status in _INTERRUPTED and command != "emulator":  # which has it from a command of its own
         return _print_error(f"interrupted{_resume_hint(arguments)}", status)
     return status or 0
+
+
+def _join_command(arguments: list[str]) -> list[str]:
+    """The *arguments*, with all that follows ``--exec`` as its value: another command's options are none of ours."""
+    if "--exec" not in arguments:
+        return arguments
+    end = arguments.index("--exec") + 1
+    return [*arguments[:end], shlex.join(arguments[end:])]
 
 
 def _resume_hint(arguments: Sequence[str]) -> str:

@@ -1,15 +1,18 @@
 """Fault injection: failures of the embedded cloud, described as data."""
 
 import asyncio
+import math
 import socket
 import struct
 import threading
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
 
 import attrs
 
-__all__ = ["Fault", "Faults", "reset"]
+from .wire import dumps
+
+__all__ = ["Fault", "Faults", "fault_members", "parse_faults", "reset"]
 
 
 @attrs.frozen
@@ -61,6 +64,11 @@ class Faults:
         with self._lock:
             self._faults.append(fault)
 
+    def left(self) -> list[Fault]:
+        """Return those that are still to be injected, each with the ``times`` that it has left."""
+        with self._lock:
+            return list(self._faults)
+
     def clear(self) -> None:
         """Forget all faults."""
         with self._lock:
@@ -91,3 +99,78 @@ def reset(transport: asyncio.Transport | None) -> None:
         # With a linger time of 0 the kernel sends RST instead of FIN.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+# As JSON --------------------------------------------------------------------------------------------------------------
+
+
+def parse_faults(value: object) -> list[Fault]:
+    """Return the faults that JSON describes: an object with the attributes of `Fault`, or an array of such.
+
+    ``body`` may be an object or an array as well, and stands for its JSON text then; ``times`` is ``"all"`` for all
+    that follow. A member that is null counts as absent.
+
+    Raises:
+        ValueError: a member is not known, or its value is wrong; the text names its place and the value.
+    """
+    if not isinstance(value, list):
+        return [_parse(value, "fault")]
+    return [_parse(each, f"faults[{index}]") for index, each in enumerate(value)]
+
+
+def _parse(value: object, place: str) -> Fault:
+    if not isinstance(value, dict):
+        raise ValueError(f"{place}: expected an object, got {value!r}")
+    members = {name: member for name, member in value.items() if member is not None}
+    for name, member in members.items():
+        if name not in _MEMBERS:
+            raise ValueError(f"{place}: {name!r} is not known; there are {', '.join(_MEMBERS)}")
+        expected, fits = _MEMBERS[name]
+        if not fits(member):
+            raise ValueError(f"{place}.{name}: expected {expected}, got {member!r}")
+    if isinstance(members.get("body"), (dict, list)):
+        members["body"] = dumps(members["body"])
+    if members.get("times") == _ALL:
+        members["times"] = None
+    return Fault(**members)
+
+
+def fault_members(fault: Fault) -> dict[str, object]:
+    """Return *fault* as `parse_faults` reads it, without what has its default."""
+    members = {name: value for name in _MEMBERS if (value := getattr(fault, name)) != getattr(_DEFAULT, name)}
+    if isinstance(fault.body, bytes):
+        members["body"] = fault.body.decode(errors="replace")
+    if fault.headers:
+        members["headers"] = dict(fault.headers)
+    if fault.times is None:
+        members["times"] = _ALL
+    return members
+
+
+def _is_whole(value: object, least: int, most: float = math.inf) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_delay(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_headers(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(text, str) and text.isprintable() for pair in value.items() for text in pair
+    )
+
+
+_ALL: Final = "all"
+_DEFAULT: Final = Fault()
+_MEMBERS: Final[Mapping[str, tuple[str, Callable[[object], bool]]]] = {
+    "operation": ("the name of an operation", lambda value: isinstance(value, str) and bool(value)),
+    "status": ("a whole number from 1 to 599", lambda value: _is_whole(value, 1, 599)),
+    "body": ("text, an object or an array", lambda value: isinstance(value, (str, dict, list))),
+    "headers": ("an object of texts", _is_headers),
+    "delay": ("seconds, 0 or more", _is_delay),
+    "reset": ("before or after", lambda value: value in ("before", "after")),
+    "truncate": ("true or false", lambda value: isinstance(value, bool)),
+    "throttle": ("slow or close", lambda value: value in ("slow", "close")),
+    "times": ("a whole number from 1, or all", lambda value: value == _ALL or _is_whole(value, 1)),
+}

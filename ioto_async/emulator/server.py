@@ -4,34 +4,46 @@ import asyncio
 import ssl
 import tempfile
 from collections import deque
+from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NotRequired, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NotRequired, Self, TypedDict
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from .control import PREFIX, ControlApp
 from .faults import Faults
 from .mqtt.broker import Broker, Message
 from .mqtt.service import CloudService
 from .rest.app import Received, RestApp
 from .rest.bucket import Bucket
-from .rest.plain import Front
+from .rest.plain import Front, http_date
 from .state.builder import Builder
+from .state.clock import Clock
 from .state.cloud import Cloud
 from .state.pki import Authority
+from .state.seeds import seed_devices
+from .state.snapshots import dump, restore
 from .state.storage import connect
+from .wire import iso
+
+if TYPE_CHECKING:
+    import sqlite3
 
 __all__ = ["Emulator", "EmulatorThread", "Info"]
 
-_KEPT_REQUESTS: Final = 1000
+_KEPT: Final = 1000
 _SERVER_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 # Where clients on this machine say localhost; the last two mean every address.
 _LOOPBACK: Final = (*_SERVER_HOSTS, "0.0.0.0", "::")  # noqa: S104
 # Seconds to wait at the end for answers under way; a fault may delay one for hours.
 _SHUTDOWN_TIMEOUT: Final = 0.1
 _BACKLOG: Final = 128
+# X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python has no name for.
+_NO_CHECK_TIME: Final = 0x200000
 # What clients of AWS IoT Core at port 443 ask for (reference, section 10); one that asks for nothing is served too.
 _ALPN: Final = ("x-amzn-mqtt-ca", "mqtt")
 
@@ -56,6 +68,8 @@ class Info(TypedDict):
     builder_token: str
     mqtt_host: str | None
     mqtt_port: int | None
+    control: str
+    control_token: str
     clouds: NotRequired[list["Info"]]
 
 
@@ -108,11 +122,12 @@ class _Server:
         self._mqtt_port = mqtt_port
         self._local_origins = local_origins
         self._clouds: list[Cloud] = []
+        self._dbs: list[sqlite3.Connection] = []
         self._ca: Path | None = None
         self._stack = AsyncExitStack()
         self.faults = Faults()
-        self.requests: deque[Received] = deque(maxlen=_KEPT_REQUESTS)
-        self.messages: deque[Message] = deque(maxlen=_KEPT_REQUESTS)
+        self.requests: deque[Received] = deque(maxlen=_KEPT)
+        self.messages: deque[Message] = deque(maxlen=_KEPT)
 
     async def _start(self) -> None:
         async with AsyncExitStack() as stack:
@@ -124,9 +139,10 @@ class _Server:
                 context = _context(cloud.authority, directory, self._host) if self._tls else None
                 shared = cloud, self.faults, self.requests
                 rest = RestApp(*shared, local_origins=self._local_origins)
-                cloud.api = await self._serve_rest(stack, rest, 0 if number else self._port, context)
+                port = 0 if number else self._port
+                cloud.api = await self._serve_rest(stack, rest, cloud, port, context)
                 bucket = Bucket(*shared, local_origins=self._local_origins)
-                cloud.files.url = await self._serve_files(stack, bucket, context)
+                cloud.files.url = await self._serve_files(stack, bucket, cloud.clock, context)
                 if self._mqtt:
                     await self._serve_mqtt(stack, cloud, directory, 0 if number else self._mqtt_port)
             self._clouds, self._ca = clouds, ca
@@ -135,13 +151,15 @@ class _Server:
     def _open(self, stack: AsyncExitStack) -> list[Cloud]:
         """Open the databases, to be closed by *stack*, and return the clouds in them."""
         builder: Builder | None = None
-        clouds = []
+        clouds: list[Cloud] = []
+        self._dbs = []
         for number in range(1, self._count + 1):
             path = self._db
             if path is not None and number > 1:
                 path = path.with_stem(f"{path.stem}-{number}")
             db = connect(None if path is None else str(path))
             stack.callback(db.close)
+            self._dbs.append(db)
             if builder is None:
                 builder = Builder(db)
                 stack.callback(builder.close)
@@ -150,9 +168,13 @@ class _Server:
             clouds.append(cloud)
         return clouds
 
-    async def _serve_rest(self, stack: AsyncExitStack, rest: RestApp, port: int, context: ssl.SSLContext | None) -> str:
+    async def _serve_rest(
+        self, stack: AsyncExitStack, rest: RestApp, cloud: Cloud, port: int, context: ssl.SSLContext | None
+    ) -> str:
         """Serve the operations until *stack* ends, and return their base URL."""
-        runner = await _runner(stack, rest.application())
+        app = rest.application()
+        ControlApp(self, cloud.builder.control_token).add_to(app)
+        runner = await _runner(stack, app, cloud.clock)
         assert runner.server is not None  # it is set up
         front = Front(rest.answer, runner.server)
         stack.callback(front.close)
@@ -161,9 +183,11 @@ class _Server:
         stack.callback(server.close)
         return _url(self._host, server.sockets[0].getsockname()[1], tls=context is not None)
 
-    async def _serve_files(self, stack: AsyncExitStack, bucket: Bucket, context: ssl.SSLContext | None) -> str:
+    async def _serve_files(
+        self, stack: AsyncExitStack, bucket: Bucket, clock: Clock, context: ssl.SSLContext | None
+    ) -> str:
         """Serve signed URLs until *stack* ends, and return their base URL."""
-        runner = await _runner(stack, bucket.application())
+        runner = await _runner(stack, bucket.application(), clock)
         await web.TCPSite(runner, self._host, 0, ssl_context=context).start()
         return _url(self._host, runner.addresses[0][1], tls=context is not None)
 
@@ -171,11 +195,15 @@ class _Server:
         context = _context(cloud.authority, directory, self._host)
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=cloud.authority.certificate)
+        # Whether a certificate is still valid is for the clock of the cloud to say.
+        context.verify_flags |= _NO_CHECK_TIME
         context.set_alpn_protocols(list(_ALPN))
         service = CloudService(cloud, self.faults, self.messages)
         service.forget_presence()
         broker = Broker(service, asyncio.get_running_loop().time, cloud.mqtt_sessions, service.note_presence)
         stack.push_async_callback(broker.stop)
+        cloud.clock.moved.append(broker.advance)
+        stack.callback(cloud.clock.moved.remove, broker.advance)
         cloud.mqtt_port = await broker.start(self._host, port, context)
         # Not every TLS library finds an address in a certificate, so devices are given the name where there is one.
         cloud.endpoint = "localhost" if self._host in _LOOPBACK else self._host
@@ -274,7 +302,10 @@ class _Server:
 
     @property
     def env(self) -> dict[str, str]:
-        """The vendor's environment variables for the first cloud, as its scripts and documents name them."""
+        """The environment variables of the first cloud: the vendor's as its scripts and documents name them, and ours.
+
+        ``IOTO_EMULATOR`` is the URL of the control API, ``IOTO_MQTT_HOST`` and ``IOTO_MQTT_PORT`` are where MQTT is.
+        """
         cloud = self.cloud
         return {
             "IOTO_API": cloud.api,
@@ -289,6 +320,9 @@ class _Server:
             "IOTO_USERNAME": cloud.username,
             "IOTO_PASSWORD": cloud.password,
             "BUILDER_TOKEN": cloud.builder.token,
+            "IOTO_EMULATOR": self.control,
+            "IOTO_EMULATOR_TOKEN": self.control_token,
+            **({"IOTO_MQTT_HOST": cloud.endpoint, "IOTO_MQTT_PORT": str(cloud.mqtt_port)} if self._mqtt else {}),
         }
 
     def info(self) -> Info:
@@ -317,7 +351,82 @@ class _Server:
             "builder_token": cloud.builder.token,
             "mqtt_host": cloud.endpoint if self._mqtt else None,
             "mqtt_port": cloud.mqtt_port if self._mqtt else None,
+            "control": self.control,
+            "control_token": self.control_token,
         }
+
+    @property
+    def control(self) -> str:
+        """The base URL of the control API, which does for programs in any language what this object does."""
+        return f"{self.api}{PREFIX}"
+
+    @property
+    def control_token(self) -> str:
+        """What requests to the control API bring that do not come from this machine."""
+        return self.cloud.builder.control_token
+
+    @property
+    def time(self) -> datetime:
+        """The time of the clouds, in UTC."""
+        return datetime.fromtimestamp(self.cloud.clock(), UTC)
+
+    def status(self) -> dict[str, object]:
+        """Return how it goes, as JSON: the time of the clouds, and how many devices, requests and the like there are.
+
+        Nothing in it is secret.
+        """
+        with self.cloud.lock:
+            clouds = [
+                {"id": cloud.id, "name": cloud.name, "api": cloud.api, "devices": cloud.devices.count()}
+                for cloud in self.clouds
+            ]
+            registered = self.cloud.builder.registry.count()
+        return {
+            "time": iso(self.cloud.now()),
+            "ahead": self.cloud.clock.ahead,
+            "registered": registered,
+            "clouds": clouds,
+            "faults": len(self.faults.left()),
+            "requests": len(self.requests),
+            "messages": len(self.messages),
+        }
+
+    def advance(self, span: float | timedelta) -> None:
+        """Let time pass for all clouds; see `Cloud.advance`."""
+        self.cloud.advance(span)
+
+    def seed(self, devices: int | Iterable[Mapping[str, Any]], *, claim: bool = False, cloud: int = 1) -> list[str]:
+        """Register devices, unless they are, and return their claim IDs; all of them, or none if one is refused.
+
+        Args:
+            devices: how many, to be called DEV0000001 and so on; or for each an object with its ``id``, a ``product``
+                token if it is another than the Builder's own, an ``account_id`` to claim it for, and all else that is
+                known of it.
+            claim: whether to claim them, in the account of the cloud unless they have one.
+            cloud: the number of the cloud to claim them in, from 1.
+
+        Raises:
+            Refused: a claim ID is malformed, another product's or another account's, or there is no such account.
+            ValueError: *devices* is none of this, or there is no such cloud.
+        """
+        if not 1 <= cloud <= len(self.clouds):
+            raise ValueError(f"cloud: expected a number from 1 to {len(self.clouds)}, got {cloud}")
+        return seed_devices(self.clouds[cloud - 1], devices, claim=claim)
+
+    def snapshot(self) -> list[bytes]:
+        """Return all that the clouds hold; each is what is in a database file, for `restore` or the argument *db*."""
+        with self.cloud.lock:
+            return [dump(db) for db in self._dbs]
+
+    def restore(self, snapshot: list[bytes]) -> None:
+        """Return to a `snapshot` of these very clouds. Connections over MQTT end, and their sessions.
+
+        Raises:
+            ValueError: *snapshot* is none, or is that of other clouds.
+        """
+        with self.cloud.lock:
+            restore(self._dbs, snapshot)
+            self.cloud.builder.renew()
 
     def reset(self) -> None:
         """Return to the state after the first start: the same keys and tokens; no devices, faults or requests."""
@@ -392,8 +501,13 @@ class EmulatorThread(_Server):
         await self._stop()
 
 
-async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
-    """What runs *app* until *stack* ends."""
+async def _runner(stack: AsyncExitStack, app: web.Application, clock: Clock) -> web.AppRunner:
+    """What runs *app* until *stack* ends; its replies are dated by *clock*."""
+
+    async def set_date(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers[hdrs.DATE] = http_date(int(clock()))
+
+    app.on_response_prepare.append(set_date)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT)
     stack.push_async_callback(runner.cleanup)
     await runner.setup()

@@ -21,13 +21,14 @@ from cyclopts import App
 
 from ioto_async import CognitoLogin, IotoClient, IotoError
 from ioto_async.cli import _run
-from ioto_async.cli.emulator import emulator as emulator_command
+from ioto_async.cli.emulator import serve
 from tests.rawserver import GUARD
 from tests.rows import each_row
 
 KEYS = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
     *("cognito", "user_pool", "client_id", "username", "password", "builder_token", "mqtt_host", "mqtt_port"),
+    *("control", "control_token"),
 ]
 
 
@@ -82,7 +83,7 @@ class Line(io.StringIO):
 async def emulator(*options: str) -> AsyncIterator[Running]:
     """The command in this process, until the end of the block, which SIGTERM ends it for."""
     app = App(result_action="return_value")
-    app.command(emulator_command, name="emulator")
+    app.command(serve, name="emulator")
     command, arguments, _ = app.parse_args(["emulator", *options])
     line = Line()
     with redirect_stdout(line):
@@ -183,7 +184,7 @@ async def test_a_database_keeps_the_identity_and_the_devices(tmp_path: Path) -> 
             await client.builder.device.register("DEV1", first.info["product_token"])
             await client.device.claim("DEV1")
         authority = Path(first.info["ca"]).read_text()
-    same = [key for key in KEYS if key not in ("api", "builder", "cognito", "mqtt_port")]
+    same = [key for key in KEYS if key not in ("api", "builder", "cognito", "mqtt_port", "control")]
     async with emulator(*options) as second:
         assert [second.info[key] for key in same] == [first.info[key] for key in same]
         assert Path(second.info["ca"]).read_text() == authority

@@ -22,6 +22,7 @@ from .tables import each_row_after_reset
 INFO = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
     *("cognito", "user_pool", "client_id", "username", "password", "builder_token", "mqtt_host", "mqtt_port"),
+    *("control", "control_token"),
 ]
 
 
@@ -53,6 +54,10 @@ async def test_env_has_the_vendors_names(emu: Emulator) -> None:
         "IOTO_USERNAME": emu.cloud.username,
         "IOTO_PASSWORD": emu.cloud.password,
         "BUILDER_TOKEN": emu.cloud.builder.token,
+        "IOTO_EMULATOR": f"{emu.api}/_emulator",
+        "IOTO_EMULATOR_TOKEN": emu.control_token,
+        "IOTO_MQTT_HOST": emu.mqtt_host,
+        "IOTO_MQTT_PORT": str(emu.mqtt_port),
     }
 
 

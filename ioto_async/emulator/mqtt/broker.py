@@ -108,7 +108,7 @@ class _Received(NamedTuple):
 
 
 class Broker:
-    """Serves MQTT. All methods but `send` and `drop` are for its own loop.
+    """Serves MQTT. All methods but `send`, `drop` and `advance` are for its own loop.
 
     Args:
         service: the cloud.
@@ -227,6 +227,19 @@ class Broker:
                 _LOG.warning("%s is behind; a message to %s is dropped", each, topic)
             if packets:
                 self._clients[each].send(*packets)
+
+    def advance(self, seconds: float) -> None:
+        """Let the sessions of clients that are not connected age; may be called from any thread.
+
+        Connections stay: how long one may be silent is measured in the time of the client.
+        """
+        self._loop.call_soon_threadsafe(self._age, seconds)
+
+    def _age(self, seconds: float) -> None:
+        for session in self._sessions.values():
+            if session.expires is not None:
+                session.expires -= seconds
+        self.expire()
 
     def expire(self) -> None:
         """End the connections that have been silent for too long, and the sessions that have expired."""

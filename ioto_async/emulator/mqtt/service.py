@@ -25,7 +25,7 @@ from . import handlers
 from .broker import Grant, Message
 from .call import BadMessage, DeviceCall
 
-__all__ = ["CloudService"]
+__all__ = ["CloudService", "operation_of"]
 
 _LOG: Final = logging.getLogger(__name__)
 _RULE: Final = "$aws/rules/IotoDevice/"
@@ -58,7 +58,7 @@ class CloudService:
         """Grant a claimed device that shows the certificate of its claim its own topics and those of its account."""
         with self._cloud.lock:
             device = self._cloud.devices.load(client_id)
-            if device is None or device.certificate is None:
+            if device is None or device.certificate is None or self._cloud.authority.has_ended():
                 return None
             if ssl.PEM_cert_to_DER_cert(device.certificate) != certificate:
                 return None
@@ -73,7 +73,7 @@ class CloudService:
         """Return the fault for a message to *topic*, or for None that for a CONNECT."""
         if not self._faults:
             return None
-        return self._faults.take("mqtt/connect" if topic is None else f"mqtt/{_parts(topic)[0]}")
+        return self._faults.take("mqtt/connect" if topic is None else operation_of(topic))
 
     def receive(self, messages: Sequence[Message]) -> list[Message]:
         """Carry out *messages* in one transaction and return the replies."""
@@ -141,6 +141,11 @@ class CloudService:
         self._cloud.devices.touch(device_id)
         account = AccountWriter(self._cloud, device.account_id or NO_ACCOUNT)
         return DeviceCall(self._cloud, device, self._cloud.models.for_devices(), account, {}, None)
+
+
+def operation_of(topic: str) -> str:
+    """Return the name by which a fault selects a message to *topic*, such as ``mqtt/metric/set``."""
+    return f"mqtt/{_parts(topic)[0]}"
 
 
 def _parts(topic: str) -> tuple[str, str | None]:

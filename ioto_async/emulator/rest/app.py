@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -91,6 +92,7 @@ class Received:
     """A request that came in and the status of its answer; 0 if the connection was cut without one.
 
     ``caller`` is the kind of its token, ``public`` if it was not authenticated. The token itself is not kept.
+    ``time`` is when it was answered, in epoch seconds by the clock of the cloud, and ``ms`` how long that took.
     """
 
     method: str
@@ -99,6 +101,10 @@ class Received:
     body: bytes = attrs.field(repr=False)
     caller: str
     status: int
+    time: float = attrs.field(eq=False)
+    ms: float = attrs.field(eq=False)
+    operation: str | None
+    """The name by which a fault selects the request: ``device/get``, ``download``, ``files``, ``cognito``, if any."""
 
 
 @attrs.define
@@ -160,36 +166,42 @@ class RestApp:
         route = _ROUTES.get(path)
         if route is None or self._faults:
             return None
+        started = perf_counter()
         query = dict(URL.build(path="/", query_string=request.query, encoded=True).query) if request.query else {}
         answer = _Answer(request=request.body)
         try:
             answer.body = self._operate(route, _Asked(_bare(request.token), "", _JSON, query, request.body), answer)
         except Exception as error:  # noqa: BLE001 - a defect in one handler must not end the server
             _refuse(path, answer, error)
-        self._requests.append(Received(hdrs.METH_POST, path, query, request.body, answer.caller, answer.status))
-        return head(answer.status, answer.type, len(answer.body)) + answer.body
+        now = self._cloud.clock()
+        seen = hdrs.METH_POST, path, query, request.body, answer.caller, answer.status
+        self._requests.append(Received(*seen, now, _ms(started), route.operation.name))
+        return head(answer.status, answer.type, len(answer.body), int(now)) + answer.body
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        path = request.rel_url.raw_path
+        path, started = request.rel_url.raw_path, perf_counter()
         policy = cors.SIGN_IN if _is_cognito(path) else cors.OPERATIONS
         preflight = self._origins.preflight_headers(request.method, request.headers, policy)
         if preflight is not None:
-            self._record(request, path, _Answer(), 204)
+            self._record(request, path, _Answer(), 204, started)
             return web.Response(status=204, headers=preflight)
         route = _ROUTES.get(path)
         fault = self._faults.take(_operation(path, route))
         if fault is not None:
-            return await self._inject(request, path, route, fault)
+            return await self._inject(request, path, route, fault, started)
         answer = await self._answer(request, path, route)
-        self._record(request, path, answer, answer.status)
+        self._record(request, path, answer, answer.status, started)
         return _response(path, answer, self._headers(request, answer))
 
     def _headers(self, request: web.Request, answer: _Answer) -> dict[str, str]:
         return {hdrs.CONTENT_TYPE: answer.type} | dict(answer.headers) | self._origins.response_headers(request.headers)
 
-    def _record(self, request: web.Request, path: str, answer: _Answer, status: int) -> None:
+    def _record(self, request: web.Request, path: str, answer: _Answer, status: int, started: float) -> None:
         body = wire.dumps(redacted(answer.request)) if _is_cognito(path) else answer.request
-        self._requests.append(Received(request.method, path, _query(request), body, answer.caller, status))
+        now, ms = self._cloud.clock(), _ms(started)
+        operation = _operation(path, _ROUTES.get(path))
+        query = _query(request)
+        self._requests.append(Received(request.method, path, query, body, answer.caller, status, now, ms, operation))
 
     async def _answer(self, request: web.Request, path: str, route: _Route | None) -> _Answer:
         answer = _Answer()
@@ -262,20 +274,27 @@ class RestApp:
     def _origin_fits(self, caller: Caller, origin: str) -> bool:
         return caller.kind != "login" or self._origins.match(origin)
 
-    async def _inject(self, request: web.Request, path: str, route: _Route | None, fault: Fault) -> web.StreamResponse:
+    async def _inject(
+        self, request: web.Request, path: str, route: _Route | None, fault: Fault, started: float
+    ) -> web.StreamResponse:
         await asyncio.sleep(fault.delay)
         if fault.reset == "before" or fault.status is not None or fault.body is not None:
             answer = _fault_answer(fault)
             answer.request = await request.read()
         else:
             answer = await self._answer(request, path, route)
-        self._record(request, path, answer, 0 if fault.reset else answer.status)
+        self._record(request, path, answer, 0 if fault.reset else answer.status, started)
         headers = self._headers(request, answer) | dict(fault.headers)
         if fault.reset:
             reset(request.transport)
         elif fault.truncate:
             return await _send_truncated(request, answer, headers)
         return _response(path, answer, headers)
+
+
+def _ms(started: float) -> float:
+    """How many milliseconds have passed since *started*."""
+    return (perf_counter() - started) * 1000
 
 
 def _is_cognito(path: str) -> bool:

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from email.utils import formatdate
+from time import perf_counter
 from typing import Final
 from urllib.parse import unquote
 from xml.sax.saxutils import escape
@@ -80,9 +81,10 @@ class Bucket:
         return app
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        started = perf_counter()
         preflight = self._origins.preflight_headers(request.method, request.headers, cors.FILES)
         if preflight is not None:
-            self._record(request, 204)
+            self._record(request, 204, started)
             return web.Response(status=204, headers=preflight)
         fault = self._faults.take(_FAULT) or Fault(_FAULT)
         await asyncio.sleep(fault.delay)
@@ -92,7 +94,7 @@ class Bucket:
             answer = await self._answer(request)
         try:
             # Before the answer is sent: a client that has it finds its request recorded.
-            self._record(request, 0 if fault.reset else answer.status)
+            self._record(request, 0 if fault.reset else answer.status, started)
             if fault.reset:
                 reset(request.transport)
                 return web.Response()
@@ -102,10 +104,12 @@ class Bucket:
                 with self._cloud.lock:
                     answer.download.close()
 
-    def _record(self, request: web.Request, status: int) -> None:
+    def _record(self, request: web.Request, status: int, started: float) -> None:
         # The signature is a secret as long as it is valid.
         query = {name: value for name, value in request.query.items() if name != "signature"}
-        self._requests.append(Received(request.method, request.rel_url.raw_path, query, b"", "public", status))
+        now, ms = self._cloud.clock(), (perf_counter() - started) * 1000
+        path = request.rel_url.raw_path
+        self._requests.append(Received(request.method, path, query, b"", "public", status, now, ms, "files"))
 
     async def _answer(self, request: web.Request) -> _Answer:
         try:

@@ -7,7 +7,6 @@ import asyncio
 import functools
 import re
 import socket
-import time
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
@@ -16,7 +15,7 @@ from typing import Final
 import attrs
 from aiohttp.http import SERVER_SOFTWARE
 
-__all__ = ["Front", "Plain", "head", "parse"]
+__all__ = ["Front", "Plain", "head", "http_date", "parse"]
 
 _BUFFER: Final = 65_536
 """Bytes that are read at once; a larger request is not plain."""
@@ -87,9 +86,9 @@ def _parse_head(head: bytes) -> tuple[str, str, str, str] | None:
     return path, query, headers.get("x-token", "") if token is None else token, headers.get("content-length", "")
 
 
-def head(status: int, type: str, length: int) -> bytes:
-    """Return the head of a reply, as aiohttp writes it."""
-    return b"%sContent-Length: %d\r\n%s" % (_first(status, type), length, _last(int(time.time())))
+def head(status: int, type: str, length: int, second: int) -> bytes:
+    """Return the head of a reply, as aiohttp writes it, dated *second* of the epoch."""
+    return b"%sContent-Length: %d\r\n%s" % (_first(status, type), length, _last(second))
 
 
 @functools.cache
@@ -98,8 +97,14 @@ def _first(status: int, type: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=1)
+def http_date(second: int) -> str:
+    """Return a second of the epoch as the header ``Date`` has it."""
+    return formatdate(second, usegmt=True)
+
+
+@functools.lru_cache(maxsize=1)
 def _last(second: int) -> bytes:
-    return f"Date: {formatdate(second, usegmt=True)}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n".encode()
+    return f"Date: {http_date(second)}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n".encode()
 
 
 class Front:

@@ -1,9 +1,12 @@
 """The Builder: what all clouds of one emulator share."""
 
+import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
@@ -11,6 +14,7 @@ import attrs
 
 from ..request import CANNOT_FIND_DEVICE, Caller, Refused
 from ..wire import new_claim_id, new_ulid
+from .clock import Clock, in_seconds
 from .devices import Device, Registry
 from .samples import Samples
 from .storage import emptied, load_settings, save_settings
@@ -20,6 +24,9 @@ from .updates import Updates
 __all__ = ["Builder", "DeviceCloud", "Product"]
 
 _PART: Final = "builder"
+_CLOCK: Final = "clock"
+_AHEAD: Final = "ahead"
+_CONTROL: Final = "control"
 _KEYS: Final = ("id", "account_id", "token", "product_token", "plan_id")
 _NAMESPACE: Final = "Embedthis/Cloud"
 
@@ -82,8 +89,9 @@ class Builder:
         account_id: its own account, which has the product.
         token: a BuilderAPI token of the role admin for ``account_id``.
         product_token: the product token, which is the key of the product too.
+        control_token: the token of the control API.
         clouds: the clouds by their keys, in the order in which they were made.
-        clock: gives the time in epoch seconds to all clouds; may be set, to let time pass in a test.
+        clock: gives the time to all clouds.
         lock: for reading and changing any state, of the Builder or of a cloud.
         tokens, registry, updates, metrics: the parts; to be used under the lock.
     """
@@ -91,7 +99,7 @@ class Builder:
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db: Final = db
         self.lock = threading.RLock()
-        self.clock = time.time
+        self.clock: Final = Clock()
         self.clouds: dict[str, DeviceCloud] = {}
         db.execute(_PRODUCTS)
         settings = load_settings(db, _PART)
@@ -103,6 +111,10 @@ class Builder:
         self.token = settings["token"]
         self.product_token = settings["product_token"]
         self._plan_id: Final = settings["plan_id"]
+        control = load_settings(db, _CONTROL)
+        self.control_token: Final = control.get("token") or secrets.token_urlsafe(16)
+        if not control:
+            save_settings(db, _CONTROL, {"token": self.control_token})
         self._assemble()
         if new:
             db.execute("BEGIN")
@@ -111,6 +123,7 @@ class Builder:
                 self._seed()
 
     def _assemble(self) -> None:
+        self.clock.ahead = float(load_settings(self.db, _CLOCK).get(_AHEAD, 0))
         self.tokens = Tokens(self.db, self.now, self.id)
         self.registry = Registry(self.db, self.now)
         self.updates = Updates(self.db, self.now)
@@ -125,14 +138,27 @@ class Builder:
     def reset(self) -> None:
         """Return this and all clouds to the state after seeding: the same keys and tokens, the real clock."""
         with self.lock:
-            self.clock = time.time
+            self.clock.replace(time.time)
             with emptied(self.db):
+                self._save_clock()
                 self._seed()
                 for cloud in self.clouds.values():
                     cloud.seed()
+            self.renew()
+
+    def renew(self) -> None:
+        """Begin again with what is in the tables, whatever the parts have held of it; connections are ended."""
+        with self.lock:
             self._assemble()
             for cloud in self.clouds.values():
                 cloud.assemble()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Store all that the block does to the registry or, if it raises, nothing of it; to be used under the lock."""
+        self.db.execute("BEGIN")
+        with self.db:
+            yield
 
     def close(self) -> None:
         """Store what is held back in buffers; the database may be closed then."""
@@ -141,7 +167,17 @@ class Builder:
 
     def now(self) -> int:
         """Return the time in epoch milliseconds."""
-        return int(self.clock() * 1000)
+        clock = self.clock
+        return int((clock.source() + clock.ahead) * 1000)
+
+    def advance(self, span: float | timedelta) -> None:
+        """Let time pass for all clouds; see ``Cloud.advance``."""
+        with self.lock:
+            self.clock.move(in_seconds(span))
+            self._save_clock()
+
+    def _save_clock(self) -> None:
+        save_settings(self.db, _CLOCK, {_AHEAD: repr(self.clock.ahead)})
 
     def caller(self, token: str) -> Caller | None:
         """Return the holder of a product or BuilderAPI token; None for any other."""

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from typing import Any, Final, Literal
 
 from ..request import CANNOT_FIND_ACCOUNT, NO_ACCOUNT, Caller, Refused
@@ -18,6 +19,7 @@ from .accounts import Accounts
 from .actions import Actions
 from .alerts import Alerts
 from .builder import Builder
+from .clock import Clock
 from .cognito import Cognito
 from .dashboards import Dashboards
 from .devices import Device, Devices
@@ -93,7 +95,7 @@ class Cloud:
         self.password = settings["password"]
         self.client_id = settings["client_id"]
         self.user_pool = settings["user_pool"]
-        self.authority = Authority(settings["ca_certificate"], settings["ca_key"])
+        self.authority = Authority(settings["ca_certificate"], settings["ca_key"], builder.clock)
         self.assemble()
         if new:
             db.execute("BEGIN")
@@ -162,13 +164,23 @@ class Cloud:
             self.metrics.flush(timestamp=self.now())
 
     @property
-    def clock(self) -> Callable[[], float]:
-        """Gives the time in epoch seconds to all clouds; may be set, to let time pass in a test."""
+    def clock(self) -> Clock:
+        """Gives the time to all clouds; a function that returns epoch seconds may be set in its place."""
         return self.builder.clock
 
     @clock.setter
-    def clock(self, clock: Callable[[], float]) -> None:
-        self.builder.clock = clock
+    def clock(self, source: Callable[[], float]) -> None:
+        self.builder.clock.replace(source)
+
+    def advance(self, span: float | timedelta) -> None:
+        """Let time pass for all clouds: tokens, sign-ins, signed URLs, certificates, throttles and sessions end by it.
+
+        The connections of devices stay. A database keeps how far the clock is ahead. A number for *span* is seconds.
+
+        Raises:
+            ValueError: *span* is negative or not finite, or the time would be beyond the year 9999.
+        """
+        self.builder.advance(span)
 
     @property
     def lock(self) -> threading.RLock:

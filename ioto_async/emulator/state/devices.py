@@ -157,6 +157,11 @@ class Registry:
         """Return all devices of a product."""
         return [Device(*row) for row in self._db.execute(_SELECT + " WHERE d.product_id = ?", (product_id,))]
 
+    def count(self) -> int:
+        """Return how many devices there are, claimed or not."""
+        (count,) = self._db.execute("SELECT count(*) FROM devices").fetchone()
+        return int(count)
+
     def mark(self, id: str, *, test: bool) -> None:
         """Note whether a device is for tests, and not billed."""
         self._db.execute("UPDATE devices SET test = ? WHERE id = ?", (test, id))
@@ -253,6 +258,11 @@ class Devices:
         """Answer one page of claimed devices in the order of their claim IDs; None narrows nothing."""
         wanted = {"cloud": self._cloud_id, "id": id, "account": account_id, "product": product_id, "owner": None}
         return _page(self._db, query, wanted, Device.record)
+
+    def count(self) -> int:
+        """Return how many devices there are."""
+        (count,) = self._db.execute("SELECT count(*) FROM devices WHERE cloud_id = ?", (self._cloud_id,)).fetchone()
+        return int(count)
 
     def of_account(self, account_id: str) -> list[str]:
         """Return the claim IDs of an account's devices."""

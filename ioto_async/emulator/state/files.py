@@ -19,7 +19,7 @@ from ..wire import iso
 from .models import cursor, paged
 from .signing import COMMANDS, Signer
 
-__all__ = ["CHUNK", "LARGEST", "Download", "File", "Files", "Upload"]
+__all__ = ["CHUNK", "CHUNKS_TABLE", "LARGEST", "Download", "File", "Files", "Upload"]
 
 CHUNK: Final = 2**18
 """Bytes in a chunk; the last one of a content may have fewer."""
@@ -45,7 +45,7 @@ _GET: Final = _SELECT + " AND filename = ?"
 _FORWARD: Final = _SELECT + " AND filename > ? ORDER BY filename"
 _BACK: Final = _SELECT + " AND filename < ? ORDER BY filename DESC"
 
-_CHUNKS: Final = (
+CHUNKS_TABLE: Final = (
     "TABLE IF NOT EXISTS chunks (content TEXT, number INTEGER, data BLOB NOT NULL, PRIMARY KEY (content, number))"
 )
 
@@ -59,7 +59,7 @@ class Chunks:
         self._removed: set[str] = set()
         # A database in memory would keep them in memory. SQLite keeps a temporary table in a file without a name.
         _, _, path = db.execute("PRAGMA database_list").fetchone()
-        db.execute(f"CREATE {_CHUNKS}" if path else f"CREATE TEMP {_CHUNKS}")
+        db.execute(f"CREATE {CHUNKS_TABLE}" if path else f"CREATE TEMP {CHUNKS_TABLE}")
 
     def append(self, content: str, number: int, data: bytes) -> None:
         """Add the chunk *number*, counted from 0."""

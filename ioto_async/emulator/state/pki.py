@@ -1,7 +1,8 @@
 """The certificate authority of the embedded cloud: real X.509 on EC P-256."""
 
 import ipaddress
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self, cast
 
@@ -10,8 +11,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ..request import Refused
+
 __all__ = ["Authority"]
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LIFE: Final = timedelta(days=3650)
 _SERVER_LIFE: Final = timedelta(days=397)
 # For peers whose clock is a little behind.
@@ -20,9 +24,16 @@ _NAME: Final = "Ioto embedded cloud CA"
 
 
 class Authority:
-    """Issues certificates for devices and for the server. All PEM is text."""
+    """Issues certificates for devices and for the server. All PEM is text.
 
-    def __init__(self, certificate: str, key: str) -> None:
+    Args:
+        certificate: its own certificate.
+        key: the private key.
+        clock: gives the time of the cloud in epoch seconds.
+    """
+
+    def __init__(self, certificate: str, key: str, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self.certificate = certificate
         self._issuer = x509.load_pem_x509_certificate(certificate.encode())
         self._key = cast("ec.EllipticCurvePrivateKey", serialization.load_pem_private_key(key.encode(), password=None))
@@ -48,25 +59,44 @@ class Authority:
         """The private key, to be stored with the certificate."""
         return _key_pem(self._key)
 
+    def has_ended(self) -> bool:
+        """Say whether it is not valid any more by the clock of the cloud, and with it all device certificates."""
+        return self._clock() > self._issuer.not_valid_after_utc.timestamp()
+
     def issue(self, device_id: str) -> tuple[str, str]:
         """Make a client certificate, CN = *device_id*, and its private key: (certificate, key).
 
         It lasts as long as the authority does, as those of AWS IoT outlive every device.
+
+        Raises:
+            Refused: the authority has ended.
         """
-        return self._issue(device_id, ExtendedKeyUsageOID.CLIENT_AUTH, None, self._issuer.not_valid_after_utc)
+        if self.has_ended():
+            raise Refused("The certificate authority of the cloud has expired")
+        start = _EPOCH + timedelta(seconds=self._clock())
+        return self._issue(device_id, ExtendedKeyUsageOID.CLIENT_AUTH, None, start, self._issuer.not_valid_after_utc)
 
     def issue_server(self, hosts: Iterable[str]) -> tuple[str, str]:
-        """Make a certificate for the server at *hosts* (names or addresses) and its key: (certificate, key)."""
+        """Make a certificate for the server at *hosts* (names or addresses) and its key: (certificate, key).
+
+        Its dates are real ones, as clients check them by clocks of their own.
+        """
         names = [_general_name(host) for host in hosts]
-        end = min(datetime.now(UTC) + _SERVER_LIFE, self._issuer.not_valid_after_utc)
-        return self._issue("localhost", ExtendedKeyUsageOID.SERVER_AUTH, names, end)
+        start = datetime.now(UTC)
+        end = min(start + _SERVER_LIFE, self._issuer.not_valid_after_utc)
+        return self._issue("localhost", ExtendedKeyUsageOID.SERVER_AUTH, names, start, end)
 
     def _issue(
-        self, name: str, purpose: x509.ObjectIdentifier, hosts: list[x509.GeneralName] | None, end: datetime
+        self,
+        name: str,
+        purpose: x509.ObjectIdentifier,
+        hosts: list[x509.GeneralName] | None,
+        start: datetime,
+        end: datetime,
     ) -> tuple[str, str]:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
-            _builder(_name(name), self._issuer.subject, key.public_key(), datetime.now(UTC) - _SKEW, end)
+            _builder(_name(name), self._issuer.subject, key.public_key(), start - _SKEW, end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(certifies=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)

@@ -52,7 +52,9 @@ def load_settings(db: sqlite3.Connection, part: str) -> dict[str, str]:
 
 def save_settings(db: sqlite3.Connection, part: str, values: dict[str, str]) -> None:
     """Store the keys and secrets of *part*; a reset does not touch them."""
-    db.executemany("INSERT INTO settings VALUES (?, ?, ?)", [(part, name, value) for name, value in values.items()])
+    db.executemany(
+        "INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", [(part, name, value) for name, value in values.items()]
+    )
 
 
 @contextmanager
