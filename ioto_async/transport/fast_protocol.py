@@ -6,7 +6,7 @@ is unusual comes out as it always does.
 
 import asyncio
 import re
-from typing import Final
+from typing import Any, Final
 
 from aiohttp.client_proto import ResponseHandler
 
@@ -36,7 +36,7 @@ class FastProtocol(ResponseHandler):
     _fast_held: list[bytes]
     """The beginning of the reply, in the pieces in which it came."""
     _fast_begin = _fast_end = _fast_size = _fast_largest = 0
-    _fast_is_long = False
+    _fast_is_long = _fast_is_idle = False
 
     def check_open(self) -> None:
         """Make sure that what is sent reaches the socket, and that what comes is the reply to it.
@@ -65,7 +65,10 @@ class FastProtocol(ResponseHandler):
         """Read *data* if it is of a plain reply, or let aiohttp do so."""
         waiter = self.fast_waiter
         if waiter is None:
-            super().data_received(data)
+            if self._fast_is_idle and self.transport is not None:
+                self.transport.close()  # nobody has asked for it, and it must not be taken for the next reply
+            else:
+                super().data_received(data)
         elif self._fast_size:
             self._fast_held.append(data)
             self._fast_size += len(data)
@@ -92,7 +95,7 @@ class FastProtocol(ResponseHandler):
             self._complete(waiter, body)
 
     def _complete(self, waiter: asyncio.Future[bytes | None], body: bytes) -> None:
-        self.fast_waiter = None
+        self.fast_waiter, self._fast_is_idle = None, True
         self._check_sent()
         if not waiter.done():
             waiter.set_result(body)
@@ -112,6 +115,11 @@ class FastProtocol(ResponseHandler):
             super().data_received(piece)
         if not waiter.done():
             waiter.set_result(None)
+
+    def set_response_params(self, **params: Any) -> None:
+        """Note that aiohttp reads what comes."""
+        self._fast_is_idle = False
+        super().set_response_params(**params)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Let aiohttp tell whoever waits for a reply."""

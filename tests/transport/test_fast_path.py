@@ -202,7 +202,7 @@ async def test_transfers_and_calls_that_step_aside_share_its_connections() -> No
 async def test_what_comes_without_being_asked_for_is_not_taken_for_a_reply() -> None:
     async def come_in() -> None:
         async with asyncio.timeout(GUARD):
-            while not any(protocol.should_close for protocol in _idle(client)):
+            while _idle(client):
                 await asyncio.sleep(0)
 
     unasked = reply(200, {"id": "of nobody"}).data
@@ -217,8 +217,10 @@ async def test_what_comes_without_being_asked_for_is_not_taken_for_a_reply() -> 
 
 
 def _idle(client: IotoClient) -> list[Any]:
+    """The connections that are kept for another exchange and fit for one."""
     connector: Any = client._pool.session.connector
-    return [protocol for connections in connector._conns.values() for protocol, _ in connections]
+    kept = [protocol for connections in connector._conns.values() for protocol, _ in connections]
+    return [protocol for protocol in kept if protocol.is_connected() and not protocol.should_close]
 
 
 async def test_a_second_reply_in_the_same_bytes_costs_the_connection() -> None:
@@ -494,13 +496,16 @@ class Network:
             if turn == 100:
                 self.line.end()
         found: tuple[object, ...]
+        calling.cancel()  # aiohttp waits for the rest of some broken replies though the connection has ended
         try:
             found = "value", await calling
+        except asyncio.CancelledError:
+            found = ("waits",)
         except CallError as error:
             found = type(error), error.message, error.status, error.sent, error.outcome_unknown, error.retry_after
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        kept = sum(protocol.is_connected() for protocol in _idle(client))
+        kept = len(_idle(client))
         self.line.close()
         await asyncio.sleep(0)
         connector: Any = client._pool.session.connector
