@@ -76,8 +76,8 @@ class ClientOptions(CallerOptions, total=False):
         trust_env: whether ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``NO_PROXY`` of the process say which proxy to use; False
             by default.
         fast_path: write requests and read plain replies without aiohttp's own layers, which makes a call two to three
-            times as fast; True by default. It steps aside by itself where a session is borrowed, and for middlewares, proxies, tracers
-            and mocks of aiohttp.
+            times as fast; True by default. It steps aside by itself where a session is borrowed, and for middlewares,
+            proxies, tracers and mocks of aiohttp.
         session: an `aiohttp.ClientSession` to borrow. It is never closed, and has its own ``limit``, ``keepalive`` and
             ``ssl``. A proxy of its own applies where neither ``proxy`` nor ``trust_env`` is given.
         allow_http: accept plain http for a host that is not loopback.

@@ -91,6 +91,7 @@ def test_a_plain_request_is_read(data: bytes, request: Plain) -> None:
         "HTTP/1.0": PLAIN.replace(b"HTTP/1.1", b"HTTP/1.0"),
         "no version": PLAIN.replace(b" HTTP/1.1", b""),
         "two spaces": PLAIN.replace(b"POST ", b"POST  "),
+        "no slash in front": PLAIN.replace(b"POST /", b"POST A/"),
         "a whole URL": request_of("http://cloud/tok/device/get"),
         "an escaped path": request_of("/tok/device/g%65t"),
         "dots in the path": request_of("/tok/../tok/device/get"),

@@ -69,7 +69,7 @@ def _parse_head(head: bytes) -> tuple[str, str, str, str] | None:
     if method != "POST" or version != "HTTP/1.1" or len(lines) > _MAX_HEADERS:
         return None
     path, _, query = target.partition("?")
-    if not path.replace("/", "").isalnum() or not _QUERY.fullmatch(query):
+    if not path.startswith("/") or not path.replace("/", "").isalnum() or not _QUERY.fullmatch(query):
         return None
     headers: dict[str, str] = {}
     for line in lines:
