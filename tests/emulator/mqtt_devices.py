@@ -86,3 +86,18 @@ async def asked(client: aiomqtt.Client, device: Device, request: str, body: obje
     topic, reply = await received(client)
     assert topic == f"ioto/device/{device.id}/{request}"
     return reply
+
+
+async def item(emu: Emulator, post: Post, device: Device) -> dict[str, Any]:
+    """The item of the model Device, by REST."""
+    body = {"_type": "Device", "accountId": emu.account_id, "id": device.id}
+    found: dict[str, Any] = (await post("/tok/generic/get", body)).json
+    return found
+
+
+async def becomes(emu: Emulator, post: Post, device: Device, connection: str) -> dict[str, Any]:
+    """The same, once it says *connection*."""
+    async with asyncio.timeout(GUARD):
+        while (found := await item(emu, post, device)).get("connection") != connection:
+            await asyncio.sleep(0.005)
+    return found

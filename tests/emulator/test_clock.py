@@ -16,7 +16,7 @@ from tests.rawserver import GUARD
 from tests.rows import each_row
 
 from .conftest import Post
-from .mqtt_devices import Device, Fleet
+from .mqtt_devices import Device, Fleet, becomes
 
 MONTH = timedelta(days=31)
 
@@ -226,11 +226,12 @@ async def test_certificates_end_with_their_authority(emu: Emulator, post: Post, 
     assert (refused.status, refused.text) == (400, "The certificate authority of the cloud has expired")
 
 
-async def test_sessions_end_and_connections_stay(emu: Emulator, fleet: Fleet) -> None:
+async def test_sessions_end_and_connections_stay(emu: Emulator, post: Post, fleet: Fleet) -> None:
     away, there = await fleet(), await fleet("DEV0000002")
     async with there.client() as client:
         for span, present in ((timedelta(minutes=59), True), (timedelta(minutes=61), False)):
             await persistent(away, subscribes=True)
+            await becomes(emu, post, away, "offline")
             emu.cloud.advance(span)
             assert await is_kept(away) is present
         async with asyncio.timeout(GUARD):

@@ -2,7 +2,6 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import aiomqtt
@@ -13,7 +12,7 @@ from ioto_async.emulator.mqtt.packets import Connect, encode
 from tests.rawserver import GUARD
 
 from .conftest import Post
-from .mqtt_devices import Device, Fleet
+from .mqtt_devices import Device, Fleet, becomes, item
 
 
 @pytest.fixture
@@ -29,21 +28,6 @@ def fleet(emu: Emulator, post: Post, tmp_path: Path) -> Fleet:
 @pytest.fixture
 async def device(fleet: Fleet) -> Device:
     return await fleet()
-
-
-async def item(emu: Emulator, post: Post, device: Device) -> dict[str, Any]:
-    """The item of the model Device, by REST."""
-    body = {"_type": "Device", "accountId": emu.account_id, "id": device.id}
-    found: dict[str, Any] = (await post("/tok/generic/get", body)).json
-    return found
-
-
-async def becomes(emu: Emulator, post: Post, device: Device, connection: str) -> dict[str, Any]:
-    """The same, once it says *connection*."""
-    async with asyncio.timeout(GUARD):
-        while (found := await item(emu, post, device)).get("connection") != connection:
-            await asyncio.sleep(0.005)
-    return found
 
 
 async def accessed(post: Post, device: Device) -> str:
