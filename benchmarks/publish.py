@@ -10,10 +10,12 @@ import orjson
 from .contenders import BARE, BASE, OURS
 from .table import Spread, lines
 
-__all__ = ["RECORD", "plot", "publish", "readme", "record"]
+__all__ = ["GOALS", "RECORD", "goals", "plot", "publish", "readme", "record"]
 
 RECORD: Final = Path("docs/speed.json")
 """Where the figures of the README are kept."""
+GOALS: Final = Path("docs/speed.md")
+"""Where they stand beside their goals."""
 _BLOCK: Final = re.compile(r"(?<=<!-- speed: begin -->\n).*?(?=<!-- speed: end -->)", re.DOTALL)
 _CELLS: Final = tuple((scheme, in_flight) for scheme in ("http", "https") for in_flight in (64, 8, 1))
 _RAW: Final = frozenset({"slices", "turns", "runs", "cells"})
@@ -29,7 +31,7 @@ Client = tuple[str, str]
 
 
 def publish(report: Mapping[str, Any], folder: Path) -> None:
-    """Write *report* into the README, the plots and the record in *folder*, which is a checkout of the project.
+    """Write *report* into the README, the plots, the goals and the record in *folder*, a checkout of the project.
 
     Raises:
         ValueError: the README has no place for it.
@@ -40,6 +42,7 @@ def publish(report: Mapping[str, Any], folder: Path) -> None:
     if not _BLOCK.search(text):
         raise ValueError(f"{path}: expected the lines <!-- speed: begin --> and <!-- speed: end -->")
     path.write_text(_BLOCK.sub(lambda _: readme(kept), text), encoding="utf-8")
+    (folder / GOALS).write_text(goals(kept), encoding="utf-8")
     (folder / RECORD).write_bytes(orjson.dumps(kept, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     for theme in _THEMES:
         plot(kept, theme, folder / "docs" / f"speed-{theme}.svg")
@@ -64,7 +67,7 @@ def _lean(value: Any) -> Any:
 
 def readme(kept: Mapping[str, Any]) -> str:
     """The tables of the README, in Markdown."""
-    parts = [_picture(), _clients(kept), _goals(kept), _about(kept)]
+    parts = [_picture(), _clients(kept), _about(kept), f"All figures beside their goals: [{GOALS}]({GOALS})."]
     return "\n\n".join(["", *parts, ""]).lstrip("\n")
 
 
@@ -108,7 +111,8 @@ def _times(row: Mapping[str, Any]) -> str:
     return f"{ratio['median']:.2f}" if ratio else "failed" if "failure" in row else ""
 
 
-def _goals(kept: Mapping[str, Any]) -> str:
+def goals(kept: Mapping[str, Any]) -> str:
+    """The page of all figures that have a goal, in Markdown."""
     titles = ("what", "found", "quartiles", "must", "aim", "met")
     rows = []
     for figure in kept["figures"]:
@@ -117,7 +121,7 @@ def _goals(kept: Mapping[str, Any]) -> str:
         cells.append(f"{found.number(found.low)} to {found.number(found.high)}")
         cells += [f"{'<=' if figure['at_most'] else '>='} {figure['must']:,g}", f"{figure['aim']:,g}"]
         rows.append([*cells, "yes" if figure["met"] else "no"])
-    return f"<details><summary>All figures with their goals</summary>\n\n{lines(titles, rows)}\n\n</details>"
+    return f"# Speed: figures and goals\n\n{lines(titles, rows)}\n\n{_about(kept)}\n"
 
 
 def _about(kept: Mapping[str, Any]) -> str:
