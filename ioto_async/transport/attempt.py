@@ -77,11 +77,10 @@ class RequestBody:
         self.sent = self.in_doubt = False
 
     async def go_out(self) -> None:
-        """Wait before it is written, if it is careful: an end of the connection that has come in shows by then."""
-        if self.is_careful:
-            # It is seen in the next turn of the loop, and acted on in the one after.
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+        """Wait before it is written, as it is careful: an end of the connection that has come in shows by then."""
+        # It is seen in the next turn of the loop, and acted on in the one after.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
 
 class RequestPayload(Payload):

@@ -27,24 +27,12 @@ __all__ = ["Bucket"]
 
 _LOG: Final = logging.getLogger(__name__)
 _FAULT: Final = "files"
-_NO_HEADERS: Final[Mapping[str, str]] = {}
 _XML: Final = "application/xml"
 _COMMANDS: Final[Mapping[str, Command]] = {
     hdrs.METH_GET: "get",
     hdrs.METH_PUT: "put",
     hdrs.METH_DELETE: "delete",
 }
-
-
-class _Failed(Exception):
-    """Ends a request with an error of S3."""
-
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = headers
 
 
 @attrs.define
@@ -121,30 +109,30 @@ class Bucket:
                     self._cloud.files.remove(owner, filename)
                 return _Answer(204)
             return self._get(request, owner, filename)
-        except _Failed as failed:
+        except Failed as failed:
             return _refusal(failed)
         except Refused as refused:
-            return _refusal(_Failed(refused.status, "InvalidArgument", refused.message))
+            return _refusal(Failed(refused.status, "InvalidArgument", refused.message))
         except (web.RequestPayloadError, ConnectionError):
-            return _refusal(_Failed(400, "IncompleteBody", "The body ended before its Content-Length"))
+            return _refusal(Failed(400, "IncompleteBody", "The body ended before its Content-Length"))
         except Exception:  # noqa: BLE001 - a defect must not end the server
             _LOG.exception("%s failed", request.method)
-            return _refusal(_Failed(500, "InternalError", "Service error"))
+            return _refusal(Failed(500, "InternalError", "Service error"))
 
     def _granted(self, request: web.Request) -> tuple[str, str, Grant]:
         """Return the owner and the name of the file, and what the URL grants."""
         command = _COMMANDS.get(request.method)
         # The method is signed, so that no URL is good for a HEAD.
         if command is None and request.method != hdrs.METH_HEAD:
-            raise _Failed(405, "MethodNotAllowed", "The method is not one of GET, HEAD, PUT and DELETE")
+            raise Failed(405, "MethodNotAllowed", "The method is not one of GET, HEAD, PUT and DELETE")
         if hdrs.AUTHORIZATION in request.headers or "X-Token" in request.headers:
-            raise _Failed(400, "InvalidArgument", "Only one auth mechanism is allowed: the URL is signed")
+            raise Failed(400, "InvalidArgument", "Only one auth mechanism is allowed: the URL is signed")
         owner, _, filename = unquote(request.rel_url.raw_path).removeprefix("/").partition("/")
         try:
             with self._cloud.lock:
                 grant = self._cloud.files.signer.check(owner, filename, request.query.items())
         except Denied as denied:
-            raise _Failed(403, denied.code, denied.message) from denied
+            raise Failed(403, denied.code, denied.message) from denied
         if grant.command != command:
             raise _mismatch("method")
         return owner, filename, grant
@@ -153,12 +141,9 @@ class Bucket:
         with self._cloud.lock:
             file = self._cloud.files.get(owner, filename)
             if file is None:
-                raise _Failed(404, "NoSuchKey", "The file does not exist")
+                raise Failed(404, "NoSuchKey", "The file does not exist")
             headers = _headers(file)
-            try:
-                part = select(request.headers, file.size, headers[hdrs.ETAG], file.updated // 1000)
-            except Failed as failed:
-                raise _Failed(failed.status, failed.code, failed.message, failed.headers) from None
+            part = select(request.headers, file.size, headers[hdrs.ETAG], file.updated // 1000)
             headers |= part.headers
             if part.status == 304:
                 del headers[hdrs.CONTENT_TYPE]
@@ -169,9 +154,9 @@ class Bucket:
     async def _put(self, request: web.Request, owner: str, filename: str, grant: Grant) -> _Answer:
         length = request.content_length
         if length is None:
-            raise _Failed(411, "MissingContentLength", "Content-Length is missing")
+            raise Failed(411, "MissingContentLength", "Content-Length is missing")
         if length > LARGEST:
-            raise _Failed(400, "EntityTooLarge", f"The file must have up to {LARGEST} bytes")
+            raise Failed(400, "EntityTooLarge", f"The file must have up to {LARGEST} bytes")
         if grant.size not in (None, length):
             raise _mismatch("Content-Length")
         mime_type = request.headers.get(hdrs.CONTENT_TYPE)
@@ -186,7 +171,7 @@ class Bucket:
                     upload.write(data)
             file = self._finish(owner, upload)
         except LookupError as error:
-            raise _Failed(404, "NoSuchUpload", "The upload was dropped") from error
+            raise Failed(404, "NoSuchUpload", "The upload was dropped") from error
         finally:
             with lock:
                 upload.close()
@@ -241,11 +226,11 @@ def _headers(file: File) -> dict[str, str]:
     }
 
 
-def _mismatch(what: str) -> _Failed:
-    return _Failed(403, "SignatureDoesNotMatch", f"The {what} is not the one that was signed")
+def _mismatch(what: str) -> Failed:
+    return Failed(403, "SignatureDoesNotMatch", f"The {what} is not the one that was signed")
 
 
-def _refusal(failed: _Failed) -> _Answer:
+def _refusal(failed: Failed) -> _Answer:
     text = (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{failed.code}</Code>'
         f"<Message>{escape(failed.message)}</Message></Error>"

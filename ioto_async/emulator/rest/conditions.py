@@ -14,10 +14,13 @@ _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
 _TAGS: Final = re.compile(r'(W/)?("[^"]*")|(\*)')
 
 
-class Failed(Exception):
-    """A condition does not hold (412), or the range is not there (416)."""
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 
-    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str]) -> None:
+
+class Failed(Exception):
+    """Ends a request with an error of S3, such as a condition that does not hold (412)."""
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] = _NO_HEADERS) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
