@@ -554,21 +554,22 @@ def test_a_signal_is_gone_on_from(tmp_path: Path, number: signal.Signals, status
         site.seed(cloud)
         assert site.export(folder / "whole.jsonl")[0] == 1
         site.asked()
-        child = None
         begun = threading.Event()
         site.record.fatal, site.record.moment = 30, begun.set
         child = start(*site.command(out, "--rate", "100/s"), environ=site.environ)
         assert begun.wait(GUARD)
         child.send_signal(number)
         _, stderr = child.communicate(timeout=GUARD)
-        assert (child.returncode, b"ioto-async: interrupted\n" in stderr) == (status, True), stderr
-        kept, asked = site.kept(out), site.asked()
-        assert 0 < len(kept) <= len(asked) < site.size
-        again = re.search(rb"to go on, run ioto-async (.*)\n", stderr)
-        assert again is not None
-        assert shlex.split(again[1].decode()) == site.command(out, "--rate", "100/s")
+    assert (child.returncode, b"ioto-async: interrupted\n" in stderr) == (status, True), stderr
+    kept, asked = site.kept(out), site.asked()
+    assert 0 < len(kept) <= len(asked) < site.size
+    again = re.search(rb"to go on, run ioto-async (.*)\n", stderr)
+    assert again is not None
+    assert shlex.split(again[1].decode()) == site.command(out, "--rate", "100/s")
+    with site.cloud() as cloud:
+        site.begin(cloud)
         assert site.export(out, "--rate", "1000/s")[0] == 1
-        assert sorted([*site.asked(), *kept]) == sorted(site.ids)
+    assert sorted([*site.asked(), *kept]) == sorted(site.ids)
     assert out.read_bytes() == (folder / "whole.jsonl").read_bytes()
 
 
@@ -593,26 +594,31 @@ def test_kills_at_any_time_cost_nothing_that_was_noted(tmp_path: Path, form: str
         site.begin(cloud)
         site.seed(cloud)
         assert site.export(folder / f"whole.{form}")[0] == 1
-        assert len(site.asked()) == 120
-        kept: set[str] = set()
-        for _ in range(2):
-            victims: list[int] = []
+    assert len(site.asked()) == 120
+    kept: set[str] = set()
+    for _ in range(2):
+        victims: list[int] = []
+        # A cloud of its own for each: once it has ended, no request of a killed process is still on its way.
+        with site.cloud() as cloud:
+            site.begin(cloud)
             site.record.fatal = dice.randrange(1, 45)
             site.record.moment = partial(kill, victims)
             child = start(*site.command(out, "--concurrency", str(dice.choice((1, 8, 64)))), environ=site.environ)
             victims.append(child.pid)
             child.communicate(timeout=GUARD)
-            assert child.returncode == -signal.SIGKILL
-            assert not out.exists()
-            site.record.fatal = -1
-            assert kept.isdisjoint(site.asked())
-            assert kept <= site.kept(out)
-            kept = site.kept(out)
-            if dice.random() < 0.5 and kept:  # as if it had been killed while it wrote a line
-                with (folder / f"{out.name}.journal").open("ab") as journal:
-                    journal.write(b'{"key":"DEV","status":"ok","value":{'[: dice.randrange(1, 30)])
+        assert child.returncode == -signal.SIGKILL
+        assert not out.exists()
+        assert kept.isdisjoint(site.asked())
+        assert kept <= site.kept(out)
+        kept = site.kept(out)
+        if dice.random() < 0.5 and kept:  # as if it had been killed while it wrote a line
+            with (folder / f"{out.name}.journal").open("ab") as journal:
+                journal.write(b'{"key":"DEV","status":"ok","value":{'[: dice.randrange(1, 30)])
+    site.record.fatal = -1
+    with site.cloud() as cloud:
+        site.begin(cloud)
         status, text, stderr = site.export(out)
-        assert (status, json.loads(text)["read_earlier"]) == (1, len(kept)), stderr
-        assert sorted([*site.asked(), *kept]) == sorted(site.ids)
+    assert (status, json.loads(text)["read_earlier"]) == (1, len(kept)), stderr
+    assert sorted([*site.asked(), *kept]) == sorted(site.ids)
     assert out.read_bytes() == (folder / f"whole.{form}").read_bytes()
     assert not list(folder.glob("points.*.*"))
