@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlite3 import connect
 from typing import Any
 
+import attrs
 import pytest
 
 from ioto_async.cli import _run
@@ -31,9 +32,30 @@ COMMAND = [sys.executable, "-m", "ioto_async.cli", "emulator"]
 BUILDER = "https://api.admin.embedthis.com/api"
 
 
-def run(*words: str, environ: dict[str, str] | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, **(environ or {})}
-    return subprocess.run([*COMMAND, *words], env=environ, capture_output=True, text=True, timeout=GUARD, **options)
+@attrs.frozen
+class Done:
+    status: object
+    stdout: str
+    stderr: str
+
+
+@attrs.frozen
+class Run:
+    """Runs the command in this process; what it starts inherits the standard streams, the environment and the folder."""
+
+    capture: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str) -> Done:
+        try:
+            status: object = _run(["emulator", *words])
+        except SystemExit as error:  # as an option is wrong
+            status = error.code
+        return Done(status, *self.capture.readouterr())
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    return Run(capfd)
 
 
 # --exec ---------------------------------------------------------------------------------------------------------------
@@ -45,9 +67,13 @@ SHOW = (
 )
 
 
-def test_a_command_gets_all_that_leads_to_the_cloud_and_nothing_that_leads_elsewhere() -> None:
+def test_a_command_gets_all_that_leads_to_the_cloud_and_nothing_that_leads_elsewhere(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stale = {"IOTO_BUILDER": BUILDER, "IOTO_DEVICE": "M72DANY8BZ", "BUILDER_HOST": "x", "NO_PROXY": "a,localhost"}
-    shown = json.loads(run("--exec", *SHOW, environ=stale).stdout)
+    for name, value in stale.items():
+        monkeypatch.setenv(name, value)
+    shown = json.loads(run("--exec", *SHOW).stdout)
     assert sorted(shown) == [
         *("BUILDER_TOKEN", "IOTO_ACCOUNT", "IOTO_API", "IOTO_BUILDER", "IOTO_CLIENT_ID", "IOTO_CLOUD", "IOTO_COGNITO"),
         *("IOTO_EMULATOR", "IOTO_EMULATOR_TOKEN", "IOTO_HOST", "IOTO_MQTT_HOST", "IOTO_MQTT_PORT", "IOTO_PASSWORD"),
@@ -71,27 +97,37 @@ def test_a_command_gets_all_that_leads_to_the_cloud_and_nothing_that_leads_elsew
         (["sh", "-c", 'echo "$@"', "--", "--help", "--port", "x y", "--"], 0, "--help --port x y --\n"),
     ],
 )
-def test_the_command_decides_on_the_exit_status(words: list[str], status: int, shown: str) -> None:
+def test_the_command_decides_on_the_exit_status(run: Run, words: list[str], status: int, shown: str) -> None:
     done = run("--no-mqtt", "--exec", *words)
-    assert (done.returncode, done.stdout + done.stderr) == (status, shown)
+    assert (done.status, done.stdout + done.stderr) == (status, shown)
 
 
-@each_row("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
-def test_signals_are_passed_on_to_the_command(name: str, heard_hangup: None) -> None:
-    script = f"trap 'echo got {name}; exit 9' {name[3:]}; echo ready; while :; do sleep 0.01; done"
+def test_signals_are_passed_on_to_the_command(heard_hangup: None) -> None:
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    traps = "; ".join(f"trap 'echo got {name}' {name[3:]}" for name in names)
+    script = f"{traps}; trap 'exit 9' USR2; echo ready; while :; do sleep 0.01; done"
     words = [*COMMAND, "--no-mqtt", "--exec", "sh", "-c", script]
     # In a session of its own there is no terminal that would have sent the signal to both.
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-        child.send_signal(signal.Signals[name])
-        assert child.stdout.read() == f"got {name}\n"
+        for name in names:
+            child.send_signal(signal.Signals[name])
+            assert child.stdout.readline() == f"got {name}\n"
+        child.send_signal(signal.SIGUSR2)
+        assert child.stdout.read() == ""
     assert child.returncode == 9
 
 
-def test_without_a_command_it_is_the_shell_of_the_user() -> None:
-    done = run("--no-mqtt", "--exec", environ={"SHELL": "/bin/sh"}, input="echo $IOTO_BUILDER; exit 5")
-    assert (done.returncode, done.stdout[:7]) == (5, "http://")
+def test_without_a_command_it_is_the_shell_of_the_user(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shell = tmp_path / "shell"
+    shell.write_text("#!/bin/sh\necho $IOTO_BUILDER; exit 5\n")
+    shell.chmod(0o755)
+    monkeypatch.setenv("SHELL", str(shell))
+    done = run("--no-mqtt", "--exec")
+    assert (done.status, done.stdout[:7]) == (5, "http://")
 
 
 @each_row(
@@ -102,12 +138,12 @@ def test_without_a_command_it_is_the_shell_of_the_user() -> None:
         (["--claim"], "--claim: expected --devices beside it"),
     ],
 )
-def test_what_does_not_fit_together_is_wrong_usage(words: list[str], why: str) -> None:
+def test_what_does_not_fit_together_is_wrong_usage(run: Run, words: list[str], why: str) -> None:
     done = run(*words)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ioto-async: {why}\n")
+    assert (done.status, done.stdout, done.stderr) == (2, "", f"ioto-async: {why}\n")
 
 
-def test_every_command_of_the_readme_works_in_it(tmp_path: Path) -> None:
+def test_every_command_of_the_readme_works_in_it(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("plotext", reason="plotext comes with the extra all")
     (tmp_path / "fleet.csv").write_text("id\nM72DANY8BZ\n")
     (tmp_path / "samples.csv").write_text("metric,value,dimensions.Device\ntemperature,21.5,M72DANY8BZ\n")
@@ -118,8 +154,11 @@ def test_every_command_of_the_readme_works_in_it(tmp_path: Path) -> None:
     assert len(tried) == 6
     script = "\n".join(["set -e", *tried])
     environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "IOTO_BUILDER": BUILDER, "IOTO_API": "https://x.invalid"}
-    done = run("--devices", "fleet.csv", "--exec", "bash", "-c", script, cwd=tmp_path, environ=environ)
-    assert done.returncode == 0, done.stdout + done.stderr
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    done = run("--devices", "fleet.csv", "--exec", "bash", "-c", script)
+    assert done.status == 0, done.stdout + done.stderr
     assert (tmp_path / "out.csv").read_text().count("21.5") == 1
 
 
@@ -127,7 +166,8 @@ def test_it_takes_little_more_memory_than_python_with_aiohttp() -> None:
     show = "grep VmRSS /proc/$PPID/status"
     bare = [sys.executable, "-c", f"import subprocess, aiohttp.web; subprocess.run({show!r}, shell=True)"]
     plain = subprocess.run(bare, capture_output=True, text=True, check=True).stdout
-    serving = run("--exec", "sh", "-c", show).stdout
+    command = [*COMMAND, "--exec", "sh", "-c", show]
+    serving = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert int(serving.split()[1]) - int(plain.split()[1]) < 40 * 1024
 
 
@@ -179,16 +219,18 @@ def test_each_shell_has_its_own_language(shell: Any, line: str) -> None:
 
 
 @each_row("options, status", [(["--port", "99999"], 2), (["--devices", "no-such-file"], 2), (["--db", "/no/x"], 1)])
-def test_a_cloud_that_does_not_start_is_not_put_into_the_environment(options: list[str], status: int) -> None:
+def test_a_cloud_that_does_not_start_is_not_put_into_the_environment(
+    run: Run, options: list[str], status: int
+) -> None:
     done = run("--env", *options)
-    assert (done.returncode, done.stdout) == (status, "")
+    assert (done.status, done.stdout) == (status, "")
     assert options[1] in done.stderr
 
 
 # Seeds ----------------------------------------------------------------------------------------------------------------
 
 
-def test_devices_faults_and_the_export_at_the_end(tmp_path: Path) -> None:
+def test_devices_faults_and_the_export_at_the_end(run: Run, tmp_path: Path) -> None:
     (tmp_path / "fleet.csv").write_text("id,version\nM72DANY8BZ,1.0.0\nDEV2,\n")
     (tmp_path / "faults.json").write_text('[{"operation": "device/get", "status": 503}]')
     out = tmp_path / "out.db"
@@ -225,7 +267,7 @@ def test_what_cannot_be_seeded_is_wrong_usage(
 # --log ----------------------------------------------------------------------------------------------------------------
 
 
-def test_requests_are_logged_as_json(tmp_path: Path) -> None:
+def test_requests_are_logged_as_json(run: Run) -> None:
     cli = [sys.executable, "-m", "ioto_async.cli"]
     done = run("--log", "--devices", "1", "--claim", "--exec", *cli, "call", "device/get", "id=DEV0000001")
     assert json.loads(done.stdout)["id"] == "DEV0000001"
@@ -235,7 +277,7 @@ def test_requests_are_logged_as_json(tmp_path: Path) -> None:
     assert line == {"operation": "device/get", "caller": "cloud", "status": 200}
 
 
-async def test_messages_of_devices_are_logged(tmp_path: Path) -> None:
+def test_messages_of_devices_are_logged(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cli = shlex.join([sys.executable, "-m", "ioto_async.cli"])
     (tmp_path / "fleet.csv").write_text("id\nM72DANY8BZ\n")
     (tmp_path / "samples.csv").write_text("metric,value,dimensions.Device\ntemperature,21.5,M72DANY8BZ\n")
@@ -243,8 +285,9 @@ async def test_messages_of_devices_are_logged(tmp_path: Path) -> None:
         f"{cli} provision fleet.csv --out fleet 2>&1 && {cli} metric write --from samples.csv --via mqtt"
         " --certs fleet/M72DANY8BZ 2>&1"
     )
-    done = run("--log", "--devices", "fleet.csv", "--exec", "sh", "-c", script, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
+    monkeypatch.chdir(tmp_path)
+    done = run("--log", "--devices", "fleet.csv", "--exec", "sh", "-c", script)
+    assert done.status == 0, done.stdout
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [{**line, "time": ""} for line in lines if line["operation"].startswith("mqtt/metric")] == [
         {"time": "", "operation": "mqtt/metric/set", "caller": "M72DANY8BZ", "status": None, "ms": None}

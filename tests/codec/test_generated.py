@@ -56,7 +56,7 @@ def _wire(cls: type[Any]) -> st.SearchStrategy[Any]:
 
 
 def _agree_on_any(cls: type[Any]) -> None:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=8, deadline=None)
     @given(_wire(cls))
     def agree(value: object) -> None:
         _agree(cls, value)

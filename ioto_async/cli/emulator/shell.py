@@ -86,7 +86,8 @@ def start_in_background(shell: Shell | None, *, log: bool) -> int:
         )
         assert child.stdout is not None
         try:
-            line = child.stdout.readline()
+            with child.stdout as lines:
+                line = lines.readline()
         except BaseException:
             child.terminate()
             raise
@@ -95,7 +96,6 @@ def start_in_background(shell: Shell | None, *, log: bool) -> int:
             _copy(errors)
             return status or 1
     variables: dict[str, str | None] = {**json.loads(line), "IOTO_EMULATOR_PID": str(child.pid)}
-    child.stdout.close()
     child.returncode = 0  # it is not waited for
     sys.stdout.writelines(f"{line}\n" for line in _statements(variables, shell or _own_shell()))
     return 0
