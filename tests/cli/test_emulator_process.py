@@ -41,7 +41,7 @@ class Done:
 
 @attrs.frozen
 class Run:
-    """Runs the command in this process; what it starts inherits the standard streams, the environment and the folder."""
+    """Runs the command in this process; what it starts inherits streams, environment and folder."""
 
     capture: pytest.CaptureFixture[str]
 
@@ -219,9 +219,7 @@ def test_each_shell_has_its_own_language(shell: Any, line: str) -> None:
 
 
 @each_row("options, status", [(["--port", "99999"], 2), (["--devices", "no-such-file"], 2), (["--db", "/no/x"], 1)])
-def test_a_cloud_that_does_not_start_is_not_put_into_the_environment(
-    run: Run, options: list[str], status: int
-) -> None:
+def test_a_cloud_that_does_not_start_is_not_put_into_the_environment(run: Run, options: list[str], status: int) -> None:
     done = run("--env", *options)
     assert (done.status, done.stdout) == (status, "")
     assert options[1] in done.stderr
