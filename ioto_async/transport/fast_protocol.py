@@ -65,10 +65,10 @@ class FastProtocol(ResponseHandler):
         """Read *data* if it is of a plain reply, or let aiohttp do so."""
         waiter = self.fast_waiter
         if waiter is None:
-            if self._fast_is_idle and self.transport is not None:
-                self.transport.close()  # nobody has asked for it, and it must not be taken for the next reply
-            else:
+            if not self._fast_is_idle:
                 super().data_received(data)
+            elif data.strip(b"\r\n") and self.transport is not None:  # aiohttp's parser skips empty lines
+                self.transport.close()  # nobody has asked for it, and it must not be taken for the next reply
         elif self._fast_size:
             self._fast_held.append(data)
             self._fast_size += len(data)

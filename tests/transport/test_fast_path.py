@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -513,9 +513,14 @@ class Network:
         return (*found, kept)
 
 
-async def _differences(monkeypatch: pytest.MonkeyPatch, seed: int, count: int) -> list[str]:
-    """The generated replies that have another outcome over the one way than over the other."""
-    network, source = Network(), random.Random(seed)
+def _generated(seed: int, count: int) -> Iterator[Case]:
+    source = random.Random(seed)
+    return (Case.generate(source) for _ in range(count))
+
+
+async def _differences(monkeypatch: pytest.MonkeyPatch, cases: Iterable[Case]) -> list[str]:
+    """The replies that have another outcome over the one way than over the other."""
+    network = Network()
 
     async def create(connector: Any, *_: object) -> asyncio.Protocol:
         return await network.create(connector)
@@ -527,8 +532,7 @@ async def _differences(monkeypatch: pytest.MonkeyPatch, seed: int, count: int) -
         client_of("http://cloud.example", **options) as fast,
         client_of("http://cloud.example", fast_path=False, **options) as ordinary,
     ):
-        for number in range(count):
-            case = Case.generate(source)
+        for number, case in enumerate(cases):
             outcomes = [await network.outcome(case, client) for client in (fast, ordinary)]
             if outcomes[0] != outcomes[1]:
                 differences.append(f"{number}: {case}\n  fast:     {outcomes[0]}\n  ordinary: {outcomes[1]}")
@@ -538,9 +542,16 @@ async def _differences(monkeypatch: pytest.MonkeyPatch, seed: int, count: int) -
 async def test_generated_replies_have_the_same_outcome_over_both_ways(
     monkeypatch: pytest.MonkeyPatch, taken: list[str]
 ) -> None:
-    differences = await _differences(monkeypatch, 7, 1500)
+    differences = await _differences(monkeypatch, _generated(7, 1500))
     assert not differences, "\n".join(differences[:5])
     assert len(taken) == 1500
+
+
+async def test_empty_lines_after_a_reply_have_the_same_outcome_over_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"id":"D1"}'
+    after = [[b"\r\n"], [b"\r", b"\n"], [b"\n\n"], [b"\r"], [b"\r\n", plain], [b"\r\nx"], [b" "]]
+    differences = await _differences(monkeypatch, [Case([plain, *pieces], None) for pieces in after])
+    assert not differences, "\n".join(differences)
 
 
 @pytest.mark.slow
@@ -548,5 +559,5 @@ async def test_generated_replies_have_the_same_outcome_over_both_ways(
 async def test_many_generated_replies_have_the_same_outcome_over_both_ways(
     monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    differences = await _differences(monkeypatch, seed, 10_000)
+    differences = await _differences(monkeypatch, _generated(seed, 10_000))
     assert not differences, "\n".join(differences[:5])
