@@ -33,6 +33,7 @@ FLOORS = {
     "controllers": 7,
     "client": 8,
     "distributed": 9,
+    "integrations": 9,
     "testing": 9,
     "cli": 10,
 }
