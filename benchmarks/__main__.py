@@ -147,7 +147,7 @@ def _options() -> argparse.Namespace:
         "--publish",
         type=Path,
         metavar="FOLDER",
-        help="write the tables into README.md in FOLDER, a checkout, and the plots and the record into its docs",
+        help="write the figures, the plots and the record into README.md and docs of FOLDER, a checkout",
     )
     options = parser.parse_args()
     options.rounds = options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS)

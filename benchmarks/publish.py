@@ -1,4 +1,4 @@
-"""What the README shows of a run: its tables and a plot, and the record that they are made of."""
+"""What the README and the page of figures show of a run, and the record that they are made of."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,12 +10,24 @@ import orjson
 from .contenders import BARE, BASE, OURS
 from .table import Spread, lines
 
-__all__ = ["GOALS", "RECORD", "goals", "plot", "publish", "readme", "record"]
+__all__ = ["PAGE", "RECORD", "page", "plot", "publish", "readme", "record"]
 
 RECORD: Final = Path("docs/speed.json")
-"""Where the figures of the README are kept."""
-GOALS: Final = Path("docs/speed.md")
-"""Where they stand beside their goals."""
+"""Where the figures are kept."""
+PAGE: Final = Path("docs/speed.md")
+"""Where they all are: the table of the clients, and the figures that have goals."""
+_INTRODUCTION: Final = """# Speed
+
+`pip install -e '.[bench-peers]' && python -m benchmarks --publish .` compares a typed call with every other client, on
+one core, in turns: over HTTP and HTTPS, on asyncio and uvloop. It also measures bulk runs beside workers by hand,
+`asyncio.gather`, a `TaskGroup` and aiometer; batched reads beside one request for each value; samples over MQTT beside
+aiomqtt; two processes beside one; the embedded cloud; and the time to start. `--only bulk` measures one of these, and
+`--quick` measures all in two minutes. This page is written by the command.
+
+## Clients"""
+_GOALS: Final = """## Figures and goals
+
+Each figure has a goal that it must reach and one that it aims at. Those that it does not reach are marked with `no`."""
 _BLOCK: Final = re.compile(r"(?<=<!-- speed: begin -->\n).*?(?=<!-- speed: end -->)", re.DOTALL)
 _CELLS: Final = tuple((scheme, in_flight) for scheme in ("http", "https") for in_flight in (64, 8, 1))
 _RAW: Final = frozenset({"slices", "turns", "runs", "cells"})
@@ -31,7 +43,7 @@ Client = tuple[str, str]
 
 
 def publish(report: Mapping[str, Any], folder: Path) -> None:
-    """Write *report* into the README, the plots, the goals and the record in *folder*, a checkout of the project.
+    """Write *report* into the README, the plots, the page and the record in *folder*, a checkout of the project.
 
     Raises:
         ValueError: the README has no place for it.
@@ -42,7 +54,7 @@ def publish(report: Mapping[str, Any], folder: Path) -> None:
     if not _BLOCK.search(text):
         raise ValueError(f"{path}: expected the lines <!-- speed: begin --> and <!-- speed: end -->")
     path.write_text(_BLOCK.sub(lambda _: readme(kept), text), encoding="utf-8")
-    (folder / GOALS).write_text(goals(kept), encoding="utf-8")
+    (folder / PAGE).write_text(page(kept), encoding="utf-8")
     (folder / RECORD).write_bytes(orjson.dumps(kept, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     for theme in _THEMES:
         plot(kept, theme, folder / "docs" / f"speed-{theme}.svg")
@@ -66,16 +78,23 @@ def _lean(value: Any) -> Any:
 
 
 def readme(kept: Mapping[str, Any]) -> str:
-    """The tables of the README, in Markdown."""
-    parts = [_picture(), _clients(kept), _about(kept), f"All figures beside their goals: [{GOALS}]({GOALS})."]
-    return "\n\n".join(["", *parts, ""]).lstrip("\n")
+    """What the README shows, in Markdown."""
+    command = " ".join(kept["command"])
+    text = f"Calls a second of each client, measured with `{command}`. All figures: [Speed]({PAGE})."
+    return f"{_picture('docs/')}\n\n{text}\n\n"
 
 
-def _picture() -> str:
+def page(kept: Mapping[str, Any]) -> str:
+    """The page of all figures, in Markdown."""
+    parts = [_INTRODUCTION, _picture(), _clients(kept), _GOALS, _goals(kept), "## The run", _about(kept)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _picture(folder: str = "") -> str:
     alt = f"Calls a second of each client, as a multiple of those of {BASE}"
     return (
-        '<picture><source media="(prefers-color-scheme: dark)" srcset="docs/speed-dark.svg">'
-        f'<img alt="{alt}" src="docs/speed-light.svg"></picture>'
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{folder}speed-dark.svg">'
+        f'<img alt="{alt}" src="{folder}speed-light.svg"></picture>'
     )
 
 
@@ -111,8 +130,7 @@ def _times(row: Mapping[str, Any]) -> str:
     return f"{ratio['median']:.2f}" if ratio else "failed" if "failure" in row else ""
 
 
-def goals(kept: Mapping[str, Any]) -> str:
-    """The page of all figures that have a goal, in Markdown."""
+def _goals(kept: Mapping[str, Any]) -> str:
     titles = ("what", "found", "quartiles", "must", "aim", "met")
     rows = []
     for figure in kept["figures"]:
@@ -121,7 +139,7 @@ def goals(kept: Mapping[str, Any]) -> str:
         cells.append(f"{found.number(found.low)} to {found.number(found.high)}")
         cells += [f"{'<=' if figure['at_most'] else '>='} {figure['must']:,g}", f"{figure['aim']:,g}"]
         rows.append([*cells, "yes" if figure["met"] else "no"])
-    return f"# Speed: figures and goals\n\n{lines(titles, rows)}\n\n{_about(kept)}\n"
+    return lines(titles, rows)
 
 
 def _about(kept: Mapping[str, Any]) -> str:

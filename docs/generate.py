@@ -1,7 +1,7 @@
-"""Writes the lists of operations in ``docs/operations.md`` and ``README.md`` from the table of operations.
+"""Writes ``docs/operations.md`` from the table of operations.
 
-Run it after a change of the table or of a method: ``python docs/generate.py``. A test fails while the pages are
-stale, and runs every example.
+Run it after a change of the table or of a method: ``python docs/generate.py``. A test fails while the page is stale,
+and runs every example.
 """
 
 import re
@@ -13,7 +13,6 @@ from ioto_async.operations import BUILDER, IOTO, MQTT, Field, Operation
 
 ROOT: Final = Path(__file__).parent.parent
 PAGE: Final = ROOT / "docs" / "operations.md"
-README: Final = ROOT / "README.md"
 
 EXAMPLES: Final = {
     "account/close": "await client.account.close(account_id)",
@@ -187,13 +186,10 @@ Members that are not documented travel as they are in `call` and in the open bod
 ignores them, in bodies and in query strings, where it does not store the body as it is: real devices send some.
 """
 
-_BEGIN: Final = "<!-- operations: written by docs/generate.py -->\n"
-_END: Final = "<!-- end of operations -->\n"
-
 
 def page() -> str:
     """Return the text of ``docs/operations.md``."""
-    parts = [_INTRODUCTION]
+    parts = [_INTRODUCTION, "## All operations\n", summary()]
     for title, prefix, table in (("Device cloud", "", IOTO), ("Builder", "builder ", BUILDER)):
         parts.append(f"## {title}\n")
         for controller, rows in _by_controller(table.values()):
@@ -214,7 +210,7 @@ def page() -> str:
 
 
 def summary() -> str:
-    """Return the list that stands in the README."""
+    """Return the table of all operations, one a line."""
     lines = ["| operation | method | role | class | example |", "| --- | --- | --- | --- | --- |"]
     for prefix, table in (("", IOTO), ("builder ", BUILDER)):
         for row in table.values():
@@ -234,13 +230,6 @@ def _line(row: Operation, prefix: str, note: str, example: str, by: Operation | 
     name = f"{prefix}{row.name}" + (f" ({note})" if note else "")
     by = by or row
     return f"| {name} | `{method(row, prefix)}` | {by.role} | {by.kind.value} | {example} |"
-
-
-def readme(text: str) -> str:
-    """Return the README *text* with the list of operations as it is now."""
-    before, begin, rest = text.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    return before + begin + "\n" + summary() + "\n" + end + after
 
 
 def method(row: Operation, prefix: str = "") -> str:
@@ -287,4 +276,3 @@ def _member(field: Field, *, inferred: bool = False) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), "utf-8")
-    README.write_text(readme(README.read_text("utf-8")), "utf-8")

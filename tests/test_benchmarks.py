@@ -157,13 +157,13 @@ def test_a_report_is_published_into_a_checkout(tmp_path: Path) -> None:
     assert text.startswith("before\n<!-- speed: begin -->\n<picture>")
     assert text.endswith("<!-- speed: end -->\nafter\n")
     assert "old" not in text
-    assert re.search(r"\| IotoClient +\| +3\.25 \| +3\.25 \|", text)
-    assert re.search(r"\| elsewhere +\| not installed \|", text)
-    page = (tmp_path / publish.GOALS).read_text()
+    page = (tmp_path / publish.PAGE).read_text()
+    assert re.search(r"\| IotoClient +\| +3\.25 \| +3\.25 \|", page)
+    assert re.search(r"\| elsewhere +\| not installed \|", page)
     assert re.search(r"\| typed call +\| +3\.25 \| .* \| +yes \|", page)
     kept = orjson.loads((tmp_path / publish.RECORD).read_bytes())
     assert publish.readme(kept) in text
-    assert page == publish.goals(kept)
+    assert page == publish.page(kept)
     for theme in ("light", "dark"):
         drawn = (tmp_path / "docs" / f"speed-{theme}.svg").read_text()
         assert "<svg" in drawn
@@ -182,7 +182,7 @@ def test_the_readme_shows_what_was_recorded() -> None:
     kept = orjson.loads((ROOT / publish.RECORD).read_bytes())
     block = f"<!-- speed: begin -->\n{publish.readme(kept)}<!-- speed: end -->"
     assert block in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert (ROOT / publish.GOALS).read_text(encoding="utf-8") == publish.goals(kept)
+    assert (ROOT / publish.PAGE).read_text(encoding="utf-8") == publish.page(kept)
 
 
 # Contenders ---------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The lists of operations in the README and under ``docs/`` are those of the table, and their examples run."""
+"""The page of operations is that of the table, and its examples run."""
 
 import ast
 import importlib.util
@@ -30,12 +30,6 @@ OPERATIONS = [*IOTO, *(f"builder {name}" for name in BUILDER)]
 
 def test_the_page_is_up_to_date() -> None:
     assert generate.PAGE.read_text("utf-8") == generate.page()
-
-
-def test_the_readme_is_up_to_date() -> None:
-    text = generate.README.read_text("utf-8")
-    assert generate.summary() in text
-    assert text == generate.readme(text)
 
 
 def test_every_operation_has_an_example_and_no_other_has() -> None:
@@ -95,7 +89,7 @@ def test_every_method_that_is_no_operation_is_among_the_composed_ones() -> None:
     assert generate.COMPOSED.keys() <= methods
 
 
-def test_the_list_of_the_readme_does_not_call_a_method_mqtt_only_that_works_over_http() -> None:
+def test_the_list_does_not_call_a_method_mqtt_only_that_works_over_http() -> None:
     lines = [line for line in generate.summary().splitlines() if "MQTT only" in line]
     assert [line.split(" | ")[1] for line in lines] == ["`client.metric.get`", "`client.metric.set`"]
 

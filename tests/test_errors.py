@@ -34,6 +34,7 @@ from ioto_async.errors import (
     TransferError,
     UnexpectedStatusError,
 )
+from tests.pages import ROOT
 from tests.rows import each_row
 
 CLASSES: list[type[IotoError]] = [
@@ -97,6 +98,13 @@ def test_the_tree_is_as_it_is_drawn() -> None:
             branch[depth:] = [match[2]]
             drawn[match[2]] = branch[depth - 1] if depth else "Exception"
     assert drawn == {cls.__name__: cls.__bases__[0].__name__ for cls in CLASSES}
+
+
+def test_the_guide_has_the_tree() -> None:
+    assert errors.__doc__ is not None
+    tree = [line[4:].replace("``", "") for line in errors.__doc__.splitlines() if line.startswith("    ")]
+    guide = (ROOT / "docs" / "guides" / "errors.md").read_text("utf-8")
+    assert "\n".join(["```text", *tree, "```"]) in guide
 
 
 @each_row("cls", CLASSES)

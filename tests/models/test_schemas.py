@@ -1,13 +1,13 @@
 """Records as pydantic and FastAPI take them."""
 
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pytest
 
 from ioto_async import Certificates, Device, Metric, Metrics, Page, Point, Range, Secret, User
+from tests.asgi import request
 from tests.records import RECORDS
 from tests.rows import each_row
 
@@ -109,29 +109,11 @@ def test_what_is_no_record_is_refused_by_name(cls: type[Any], members: object, r
 # FastAPI ----------------------------------------------------------------------------------------------------------
 
 
-async def get(app: Callable[..., Awaitable[None]], path: str, body: str = "") -> Any:
-    """The JSON of the reply of an ASGI *app*, to a POST if there is a *body*."""
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body.encode()}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": "POST" if body else "GET",
-        "path": path,
-        "query_string": b"",
-        "scheme": "http",
-        "headers": [(b"content-type", b"application/json")],
-        "root_path": "",
-        "http_version": "1.1",
-    }
-    await app(scope, receive, send)
-    assert sent[0]["status"] == 200, sent
-    return json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
+async def get(app: Any, path: str, body: str = "") -> Any:
+    """The JSON of the reply of *app*, which has to be one of success."""
+    status, reply = await request(app, path, body)
+    assert status == 200, reply
+    return reply
 
 
 async def device() -> Device:
