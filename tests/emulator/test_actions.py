@@ -147,7 +147,7 @@ def test_the_id_goes_before_the_name(actions: Actions, effects: Recorder) -> Non
 def test_device_command_writes_a_command(actions: Actions, effects: Recorder) -> None:
     context = {"deviceId": "D", "program": "date", "parameters": "-u"}
     actions.invoke(effects, context, name="DeviceCommand")
-    expected = {"deviceId": "D", "command": "date", "args": {"parameters": "-u"}}
+    expected = {"deviceId": "D", "command": "custom", "args": {"program": "date", "parameters": "-u"}}
     assert effects.items == [("Command", expected)]
 
 

@@ -140,7 +140,7 @@ async def test_a_command_is_an_item_for_the_device(emu: Emulator, metrics: Metri
     await post("/tok/action/invoke", {"name": "DeviceCommand", "context": context})
     body = {"_type": "Command", "accountId": emu.account_id, "deviceId": DEVICE}
     (command,) = (await post("/tok/generic/find", body)).json["data"]
-    assert (command["command"], command["args"]) == ("date", {"parameters": "-u"})
+    assert (command["command"], command["args"]) == ("custom", {"program": "date", "parameters": "-u"})
 
 
 # Fetch

@@ -661,7 +661,7 @@ async def test_a_command_by_an_automation_reaches_the_device(
     context = {"deviceId": device.id, "program": "date", "parameters": "-u"}
     assert (await post("/tok/action/invoke", {"name": "DeviceCommand", "context": context})).json.get("error") is None
     item = json.loads((await received(client))[1])
-    assert (item["command"], item["args"]) == ("date", {"parameters": "-u"})
+    assert (item["command"], item["args"]) == ("custom", {"program": "date", "parameters": "-u"})
 
 
 async def test_what_goes_up_alone_does_not_travel_down(

@@ -1,6 +1,7 @@
 """Whether a device is connected, as REST shows it."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import aiohttp
@@ -8,11 +9,11 @@ import aiomqtt
 import pytest
 
 from ioto_async.emulator import Emulator
-from ioto_async.emulator.mqtt.packets import Connect, encode
+from ioto_async.emulator.mqtt.packets import Connect, Disconnect, Publish, encode
 from tests.rawserver import GUARD
 
 from .conftest import Post
-from .mqtt_devices import Device, Fleet, becomes, item
+from .mqtt_devices import Device, Fleet, becomes, item, received
 
 
 @pytest.fixture
@@ -110,3 +111,32 @@ async def test_after_a_restart_no_device_is_connected(tmp_path: Path, caplog: py
         async with Emulator(db=tmp_path / "cloud.db") as emulator:
             assert await item(emulator, Post(emulator, session), device) == {**kept, "connection": "offline"}
     assert caplog.records == []
+
+
+async def test_the_device_itself_does_not_change_it(emu: Emulator, post: Post, device: Device) -> None:
+    # As the agent sends it after a release and the next claim.
+    state = f'{{"connection":"offline","id":"{device.id}","name":"Pump","updated":"2033-01-01T00:00:01.000Z"}}'
+    changes = f'{{"seq":7,"changes":[{{"cmd":"update","key":"d#{device.id}","item":{state}}}]}}'
+    async with device.client() as client:
+        await client.subscribe(device.mine)
+        await client.publish(device.rule("db/syncToDynamo"), changes, qos=1)
+        topic, ack = await received(client)
+        assert (topic, json.loads(ack)["keys"]) == (f"ioto/device/{device.id}/sync/SYNC", [f"d#{device.id}"])
+        found = await item(emu, post, device)
+        assert (found["name"], found["connection"]) == ("Pump", "online")
+    await becomes(emu, post, device, "offline")
+
+
+async def test_a_change_that_comes_with_the_end_of_a_connection_does_not_make_it_online(
+    emu: Emulator, post: Post, device: Device
+) -> None:
+    state = f'{{"connection":"online","id":"{device.id}","name":"Pump","updated":"2033-01-01T00:00:01.000Z"}}'
+    changes = f'{{"seq":7,"changes":[{{"cmd":"update","key":"d#{device.id}","item":{state}}}]}}'
+    _, writer = await asyncio.open_connection("localhost", device.port, ssl=device.context())
+    publish = Publish(device.rule("db/syncToDynamo"), changes.encode(), 1, 1)
+    writer.write(encode(Connect(device.id)) + encode(publish) + encode(Disconnect()))
+    async with asyncio.timeout(GUARD):
+        while (found := await item(emu, post, device)).get("name") != "Pump":
+            await asyncio.sleep(0.005)
+    assert found["connection"] == "offline"
+    writer.transport.abort()

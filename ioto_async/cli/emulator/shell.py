@@ -23,6 +23,8 @@ BACKGROUND: Final = "_IOTO_EMULATOR_BACKGROUND"
 """The variable that tells a process that it is the one in the background."""
 _OURS: Final = ("IOTO_", "BUILDER_")
 _PROXIES: Final = ("NO_PROXY", "no_proxy")
+# What curl, requests and boto3 read in place of SSL_CERT_FILE.
+_BUNDLES: Final = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
 _PASSED_ON: Final = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 # What a terminal sends to all processes in its foreground, the command among them.
 _OF_TERMINALS: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)
@@ -39,7 +41,9 @@ def environment(running: Emulator, environ: Mapping[str, str]) -> dict[str, str 
         name: ",".join(dict.fromkeys([*filter(None, environ.get(name, "").split(",")), *hosts])) for name in _PROXIES
     }
     # Node adds the one to the system's; where Python and curl read the other, there is no other way to add one.
-    trust = {"SSL_CERT_FILE": running.ca, "NODE_EXTRA_CA_CERTS": running.ca}
+    trusted = ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", *(name for name in _BUNDLES if environ.get(name))]
+    # The command may go to another folder than that which --db begins in.
+    trust = dict.fromkeys(trusted, str(Path(running.ca).absolute()))
     return {**stale, **running.env, **unproxied, **trust}
 
 

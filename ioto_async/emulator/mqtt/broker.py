@@ -55,9 +55,10 @@ _CONNECT_TIMEOUT: Final = 30
 _EXPIRY_INTERVAL: Final = 1.0
 # A fleet that comes back connects all at once.
 _BACKLOG: Final = 1024
-# What the vendor's agent reads, and what a packet has beside topic and payload: bytes.
-_MAX_AGENT: Final = 4096
-_MAX_HEAD: Final = 7
+# The bytes of a packet that the vendor's agent can read: it takes 4096 in, and then loses their topic.
+_MAX_AGENT: Final = 4095
+# Those beside topic and payload, in a packet of that size.
+_HEAD: Final = 7
 # How much may wait in memory for a client that does not read, in bytes.
 _MAX_UNREAD: Final = 8 * 2**20
 
@@ -217,10 +218,11 @@ class Broker:
             session = self._sessions.get(each)
             if session is None:
                 continue
-            if len(topic) + len(payload) > _MAX_AGENT - _MAX_HEAD and session.wants(topic):
+            if len(topic) + len(payload) > _MAX_AGENT - _HEAD and session.wants(topic):
                 _LOG.warning(
-                    "%s: a message of %s bytes to %s: the vendor's agent loses those of more than %s, in silence",
-                    *(each, len(payload), topic, _MAX_AGENT),
+                    "%s: a packet of %s bytes to %s: the vendor's agent reads no more than %s;"
+                    " it loses the message, or reconnects without end",
+                    *(each, len(encode(Publish(topic, payload, 1, 1))), topic, _MAX_AGENT),
                 )
             packets, kept = session.enqueue(topic, payload)
             if not kept:

@@ -12,7 +12,12 @@ from ..state.devices import Device
 from ..state.models import Models
 from .broker import Message
 
-__all__ = ["BadMessage", "DeviceCall"]
+__all__ = ["BadMessage", "DeviceCall", "presence"]
+
+
+def presence(online: bool) -> str:
+    """Return the value of the member ``connection`` of the model Device."""
+    return "online" if online else "offline"
 
 
 class BadMessage(Exception):
@@ -21,7 +26,11 @@ class BadMessage(Exception):
 
 @attrs.define
 class DeviceCall:
-    """One message of a claimed device; it is not changed."""
+    """One message of a claimed device; it is not changed.
+
+    Attributes:
+        online: whether the device is still connected.
+    """
 
     # Not frozen, which would take three times as long to make.
 
@@ -29,6 +38,7 @@ class DeviceCall:
     device: Device
     models: Models
     account: AccountWriter
+    online: bool
     body: Mapping[str, Any]
     seq: str | None
 

@@ -23,14 +23,13 @@ from ..state.cloud import Cloud
 from ..state.publisher import throttle
 from . import handlers
 from .broker import Grant, Message
-from .call import BadMessage, DeviceCall
+from .call import BadMessage, DeviceCall, presence
 
 __all__ = ["CloudService", "operation_of"]
 
 _LOG: Final = logging.getLogger(__name__)
 _RULE: Final = "$aws/rules/IotoDevice/"
 _PING: Final = "test/ping"
-_STATES: Final = ("offline", "online")
 # What the device agent sends beyond the operations of the table.
 _AGENT_MESSAGES: Final = (_PING, "db/syncDown", "db/syncToDynamo")
 _HANDLERS: Final[Mapping[str, Callable[[DeviceCall], list[Message]]]] = find_handlers(
@@ -118,16 +117,16 @@ class CloudService:
             return
         # The date stays the device's own, so that nothing that it writes is taken for older than this.
         updated = wire.iso(0) if present is None else present["updated"]
-        models.update("Device", {**key, "connection": _STATES[online]}, None, updated=updated)
+        models.update("Device", {**key, "connection": presence(online)}, None, updated=updated)
 
     def forget_presence(self) -> None:
         """Note that no device is connected, as after the start."""
         with self._cloud.lock, self._cloud.transaction():
             models = self._cloud.models.for_devices()
             for item in models.all("Device"):
-                if item.get("connection") == _STATES[True]:
+                if item.get("connection") == presence(True):
                     key = {"accountId": item["accountId"], "id": item["id"]}
-                    models.update("Device", {**key, "connection": _STATES[False]}, updated=item["updated"])
+                    models.update("Device", {**key, "connection": presence(False)}, updated=item["updated"])
 
     def throttle(self, client_id: str, *, close: bool) -> Message:
         """Return the message that tells a device to slow down, or with *close* to disconnect."""
@@ -140,7 +139,8 @@ class CloudService:
             return None
         self._cloud.devices.touch(device_id)
         account = AccountWriter(self._cloud, device.account_id or NO_ACCOUNT)
-        return DeviceCall(self._cloud, device, self._cloud.models.for_devices(), account, {}, None)
+        online = device_id in self._accounts
+        return DeviceCall(self._cloud, device, self._cloud.models.for_devices(), account, online, {}, None)
 
 
 def operation_of(topic: str) -> str:
@@ -166,7 +166,7 @@ def _carry_out(call: DeviceCall | None, message: Message) -> list[Message]:
     body = {} if operation == _PING else wire.loads(message.payload)
     if operation in MQTT:
         _check(MQTT[operation], body)
-    return handler(DeviceCall(call.cloud, call.device, call.models, call.account, body, seq))
+    return handler(DeviceCall(call.cloud, call.device, call.models, call.account, call.online, body, seq))
 
 
 _IS: Final[Mapping[str, type | tuple[type, ...]]] = MappingProxyType(

@@ -52,11 +52,12 @@ _SEEDS: Final[tuple[dict[str, Any], ...]] = (
     {
         "name": "DeviceCommand",
         "type": "device",
-        "description": "Send a command to a device",
+        "description": "Let a device run a program",
+        # What the app "demo" of the vendor's agent runs, with the context that the vendor's script sends.
         "args": {
             "deviceId": "${deviceId}",
-            "command": "${program}",
-            "args": {"parameters": "${parameters}"},
+            "command": "custom",
+            "args": {"program": "${program}", "parameters": "${parameters}"},
         },
     },
     {

@@ -8,7 +8,7 @@ from ... import wire
 from ...request import Refused
 from ...state.schema import milliseconds
 from ..broker import Message
-from ..call import BadMessage, DeviceCall
+from ..call import BadMessage, DeviceCall, presence
 
 _LOG: Final = logging.getLogger(__name__)
 _SYNC_VERBS: Final = ("create", "update", "upsert", "remove")
@@ -67,8 +67,11 @@ def _apply(call: DeviceCall, change: object) -> list[Message]:
         raise BadMessage(f"a {model} does not come from devices")
     key_members = {**parts, **call.owner}
     members = {**item, **key_members}
-    if model == "Device" and members.get("id") != call.device.id:
-        raise BadMessage("a device may write its own Device alone")
+    if model == "Device":
+        if members.get("id") != call.device.id:
+            raise BadMessage("a device may write its own Device alone")
+        # The agent writes "offline" when it is released, never "online", and sends that again with its next claim.
+        members["connection"] = presence(call.online)
     updated = _date(item)
     present = call.models.get(model, members)
     if present is not None and updated is not None and present["updated"] > updated:

@@ -52,7 +52,7 @@ def get_signed_url(cloud: Cloud, call: Call) -> object:
 
 
 def provision(cloud: Cloud, call: Call) -> object:
-    """Return certificate, key and MQTT address, the same ones as long as the claim lasts.
+    """Return certificate, key and MQTT address, the same ones as long as the claim and the authority last.
 
     The members are at top level. A blocked device gets ``error`` and ``delay`` (seconds) instead, with status 200.
     """
@@ -61,7 +61,7 @@ def provision(cloud: Cloud, call: Call) -> object:
     if delay > 0:
         return {"error": "Device blocked due to excess traffic", "delay": -(-delay // 1000)}
     certificate, key = device.certificate, device.key
-    if certificate is None or key is None:
+    if certificate is None or key is None or cloud.authority.has_ended():
         certificate, key = cloud.authority.issue(device.id)
         cloud.devices.certify(device.id, certificate, key)
     return {
