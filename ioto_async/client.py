@@ -13,7 +13,6 @@ from weakref import WeakSet
 from yarl import URL
 
 from . import controllers
-from .codec import decoding
 from .codec.encoding import given
 from .controllers.asyncio_private import IS_COROUTINE
 from .controllers.base import mqtt_only, warn_of_legacy
@@ -34,7 +33,6 @@ from .settings import (
     secrets_in,
 )
 from .transport.auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
-from .transport.cognito import CognitoLogin
 from .transport.effects import reporting
 from .transport.limits import Limits
 from .transport.options import CallerOptions, CallOptions, ClientOptions, TransportOptions, with_retries
@@ -63,6 +61,7 @@ if TYPE_CHECKING:
         TestController,
         UserController,
     )
+    from .transport.cognito import CognitoLogin
 
 __all__ = ["BuilderClient", "CallerOptions", "ClientOptions", "IotoClient"]
 
@@ -175,15 +174,15 @@ class _Client(Shared):
         for argument, members in (("body", body), ("query", query)):
             if members is not None and not isinstance(members, Mapping):
                 raise InvalidArgumentError(f"{name}: {argument}: expected a mapping, got {type(members).__name__}")
+        from .codec.decoding import anything
+
         operation = self._known.get(name) or _unknown(name)
         if operation in MQTT.values():
             raise mqtt_only(operation)
         if operation.instead:
             warn_of_legacy(operation)
         query, body = _with_counts(operation, query or {}), given(body or {})
-        return await self._transport_for(operation, body).call(
-            operation, decoding.anything, body, options, query, nulls=True
-        )
+        return await self._transport_for(operation, body).call(operation, anything, body, options, query, nulls=True)
 
     def _transport_for(self, operation: Operation, body: Mapping[str, object]) -> Transport:
         """What sends an *operation* that is called by its path."""
@@ -592,12 +591,14 @@ def _builder_auth(token: str | None) -> Auth:
     return NoAuth() if token is None else TokenAuth(check_token(token, "builder_token"))
 
 
-def _login_of(settings: Settings, options: ClientOptions) -> CognitoLogin:
+def _login_of(settings: Settings, options: ClientOptions) -> "CognitoLogin":
     """The sign-in that the environment says, where it has no token.
 
     Raises:
         InvalidArgumentError: it has none either, or half of one.
     """
+    from .transport.cognito import CognitoLogin
+
     endpoint, client_id = settings.cognito, settings.client_id
     username, password = settings.username, settings.password
     if endpoint is None:

@@ -32,6 +32,10 @@ _COMMANDS: Final = {
     "provision": ("fleet", "Claim every device of a fleet and fetch its certificates."),
 }
 """The module of each command, and what its own help begins with; ``provision`` is short for ``fleet provision``."""
+_OPTIONS: Final = {"--help, -h": "Display this message and exit.", "--version": "Display application version."}
+_SUMMARY: Final = "Work with EmbedThis Ioto device clouds."
+_FOR_COMMANDS: Final = ([], ["--help"], ["-h"])
+"""Arguments that ask for the list of commands."""
 _INTERRUPTED: Final = (129, 130, 143)
 
 
@@ -68,32 +72,13 @@ class _Lossy(io.FileIO):
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    try:
-        import cyclopts
-    except ModuleNotFoundError as error:
-        return _print_error(f"{error.name} is not installed: pip install 'ioto-async[cli]'", 2)
     arguments = sys.argv[1:] if arguments is None else [*arguments]
     if arguments[:1] == ["emulator"]:
         arguments = _join_command(arguments)
     ARGUMENTS.set(arguments)
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
-    app = cyclopts.App(
-        name="ioto-async",
-        help="Work with EmbedThis Ioto device clouds.",
-        # The list of commands has no markup, and what reads that takes as long to load as the rest of it.
-        help_format=None if command in _COMMANDS else "plaintext",
-        version=__version__,
-        result_action="return_value",
-        suppress_keyboard_interrupt=False,
-    )
     try:
-        if command in _COMMANDS:
-            home, _ = _COMMANDS[command]
-            app.command(getattr(importlib.import_module(f"{__name__}.{home}"), command), name=command)
-        else:
-            for name, (home, summary) in _COMMANDS.items():
-                app.command(f"{__name__}.{home}:{name}", name=name, help=summary)
-        status: int | None = app(arguments)
+        status = _print_commands() if arguments in _FOR_COMMANDS else _run_command(command, arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         status = 130
@@ -110,6 +95,45 @@ def _run(arguments: Sequence[str] | None) -> int:
     if status in _INTERRUPTED and command != "emulator":  # which has it from a command of its own
         return _print_error(f"interrupted{_resume_hint(arguments)}", status)
     return status or 0
+
+
+def _print_commands() -> int:
+    """Print the list of commands; here, as all that reads and prints the help of one takes long to load."""
+    import shutil
+    import textwrap
+
+    rows = {name: summary for name, (_, summary) in _COMMANDS.items()} | _OPTIONS
+    indent = max(map(len, rows)) + 4
+    width = max(shutil.get_terminal_size().columns, indent + 20)
+    sys.stdout.write(f"Usage: ioto-async COMMAND\n\n{_SUMMARY}\n\nCommands:\n")
+    for name, text in rows.items():
+        line = textwrap.fill(f"  {name:{indent - 2}}{text}", width, subsequent_indent=" " * indent)
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+def _run_command(command: str | None, arguments: list[str]) -> int | None:
+    try:
+        import cyclopts
+    except ModuleNotFoundError as error:
+        return _print_error(f"{error.name} is not installed: pip install 'ioto-async[cli]'", 2)
+    app = cyclopts.App(
+        name="ioto-async",
+        help=_SUMMARY,
+        # The list of commands has no markup, and what reads that takes as long to load as the rest of it.
+        help_format=None if command in _COMMANDS else "plaintext",
+        version=__version__,
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,
+    )
+    if command in _COMMANDS:
+        home, _ = _COMMANDS[command]
+        app.command(getattr(importlib.import_module(f"{__name__}.{home}"), command), name=command)
+    else:
+        for name, (home, summary) in _COMMANDS.items():
+            app.command(f"{__name__}.{home}:{name}", name=name, help=summary)
+    status: int | None = app(arguments)
+    return status
 
 
 def _join_command(arguments: list[str]) -> list[str]:

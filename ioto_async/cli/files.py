@@ -23,6 +23,7 @@ __all__ = [
     "CERTIFICATE",
     "KEY",
     "PROVISION",
+    "Draft",
     "Manifest",
     "beside",
     "check_device_folder",
@@ -36,14 +37,15 @@ __all__ = [
     "read",
     "remove_temporaries",
     "write_private",
-    "write_together",
 ]
 
 CERTIFICATE: Final = "certificate.pem"
 KEY: Final = "key.pem"
 PROVISION: Final = "provision.json"
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _WITHOUT_ID: Final = "line "
 """Begins the keys of rows that have no ID; no ID has a space in it."""
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 _OPEN_FILES: Final = ("/dev/fd/", "/dev/std", "/proc/")
 """Begin the names of files that are open, such as /dev/stdout, which may be regular ones."""
 
@@ -174,39 +176,68 @@ def write_private(path: Path, text: str | Iterable[bytes]) -> None:
         InvalidArgumentError: it is a link, a device or a pipe.
     """
     check_own(path)
-    write_together(path.parent, {path.name: text})
+    Draft(path.parent, {path.name: text}).publish()
 
 
-def write_together(folder: Path, texts: Mapping[str, str | Iterable[bytes]]) -> None:
-    """Write files of *folder* by their names, in this order, each completely or not at all, with mode 0600.
+class Draft:
+    """Files of a folder under temporary names, until all of them get their own names together.
 
-    None of them is there before the disk has the bytes of all, which it takes faster together.
+    Each is there completely or not at all, readable by its owner alone (mode 0600).
+
+    Args:
+        folder: where they are.
+        texts: what they hold, by their names.
+
+    Raises:
+        OSError: they cannot be written; none of them is left.
     """
-    temporaries: dict[Path, Path] = {}
-    opened: list[FileIO] = []
-    try:
-        for name, text in texts.items():
-            temporary = folder / f".{name}.{secrets.token_hex(8)}"
-            file = FileIO(temporary, "x", opener=_open_private)
-            opened.append(file)
-            temporaries[temporary] = folder / name
-            with open(file.fileno(), "wb", closefd=False) as buffered:
-                buffered.writelines((text.encode(),) if isinstance(text, str) else text)
-        for file in opened:
-            os.fsync(file.fileno())
-        for temporary, path in temporaries.items():
-            temporary.replace(path)
-    except BaseException:
-        for temporary in temporaries:
+
+    def __init__(self, folder: Path, texts: Mapping[str, str | Iterable[bytes]]) -> None:
+        self._paths: dict[Path, Path] = {}
+        self._opened: list[int] = []
+        suffix = secrets.token_hex(8)
+        try:
+            for name, text in texts.items():
+                temporary = folder / f".{name}.{suffix}"
+                self._opened.append(os.open(temporary, _NEW_FILE, 0o600))
+                self._paths[temporary] = folder / name
+                _write(self._opened[-1], text)
+        except BaseException:
+            self._discard()
+            raise
+
+    def publish(self) -> None:
+        """Give the files their names, in their order, when the disk has the bytes of all.
+
+        Raises:
+            OSError: that does not work; none of them is left under a temporary name.
+        """
+        try:
+            for descriptor in self._opened:
+                os.fsync(descriptor)
+            for temporary, path in self._paths.items():
+                temporary.replace(path)
+        except BaseException:
+            self._discard()
+            raise
+        self._close()
+
+    def _discard(self) -> None:
+        self._close()
+        for temporary in self._paths:
             temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        for file in opened:
-            file.close()
+
+    def _close(self) -> None:
+        for descriptor in self._opened:
+            os.close(descriptor)
 
 
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+def _write(descriptor: int, text: str | Iterable[bytes]) -> None:
+    """Write *text*, and have the disk begin with it, where the system can be told so."""
+    with open(descriptor, "wb", closefd=False) as file:
+        file.writelines((text.encode(),) if isinstance(text, str) else text)
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def remove_temporaries(path: Path) -> None:
@@ -305,7 +336,7 @@ class Manifest:
             OSError: it cannot be written.
         """
         with naming(self._part):
-            self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+            self._file.write(_encode(entry).encode() + b"\n")
             self._file.flush()
 
     def _merge(self) -> None:

@@ -1,11 +1,9 @@
 """Replies to results: what an operation answers, made of the body of a 2xx."""
 
 import contextlib
-import logging
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, Final, Generic, Protocol, TypeVar
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Final, TypeVar
 
 import attrs
 import orjson
@@ -17,19 +15,14 @@ from ..operations import Kind, Operation
 from ..settings import Secret, conceal
 from . import lenient
 from .elements import Elements
-from .lenient import Lenient, Path, sort_of
+from .lenient import Lenient
 from .pieces import pieces
-from .records import Mismatch, converter, json_path
+from .reading import LARGE, LENIENT, NOT_SENT, Decoder, Path, Reading, Steps, Stepwise, done, json_path
+from .records import Mismatch, converter
 from .words import says_not_found, words_of
 
 __all__ = [
-    "LARGE",
-    "Decoder",
-    "Reading",
-    "Steps",
     "anything",
-    "done",
-    "in_steps",
     "nothing",
     "paged",
     "part",
@@ -42,94 +35,13 @@ __all__ = [
     "whole_number",
 ]
 
-logger = logging.getLogger("ioto_async")
-
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
-@attrs.frozen
-class Reading:
-    """How a client reads replies, and what it has noticed in them."""
-
-    strict: bool = False
-    """Whether a member that does not fit raises a `DecodeError`, instead of being read as far as it goes."""
-    noticed: set[tuple[str, str]] = attrs.field(factory=set)
-    """The operation and the JSON path, without positions, of each sort of odd member that was logged."""
-
-    def tell(self, operation: Operation, odd: Sequence[tuple[Path, str]]) -> None:
-        """Log what was *odd* in a reply, each sort of it once."""
-        for path, text in odd:
-            sort = operation.name, sort_of(path)
-            if sort not in self.noticed:
-                self.noticed.add(sort)
-                logger.warning(
-                    "%s: reply at %s: %s; the rest is read, and this is logged once",
-                    operation.name,
-                    json_path(path),
-                    text,
-                )
-
-
-_LENIENT: Final = Reading()
 _STRICT: Final = Reading(strict=True)
-_NOT_SENT: Final[Mapping[str, object]] = MappingProxyType({})
 
-
-class Decoder(Protocol[T_co]):
-    """Turns the body of a successful reply into what the call returns.
-
-    Raises `DecodeError`, `InBandError` or `NotFoundError`.
-    """
-
-    def __call__(
-        self, operation: Operation, data: bytes, reading: Reading = ..., sent: Mapping[str, object] = ..., /
-    ) -> T_co:
-        """Decode *data*, the body of the reply to *operation*, of which *sent* was the body by wire name."""
-
-
-LARGE: Final = 1 << 20
-"""Bytes of a reply that is better read by `in_steps`, as reading it takes longer than a loop should be held up."""
-
-Steps = Generator[None, None, T]
-"""Reads a reply: each yield is a good moment for something else, and the result is returned."""
 Parts = Generator[list[Any], None, Any]
 """Parses a reply: yields elements of its array, and returns its value without them."""
-
-
-@attrs.frozen
-class Stepwise(Generic[T]):
-    """A `Decoder` that can be asked for its steps."""
-
-    steps: Callable[[Operation, bytes, Reading], Steps[T]]
-    at_once: Callable[[Operation, bytes, Reading], T]
-
-    def __call__(
-        self, operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT, /
-    ) -> T:
-        """Decode without a pause."""
-        return self.at_once(operation, data, reading)
-
-
-def done(steps: Steps[T]) -> T:
-    """Do all *steps* without a pause."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: T = end.value
-            return found
-
-
-def in_steps(
-    decode: Decoder[T], operation: Operation, data: bytes, reading: Reading, sent: Mapping[str, object]
-) -> Steps[T]:
-    """Decode a large reply with pauses, as far as *decode* has some; the arguments are those of a `Decoder`."""
-    if isinstance(decode, Stepwise):
-        found: T = yield from decode.steps(operation, data, reading)
-        return found
-    return decode(operation, data, reading, sent)
-
 
 _OBJECT: Final[Callable[[Any, Any], dict[str, Any]]] = converter.get_structure_hook(dict[str, Any])
 _TEXT: Final[Callable[[Any, Any], str]] = converter.get_structure_hook(str)
@@ -148,7 +60,7 @@ def record(cls: type[T], *, must_exist: bool = False, named: bool | None = None)
     named = not must_exist if named is None else named
 
     def decode(
-        operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+        operation: Operation, data: bytes, reading: Reading = LENIENT, sent: Mapping[str, object] = NOT_SENT
     ) -> T:
         if must_exist and not data.strip():
             raise _not_found(operation)
@@ -162,7 +74,7 @@ def record(cls: type[T], *, must_exist: bool = False, named: bool | None = None)
             return structure(value, cls)
         except Mismatch as mismatch:
             failed = mismatch
-        found: T = _odd(operation, failed, value, cls, path, reading, sent if named else _NOT_SENT)
+        found: T = _odd(operation, failed, value, cls, path, reading, sent if named else NOT_SENT)
         return found
 
     return decode
@@ -177,7 +89,7 @@ def result(cls: type[T], *, may_be_empty: bool = False) -> Decoder[T]:
     own_data = _has_data(cls)
 
     def decode(
-        operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+        operation: Operation, data: bytes, reading: Reading = LENIENT, sent: Mapping[str, object] = NOT_SENT
     ) -> T:
         if may_be_empty and not data.strip():
             data = b"{}"
@@ -267,42 +179,40 @@ def part(cls: type[T]) -> Callable[[Operation, object, Path, Reading], T]:
 
 
 def plain(
-    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+    operation: Operation, data: bytes, reading: Reading = LENIENT, sent: Mapping[str, object] = NOT_SENT
 ) -> dict[str, Any]:
     """Decode an object whose members are not documented."""
     value, path = _unwrap(_loads(operation, data, reading))
     return _structured(operation, _OBJECT, value, dict, path, _STRICT)
 
 
-def string(
-    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
-) -> str:
+def string(operation: Operation, data: bytes, reading: Reading = LENIENT, sent: Mapping[str, object] = NOT_SENT) -> str:
     """Decode a bare JSON string."""
     return _structured(operation, _TEXT, _loads(operation, data, reading), str, (), _STRICT)
 
 
 def signed_url(
-    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+    operation: Operation, data: bytes, reading: Reading = LENIENT, sent: Mapping[str, object] = NOT_SENT
 ) -> Secret:
     """Decode a bare JSON string that lets whoever has it read or write a file."""
     return Secret(string(operation, data, reading))
 
 
 def whole_number(
-    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+    operation: Operation, data: bytes, reading: Reading = LENIENT, sent: Mapping[str, object] = NOT_SENT
 ) -> int:
     """Decode a bare number without a fraction."""
     value, path = _unwrap(_loads(operation, data, reading))
     return _structured(operation, _WHOLE, value, int, path, reading)
 
 
-def text(operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT) -> str:
+def text(operation: Operation, data: bytes, reading: Reading = LENIENT, sent: Mapping[str, object] = NOT_SENT) -> str:
     """Decode a body that is plain text; white space around it is not part of it."""
     return data.decode("utf-8", "replace").strip()
 
 
 def nothing(
-    operation: Operation, data: bytes, reading: Reading = _LENIENT, sent: Mapping[str, object] = _NOT_SENT
+    operation: Operation, data: bytes, reading: Reading = LENIENT, sent: Mapping[str, object] = NOT_SENT
 ) -> None:
     """Ignore the body of an operation whose reply is not documented, unless it tells of a failure."""
     if b"error" in data:
@@ -465,7 +375,7 @@ def _odd(
     cls: Any,
     path: Path,
     reading: Reading,
-    sent: Mapping[str, object] = _NOT_SENT,
+    sent: Mapping[str, object] = NOT_SENT,
 ) -> Any:
     """What can be made of the *value* at *path*, which *failed* to be a *cls*."""
     if not reading.strict:

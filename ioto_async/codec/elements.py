@@ -9,8 +9,9 @@ from ..errors import DecodeError
 from ..models import JSON
 from ..operations import Operation
 from ..settings import conceal
-from .lenient import Lenient, Path
-from .records import Mismatch, json_path
+from .lenient import Lenient
+from .reading import Path, json_path
+from .records import Mismatch
 
 __all__ = ["Elements"]
 

@@ -10,8 +10,8 @@ import attrs
 import orjson
 
 from ..errors import InvalidArgumentError
+from ..models.wire import epoch_ms, iso
 from ..operations import Field, Operation
-from .records import converter, epoch_ms, iso, members_of
 
 __all__ = [
     "OMIT",
@@ -203,6 +203,8 @@ def _default(value: object) -> object:
     if isinstance(value, datetime):
         return iso(value)
     if attrs.has(type(value)):
+        from .records import converter  # few requests hold a record
+
         return converter.unstructure(value)
     if isinstance(value, Mapping):
         return dict(value)
@@ -243,6 +245,8 @@ def _culprit(members: Mapping[str, object]) -> str | None:
 def _parts(value: object, path: str) -> list[tuple[str, object]] | None:
     """What *value* is made of, and where; None for what has no parts."""
     if attrs.has(type(value)):
+        from .records import members_of
+
         value = members_of(value)
     if isinstance(value, Mapping):
         if strange := [name for name in value if not isinstance(name, str)]:

@@ -14,13 +14,11 @@ import attrs
 
 from ..models.value import json_text
 from ..settings import conceal
-from .records import Mismatch, Reader, converted, converter, json_path, members, readers
+from .reading import Path, sort_of
+from .records import Mismatch, Reader, converted, converter, members, readers
 from .words import words_of
 
-__all__ = ["Lenient", "Path", "loads", "sort_of"]
-
-Path = tuple[str | int, ...]
-"""The steps from the whole reply to a part of it, outermost first."""
+__all__ = ["Lenient", "loads"]
 
 _SURROGATES: Final = re.compile("[\\ud800-\\udfff]")
 
@@ -124,11 +122,6 @@ class Lenient:
                 fits = False
             all_fit = all_fit and fits
         return items, all_fit
-
-
-def sort_of(path: Path) -> str:
-    """The JSON path of all that differs from what is at *path* by a position."""
-    return json_path("" if isinstance(step, int) else step for step in path)
 
 
 def _is_record(cls: Any) -> bool:

@@ -7,7 +7,7 @@ record's members stays in its ``extra``. A value that does not fit raises `Misma
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import UnionType
@@ -16,7 +16,7 @@ from typing import Any, Final, Union, get_args, get_origin
 import attrs
 from cattrs import Converter
 
-from ..models.wire import in_utc, iso, wire_name
+from ..models.wire import EPOCH, epoch_ms, iso, wire_name
 from ..settings import conceal
 from .generated import Reader, can_be_generated, structure_hook, unstructure_hook
 
@@ -27,13 +27,11 @@ __all__ = [
     "converter",
     "epoch_ms",
     "iso",
-    "json_path",
     "members",
     "members_of",
     "readers",
 ]
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_MILLISECONDS: Final = 1e11
 """Epoch numbers from here on are milliseconds: as seconds they would be beyond the year 5138 (reference, section 9)."""
 
@@ -46,11 +44,6 @@ class Mismatch(Exception):
         shown = f" {value!r}" if isinstance(value, (bool, int, float)) else ""
         super().__init__(f"expected {expected}, got {_json_type(value)}{shown}")
         self.steps: list[str | int] = []
-
-
-def json_path(steps: Iterable[str | int]) -> str:
-    """The JSON path of *steps*, outermost first; an empty one stands for any position."""
-    return "$" + "".join(f".{step}" if isinstance(step, str) and step else f"[{step}]" for step in steps)
 
 
 def _json_type(value: object) -> str:
@@ -109,8 +102,8 @@ def _date(value: object, _: object) -> datetime:
 def _instant(value: float) -> datetime:
     """The date of epoch seconds or milliseconds, which the series of a reply have in common."""
     if abs(value) >= _FIRST_MILLISECONDS:
-        return _EPOCH + timedelta(milliseconds=value)
-    return _EPOCH + timedelta(seconds=value)
+        return EPOCH + timedelta(milliseconds=value)
+    return EPOCH + timedelta(seconds=value)
 
 
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -142,15 +135,6 @@ def _number_in(text: str) -> float | None:
     if not _NUMBER.fullmatch(text) or not math.isfinite(number := float(text)):
         return None
     return int(text) if number.is_integer() and len(text) < 20 and text.lstrip("-").isdecimal() else number
-
-
-def epoch_ms(value: datetime) -> int:
-    """Milliseconds since 1970 of an aware *value*.
-
-    Raises:
-        InvalidArgumentError: *value* is no datetime, has no time zone, or is beyond the calendar in UTC.
-    """
-    return (in_utc(value) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _anything(value: object, _: object) -> object:

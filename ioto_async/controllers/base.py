@@ -7,8 +7,8 @@ from functools import wraps
 from inspect import isfunction
 from typing import Any, ClassVar, Final, Literal, ParamSpec, TypeVar
 
-from ..codec.decoding import Decoder
 from ..codec.encoding import given
+from ..codec.reading import Decoder
 from ..errors import InvalidArgumentError, MqttOnlyError
 from ..models import Cursor, Page
 from ..operations import BUILDER, IOTO, OPERATION, Operation

@@ -1,14 +1,16 @@
 """How records are spelled on the wire: the names of members, and dates."""
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import attrs
 
-__all__ = ["in_utc", "iso", "wire_name"]
+__all__ = ["EPOCH", "epoch_ms", "in_utc", "iso", "wire_name"]
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def wire_name(attribute: "attrs.Attribute[Any]") -> str:
@@ -28,6 +30,15 @@ def iso(value: datetime) -> str:
     utc = in_utc(value)
     text = utc.isoformat(timespec="microseconds" if utc.microsecond % 1000 else "milliseconds")
     return text.removesuffix("+00:00") + "Z"
+
+
+def epoch_ms(value: datetime) -> int:
+    """Milliseconds since 1970 of an aware *value*.
+
+    Raises:
+        InvalidArgumentError: *value* is no datetime, has no time zone, or is beyond the calendar in UTC.
+    """
+    return (in_utc(value) - EPOCH) // timedelta(milliseconds=1)
 
 
 def in_utc(value: datetime) -> datetime:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import aiohttp
 import attrs
@@ -29,8 +29,10 @@ from .deadlines import Deadline
 from .effects import EFFECTS, waiting
 from .fast_protocol import closed_before
 from .pool import SESSION_CLOSED, Pool
-from .refusals import REDIRECT, Refusal, parse_refusal
 from .retry import Failed, Failure, Retries, failure_of_status
+
+if TYPE_CHECKING:
+    from .refusals import Refusal
 
 __all__ = [
     "Attempt",
@@ -331,9 +333,9 @@ async def read_up_to(response: Response, limit: int) -> bytes:
 async def read_refusal(
     response: Response,
     mask: Callable[[str], str],
-    redirect: str = REDIRECT,
+    redirect: str | None = None,
     deadline: Deadline | None = None,
-) -> Refusal:
+) -> "Refusal":
     """Read a *response* that is no success; the status has said it already if its text does not come.
 
     Args:
@@ -342,6 +344,8 @@ async def read_refusal(
         redirect: see `parse_refusal`.
         deadline: that of the attempt.
     """
+    from .refusals import parse_refusal
+
     data = b""
     try:
         data = await read_up_to(response, _REFUSAL_LIMIT)

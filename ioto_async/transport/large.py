@@ -5,7 +5,7 @@ import math
 import time
 from typing import Final, TypeVar
 
-from ..codec.decoding import Steps
+from ..codec.reading import Steps
 from ..errors import CallTimeoutError
 from ..operations import Operation
 
@@ -21,7 +21,7 @@ async def read_large(steps: Steps[T], operation: Operation, began: float, timeou
     """Do the *steps* of reading a reply.
 
     Args:
-        steps: see `ioto_async.codec.decoding.in_steps`.
+        steps: see `ioto_async.codec.reading.in_steps`.
         operation: what was called.
         began: when the attempt did, by `time.monotonic`.
         timeout: seconds that it may take; None for no limit.

@@ -23,9 +23,9 @@ from ..errors import (
 )
 from .retry import Failed, Failure, failure_of_status, parse_retry_after
 
-__all__ = ["REDIRECT", "Refusal", "parse_refusal"]
+__all__ = ["Refusal", "parse_refusal"]
 
-REDIRECT: Final = "redirect to {location}: check the endpoint"
+_REDIRECT: Final = "redirect to {location}: check the endpoint"
 """What is said of a redirect, as none is followed."""
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _REFUSED: Final = ("TooManyRequestsException", "RequestTimeout")
@@ -78,7 +78,7 @@ def parse_refusal(
     *,
     mask: Callable[[str], str],
     now: Callable[[], datetime],
-    redirect: str = REDIRECT,
+    redirect: str | None = None,
 ) -> Refusal:
     """Read a reply that is no success.
 
@@ -89,10 +89,10 @@ def parse_refusal(
         data: its body, or the beginning of that.
         mask: takes secrets out of a text.
         now: gives the present, for a ``Retry-After`` that is a date where the reply has no date of its own; aware.
-        redirect: what to say of a redirect; may show its ``{location}``.
+        redirect: what to say of a redirect, if not the usual; may show its ``{location}``.
     """
     if status in _REDIRECTS:
-        code, text = "", redirect.format(location=headers.get("Location", "nowhere"))
+        code, text = "", (redirect or _REDIRECT).format(location=headers.get("Location", "nowhere"))
     else:
         code, text = _parse_body(data, reason)
     # Masked before they are cut, as a part of a token would not be found.

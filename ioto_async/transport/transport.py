@@ -17,7 +17,7 @@ from yarl import URL
 
 from .._version import __version__
 from ..codec import encoding
-from ..codec.decoding import LARGE, Decoder, Reading, in_steps
+from ..codec.reading import LARGE, Decoder, Reading, in_steps
 from ..errors import (
     CallError,
     CallTimeoutError,

@@ -24,7 +24,8 @@ from ioto_async import (
     MetricQuery,
     NotFoundError,
 )
-from ioto_async.codec.decoding import Reading, anything, nothing, paged, plain, record, result, string, whole_number
+from ioto_async.codec.decoding import anything, nothing, paged, plain, record, result, string, whole_number
+from ioto_async.codec.reading import Reading
 from ioto_async.codec.records import epoch_ms
 from ioto_async.models import (
     Account,

@@ -10,17 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ioto_async import DecodeError, InBandError, IotoError, NotFoundError
-from ioto_async.codec import decoding
 from ioto_async.codec import pieces as pieces_module
-from ioto_async.codec.decoding import Reading, anything, done, in_steps, paged
+from ioto_async.codec.decoding import anything, paged
 from ioto_async.codec.pieces import pieces
+from ioto_async.codec.reading import LARGE, Reading, done, in_steps
 from ioto_async.models import Device, Metric, Page
 from ioto_async.operations import IOTO
 from tests.records import exact, json_values
 from tests.rows import each_row
 
 OPERATION = IOTO["device/find"]
-LARGE = decoding.LARGE
 
 
 @pytest.fixture

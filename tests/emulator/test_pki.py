@@ -3,12 +3,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ioto_async.emulator.state.pki import Authority
+from tests.rows import each_row
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,47 @@ def test_every_certificate_has_its_own_key_and_serial_number(authority: Authorit
         certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest for certificate in issued
     }
     assert len(keys) == 20
+
+
+@each_row("serial", (1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 2**158, 2**159 - 1))
+def test_every_serial_number_is_written_as_it_is(authority: Authority, serial: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(x509, "random_serial_number", lambda: serial)
+        pem, _ = authority.issue("DEV0000001")
+    assert load(pem).serial_number == serial
+
+
+@each_row("length", (1, 37, 64))
+def test_every_claim_id_fits_a_certificate(authority: Authority, length: int) -> None:
+    certificate = load(authority.issue("D" * length)[0])
+    (name,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    assert name.value == "D" * length
+    certificate.verify_directly_issued_by(load(authority.certificate))
+
+
+@each_row(
+    "now",
+    (
+        datetime(1999, 12, 31, 23, 59, 59, tzinfo=UTC),
+        datetime(2049, 12, 31, tzinfo=UTC),
+        datetime(2050, 1, 1, 0, 5, tzinfo=UTC),
+    ),
+)
+def test_a_certificate_begins_five_minutes_before_the_time_of_the_cloud(now: datetime) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a long life")])
+    issuer = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, datetime(1990, 1, 1), datetime(2090, 1, 1))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    pem = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    authority = Authority(issuer.public_bytes(encoding).decode(), pem.decode(), now.timestamp)
+    certificate = load(authority.issue("DEV0000001")[0])
+    assert certificate.not_valid_before_utc == now - timedelta(minutes=5)
+    assert certificate.not_valid_after_utc == issuer.not_valid_after_utc
+    certificate.verify_directly_issued_by(issuer)
 
 
 def test_a_certificate_is_valid_now_and_not_beyond_its_issuer(authority: Authority) -> None:

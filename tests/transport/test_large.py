@@ -8,7 +8,7 @@ from collections.abc import Generator
 import pytest
 
 from ioto_async import CallTimeoutError
-from ioto_async.codec.decoding import LARGE
+from ioto_async.codec.reading import LARGE
 from ioto_async.operations import IOTO
 from ioto_async.transport.large import read_large
 from tests.rawserver import GUARD, reply, served

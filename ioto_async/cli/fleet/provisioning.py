@@ -3,10 +3,11 @@
 import asyncio
 import itertools
 import json
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final
+
+import orjson
 
 from ...client import IotoClient
 from ...errors import ConnectionFailedError, InvalidArgumentError, IotoError
@@ -15,6 +16,7 @@ from ...operations import Kind
 from .. import files
 from ..rows import Row, RowError
 from ..run import AUTH_ERRORS
+from .disk import Disk
 from .jobs import (
     Done,
     Job,
@@ -30,8 +32,8 @@ from .jobs import (
 
 __all__ = ["PROVISION"]
 
-_DISK: Final = ThreadPoolExecutor(16, thread_name_prefix="ioto-files")
-"""Writes the files of devices: one file after the other, the disk takes ten times as long as for many at once."""
+_DISK: Final = Disk(threads=8, group=16)
+_LINES: Final = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
 _LOOK_UPS: Final = 6
 """How often the Builder is asked for a device that was just claimed until it knows that."""
 
@@ -74,8 +76,7 @@ async def _fetch(client: IotoClient, row: Row, settings: JobSettings, folder: Pa
         certificates = await client.device.provision(row.id)
     if not certificates.certificate or not certificates.key:
         raise RowError("device/provision: the reply has no certificate or no key")
-    write = partial(_write, folder, certificates, registration, overwrite=settings.overwrite)
-    await asyncio.get_running_loop().run_in_executor(_DISK, write)
+    await _DISK.write(partial(_draft, folder, certificates, registration, overwrite=settings.overwrite))
     return certificates
 
 
@@ -99,17 +100,20 @@ async def _as_device(client: IotoClient, row: Row, registration: Registration) -
         raise RowError(str(error)) from None
 
 
-def _write(folder: Path, certificates: Certificates, registration: Registration | None, *, overwrite: bool) -> None:
+def _draft(
+    folder: Path, certificates: Certificates, registration: Registration | None, *, overwrite: bool
+) -> files.Draft:
     assert certificates.certificate is not None
     assert certificates.key is not None
     try:
-        provision = json.dumps(_for_device(certificates, registration), indent=2) + "\n"
-    except RecursionError:
+        provision = orjson.dumps(_for_device(certificates, registration), option=_LINES)
+    except orjson.JSONEncodeError:
         raise RowError("device/provision: the reply is nested too deep to be written to a file") from None
     if not files.make_folder(folder):
         _clear(folder, certificates.key, overwrite=overwrite)
-    files.write_together(
-        folder, {files.KEY: certificates.key, files.CERTIFICATE: certificates.certificate, files.PROVISION: provision}
+    return files.Draft(
+        folder,
+        {files.KEY: certificates.key, files.CERTIFICATE: certificates.certificate, files.PROVISION: (provision,)},
     )
 
 
