@@ -67,13 +67,15 @@ async def _asked(client: BuilderClient, found: Found) -> CheckResult:
         refused = f"{error.status} {error.message}"
         if token is None:
             return ok(f"answers {refused}; BUILDER_TOKEN is not set", token=None)
-        same = " It is the same as IOTO_TOKEN, which is for the device cloud:" if token == target["token"] else ""
-        return failed(f"refuses BUILDER_TOKEN: {refused}", f"{same} {_MAKE_ONE}".strip(), exit_status=3, token=False)
+        same = "; it is the same as IOTO_TOKEN, which is for the device cloud" if token == target["token"] else ""
+        path = str(target["builder"]).rstrip("/").endswith("/api")
+        hint = _MAKE_ONE if path else f"the URL of the Builder ends with /api: correct IOTO_BUILDER; or {_MAKE_ONE}"
+        return failed(f"refuses BUILDER_TOKEN: {refused}{same}", hint, exit_status=3, token=False)
     except CallError as error:
         return unreached(error)
     if product is None:
         return ok("takes BUILDER_TOKEN", token=True)
-    return await _looked_up(client, str(product), target.how_to_set("product"))
+    return await _looked_up(client, product, target.named("product"))
 
 
 async def _looked_up(client: BuilderClient, product: str, source: str) -> CheckResult:
@@ -81,9 +83,8 @@ async def _looked_up(client: BuilderClient, product: str, source: str) -> CheckR
     try:
         found = await client.device.lookup(product)
     except CallError as error:
-        text = error.message.replace(product, "***")
         return failed(
-            f"takes BUILDER_TOKEN, but not the product token of {source}: {text}",
+            f"takes BUILDER_TOKEN, but does not find the product of {source}: {error.message}",
             f"set {source} to the product token that the Builder shows for the product",
             token=True,
             product=None,

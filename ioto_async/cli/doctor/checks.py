@@ -13,6 +13,7 @@ from .mqtt import check_mqtt
 from .network import check_dns, check_tcp, check_tls
 from .results import CheckResult
 from .service import check_clock, check_service
+from .sign_in import check_sign_in
 from .versions import check_versions
 
 __all__ = ["CHECKS", "Check"]
@@ -37,7 +38,8 @@ CHECKS: Final = (
     Check("tls", check_tls, ("tcp",)),
     Check("service", check_service, ("tls",)),
     Check("clock", check_clock, ("service",)),
-    Check("token", check_token, ("service",)),
+    Check("sign-in", check_sign_in, ("endpoint",)),
+    Check("token", check_token, ("service", "sign-in")),
     Check("role", check_role, ("token",)),
     Check("account", check_account, ("token",)),
     Check("builder", check_builder),

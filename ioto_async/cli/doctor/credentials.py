@@ -3,7 +3,7 @@
 from typing import Final
 
 from ...client import IotoClient
-from ...errors import AuthenticationError, CallError, InvalidArgumentError, NotFoundError, TokenProviderError
+from ...errors import AuthenticationError, CallError, InvalidArgumentError, NotFoundError
 from ...models import JSON, Account
 from ...settings import check_text
 from .found import Found
@@ -13,9 +13,8 @@ from .results import CheckResult, failed, ok, warning
 from .service import options_of, unreached
 from .target import Target
 
-__all__ = ["check_account", "check_role", "check_token", "open_client"]
+__all__ = ["check_account", "check_role", "check_token"]
 
-_SIGN_IN: Final = ("cognito", "client_id", "username", "password", "origin")
 _MAKE_ONE: Final = "make a CloudAPI token in the Builder (the token list of your cloud), and set IOTO_TOKEN to it"
 _SHOWN: Final = 3
 """Accounts that are shown."""
@@ -24,31 +23,24 @@ _SHOWN: Final = 3
 # The token --------------------------------------------------------------------------------------------------------
 
 
-def open_client(target: Target, found: Found) -> IotoClient:
-    """A client with the credentials of *target*, which acts for no account.
-
-    Raises:
-        InvalidArgumentError: there are none, or they do not fit.
-    """
-    environ = {name: value for name, value in target.environ.items() if name != "IOTO_ACCOUNT"}
-    return IotoClient(environ=environ, **options_of(found))
-
-
 async def check_token(found: Found) -> CheckResult:
-    """Whether the cloud takes the token, or the user can sign in; and what kind of token it is."""
-    target = found.target
-    is_login = target["token"] is None
+    """Whether the cloud takes the token, and what kind of token it is."""
+    target, is_login = found.target, found.login is not None
+    if target["token"] is None and not is_login:
+        return failed(
+            "no credentials are set: neither IOTO_TOKEN, nor a sign-in",
+            f"{_MAKE_ONE}; or set IOTO_COGNITO, IOTO_CLIENT_ID, IOTO_USERNAME, IOTO_PASSWORD and IOTO_HOST to sign in",
+            exit_status=2,
+        )
     try:
-        found.client = await found.stack.enter_async_context(open_client(target, found))
+        found.client = await found.stack.enter_async_context(_client(found))
     except InvalidArgumentError as error:
-        return _unusable(error, target)
+        return failed(str(error), _how_to_mend(target["token"] or ""), exit_status=2)
     try:
         found.identity = await identify(found.client, endpoint=str(found.url), is_login=is_login)
     except AuthenticationError as error:
-        text, hint = _refused_login(error, target) if is_login else _refused_token(error, target)
+        text, hint = _refused_login(error, target) if is_login else await _refused_token(error, found)
         return failed(text, hint, exit_status=3)
-    except TokenProviderError as error:
-        return _no_sign_in(error)
     except NotFoundError:
         return failed(
             f"{target.settings['username'].shown} has signed in, but is no user of this cloud",
@@ -58,55 +50,66 @@ async def check_token(found: Found) -> CheckResult:
     except CallError as error:
         return unreached(error)
     identity = found.identity
-    source = "the sign-in of IOTO_USERNAME" if is_login else "IOTO_TOKEN"
-    kind = identity.kind
+    source = "the sign-in" if is_login else "IOTO_TOKEN"
     who = f" of {identity.user.email}" if identity.user is not None and identity.user.email else ""
-    details: dict[str, JSON] = {"kind": kind, "source": source}
-    text = f"{kind}{who}, from {source}, is taken"
-    if not is_login and target["cognito"] is not None:
-        return ok(f"{text}; IOTO_COGNITO is not used, as IOTO_TOKEN is set", **details)
-    return ok(text, **details)
+    return ok(f"{identity.kind}{who}, from {source}, is taken", kind=identity.kind, source=source)
 
 
-def _unusable(error: InvalidArgumentError, target: Target) -> CheckResult:
-    text = str(error)
-    token = target["token"]
-    if token is None and all(target[name] is None for name in _SIGN_IN[:4]):
-        text = "no credentials: IOTO_TOKEN is not set, and no sign-in is"
-        hint = (
-            f"{_MAKE_ONE}; or set IOTO_COGNITO, IOTO_CLIENT_ID, IOTO_USERNAME, IOTO_PASSWORD and IOTO_HOST to sign in"
-        )
-    elif token is not None:
-        bare = token.strip().strip("\"'")
-        if bare.lower().startswith("bearer "):
-            hint = "leave out the word bearer: IOTO_TOKEN is the token alone"
-        else:
-            hint = "look for a line break, a space or a quote at the end of IOTO_TOKEN: take it as the Builder shows it"
-        text = f"IOTO_TOKEN: {text.partition(': ')[2] or text}"
-    else:
-        missing = [Target.how_to_set(name) for name in _SIGN_IN if target[name] is None]
-        hint = f"set {', '.join(missing)} for the sign-in" if missing else "correct the variable"
-    return failed(text, hint, exit_status=2)
+def _client(found: Found) -> IotoClient:
+    """A client with the credentials that are configured, which acts for no account.
+
+    Raises:
+        InvalidArgumentError: they do not fit.
+    """
+    target = found.target
+    environ = {"IOTO_TOKEN": target["token"] or "", "IOTO_HOST": target["origin"] or ""}
+    return IotoClient(str(found.url), login=found.login, environ=environ, **options_of(found))
 
 
-def _refused_token(error: AuthenticationError, target: Target) -> tuple[str, str]:
+def _how_to_mend(token: str) -> str:
+    """What to do with a token that cannot be sent."""
+    if token.strip().strip("\"'").lower().startswith("bearer"):
+        return "leave out the word bearer: IOTO_TOKEN is the token alone"
+    return "look for a line break, a space or a quote in IOTO_TOKEN, and take the token as the Builder shows it"
+
+
+async def _refused_token(error: AuthenticationError, found: Found) -> tuple[str, str]:
     """What is wrong with a token that the cloud refuses, and what to do."""
+    target = found.target
     token, text = target["token"] or "", f"the cloud refuses IOTO_TOKEN: {error.status} {error.message}"
-    if (claims := parse_jwt(token)) is not None:
+    claims = parse_jwt(token)
+    if claims is not None or await _is_login_token(found):
+        use = "login access" if claims is None else claims.use
+        ended = (
+            f", which expired at {claims.ends:%Y-%m-%d %H:%M} UTC" if claims is not None and claims.has_ended else ""
+        )
         hint = (
             "unset IOTO_TOKEN and set IOTO_COGNITO, IOTO_CLIENT_ID, IOTO_USERNAME, IOTO_PASSWORD and IOTO_HOST, with"
-            f" which the client signs in by itself; or {_MAKE_ONE}"
+            f" which the client signs in by itself (in Python, login= takes such a token); or {_MAKE_ONE}"
         )
-        ended = f", which has ended at {claims.ended:%Y-%m-%d %H:%M} UTC" if claims.has_ended else ""
-        return f"{text}; it is a {claims.use} token of a sign-in{ended}", hint
-    for name, what in (("builder_token", "a BuilderAPI token"), ("product", "the product token")):
+        return f"{text}; it is the {use} token of a sign-in{ended}", hint
+    for name, what in (("builder_token", "BuilderAPI token"), ("product", "product token")):
         if token == target[name]:
-            return f"{text}; it is {what}, the same as {Target.how_to_set(name)}", _MAKE_ONE
+            return f"{text}; it is the {what} of {target.named(name)}", _MAKE_ONE
     hint = (
-        f"it may be of another cloud (is {target.settings['api'].source} the right one?), suspended, revoked or"
-        f" expired, or a token of the Builder or of a product: {_MAKE_ONE}"
+        f"it may be of another cloud (is {target.named('api')} right?), suspended, revoked or expired, or a token of"
+        f" the Builder or of a product: {_MAKE_ONE}"
     )
     return text, hint
+
+
+async def _is_login_token(found: Found) -> bool:
+    """Whether the token is good where login tokens are; asked at the same host."""
+    token, origin = found.target["token"], found.target["origin"]
+    if token is None or origin is None:
+        return False
+    client = IotoClient(str(found.url), login=token, origin=str(origin), environ={}, **options_of(found))
+    try:
+        async with client:
+            await client.user.get()
+    except CallError:
+        return False
+    return True
 
 
 def _refused_login(error: AuthenticationError, target: Target) -> tuple[str, str]:
@@ -114,19 +117,7 @@ def _refused_login(error: AuthenticationError, target: Target) -> tuple[str, str
         f"IOTO_HOST ({target.settings['origin'].shown}) must be the domain of this cloud's device app, and"
         " IOTO_COGNITO its sign-in; a user who has never used the app must sign in there once"
     )
-    return f"the sign-in works, but the cloud refuses its token: {error.status} {error.message}", hint
-
-
-def _no_sign_in(error: TokenProviderError) -> CheckResult:
-    cause = error.__cause__
-    status = cause.status if isinstance(cause, TokenProviderError) else None
-    text = error.message.removeprefix("the provider of login tokens: ")
-    if status is None:
-        return failed(f"the sign-in was not reached: {text}", "check IOTO_COGNITO and the network", exit_status=4)
-    if 400 <= status < 500:
-        hint = "check IOTO_USERNAME and IOTO_PASSWORD, and that IOTO_CLIENT_ID is of the user pool of IOTO_COGNITO"
-        return failed(f"the sign-in is refused: {text}", hint, exit_status=3)
-    return failed(f"the sign-in fails: {text}", "try again later", exit_status=1)
+    return f"the cloud refuses the token of the sign-in: {error.status} {error.message}", hint
 
 
 # The role ---------------------------------------------------------------------------------------------------------
@@ -191,7 +182,7 @@ async def check_account(found: Found) -> CheckResult:
     if identity.account is not None:
         return warning(
             f"the only account is {_name(identity.account)}, and calls do not name it",
-            f"set IOTO_ACCOUNT={identity.account.id}, or give --account to a command",
+            f"set IOTO_ACCOUNT={identity.account.id} (or give --account)",
             **_members(identity.account, None),
         )
     if identity.accounts:
@@ -199,7 +190,7 @@ async def check_account(found: Found) -> CheckResult:
         more = ", …" if len(identity.accounts) > _SHOWN else ""
         return warning(
             f"calls name no account, and there are several: {shown}{more}",
-            "set IOTO_ACCOUNT to the ID of yours, or give --account to a command",
+            "set IOTO_ACCOUNT (or give --account) to the ID of yours",
             account_id=None,
             accounts=[account.id for account in identity.accounts],
         )

@@ -1,5 +1,6 @@
 """What can be said of the endpoint by its URL alone, and which proxy leads there."""
 
+import contextlib
 import os
 import urllib.request
 from typing import Final
@@ -26,8 +27,8 @@ async def check_endpoint(found: Found) -> CheckResult:
     target, setting = found.target, found.target.settings["api"]
     if setting.value is None:
         return failed(
-            f"no endpoint: {target.how_to_set('api')} is not set",
-            f"set {target.how_to_set('api')} to the base URL of your device cloud; {_WHERE}. To try without one: "
+            "no endpoint is set",
+            f"set {target.named('api')} to the base URL of your device cloud; {_WHERE}. To try without one: "
             'eval "$(ioto-async emulator --env)"',
             exit_status=2,
         )
@@ -40,7 +41,7 @@ async def check_endpoint(found: Found) -> CheckResult:
     mistaken = _mistaken(url, target)
     if mistaken is not None:
         return failed(
-            f"{url} is {mistaken}", f"set {target.how_to_set('api')} to the device cloud's; {_WHERE}", exit_status=2
+            f"{_bare(url)} is {mistaken}", f"set {source} to the URL of the device cloud; {_WHERE}", exit_status=2
         )
     if (operation := _operation_in(url)) is not None:
         return failed(
@@ -51,7 +52,7 @@ async def check_endpoint(found: Found) -> CheckResult:
     details = {"url": str(url), "source": source}
     if url.path != "/":
         return warning(
-            f"{url} has a path, which device clouds have not",
+            f"{url} has a path, and the URLs of device clouds have none",
             f"unless a proxy of your own puts them there, set {source} to {url.origin()}",
             **details,
         )
@@ -72,12 +73,17 @@ def _how_to_mend(value: str, source: str) -> str | None:
         return f"set {source} to the base URL of the device cloud; {_WHERE}"
     if value != value.strip():
         return f"take away the white space around the value of {source}"
+    if "." not in value and ":" not in value:
+        return f"this looks like a token or a key, which goes into another variable, such as IOTO_TOKEN; {_WHERE}"
     if host is None or scheme not in ("http", "https"):
         return f"write {source} with https:// in front; {_WHERE}"
     if user is not None:
         return f"take user and password out of {source}: the token goes into IOTO_TOKEN"
-    mended = url.with_scheme("https").origin()
-    return f"set {source} to {mended}"
+    for mended in (url.origin(), url.with_scheme("https").origin()):
+        with contextlib.suppress(InvalidArgumentError):
+            if (better := _bare(parse_endpoint(str(mended)))) != value:
+                return f"set {source} to {better}"
+    return f"set {source} to the base URL of the device cloud; {_WHERE}"
 
 
 def _mistaken(url: URL, target: Target) -> str | None:
@@ -85,10 +91,10 @@ def _mistaken(url: URL, target: Target) -> str | None:
     host = url.host or ""
     builder, origin, cognito = target["builder"], target["origin"], target["cognito"]
     if builder is not None and _bare(url) == builder.rstrip("/"):
-        return "the Builder, not a device cloud"
+        return f"the Builder, as {target.named('builder')} says, and not a device cloud"
     if any(host == domain or host.endswith(f".{domain}") for domain in _VENDOR):
         builder_like = host.startswith(("api.", "admin."))
-        return "the Builder, not a device cloud" if builder_like else "a page for browsers, not a device cloud"
+        return "the Builder, not a device cloud" if builder_like else "a web site, not a device cloud"
     if origin is not None and host in (origin, URL(origin).host):
         return "the device app (IOTO_HOST), not a device cloud"
     if host.startswith("cognito-idp.") or (cognito is not None and _bare(url) == cognito.rstrip("/")):
@@ -117,7 +123,9 @@ async def check_proxy(found: Found) -> CheckResult:
         where = "the option proxy" if option is not None else variable or "the settings of the system"
         return failed(str(error), f"set {where} to a URL such as http://proxy.example:3128", exit_status=2)
     if found.proxy is not None:
-        why = "the option proxy" if option is not None else variable or "the settings of the system"
+        why = found.proxy_source = (
+            "the option proxy" if option is not None else variable or "the settings of the system"
+        )
         user = ", with a user and a password" if found.proxy.headers else ""
         shown = _bare(found.proxy.url)
         return ok(f"{shown}, from {why}{user}", url=shown, source=why)

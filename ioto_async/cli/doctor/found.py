@@ -6,6 +6,7 @@ import attrs
 from yarl import URL
 
 from ...client import IotoClient
+from ...settings import Secret
 from ...transport.proxies import Proxy
 from .identity import Identity
 from .target import Target
@@ -26,6 +27,10 @@ class Found:
     """The endpoint."""
     proxy: Proxy | None = None
     """The proxy that it is reached through."""
+    proxy_source: str = "HTTPS_PROXY"
+    """What names it."""
+    login: Secret | None = None
+    """The access token of the sign-in; None if there was none."""
     date: str | None = None
     """The header ``Date`` of a reply."""
     received: float = 0.0

@@ -22,13 +22,13 @@ class Claims:
 
     use: str
     """``access``, ``id``, or what else it is for."""
-    ended: datetime | None
+    ends: datetime | None
     """When it ends or has ended, in UTC."""
 
     @property
     def has_ended(self) -> bool:
         """Whether it is known to have ended."""
-        return self.ended is not None and self.ended <= datetime.now(UTC)
+        return self.ends is not None and self.ends <= datetime.now(UTC)
 
 
 def parse_jwt(token: str) -> Claims | None:
@@ -42,6 +42,6 @@ def parse_jwt(token: str) -> Claims | None:
         return None
     if not isinstance(payload, dict):
         return None
-    use, ends = payload.get("token_use"), payload.get("exp", 0)
-    ended = datetime.fromtimestamp(ends, UTC) if is_number(ends) and 0 < ends < _LATEST else None
-    return Claims(use if isinstance(use, str) and use.isalpha() else "login", ended)
+    use, at = payload.get("token_use"), payload.get("exp", 0)
+    ends = datetime.fromtimestamp(at, UTC) if is_number(at) and 0 < at < _LATEST else None
+    return Claims(use if isinstance(use, str) and use.isalpha() else "access", ends)

@@ -15,11 +15,12 @@ from ...mqtt.tls import make_context
 from ...transport.proxies import Proxies, Proxy
 from ..files import read_certificates
 from .found import Found
-from .network import Host, connect, look_up, shake_hands
+from .network import Host, reached
 from .results import CheckResult, Status, failed, ok, skipped, warning
 
 __all__ = ["check_mqtt"]
 
+_VARIABLES: Final = "IOTO_MQTT_HOST and IOTO_MQTT_PORT"
 _ALPN: Final = "x-amzn-mqtt-ca"
 _SHARE: Final = 0.6
 """Of the time of the check, what the connection of the device may take."""
@@ -47,10 +48,10 @@ async def check_mqtt(found: Found) -> CheckResult:
         port = int(target["mqtt_port"] or PORT)
         context = ssl.create_default_context()
         context.set_alpn_protocols([_ALPN])
-        to = Host(str(host), port, "the MQTT endpoint", target.how_to_set("mqtt_host"), _proxy(str(host), port, found))
+        to = Host(str(host), port, "the MQTT endpoint", _VARIABLES, _proxy(str(host), port, found))
     except (InvalidArgumentError, ValueError) as error:
-        return failed(f"{target.how_to_set('mqtt_host')}: {error}", "correct the variable", exit_status=2)
-    result = await _reached(to, context)
+        return failed(f"{_VARIABLES}: {error}", "correct the variables", exit_status=2)
+    result = await reached(to, context)
     if result.status is Status.FAILED:
         return result
     text = f"{to.name}:{port}: {result.summary}"
@@ -59,16 +60,6 @@ async def check_mqtt(found: Found) -> CheckResult:
 
 def _proxy(host: str, port: int, found: Found) -> Proxy | None:
     return Proxies(found.target.proxy, trust_env=True).of(URL.build(scheme="https", host=host, port=port))
-
-
-async def _reached(to: Host, context: ssl.SSLContext) -> CheckResult:
-    """Go to the host step by step; the result of the last step that was made."""
-    result = await look_up(to.first_hop)
-    if result.status is not Status.FAILED:
-        result = await connect(to.first_hop)
-    if result.status is not Status.FAILED:
-        result = await shake_hands(to, context)
-    return result
 
 
 async def _as_device(certs: Certificates, found: Found) -> CheckResult:
@@ -81,7 +72,7 @@ async def _as_device(certs: Certificates, found: Found) -> CheckResult:
         to = Host(endpoint, port, "the MQTT endpoint", "--certs", _proxy(endpoint, port, found))
     except (InvalidArgumentError, ValueError) as error:
         return failed(str(error), _AGAIN, exit_status=2)
-    result = await _reached(to, context)
+    result = await reached(to, context)
     if result.status is Status.FAILED:
         return result
     seconds = found.limit * _SHARE

@@ -18,12 +18,14 @@ from ...mqtt.connection import ProxyRefusal, dial
 from ...transport.attempt import reason_of
 from ...transport.proxies import Proxy
 from .found import Found
-from .results import CheckResult, failed, ok, skipped, warning
+from .results import CheckResult, Status, failed, ok, skipped, warning
 
-__all__ = ["Host", "check_dns", "check_tcp", "check_tls", "connect", "look_up", "shake_hands"]
+__all__ = ["PROXY_LOGIN", "Host", "check_dns", "check_tcp", "check_tls", "connect", "look_up", "reached", "shake_hands"]
 
 T = TypeVar("T")
 
+PROXY_LOGIN: Final = "put user and password into the URL of the proxy, as in http://USER:PASSWORD@HOST:PORT"
+"""What to do where a proxy wants to know who asks."""
 _SHOWN: Final = 3
 """Addresses that are shown."""
 _SOON: Final = timedelta(days=14)
@@ -46,18 +48,21 @@ class Host:
     """The flag and the variable that name it."""
     proxy: Proxy | None = None
     """The proxy that it is reached through."""
+    proxy_source: str = "HTTPS_PROXY"
+    """What names that."""
 
     @property
     def first_hop(self) -> "Host":
         """What is connected to: the proxy, if there is one."""
         if self.proxy is None:
             return self
-        return Host(self.proxy.url.host or "", self.proxy.url.port or 80, "the proxy", "HTTPS_PROXY")
+        return Host(self.proxy.url.host or "", self.proxy.url.port or 80, "the proxy", self.proxy_source)
 
 
 def _endpoint(found: Found) -> Host:
     url = found.url
-    return Host(url.host or "", url.port or 443, "the endpoint", found.target.how_to_set("api"), found.proxy)
+    setting = found.target.named("api")
+    return Host(url.host or "", url.port or 443, "the endpoint", setting, found.proxy, found.proxy_source)
 
 
 async def check_dns(found: Found) -> CheckResult:
@@ -79,7 +84,7 @@ async def look_up(to: Host) -> CheckResult:
         found = await _in_thread(lambda: socket.getaddrinfo(host, to.port, type=socket.SOCK_STREAM))
     except OSError as error:
         if isinstance(error, socket.gaierror) and error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
-            text, hint = f"there is no host {host}", f"look for a typing error in {to.setting}, the URL of {to.what}"
+            text, hint = f"there is no host {host}", f"look for a typing error in {to.setting}"
         else:
             text = f"{host}, the host of {to.what}, cannot be looked up: {error.strerror or error}"
             hint = "check the network and the name servers of this machine (/etc/resolv.conf)"
@@ -165,7 +170,8 @@ async def _connected(family: int, address: Any) -> "float | _Refused":
         try:
             await asyncio.get_running_loop().sock_connect(connection, address)
         except OSError as error:
-            return _Refused(str(address[0]), reason_of(error))
+            # The text of asyncio repeats the address.
+            return _Refused(str(address[0]), os.strerror(error.errno) if error.errno else reason_of(error))
     return time.perf_counter() - started
 
 
@@ -221,7 +227,7 @@ async def shake_hands(to: Host, context: ssl.SSLContext) -> CheckResult:
 
 def _proxy_refuses(text: str, proxy: Proxy | None) -> CheckResult:
     if " 407" in text:
-        hint = "give user and password in the URL of the proxy: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+        hint = PROXY_LOGIN
     else:
         hint = "ask who runs the proxy to let the host through, or exempt it with NO_PROXY"
     return failed(text, hint, exit_status=4, proxy=None if proxy is None else str(proxy.url))
@@ -268,12 +274,12 @@ async def _untrusted(error: ssl.SSLCertVerificationError, to: Host) -> CheckResu
     source, trouble = trust()
     details: dict[str, Any] = {"verified": False, "reason": error.verify_message, "trust": source, **shown.details}
     if code in (_EXPIRED, _NOT_YET_VALID):
-        what = f"has ended{shown.ended}" if code == _EXPIRED else f"is not valid yet{shown.begun}"
+        what = f"has expired{shown.ended}" if code == _EXPIRED else f"is not valid yet{shown.begun}"
         text = f"the certificate of {host} {what}"
-        hint = f"whoever runs the host has to renew it; or the clock of this machine is wrong: it says {now}"
+        hint = f"whoever runs the host has to renew it; or the clock of this machine, which says {now}, is wrong"
     elif code in (_HOSTNAME, _ADDRESS):
         text = f"the certificate is not for {host}{shown.names}"
-        hint = f"set {to.setting} to a name that is in the certificate, as the URL that the Builder shows has"
+        hint = f"set {to.setting} to a name that is in the certificate, such as that in the URL that the Builder shows"
     elif trouble is not None:
         text = f"the certificate of {host} is not trusted{shown.issued}"
         hint = f"{source}: {trouble}: name another file, or unset SSL_CERT_FILE"
@@ -347,7 +353,8 @@ def _no_tls(error: OSError, to: Host) -> CheckResult:
     """Why there was no handshake."""
     host, port = to.name, to.port
     reason = getattr(error, "reason", None) or ""
-    text = f"no TLS with {host}:{port}: {reason_of(error)}"
+    shown = reason.replace("_", " ").lower() if reason else reason_of(error)
+    text = f"no TLS with {host}:{port}: {shown}"
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL"):
         return failed(
             f"{host}:{port} does not speak TLS",
@@ -359,5 +366,15 @@ def _no_tls(error: OSError, to: Host) -> CheckResult:
     elif "CERTIFICATE_REQUIRED" in reason or "BAD_CERTIFICATE" in reason:
         hint = f"the host wants a certificate of the client, as the MQTT endpoint of devices does: check {to.setting}"
     else:
-        hint = "something in between, such as a firewall, ends the connection; or the host does not speak TLS at all"
+        hint = "a firewall in between may have ended the connection, or the host wants another version of TLS or none"
     return failed(text, hint, exit_status=4)
+
+
+async def reached(to: Host, context: ssl.SSLContext | None) -> CheckResult:
+    """Go to a host step by step: DNS, TCP, and with a *context* TLS; the result of the last step that was made."""
+    result = await look_up(to.first_hop)
+    if result.status is not Status.FAILED:
+        result = await connect(to.first_hop)
+    if result.status is not Status.FAILED and context is not None:
+        result = await shake_hands(to, context)
+    return result

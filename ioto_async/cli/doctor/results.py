@@ -1,8 +1,8 @@
 """What a check has found, and the report of all of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
@@ -41,6 +41,12 @@ class CheckResult:
     seconds: float = 0.0
     """How long it took."""
 
+    def changed(self, change: Callable[[str], str]) -> Self:
+        """The result with *change* applied to all of its texts."""
+        hint = None if self.hint is None else change(self.hint)
+        details = {name: _changed(value, change) for name, value in self.details.items()}
+        return attrs.evolve(self, summary=change(self.summary), hint=hint, details=details)
+
     def to_dict(self) -> dict[str, JSON]:
         """The result as JSON."""
         return {
@@ -51,6 +57,12 @@ class CheckResult:
             "seconds": round(self.seconds, 3),
             "details": dict(self.details),
         }
+
+
+def _changed(value: JSON, change: Callable[[str], str]) -> JSON:
+    if isinstance(value, str):
+        return change(value)
+    return [_changed(each, change) for each in value] if isinstance(value, list) else value
 
 
 def ok(summary: str, **details: JSON) -> CheckResult:

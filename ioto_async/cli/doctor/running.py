@@ -9,6 +9,7 @@ import attrs
 
 from ...errors import ConnectionFailedError, InvalidArgumentError, IotoError
 from ...settings import seconds
+from ...transport.attempt import reason_of
 from .checks import CHECKS, Check
 from .found import Found
 from .results import CheckResult, Report, Status, failed, skipped
@@ -72,7 +73,9 @@ async def _made(check: Check, found: Found) -> CheckResult:
         )
     except IotoError as error:
         result = failed(str(error), None, exit_status=_exit_status(error))
-    return attrs.evolve(result, name=check.name, seconds=time.monotonic() - started)
+    except OSError as error:
+        result = failed(reason_of(error), "check the network", exit_status=4)
+    return attrs.evolve(result.changed(found.target.mask), name=check.name, seconds=time.monotonic() - started)
 
 
 def _exit_status(error: IotoError) -> int:

@@ -14,6 +14,8 @@ from ...errors import (
     CallError,
     CallTimeoutError,
     ConnectionFailedError,
+    ConnectionLostError,
+    DecodeError,
     RateLimitedError,
     ServiceError,
     StatusError,
@@ -21,6 +23,7 @@ from ...errors import (
 )
 from ...transport.retry import RetryPolicy
 from .found import Found
+from .network import PROXY_LOGIN
 from .results import CheckResult, failed, ok, skipped, warning
 
 __all__ = ["check_clock", "check_service", "options_of", "unreached"]
@@ -30,6 +33,7 @@ _MARGIN: Final = 0.5
 """Seconds by which a call ends before its check, to tell what it waited for."""
 _TOLERATED: Final = 10.0
 """Seconds between the clocks that are not worth telling."""
+_PROXY_AUTHENTICATION: Final = 407
 _PING: Final = "pinged"
 _GATEWAY: Final = ("Forbidden", "Not Found", "Missing Authentication Token")
 """What AWS API Gateway itself says of a path or a host that leads to no API."""
@@ -70,15 +74,23 @@ async def check_service(found: Found) -> CheckResult:
 
 def _refused(error: CallError, found: Found, reply: ClientResponse | None) -> CheckResult:
     """What a failure of the call tells of the service."""
+    if isinstance(error, (ConnectionLostError, DecodeError)):
+        hint = f"check the port in {found.target.named('api')}"
+        if found.url.scheme == "http":
+            hint += "; if TLS is spoken there, write https:// instead of http://"
+        return failed(f"what listens there does not speak HTTP: {error.message}", hint, exit_status=4)
     if not isinstance(error, StatusError) or reply is None:
         return unreached(error)
     text = f"{error.status} {error.message}"
+    if error.status == _PROXY_AUTHENTICATION:
+        return unreached(error)
     if isinstance(error, UnexpectedStatusError) and (location := reply.headers.get("Location")) is not None:
         return _redirected(found, location)
-    if reply.content_type == "text/html" or error.message in _GATEWAY or error.status == 404:
-        return _not_ioto(found, f"it answers {text}")
     if isinstance(error, (ServiceError, RateLimitedError)):
         return failed(f"the service fails: {text}", "try again later; if that does not help, ask the vendor")
+    is_page = reply.content_type == "text/html"
+    if not isinstance(error, AuthenticationError) or is_page or error.message in _GATEWAY:
+        return _not_ioto(found, f"it answers {text}")
     # A cloud may want a token even here.
     latency = found.latency * 1000
     return ok(f"answers in {latency:.0f} ms: {text}", ms=round(latency, 1), status=error.status)
@@ -90,26 +102,28 @@ def _redirected(found: Found, location: str) -> CheckResult:
         known = str(target.origin()) if target.host else None
     except ValueError:
         known = None
-    hint = f"set {found.target.how_to_set('api')} to the URL of the cloud itself"
-    return failed(f"{found.url} redirects to {known or 'another place'}, and redirects are not followed", hint)
+    hint = f"set {found.target.named('api')} to the URL of the cloud itself"
+    return failed(
+        f"{str(found.url).rstrip('/')} redirects to {known or 'another place'}, and redirects are not followed", hint
+    )
 
 
 def _not_ioto(found: Found, why: str) -> CheckResult:
-    return failed(
-        f"there is no Ioto cloud at {str(found.url).rstrip('/')}: {why}",
-        f"set {found.target.how_to_set('api')} to the URL that the cloud panel of the Builder shows",
-    )
+    hint = f"set {found.target.named('api')} to the URL that the cloud panel of the Builder shows"
+    if found.proxy is not None:
+        hint = f"the proxy of {found.proxy_source} may have answered in its place; if not, {hint}"
+    return failed(f"there is no Ioto cloud at {str(found.url).rstrip('/')}: {why}", hint)
 
 
 def unreached(error: CallError) -> CheckResult:
     """The result of a check whose call failed, where the credentials were not refused."""
     if isinstance(error, (ConnectionFailedError, CallTimeoutError)):
-        hint = "check the network, the proxy and the port" if isinstance(error, ConnectionFailedError) else None
+        hint = "check the network, the proxy and the port"
         if isinstance(error, CallTimeoutError):
             hint = "try again, or give it more time with --timeout"
         return failed(error.message, hint, exit_status=4)
-    if isinstance(error, AuthenticationError):
-        return failed(f"{error.status} {error.message}", None, exit_status=3)
+    if error.status == _PROXY_AUTHENTICATION:
+        return failed(f"the proxy refuses: {error.status} {error.message}", PROXY_LOGIN, exit_status=4)
     return failed(str(error), "try again; if that does not help, report what the service answers")
 
 

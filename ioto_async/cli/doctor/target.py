@@ -53,6 +53,8 @@ _VARIABLES: Final[Mapping[str, str]] = {
 _FLAGS: Final[Mapping[str, str]] = {"api": "--api", "account": "--account", "product": "--product"}
 """The flags of those that have one; secrets have none, as command lines are seen by others."""
 _SECRETS: Final = ("token", "password", "builder_token", "product")
+_SHORTEST: Final = 4
+"""Characters of a secret that is looked for in texts."""
 _URLS: Final = ("api", "cognito", "builder")
 
 
@@ -120,10 +122,20 @@ class Target:
         """Whether a setting has its default."""
         return self.settings[name].source == _DEFAULT
 
-    @staticmethod
-    def how_to_set(name: str) -> str:
-        """The flag and the variable of a setting, such as ``--api or IOTO_API``."""
-        return " or ".join(filter(None, (_FLAGS.get(name), _VARIABLES[name])))
+    def named(self, name: str) -> str:
+        """What to call a setting: where it came from, or if it is not set, its variable and its flag."""
+        source = self.settings[name].source
+        if source is not None and source != _DEFAULT:
+            return source
+        flag = _FLAGS.get(name)
+        return _VARIABLES[name] if flag is None else f"{_VARIABLES[name]} (or {flag})"
+
+    def mask(self, text: str) -> str:
+        """*text* without the secrets of the settings, should a service or a mistake have put one there."""
+        secrets = {self.settings[name].value for name in _SECRETS}
+        for value in sorted((value for value in secrets if value and len(value) >= _SHORTEST), key=len, reverse=True):
+            text = text.replace(value, "***")
+        return text
 
 
 def _shown(name: str, value: Secret) -> str:
