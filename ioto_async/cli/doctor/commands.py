@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from ...client import IotoClient
 from ...errors import InvalidArgumentError
-from ..options import JsonFlag, parse_duration
+from ..options import JsonFlag, parse_duration, use_api
 from .identity import Identity, identify
 from .printing import lines_of, summary_of
 from .results import CheckResult, Report
@@ -80,7 +80,8 @@ async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
         api: base URL of the device cloud; IOTO_API by default.
         as_json: print one JSON object: endpoint, token, role, account_id, account_name, user_id, user_email.
     """
-    target = Target.from_env(api=api)
+    use_api(api)
+    target = Target.from_env()
     environ = {name: value for name, value in target.environ.items() if name != "IOTO_ACCOUNT"}
     async with IotoClient(environ=environ, trust_env=True) as client:
         identity = await identify(client, endpoint=str(target["api"]), is_login=target["token"] is None)
