@@ -18,7 +18,7 @@ from ..errors import InvalidArgumentError
 from ..models.value import json_text
 from ..operations import BUILDER, IOTO, Operation
 from ..settings import Settings
-from .options import FLAG
+from .options import FLAG, use_api
 
 __all__ = ["call"]
 
@@ -37,6 +37,7 @@ _TEXT_TYPES: Final = ("string", "base64", "cursor", "any")
 async def call(
     operation: str,
     *members: str,
+    api: str | None = None,
     query: Annotated[Sequence[str], Parameter(negative=())] = (),
     builder: Annotated[bool, FLAG] = False,
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), show_default=False)] = False,
@@ -49,10 +50,12 @@ async def call(
     Args:
         operation: controller/action, such as device/get; it need not be a documented one.
         members: members of the body, as key=text or key:=json.
+        api: base URL of the device cloud; IOTO_API by default.
         query: key=value of the query string; may be given several times.
         builder: call the Builder (IOTO_BUILDER, BUILDER_TOKEN) instead of the device cloud.
         verbose: show each request as it goes out, and the status of its reply, on stderr; tokens and keys are masked.
     """
+    use_api(api)
     _check_encoding((operation, *members, *query))
     row = (BUILDER if builder else IOTO).get(operation)
     body = _without_duplicates("", (_member(text, row) for text in members))
