@@ -26,7 +26,7 @@ from .devices import Device, Devices
 from .files import Files
 from .managers import Managers
 from .models import Models
-from .mqtt_sessions import MqttSessions
+from .mqtt_sessions import MqttSessions, RetainedMessages
 from .pki import Authority
 from .publisher import NullPublisher, Publisher, throttle
 from .samples import Samples
@@ -65,7 +65,7 @@ class Cloud:
             changed.
         api: base URL; set by the server.
         tokens, devices, updates, models, actions, metrics, accounts, users, identities, authority, dashboards, alerts,
-            managers, files, mqtt_sessions: the parts; to be used under the lock.
+            managers, files, mqtt_sessions, retained: the parts; to be used under the lock.
     """
 
     region: Final = "us-east-1"
@@ -83,6 +83,7 @@ class Cloud:
         self._db = db
         self.files: Final = Files(db, self.now)
         self.mqtt_sessions: Final = MqttSessions(db, self.lock)
+        self.retained: Final = RetainedMessages(db)
         settings = load_settings(db, _PART)
         new = not settings
         if new:
