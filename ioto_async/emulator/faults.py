@@ -23,9 +23,10 @@ class Fault:
     lets the request be processed and alters the reply.
 
     Attributes:
-        operation: such as ``device/get``, ``download`` for update images, ``files`` for signed URLs, or ``cognito``
-            for sign-ins; None for any request over HTTP. Over MQTT ``mqtt/connect`` and the messages of devices, such
-            as ``mqtt/metric/set``, which only ``delay``, ``reset``, ``throttle`` and ``times`` have a meaning for.
+        operation: such as ``device/get``, ``download`` for update images, ``files`` for signed URLs, ``cognito`` for
+            sign-ins, or ``jwks`` for the keys of their tokens; None for any request over HTTP. Over MQTT
+            ``mqtt/connect`` and the messages of devices, such as ``mqtt/metric/set``, which only ``delay``, ``reset``,
+            ``throttle`` and ``times`` have a meaning for.
         status: the status of the answer; 200 if only ``body`` is given. For ``mqtt/connect`` the return code.
         body: the body of the answer, whatever it is: HTML, half a JSON text; empty if only ``status`` is given.
         headers: added to the answer; ``Content-Type`` is ``application/json`` for 200, else ``text/plain``.

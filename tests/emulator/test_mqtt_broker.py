@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from ioto_async.emulator.faults import Fault
-from ioto_async.emulator.mqtt.broker import Broker, Grant, Message
+from ioto_async.emulator.mqtt.broker import Broker, Grant, Message, Publication
 from ioto_async.emulator.mqtt.packets import (
     Connack,
     Connect,
@@ -44,26 +44,31 @@ from tests.rows import each_row
 
 @attrs.define
 class EchoService:
-    """Lets everybody in to ``up/`` and ``down/``, and sends back what comes."""
+    """Lets everybody in to ``up/`` and ``down/``, and sends back what comes; only ``up/own/`` reaches its publisher."""
 
     received: list[Message] = attrs.Factory(list)
+    kept: dict[str, tuple[bytes, int]] = attrs.Factory(dict)
     batches: list[int] = attrs.Factory(list)
     broken: bool = False
     faults: list[Fault] = attrs.Factory(list)
 
     def authorize(self, client_id: str, certificate: bytes) -> Grant | None:
-        return Grant(("up/",), ("down/",))
+        return Grant(("up/", "$aws/rules/x/up/"), ("down/", "up/own/"))
 
     def fault(self, topic: str | None) -> Fault | None:
         operation = "mqtt/connect" if topic is None else "mqtt/message"
         return self.faults.pop(0) if self.faults and self.faults[0].operation == operation else None
 
-    def receive(self, messages: Sequence[Message]) -> list[Message]:
+    def receive(self, messages: Sequence[Message], retained: Sequence[tuple[Message, int]] = ()) -> list[Message]:
         if self.broken:
             raise OSError("the disk is full")
+        self.kept |= {message.topic: (message.payload, qos) for message, qos in retained}
         self.received += messages
         self.batches.append(len(messages))
         return [message._replace(topic=message.topic.replace("up/", "down/")) for message in messages]
+
+    def retained(self, topic: str) -> tuple[bytes, int] | None:
+        return self.kept.get(topic)
 
     def throttle(self, client_id: str, *, close: bool) -> Message:
         return Message(client_id, "down/throttle", b"")
@@ -321,6 +326,55 @@ async def test_what_is_to_be_retained_is_carried_out_and_so_is_such_a_will(serve
     await client.close()
     await until(lambda: len(server.service.received) == 2)
     assert server.service.received == [Message("a", "up/x", b"1"), Message("a", "up/will", b"2")]
+    assert server.service.kept == {"up/x": (b"1", 1), "up/will": (b"2", 1)}
+
+
+async def test_what_was_retained_comes_with_a_new_subscription_to_its_very_topic(server: Server) -> None:
+    client = await server.connect()
+    client.send(Publish("up/own/x", b"1", 1, 1, retain=True), Publish("up/own/y", b"2", retain=True))
+    assert await client.get() == Puback(1)
+    client.send(Subscribe(2, (("up/own/+", 1), ("up/own/x", 1), ("up/own/y", 1), ("up/x", 1))))
+    assert [await client.get() for _ in range(3)] == [
+        Suback(2, (1, 1, 1, 0x80)),
+        Publish("up/own/x", b"1", 1, 1, retain=True),
+        Publish("up/own/y", b"2", 0, retain=True),
+    ]
+    # Again with each SUBSCRIBE, with the QoS that is granted then.
+    client.send(Subscribe(3, (("up/own/x", 0),)))
+    assert [await client.get(), await client.get()] == [Suback(3, (0,)), Publish("up/own/x", b"1", retain=True)]
+
+
+async def test_what_a_client_publishes_and_subscribes_to_comes_back_to_it_alone(server: Server) -> None:
+    client, other = await server.connect(), await server.connect("b")
+    for each in (client, other):
+        each.send(Subscribe(1, (("up/own/#", 1),)))
+        assert await each.get() == Suback(1, (1,))
+    client.send(Publish("up/own/x", b"1", 1, 7, retain=True), Publish("up/own/x", b"2"), Publish("up/x", b"3"))
+    # As the subscription was there before, neither has the flag.
+    assert [await client.get() for _ in range(3)] == [
+        Puback(7),
+        Publish("up/own/x", b"1", 1, 1),
+        Publish("up/own/x", b"2"),
+    ]
+    for each in (client, other):
+        each.send(Pingreq())
+        assert await each.get() == Pingresp()
+
+
+@each_row("packet", [Publish("$aws/rules/x/up/y", b"1", 1, 1, retain=True), Will("$aws/rules/x/up/y", b"1", 1, True)])
+async def test_what_goes_to_topics_of_aws_cannot_be_retained(server: Server, packet: Publish | Will) -> None:
+    server.service.received.clear()
+    client = await server.open()
+    if isinstance(packet, Will):
+        client.send(Connect("a", will=packet))
+        assert await client.get() == Connack(5)
+    else:
+        client.send(Connect("a"), packet._replace(retain=False))
+        assert [await client.get(), await client.get()] == [Connack(0), Puback(1)]
+        client.send(packet)
+    assert await client.get() is None
+    assert len(server.service.received) == isinstance(packet, Publish)
+    assert server.service.kept == {}
 
 
 @each_row("packet, is_told", [(4095, False), (4096, True), (20_000, True)])
@@ -442,6 +496,26 @@ async def test_a_session_outlives_its_broker_with_subscriptions_and_messages(
         await server.connect("clean", clean=False)
         assert server.connack == Connack(0)
     assert store.load() == {"a": KeptSession({"down/off": 0, "down/on/#": 1}, []), "clean": KeptSession({}, [])}
+
+
+async def test_a_retained_message_that_was_not_acknowledged_comes_again_with_its_flag(
+    store: MqttSessions, contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    async with keeping(store, contexts) as server:
+        client = await server.connect(clean=False)
+        client.send(Publish("up/own/x", b"1", 1, 1, retain=True))
+        assert await client.get() == Puback(1)
+        client.send(Subscribe(1, (("up/own/x", 1),)))
+        assert [await client.get(), await client.get()] == [
+            Suback(1, (1,)),
+            Publish("up/own/x", b"1", 1, 1, retain=True),
+        ]
+    async with keeping(store, contexts) as server:
+        client = await server.connect(clean=False)
+        assert await client.get() == Publish("up/own/x", b"1", 1, 1, retain=True, dup=True)
+        # The session knows what it may match, though this broker has seen no SUBSCRIBE.
+        client.send(Puback(1), Publish("up/own/x", b"2", 1, 9))
+        assert [await client.get(), await client.get()] == [Puback(9), Publish("up/own/x", b"2", 1, 2)]
 
 
 async def test_what_was_published_and_not_queued_when_the_process_ended_is_queued_by_the_next(
@@ -619,7 +693,7 @@ async def test_a_handshake_that_takes_until_after_the_end_gives_no_connection(se
 
 async def test_what_was_not_stored_before_the_end_is_not_stored_after_it(server: Server) -> None:
     client = await server.connect()
-    server.broker.receive(None, Message("a", "up/x", b""), 0, None)
+    server.broker.receive(Publication(None, Message("a", "up/x", b""), 0, 1, False, None))
     await server.broker.stop()
     assert await client.get() is None
     assert server.service.received == []

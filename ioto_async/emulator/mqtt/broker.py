@@ -2,7 +2,8 @@
 
 It is the server side of MQTT 3.1.1 as AWS IoT Core speaks it: QoS 0 and 1, and a client certificate for every
 connection. A message to a topic that the client may not publish to ends the connection. What
-clients publish goes to the cloud alone, in batches, and is acknowledged when the cloud has stored it.
+clients publish goes to the cloud, in batches, and is acknowledged when the cloud has stored it; of the clients none but
+the publisher itself may subscribe to it.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ from .sessions import Session
 from .tls import Tls
 from .topics import is_filter, is_topic
 
-__all__ = ["Broker", "Grant", "Message", "Service"]
+__all__ = ["Broker", "Grant", "Message", "Publication", "Service"]
 
 _LOG: Final = logging.getLogger(__name__)
 # Limits of AWS IoT Core.
@@ -73,7 +74,10 @@ class Message(NamedTuple):
 
 @attrs.frozen
 class Grant:
-    """What a client may do: the beginnings of the topics that it may publish to, and of its topic filters."""
+    """What a client may do: the beginnings of the topics that it may publish to, and of its topic filters.
+
+    No other client may subscribe to what it publishes.
+    """
 
     publish: tuple[str, ...]
     subscribe: tuple[str, ...]
@@ -88,23 +92,32 @@ class Service(Protocol):
     def fault(self, topic: str | None) -> Fault | None:
         """Return the fault for a message to *topic*, or for None that for a CONNECT."""
 
-    def receive(self, messages: Sequence[Message]) -> list[Message]:
+    def receive(self, messages: Sequence[Message], retained: Sequence[tuple[Message, int]] = ()) -> list[Message]:
         """Carry out *messages* in one transaction and return the replies.
+
+        Args:
+            messages: what clients published.
+            retained: those of them that are to be retained, with their QoS.
 
         Raises:
             Exception: they cannot be stored; the clients are to send them again.
         """
 
+    def retained(self, topic: str) -> tuple[bytes, int] | None:
+        """Return payload and QoS of what was retained last for *topic*; None if nothing was, or it was empty."""
+
     def throttle(self, client_id: str, *, close: bool) -> Message:
         """Return the message that tells a client to slow down, or with *close* to disconnect."""
 
 
-class _Received(NamedTuple):
+class Publication(NamedTuple):
     """A message on its way to the cloud; a will has no connection."""
 
     connection: "_Connection | None"
     message: Message
     packet_id: int
+    qos: int
+    retain: bool
     fault: Fault | None
 
 
@@ -138,7 +151,7 @@ class Broker:
         self._sessions: dict[str, Session] = {}
         # The clients whose sessions are in the store.
         self._kept: set[str] = set()
-        self._inbox: list[_Received] = []
+        self._inbox: list[Publication] = []
 
     async def start(self, host: str, port: int, context: ssl.SSLContext) -> int:
         """Take up the sessions that were kept, listen, and return the port.
@@ -216,19 +229,21 @@ class Broker:
         """Publish a message, as `send` does."""
         for each in list(self._sessions) if client_id is None else [client_id]:
             session = self._sessions.get(each)
-            if session is None:
-                continue
-            if len(topic) + len(payload) > _MAX_AGENT - _HEAD and session.wants(topic):
-                _LOG.warning(
-                    "%s: a packet of %s bytes to %s: the vendor's agent reads no more than %s;"
-                    " it loses the message, or reconnects without end",
-                    *(each, len(encode(Publish(topic, payload, 1, 1))), topic, _MAX_AGENT),
-                )
-            packets, kept = session.enqueue(topic, payload)
-            if not kept:
-                _LOG.warning("%s is behind; a message to %s is dropped", each, topic)
-            if packets:
-                self._clients[each].send(*packets)
+            if session is not None:
+                self._enqueue(session, each, topic, payload)
+
+    def _enqueue(self, session: Session, client_id: str, topic: str, payload: bytes, qos: int = 1) -> None:
+        if len(topic) + len(payload) > _MAX_AGENT - _HEAD and session.wants(topic):
+            _LOG.warning(
+                "%s: a packet of %s bytes to %s: the vendor's agent reads no more than %s;"
+                " it loses the message, or reconnects without end",
+                *(client_id, len(encode(Publish(topic, payload, 1, 1))), topic, _MAX_AGENT),
+            )
+        packets, kept = session.enqueue(topic, payload, qos)
+        if not kept:
+            _LOG.warning("%s is behind; a message to %s is dropped", client_id, topic)
+        if packets:
+            self._clients[client_id].send(*packets)
 
     def advance(self, seconds: float) -> None:
         """Let the sessions of clients that are not connected age; may be called from any thread.
@@ -277,7 +292,8 @@ class Broker:
         client_id, will = connection.client_id, connection.will
         if will is not None:
             connection.will = None
-            self.receive(None, Message(client_id, will.topic, will.payload), 0, None)
+            message = Message(client_id, will.topic, will.payload)
+            self.receive(Publication(None, message, 0, will.qos, will.retain, None))
         if self._clients.get(client_id) is connection:
             del self._clients[client_id]
             session = self._sessions.get(client_id)
@@ -307,9 +323,9 @@ class Broker:
         self._presence(client_id, True)
         return session, present
 
-    def receive(self, connection: "_Connection | None", message: Message, packet_id: int, fault: Fault | None) -> None:
+    def receive(self, publication: Publication) -> None:
         """Take a message that a client published; all of one iteration of the loop are stored together."""
-        self._inbox.append(_Received(connection, message, packet_id, fault))
+        self._inbox.append(publication)
         if len(self._inbox) == 1:
             self._loop.call_soon(self._process)
 
@@ -318,7 +334,8 @@ class Broker:
         if not inbox:
             return
         try:
-            replies = self.service.receive([each.message for each in inbox])
+            retained = [(each.message, each.qos) for each in inbox if each.retain]
+            replies = self.service.receive([each.message for each in inbox], retained)
         except Exception:  # noqa: BLE001 - whatever it is, nothing was stored, and the clients must not believe so
             _LOG.exception("%s messages cannot be stored", len(inbox))
             for each in inbox:
@@ -326,7 +343,7 @@ class Broker:
                     each.connection.close("its messages cannot be stored")
             return
         acknowledged: dict[_Connection, list[Packet]] = {}
-        for connection, message, packet_id, fault in inbox:
+        for connection, message, packet_id, _, _, fault in inbox:
             if fault is not None and fault.throttle:
                 replies.append(self.service.throttle(message.client_id, close=fault.throttle == "close"))
             if connection is None:
@@ -337,8 +354,16 @@ class Broker:
                 acknowledged.setdefault(connection, []).append(Puback(packet_id))
         for connection, packets in acknowledged.items():
             connection.send(*packets)
+        self._send_back(inbox)
         for client_id, topic, payload in replies:
             self.publish(topic, payload, client_id)
+
+    def _send_back(self, inbox: Iterable[Publication]) -> None:
+        """Send messages to their publishers where these have subscribed to them."""
+        for each in inbox:
+            session = self._sessions.get(each.message.client_id)
+            if session is not None and session.hears_itself:
+                self._enqueue(session, *each.message, each.qos)
 
 
 class _Connection:
@@ -444,7 +469,11 @@ class _Connection:
             grant = self._grant
             if len(packet.filters) > _MAX_FILTERS:
                 raise BadPacket(f"a SUBSCRIBE with {len(packet.filters)} filters; {_MAX_FILTERS} are allowed")
-            self.send(Suback(packet.packet_id, tuple(self._subscribe(grant, *each) for each in packet.filters)))
+            codes = tuple(self._subscribe(grant, *each) for each in packet.filters)
+            self.send(Suback(packet.packet_id, codes))
+            for (filter_, _), granted in zip(packet.filters, codes, strict=True):
+                if granted != SUBSCRIPTION_REFUSED:
+                    self._send_retained(filter_, granted)
         elif isinstance(packet, Unsubscribe):
             for filter_ in packet.filters:
                 self._session.unsubscribe(filter_)
@@ -499,6 +528,7 @@ class _Connection:
         self._keep_alive = 1.5 * max(least, min(packet.keep_alive or most, most))
         self.deadline = self._broker.clock() + self._keep_alive
         self._session, present = self._broker.connect(self, packet.clean_session)
+        self._session.hears_itself = self._session.has_filter_below(grant.publish)
         self.send(Connack(ACCEPTED, present), *self._session.resume())
 
     def _refuse(self, code: int) -> None:
@@ -510,7 +540,7 @@ class _Connection:
             self.close(f"it may not publish to {packet.topic!r}")
         else:
             message = Message(self.client_id, packet.topic, packet.payload)
-            self._broker.receive(self, message, packet.packet_id, fault)
+            self._broker.receive(Publication(self, message, packet.packet_id, packet.qos, packet.retain, fault))
 
     def _subscribe(self, grant: Grant, filter: str, qos: int) -> int:
         if not is_filter(filter):
@@ -520,9 +550,18 @@ class _Connection:
             # As at AWS IoT Core, the connection stays.
             _LOG.info("%s may not subscribe to %r", self.client_id, filter)
             return SUBSCRIPTION_REFUSED
+        self._session.hears_itself = self._session.has_filter_below(grant.publish)
         return granted
+
+    def _send_retained(self, filter: str, granted: int) -> None:
+        # As at AWS IoT Core, a filter with wildcards, which no topic has, brings nothing that was retained.
+        found = self._broker.service.retained(filter)
+        if found is not None:
+            payload, qos = found
+            self.send(*self._session.enqueue_retained(filter, payload, min(qos, granted)))
 
 
 def _may_publish(grant: Grant, what: Publish | Will) -> bool:
-    # What is to be retained is carried out as all else: nobody may subscribe to what devices publish.
-    return is_topic(what.topic) and what.topic.startswith(grant.publish) and what.qos < 2
+    # AWS IoT Core retains nothing that is published to its own topics.
+    is_refused = what.qos > 1 or (what.retain and what.topic.startswith("$"))
+    return is_topic(what.topic) and what.topic.startswith(grant.publish) and not is_refused

@@ -65,7 +65,10 @@ class CloudService:
         service = f"ioto/service/{client_id}/"
         return Grant(
             publish=(service, _RULE + service),
-            subscribe=(f"ioto/device/{client_id}/", "ioto/account/all/", f"ioto/account/{device.account_id}/"),
+            subscribe=(
+                *(service, f"ioto/device/{client_id}/"),
+                *("ioto/account/all/", f"ioto/account/{device.account_id}/"),
+            ),
         )
 
     def fault(self, topic: str | None) -> Fault | None:
@@ -74,8 +77,8 @@ class CloudService:
             return None
         return self._faults.take("mqtt/connect" if topic is None else operation_of(topic))
 
-    def receive(self, messages: Sequence[Message]) -> list[Message]:
-        """Carry out *messages* in one transaction and return the replies."""
+    def receive(self, messages: Sequence[Message], retained: Sequence[tuple[Message, int]] = ()) -> list[Message]:
+        """Carry out *messages* in one transaction, keep those that are *retained*, and return the replies."""
         self._messages.extend(messages)
         replies: list[Message] = []
         with self._cloud.lock, self._cloud.transaction(), self._cloud.metrics.gathered():
@@ -91,7 +94,15 @@ class CloudService:
                     raise
                 except Exception:  # noqa: BLE001 - if it were not acknowledged, it would come again and again
                     _LOG.exception("%s: %r failed", message.client_id, message.topic)
+            for message, qos in retained:
+                if calls[message.client_id] is not None:
+                    self._cloud.retained.keep(message.topic, message.payload, qos)
         return replies
+
+    def retained(self, topic: str) -> tuple[bytes, int] | None:
+        """Return the payload and the QoS of what was retained for *topic*, if anything was."""
+        with self._cloud.lock:
+            return self._cloud.retained.load(topic)
 
     def note_presence(self, client_id: str, online: bool) -> None:
         """Write to the item ``Device`` of a device whether it is connected, and note the contact."""

@@ -31,14 +31,17 @@ class Session:
     Attributes:
         clean: whether it ends with the connection.
         expires: when it ends, in seconds of the broker's clock; None while the client is connected.
+        hears_itself: whether a subscription may match what the client itself publishes.
     """
 
     def __init__(self, *, clean: bool, record: SessionRecord | None = None) -> None:
         self.clean: Final = clean
         self._record = record
         self.expires: float | None = None
+        self.hears_itself = False
         self._filters: dict[str, int] = {}
-        self._queue: deque[tuple[int, str, bytes]] = deque()
+        # Numbers in the record, and what is to be sent, still without packet identifiers.
+        self._queue: deque[tuple[int, Publish]] = deque()
         self._queued_bytes = 0
         self._unacknowledged: dict[int, Publish] = {}
         self._packet_id = 0
@@ -48,12 +51,13 @@ class Session:
         """Return a session as it was when another process kept it."""
         session = cls(clean=False, record=record)
         session._filters = kept.filters
-        for number, topic, payload, packet_id in kept.messages:
+        for number, topic, payload, packet_id, retain in kept.messages:
+            packet = Publish(topic, payload, 1, packet_id, bool(retain))
             if packet_id:
-                session._unacknowledged[packet_id] = Publish(topic, payload, 1, packet_id)
+                session._unacknowledged[packet_id] = packet
                 session._packet_id = packet_id
             else:
-                session._queue.append((number, topic, payload))
+                session._queue.append((number, packet))
                 session._queued_bytes += len(topic) + len(payload)
         return session
 
@@ -72,24 +76,36 @@ class Session:
         if self._record is not None:
             self._record.subscribed(self._filters)
 
+    def has_filter_below(self, beginnings: tuple[str, ...]) -> bool:
+        """Say whether a subscription begins with one of *beginnings*."""
+        return any(filter.startswith(beginnings) for filter in self._filters)
+
     def wants(self, topic: str) -> bool:
         """Say whether a subscription matches."""
         return any(matches(filter, topic) for filter in self._filters)
 
-    def enqueue(self, topic: str, payload: bytes) -> tuple[list[Publish], bool]:
+    def enqueue(self, topic: str, payload: bytes, published_qos: int = 1) -> tuple[list[Publish], bool]:
         """Queue a message that a subscription matches; return what is to be sent now, and False if it was dropped."""
         qos = max((qos for filter, qos in self._filters.items() if matches(filter, topic)), default=None)
         if qos is None:
             return [], True
-        if qos == 0:
+        return self._enqueue(Publish(topic, payload, min(qos, published_qos)))
+
+    def enqueue_retained(self, topic: str, payload: bytes, qos: int) -> list[Publish]:
+        """Queue a message that was retained, for a new subscription to *topic*; return what is to be sent now."""
+        return self._enqueue(Publish(topic, payload, qos, retain=True))[0]
+
+    def _enqueue(self, packet: Publish) -> tuple[list[Publish], bool]:
+        topic, payload = packet.topic, packet.payload
+        if packet.qos == 0:
             # Nothing of QoS 0 is kept for a client that is away.
-            return ([Publish(topic, payload)] if self.expires is None else []), True
+            return ([packet] if self.expires is None else []), True
         size = len(topic) + len(payload)
         limit = _MAX_QUEUED_ONLINE if self.expires is None else _MAX_QUEUED_OFFLINE
         if len(self._queue) >= limit or self._queued_bytes + size > _MAX_QUEUED_BYTES:
             return [], False
-        number = 0 if self._record is None else self._record.queued(topic, payload)
-        self._queue.append((number, topic, payload))
+        number = 0 if self._record is None else self._record.queued(topic, payload, packet.retain)
+        self._queue.append((number, packet))
         self._queued_bytes += size
         return self._sendable(), True
 
@@ -110,9 +126,9 @@ class Session:
         if self.expires is not None:
             return due
         while self._queue and len(self._unacknowledged) < _MAX_UNACKNOWLEDGED:
-            number, topic, payload = self._queue.popleft()
-            self._queued_bytes -= len(topic) + len(payload)
-            packet = Publish(topic, payload, 1, self._next_id())
+            number, packet = self._queue.popleft()
+            self._queued_bytes -= len(packet.topic) + len(packet.payload)
+            packet = packet._replace(packet_id=self._next_id())
             self._unacknowledged[packet.packet_id] = packet
             if self._record is not None:
                 self._record.sent(number, packet.packet_id)

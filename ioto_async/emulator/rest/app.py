@@ -35,6 +35,7 @@ _MAX_BODY: Final = 8 * 2**20
 _MAX_MESSAGE: Final = 500
 _DOWNLOAD: Final = "/download/"
 _COGNITO: Final = "/cognito"
+_JWKS: Final = "/.well-known/jwks.json"
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain"
 _BYTES: Final = "application/octet-stream"
@@ -104,7 +105,8 @@ class Received:
     time: float = attrs.field(eq=False)
     ms: float = attrs.field(eq=False)
     operation: str | None
-    """The name by which a fault selects the request: ``device/get``, ``download``, ``files``, ``cognito``, if any."""
+    """The name by which a fault selects the request, if any: ``device/get``, ``download``, ``files``, ``cognito``,
+    ``jwks``."""
 
 
 @attrs.define
@@ -218,6 +220,11 @@ class RestApp:
         return answer
 
     def _sign_in(self, request: web.Request, path: str, answer: _Answer) -> None:
+        if path.endswith(_JWKS) and request.method in (hdrs.METH_GET, hdrs.METH_HEAD):
+            pool = path.removeprefix(_COGNITO).removesuffix(_JWKS).strip("/")
+            with self._cloud.lock:
+                answer.body = wire.dumps(self._cloud.identities.jwks(pool))
+            return
         if request.method != hdrs.METH_POST:
             raise CognitoError("UnknownOperationException", "The method must be POST.")
         pool = path.removeprefix(_COGNITO).strip("/")
@@ -307,7 +314,9 @@ def _operation(path: str, route: _Route | None) -> str | None:
         return route.operation.name
     if path.startswith(_DOWNLOAD):
         return "download"
-    return "cognito" if _is_cognito(path) else None
+    if _is_cognito(path):
+        return "jwks" if path.endswith(_JWKS) else "cognito"
+    return None
 
 
 async def _read(request: web.Request) -> bytes:

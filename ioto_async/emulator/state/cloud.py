@@ -24,9 +24,10 @@ from .cognito import Cognito
 from .dashboards import Dashboards
 from .devices import Device, Devices
 from .files import Files
+from .jwts import JwtSigner
 from .managers import Managers
 from .models import Models
-from .mqtt_sessions import MqttSessions
+from .mqtt_sessions import MqttSessions, RetainedMessages
 from .pki import Authority
 from .publisher import NullPublisher, Publisher, throttle
 from .samples import Samples
@@ -61,11 +62,10 @@ class Cloud:
         endpoint, mqtt_port: where MQTT is served; set by the server, else a host that does not exist.
         publisher: publishes to connected devices; set by the server.
         type: eval, hosted or dedicated; may be set.
-        roles: the capabilities of ``user``, ``admin``, ``owner``, ``device`` and ``cloud`` (CloudAPI tokens); may be
-            changed.
+        roles: the capabilities of the roles of users, of ``device`` and ``cloud`` (CloudAPI tokens); may be changed.
         api: base URL; set by the server.
         tokens, devices, updates, models, actions, metrics, accounts, users, identities, authority, dashboards, alerts,
-            managers, files, mqtt_sessions: the parts; to be used under the lock.
+            managers, files, mqtt_sessions, retained: the parts; to be used under the lock.
     """
 
     region: Final = "us-east-1"
@@ -83,6 +83,8 @@ class Cloud:
         self._db = db
         self.files: Final = Files(db, self.now)
         self.mqtt_sessions: Final = MqttSessions(db, self.lock)
+        self.retained: Final = RetainedMessages(db)
+        self._signer = JwtSigner(db, number)
         settings = load_settings(db, _PART)
         new = not settings
         if new:
@@ -120,7 +122,8 @@ class Cloud:
         self.roles = {name: list(capabilities) for name, capabilities in ROLES.items()}
         self.tokens = Tokens(self._db, self.now, self.id)
         self.accounts = Accounts(self._db, self.now, self.id)
-        self.identities = Cognito(self._db, self.now, self.tokens, self.user_pool, self.client_id)
+        pool = self.user_pool, self.client_id, lambda: self.cognito
+        self.identities = Cognito(self._db, self.now, self.tokens, self._signer, *pool)
         self.users = Users(self._db, self.now, self.id, self.accounts, self.identities)
         self.devices = Devices(self.builder.db, self.now, self.id)
         self.updates = self.builder.updates

@@ -5,6 +5,7 @@ import hmac
 import re
 import secrets
 import sqlite3
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import orjson
 from ..request import Refused
 from ..wire import loads, new_ulid
 from .accounts import check_email
+from .jwts import JwtSigner
 from .tokens import Tokens
 
 __all__ = ["CONTENT_TYPE", "Cognito", "CognitoError", "redacted"]
@@ -31,7 +33,10 @@ CREATE TABLE IF NOT EXISTS identities (
 ) WITHOUT ROWID
 """
 _REFRESHES: Final = """
-CREATE TABLE IF NOT EXISTS refreshes (token TEXT PRIMARY KEY, identity_id TEXT NOT NULL, expires INTEGER NOT NULL)
+CREATE TABLE IF NOT EXISTS refreshes (
+    token TEXT PRIMARY KEY, identity_id TEXT NOT NULL, expires INTEGER NOT NULL, signed_in INTEGER NOT NULL,
+    jti TEXT NOT NULL
+)
 """
 
 
@@ -59,21 +64,32 @@ class Cognito:
         db: the cloud's database; identities and refresh tokens have tables of their own in it.
         now: returns the time in epoch milliseconds.
         tokens: where the access tokens go.
+        signer: signs access and ID tokens.
         pool: the key of the user pool.
         client_id: the key of its client.
+        url: returns where sign-ins go.
 
     Attributes:
         lifetime: seconds that an access token is good for; may be set.
     """
 
     def __init__(
-        self, db: sqlite3.Connection, now: Callable[[], int], tokens: Tokens, pool: str, client_id: str
+        self,
+        db: sqlite3.Connection,
+        now: Callable[[], int],
+        tokens: Tokens,
+        signer: JwtSigner,
+        pool: str,
+        client_id: str,
+        url: Callable[[], str],
     ) -> None:
         self._db = db
         self._now = now
         self._tokens = tokens
+        self._signer = signer
         self._pool = pool
         self._client_id = client_id
+        self._url = url
         self.lifetime: float = 3600
         db.execute(_IDENTITIES)
         db.execute(_REFRESHES)
@@ -135,8 +151,7 @@ class Cognito:
         if target != _TARGET:
             raise CognitoError("UnknownOperationException", "The operation is not known.")
         request = _request(content_type, body)
-        if pool not in ("", self._pool):
-            raise CognitoError("ResourceNotFoundException", "The user pool does not exist.")
+        self._check_pool(pool)
         flow, client_id = _text(request, "AuthFlow"), _text(request, "ClientId")
         parameters = request.get("AuthParameters")
         if not isinstance(parameters, dict):
@@ -146,11 +161,32 @@ class Cognito:
         match flow:
             case "USER_PASSWORD_AUTH":
                 identity_id = self._signed_in(_text(parameters, "USERNAME"), _text(parameters, "PASSWORD"))
-                return self._result(identity_id, RefreshToken=self._refresh_token(identity_id))
+                signed_in, jti = self._now() // 1000, str(uuid.uuid4())
+                return self._result(
+                    identity_id, signed_in, jti, RefreshToken=self._refresh_token(identity_id, signed_in, jti)
+                )
             case "REFRESH_TOKEN_AUTH":
-                return self._result(self._refreshed(_text(parameters, "REFRESH_TOKEN")))
+                return self._result(*self._refreshed(_text(parameters, "REFRESH_TOKEN")))
         named = flow if _FLOW.fullmatch(flow) else "AuthFlow"
         raise CognitoError("InvalidParameterException", f"{named} is not enabled for the client.")
+
+    @property
+    def issuer(self) -> str:
+        """The URL of the user pool, which its tokens name; ``/.well-known/jwks.json`` below it has their keys."""
+        return f"{self._url()}/{self._pool}"
+
+    def jwks(self, pool: str) -> dict[str, Any]:
+        """Return the keys that verify the tokens of a user pool.
+
+        Raises:
+            CognitoError: there is no such pool.
+        """
+        self._check_pool(pool)
+        return self._signer.jwks()
+
+    def _check_pool(self, pool: str) -> None:
+        if pool not in ("", self._pool):
+            raise CognitoError("ResourceNotFoundException", "The user pool does not exist.")
 
     def _signed_in(self, email: str, password: str) -> str:
         row = self._db.execute("SELECT id, salt, hash FROM identities WHERE email = ?", (email,)).fetchone()
@@ -160,28 +196,56 @@ class Cognito:
             raise CognitoError("NotAuthorizedException", "Incorrect username or password.")
         return str(id_)
 
-    def _refresh_token(self, identity_id: str) -> str:
+    def _refresh_token(self, identity_id: str, signed_in: int, jti: str) -> str:
         token = secrets.token_urlsafe(48)
-        self._db.execute("INSERT INTO refreshes VALUES (?, ?, ?)", (token, identity_id, self._now() + _REFRESH_LIFE_MS))
+        row = token, identity_id, self._now() + _REFRESH_LIFE_MS, signed_in, jti
+        self._db.execute("INSERT INTO refreshes VALUES (?, ?, ?, ?, ?)", row)
         return token
 
-    def _refreshed(self, token: str) -> str:
-        row = self._db.execute("SELECT identity_id, expires FROM refreshes WHERE token = ?", (token,)).fetchone()
+    def _refreshed(self, token: str) -> tuple[str, int, str]:
+        """Return whose token it is, when its sign-in was (epoch seconds), and the key of that."""
+        row = self._db.execute(
+            "SELECT identity_id, expires, signed_in, jti FROM refreshes WHERE token = ?", (token,)
+        ).fetchone()
         if row is None:
             raise CognitoError("NotAuthorizedException", "Invalid Refresh Token")
-        identity_id, expires = row
+        identity_id, expires, signed_in, jti = row
         if expires <= self._now():
             raise CognitoError("NotAuthorizedException", "Refresh Token has expired")
-        return str(identity_id)
+        return str(identity_id), int(signed_in), str(jti)
 
-    def _result(self, identity_id: str, **more: str) -> dict[str, Any]:
-        expires = self._now() + int(self.lifetime * 1000)
+    def _result(self, identity_id: str, signed_in: int, jti: str, **more: str) -> dict[str, Any]:
+        now = self._now()
+        both = {
+            "sub": identity_id,
+            "iss": self.issuer,
+            "origin_jti": jti,
+            "event_id": str(uuid.uuid4()),
+            "auth_time": signed_in,
+            "iat": now // 1000,
+            "exp": now // 1000 + int(self.lifetime),
+        }
+        access = {
+            "token_use": "access",
+            "client_id": self._client_id,
+            "scope": "aws.cognito.signin.user.admin",
+            "username": identity_id,
+        }
+        identity = {
+            "token_use": "id",
+            "aud": self._client_id,
+            "cognito:username": identity_id,
+            "email": self.email(identity_id),
+            "email_verified": True,
+        }
+        token, id_token = (self._signer.sign(both | {"jti": str(uuid.uuid4())} | own) for own in (access, identity))
+        expires = now + int(self.lifetime * 1000)
         return {
             "ChallengeParameters": {},
             "AuthenticationResult": {
-                "AccessToken": self._tokens.create("login", identity_id=identity_id, expires=expires),
+                "AccessToken": self._tokens.create("login", token=token, identity_id=identity_id, expires=expires),
                 "ExpiresIn": int(self.lifetime),
-                "IdToken": secrets.token_urlsafe(48),
+                "IdToken": id_token,
                 **more,
                 "TokenType": "Bearer",
             },

@@ -1,4 +1,4 @@
-"""The sessions of MQTT clients that outlive their connections, kept in the cloud's database."""
+"""What MQTT keeps in the cloud's database: sessions that outlive their connections, and retained messages."""
 
 import sqlite3
 import threading
@@ -8,19 +8,23 @@ from typing import Final, NamedTuple
 
 import orjson
 
-__all__ = ["KeptMessage", "KeptSession", "MqttSessions", "SessionRecord"]
+__all__ = ["KeptMessage", "KeptSession", "MqttSessions", "RetainedMessages", "SessionRecord"]
 
 _TABLES: Final = (
     "CREATE TABLE IF NOT EXISTS mqtt_sessions (client_id TEXT PRIMARY KEY, filters BLOB NOT NULL) WITHOUT ROWID",
     (
         "CREATE TABLE IF NOT EXISTS mqtt_queue (number INTEGER PRIMARY KEY AUTOINCREMENT, client_id TEXT NOT NULL,"
-        " topic TEXT NOT NULL, payload BLOB NOT NULL, packet_id INTEGER NOT NULL DEFAULT 0)"
+        " topic TEXT NOT NULL, payload BLOB NOT NULL, packet_id INTEGER NOT NULL DEFAULT 0, retain INTEGER NOT NULL)"
     ),
     "CREATE INDEX IF NOT EXISTS mqtt_queue_of ON mqtt_queue (client_id, packet_id)",
     (
         "CREATE TABLE IF NOT EXISTS mqtt_published (number INTEGER PRIMARY KEY, client_id TEXT, topic TEXT NOT NULL,"
         " payload BLOB NOT NULL)"
     ),
+)
+_RETAINED: Final = (
+    "CREATE TABLE IF NOT EXISTS mqtt_retained (topic TEXT PRIMARY KEY, payload BLOB NOT NULL, qos INTEGER NOT NULL)"
+    " WITHOUT ROWID"
 )
 
 
@@ -31,6 +35,7 @@ class KeptMessage(NamedTuple):
     topic: str
     payload: bytes
     packet_id: int
+    retain: int
 
 
 class KeptSession(NamedTuple):
@@ -61,7 +66,9 @@ class MqttSessions:
                 client_id: KeptSession(orjson.loads(filters), [])
                 for client_id, filters in self._db.execute("SELECT client_id, filters FROM mqtt_sessions")
             }
-            rows = self._db.execute("SELECT client_id, number, topic, payload, packet_id FROM mqtt_queue ORDER BY 2")
+            rows = self._db.execute(
+                "SELECT client_id, number, topic, payload, packet_id, retain FROM mqtt_queue ORDER BY number"
+            )
             for client_id, *message in rows:
                 if client_id in found:
                     found[client_id].messages.append(KeptMessage(*message))
@@ -112,11 +119,10 @@ class SessionRecord:
         """Note the subscriptions."""
         self._run("INSERT OR REPLACE INTO mqtt_sessions VALUES (?, ?)", self._client_id, orjson.dumps(filters))
 
-    def queued(self, topic: str, payload: bytes) -> int:
+    def queued(self, topic: str, payload: bytes, retain: bool) -> int:
         """Note a message, and return its number."""
-        return self._run(
-            "INSERT INTO mqtt_queue (client_id, topic, payload) VALUES (?, ?, ?)", self._client_id, topic, payload
-        )
+        statement = "INSERT INTO mqtt_queue (client_id, topic, payload, retain) VALUES (?, ?, ?, ?)"
+        return self._run(statement, self._client_id, topic, payload, retain)
 
     def sent(self, number: int, packet_id: int) -> None:
         """Note that a message is on its way."""
@@ -129,3 +135,27 @@ class SessionRecord:
     def _run(self, statement: str, *values: object) -> int:
         with self._lock:
             return int(self._db.execute(statement, values).lastrowid or 0)
+
+
+class RetainedMessages:
+    """The last message to each topic of those that were to be retained.
+
+    Args:
+        db: the cloud's database.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        db.execute(_RETAINED)
+
+    def keep(self, topic: str, payload: bytes, qos: int) -> None:
+        """Keep a message in the place of the one before; an empty *payload* ends that, and is not kept."""
+        if payload:
+            self._db.execute("INSERT OR REPLACE INTO mqtt_retained VALUES (?, ?, ?)", (topic, payload, qos))
+        else:
+            self._db.execute("DELETE FROM mqtt_retained WHERE topic = ?", (topic,))
+
+    def load(self, topic: str) -> tuple[bytes, int] | None:
+        """Return payload and QoS of what is kept for *topic*, if there is such."""
+        found = self._db.execute("SELECT payload, qos FROM mqtt_retained WHERE topic = ?", (topic,)).fetchone()
+        return found and (found[0], found[1])

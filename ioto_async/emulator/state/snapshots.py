@@ -5,13 +5,15 @@ from contextlib import closing
 from typing import Final
 
 from .files import CHUNKS_TABLE
+from .jwts import PART
 from .storage import emptied
 
 __all__ = ["dump", "restore"]
 
 # Connections and their sessions are those of the process.
 _NOT_RESTORED: Final = ("settings", "mqtt_sessions", "mqtt_queue", "mqtt_published")
-_KEYS: Final = "SELECT part, name, value FROM settings WHERE part != 'clock' ORDER BY part, name"
+# But the clock, and what is made when it is needed first.
+_KEYS: Final = f"SELECT part, name, value FROM settings WHERE part NOT IN ('clock', '{PART}') ORDER BY part, name"  # noqa: S608
 _CLOCK: Final = "SELECT part, name, value FROM settings WHERE part = 'clock'"
 _TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
 

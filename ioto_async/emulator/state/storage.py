@@ -8,7 +8,7 @@ from contextlib import contextmanager
 __all__ = ["connect", "emptied", "load_settings", "save_settings"]
 
 # Goes up with every change to the tables, of whatever part.
-_VERSION = 4
+_VERSION = 5
 
 
 def connect(path: str | None) -> sqlite3.Connection:

@@ -4,30 +4,18 @@ import asyncio
 import json
 import shutil
 from asyncio.subprocess import PIPE, Process
-from pathlib import Path
 
 import pytest
 
 from ioto_async.emulator import Emulator
+from tests.emulator.conftest import Post
+from tests.emulator.mqtt_devices import Device
 from tests.rawserver import GUARD
-
-from .conftest import Post
-from .mqtt_devices import Device, Fleet
 
 pytestmark = pytest.mark.skipif(
     not all(map(shutil.which, ("mosquitto_pub", "mosquitto_sub", "mosquitto_rr", "stdbuf"))),
     reason="the clients of mosquitto are not installed (Debian: mosquitto-clients)",
 )
-
-
-@pytest.fixture
-def mqtt() -> bool:
-    return True
-
-
-@pytest.fixture
-async def device(emu: Emulator, post: Post, tmp_path: Path) -> Device:
-    return await Fleet(emu, post, tmp_path)()
 
 
 async def begin(device: Device, command: str, *arguments: str, alpn: bool = True) -> Process:
@@ -143,6 +131,48 @@ async def test_mosquitto_is_refused_what_is_not_the_devices(emu: Emulator, post:
     assert "denied" in said
     status, said = await run(device, "mosquitto_pub", "-i", "DEV0000002", "-t", foreign, "-m", "")
     assert (status, "not authorised" in said) == (5, True)
+
+
+async def test_mosquitto_says_that_mqtt_5_is_not_served(device: Device) -> None:
+    topic = device.topic("test/ping")
+    status, said = await run(device, "mosquitto_pub", "-V", "mqttv5", "-t", topic, "-n")
+    assert (status, "Unsupported Protocol Version" in said) == (132, True)
+
+
+async def test_mosquitto_gets_what_waited_for_its_session(emu: Emulator, device: Device) -> None:
+    session = ("--disable-clean-session", "-t", device.mine)
+    assert await run(device, "mosquitto_sub", *session, "-E") == (0, "")
+    emu.cloud.throttle_device(device.id)
+    status, said = await run(device, "mosquitto_sub", *session, "-F", "%t", "-C", "1")
+    assert (status, said) == (0, f"ioto/device/{device.id}/mqtt/throttle\n")
+
+
+async def test_mosquitto_gets_a_retained_message_until_it_is_ended(emu: Emulator, device: Device) -> None:
+    topic, state = device.topic("store/set"), '{"key":"state","value":"on"}'
+    assert await run(device, "mosquitto_pub", "-t", topic, "-r", "-m", state) == (0, "")
+    got = await run(device, "mosquitto_sub", "-t", topic, "--retained-only", "-F", "%r %p", "-C", "1")
+    assert got == (0, f"1 {state}\n")
+    assert await run(device, "mosquitto_pub", "-t", topic, "-r", "-n") == (0, "")
+    # With nothing to come it ends when it has its SUBACK.
+    assert await run(device, "mosquitto_sub", "-t", topic, "-E") == (0, "")
+    assert emu.cloud.retained.load(topic) is None
+
+
+async def test_the_limits_of_aws_hold_for_mosquitto(device: Device) -> None:
+    filters = [word for number in range(9) for word in ("-t", f"ioto/device/{device.id}/{number}")]
+    assert await run(device, "mosquitto_sub", *filters[:-2], "-E") == (0, "")
+    child = await begin(device, "mosquitto_sub", "-d", *filters)
+    assert child.stdout is not None
+    connects = 0
+    async with asyncio.timeout(GUARD):
+        # It connects again by itself.
+        while connects < 2:
+            connects += b"sending CONNECT" in await child.stdout.readline()
+        child.terminate()
+        await child.communicate()
+    assert await run(device, "mosquitto_pub", "-t", device.topic("4/5/6/7/8"), "-m", "{}") == (0, "")
+    status, _ = await run(device, "mosquitto_pub", "-t", device.topic("4/5/6/7/8/9"), "-m", "{}")
+    assert status != 0
 
 
 async def test_a_released_device_is_refused(emu: Emulator, device: Device) -> None:
