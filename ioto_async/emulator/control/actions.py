@@ -8,7 +8,10 @@ from typing import Any, Final
 from aiohttp import hdrs
 
 from ..faults import fault_members, parse_faults
-from .controlled import Controlled, members_of
+from ..request import CANNOT_FIND_DEVICE, Refused
+from ..state.account_writer import AccountWriter
+from . import views
+from .controlled import Controlled, cloud_of, members_of, text_of
 from .records import message_members, request_members
 
 __all__ = ["ACTIONS"]
@@ -75,9 +78,14 @@ def _add_faults(emulator: Controlled, body: Any) -> object:
     return _faults(emulator, body)
 
 
-def _clear_faults(emulator: Controlled, body: Any) -> object:
-    emulator.faults.clear()
-    return _faults(emulator, body)
+def _clear_faults(emulator: Controlled, given: Any) -> object:
+    if given == {}:
+        emulator.faults.clear()
+    else:
+        (fault,) = parse_faults(given) if isinstance(given, dict) else [None]
+        if fault is None or not emulator.faults.remove(fault):
+            raise ValueError(f"expected a fault as it is listed, or no body to clear all, got {given!r}")
+    return _faults(emulator, given)
 
 
 def _requests(emulator: Controlled, body: Any) -> object:
@@ -114,6 +122,46 @@ def _restore(emulator: Controlled, body: Any) -> object:
     return emulator.status()
 
 
+def _claim(emulator: Controlled, body: Any) -> object:
+    members = members_of(body, "cloud", "id", "account_id")
+    cloud_of(emulator, members).claim_device(_id(members), text_of(members, "account_id") or None)
+    return _device(emulator, members)
+
+
+def _release(emulator: Controlled, body: Any) -> object:
+    members = members_of(body, "cloud", "id")
+    cloud_of(emulator, members).release_device(_id(members))
+    return _device(emulator, members)
+
+
+def _command(emulator: Controlled, body: Any) -> object:
+    members = members_of(body, "cloud", "id", "command", "args")
+    command, args = text_of(members, "command"), members.get("args", {})
+    if not command:
+        raise ValueError("command: expected a text that is not empty")
+    if not isinstance(args, dict):
+        raise ValueError(f"args: expected an object, got {args!r}")
+    cloud = cloud_of(emulator, members)
+    with cloud.lock, cloud.transaction():
+        device = cloud.devices.claimed(_id(members), None)
+        if device.account_id is None:
+            raise Refused(CANNOT_FIND_DEVICE)
+        return AccountWriter(cloud, device.account_id).write(
+            "Command", {"deviceId": device.id, "command": command, "args": args}
+        )
+
+
+def _id(members: Mapping[str, Any]) -> str:
+    id = text_of(members, "id")
+    if not id:
+        raise ValueError("id: expected the claim ID of a device")
+    return id
+
+
+def _device(emulator: Controlled, members: Mapping[str, Any]) -> object:
+    return views.device(emulator, {name: members[name] for name in ("cloud", "id") if name in members})
+
+
 ACTIONS: Final[Mapping[str, Mapping[str, Callable[[Controlled, Any], object]]]] = {
     "status": {hdrs.METH_GET: lambda emulator, body: emulator.status()},
     "info": {hdrs.METH_GET: lambda emulator, body: emulator.info()},
@@ -123,5 +171,15 @@ ACTIONS: Final[Mapping[str, Mapping[str, Callable[[Controlled, Any], object]]]] 
     "faults": {hdrs.METH_GET: _faults, hdrs.METH_POST: _add_faults, hdrs.METH_DELETE: _clear_faults},
     "requests": {hdrs.METH_GET: _requests, hdrs.METH_DELETE: _clear_requests},
     "messages": {hdrs.METH_GET: _messages, hdrs.METH_DELETE: _clear_messages},
+    "activity": {hdrs.METH_GET: views.activity},
+    "devices": {hdrs.METH_GET: views.devices},
+    "device": {hdrs.METH_GET: views.device},
+    "metrics": {hdrs.METH_GET: views.metrics},
+    "models": {hdrs.METH_GET: views.models},
+    "items": {hdrs.METH_GET: views.items},
+    "operations": {hdrs.METH_GET: views.operations},
+    "claim": {hdrs.METH_POST: _claim},
+    "release": {hdrs.METH_POST: _release},
+    "command": {hdrs.METH_POST: _command},
     "snapshot": {hdrs.METH_GET: _snapshot, hdrs.METH_PUT: _restore},
 }

@@ -12,6 +12,7 @@ from yarl import URL
 
 from .. import wire
 from ..request import Refused
+from . import console
 from .actions import ACTIONS
 from .controlled import Controlled
 
@@ -36,7 +37,16 @@ class ControlApp:
 
     def add_to(self, app: web.Application) -> None:
         """Answer the requests of *app* to the control API."""
+        app.router.add_get(PREFIX, self._redirect)
+        app.router.add_get(PREFIX + "/", self._show)
         app.router.add_route("*", PREFIX + "/{name}", self._handle)
+
+    async def _redirect(self, request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={hdrs.LOCATION: f"{PREFIX}/"})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        # There is nothing in it but the form for the token, before the page has been let in.
+        return console.page(200 if self._may_call(request) else 403)
 
     async def _handle(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -50,6 +60,8 @@ class ControlApp:
             allowed = ", ".join(methods)
             return _error(405, f"{name}: expected {allowed}, got {request.method}", {hdrs.ALLOW: allowed})
         try:
+            if request.method == hdrs.METH_GET:
+                return _reply(action(self._emulator, dict(request.query)))
             # Not read(), which has a limit that snapshots may exceed.
             return _reply(action(self._emulator, _parse(await request.content.read())))
         except (Refused, ValueError) as error:
@@ -65,14 +77,26 @@ class ControlApp:
         if given is not None:
             return hmac.compare_digest(given.rpartition(" ")[2].encode(), self._token.encode())
         # A page of the web can send requests to this machine, under a name of its own too.
-        origin = request.headers.get(hdrs.ORIGIN)
-        here = URL.build(scheme=request.scheme, authority=request.host) if request.host else None
+        origin, here = request.headers.get(hdrs.ORIGIN), _own_url(request)
         return (
             _is_loopback(request.remote)
             and here is not None
             and _is_loopback(here.host)
             and (origin is None or origin == str(here.origin()))
+            and not _is_part_of_another_page(request.headers)
         )
+
+
+def _own_url(request: web.Request) -> URL | None:
+    try:
+        return URL.build(scheme=request.scheme, authority=request.host) if request.host else None
+    except ValueError:
+        return None
+
+
+def _is_part_of_another_page(headers: Mapping[str, str]) -> bool:
+    """Whether a page of another origin wants it as an image, a script or the like, without saying its origin."""
+    return headers.get("Sec-Fetch-Site") in ("cross-site", "same-site") and headers.get("Sec-Fetch-Mode") != "navigate"
 
 
 def _is_loopback(host: str | None) -> bool:
@@ -85,12 +109,15 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _reply(value: object) -> web.Response:
-    return web.Response(body=wire.dumps(value), content_type="application/json")
+    return web.Response(body=wire.dumps(value), content_type="application/json", headers=console.GUARDS)
 
 
 def _error(status: int, text: str, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
-        status=status, body=wire.dumps({"error": text}), content_type="application/json", headers=headers
+        status=status,
+        body=wire.dumps({"error": text}),
+        content_type="application/json",
+        headers={**console.GUARDS, **(headers or {})},
     )
 
 
