@@ -3,24 +3,23 @@
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice, repeat
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from .mqtt.broker import Message
 
 __all__ = ["Recent", "RecentMessages"]
 
 _T = TypeVar("_T")
-_KEPT: Final = 1000
 
 
 class Recent(deque[_T]):
-    """The last 1000 of what came in, the newest at the end.
+    """The last *maxlen* of what came in, all of it without, the newest at the end.
 
     Attributes:
         total: how many came in so far, those included that are not kept any more.
     """
 
-    def __init__(self, items: Iterable[_T] = (), maxlen: int | None = _KEPT) -> None:
+    def __init__(self, items: Iterable[_T] = (), maxlen: int | None = None) -> None:
         super().__init__(items, maxlen)
         self.total = len(self)
 
@@ -35,9 +34,9 @@ class Recent(deque[_T]):
 
 
 class RecentMessages(Recent[Message]):
-    """The last 1000 messages of devices, the newest at the end."""
+    """The last messages of devices, the newest at the end."""
 
-    def __init__(self, items: Iterable[Message] = (), maxlen: int | None = _KEPT) -> None:
+    def __init__(self, items: Iterable[Message] = (), maxlen: int | None = None) -> None:
         super().__init__(items, maxlen)
         self._times: deque[float] = deque(repeat(0.0, len(self)), maxlen)
 

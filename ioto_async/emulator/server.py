@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Emulator", "EmulatorThread", "Info"]
 
+_KEPT: Final = 1000
 _SERVER_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 # Where clients on this machine say localhost; the last two mean every address.
 _LOOPBACK: Final = (*_SERVER_HOSTS, "0.0.0.0", "::")  # noqa: S104
@@ -129,8 +130,8 @@ class _Server:
         self._stack = AsyncExitStack()
         self.run = ""
         self.faults = Faults()
-        self.requests: Recent[Received] = Recent()
-        self.messages = RecentMessages()
+        self.requests: Recent[Received] = Recent(maxlen=_KEPT)
+        self.messages = RecentMessages(maxlen=_KEPT)
 
     async def _start(self) -> None:
         async with AsyncExitStack() as stack:

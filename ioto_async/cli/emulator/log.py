@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from ...emulator import Emulator
 from ...emulator.mqtt.broker import Message
@@ -12,6 +13,8 @@ from ...emulator.recent import Recent, RecentMessages
 from ...emulator.rest.app import Received
 
 __all__ = ["log_requests"]
+
+_KEPT: Final = 1000
 
 
 class _Requests(Recent[Received]):
@@ -35,8 +38,8 @@ class _Messages(RecentMessages):
 
 def log_requests(emulator: Emulator) -> None:
     """Write a line to stderr for all that *emulator* receives, once it runs: for people on a terminal, else JSON."""
-    emulator.requests = _Requests()
-    emulator.messages = _Messages()
+    emulator.requests = _Requests(maxlen=_KEPT)
+    emulator.messages = _Messages(maxlen=_KEPT)
 
 
 def _write(time: float, operation: str, caller: str, status: int | None, ms: float | None) -> None:
