@@ -70,6 +70,16 @@ class Faults:
         with self._lock:
             return list(self._faults)
 
+    def remove(self, fault: Fault) -> bool:
+        """Forget a fault that is as *fault* is described, and say whether there was one."""
+        wanted = fault_members(fault)
+        with self._lock:
+            for index, each in enumerate(self._faults):
+                if fault_members(each) == wanted:
+                    del self._faults[index]
+                    return True
+        return False
+
     def clear(self) -> None:
         """Forget all faults."""
         with self._lock:

@@ -1,9 +1,9 @@
 """The embedded clouds as a server: in the caller's loop, or in a thread of its own."""
 
 import asyncio
+import secrets
 import ssl
 import tempfile
-from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack
@@ -16,8 +16,9 @@ from aiohttp import hdrs, web
 
 from .control import PREFIX, ControlApp
 from .faults import Faults
-from .mqtt.broker import Broker, Message
+from .mqtt.broker import Broker
 from .mqtt.service import CloudService
+from .recent import Recent, RecentMessages
 from .rest.app import Received, RestApp
 from .rest.bucket import Bucket
 from .rest.plain import Front, http_date
@@ -69,6 +70,7 @@ class Info(TypedDict):
     mqtt_host: str | None
     mqtt_port: int | None
     control: str
+    console: str
     control_token: str
     clouds: NotRequired[list["Info"]]
 
@@ -80,6 +82,7 @@ class _Server:
         faults: what is to go wrong.
         requests: the last 1000 requests that were received, the newest at the end.
         messages: the last 1000 messages that devices published over MQTT, the newest at the end.
+        run: another text after each start, for who has to know of it.
     """
 
     def __init__(
@@ -125,9 +128,10 @@ class _Server:
         self._dbs: list[sqlite3.Connection] = []
         self._ca: Path | None = None
         self._stack = AsyncExitStack()
+        self.run = ""
         self.faults = Faults()
-        self.requests: deque[Received] = deque(maxlen=_KEPT)
-        self.messages: deque[Message] = deque(maxlen=_KEPT)
+        self.requests: Recent[Received] = Recent(maxlen=_KEPT)
+        self.messages = RecentMessages(maxlen=_KEPT)
 
     async def _start(self) -> None:
         async with AsyncExitStack() as stack:
@@ -146,6 +150,7 @@ class _Server:
                 if self._mqtt:
                     await self._serve_mqtt(stack, cloud, directory, 0 if number else self._mqtt_port)
             self._clouds, self._ca = clouds, ca
+            self.run = secrets.token_hex(4)
             self._stack = stack.pop_all()
 
     def _open(self, stack: AsyncExitStack) -> list[Cloud]:
@@ -352,6 +357,7 @@ class _Server:
             "mqtt_host": cloud.endpoint if self._mqtt else None,
             "mqtt_port": cloud.mqtt_port if self._mqtt else None,
             "control": self.control,
+            "console": self.console,
             "control_token": self.control_token,
         }
 
@@ -359,6 +365,11 @@ class _Server:
     def control(self) -> str:
         """The base URL of the control API, which does for programs in any language what this object does."""
         return f"{self.api}{PREFIX}"
+
+    @property
+    def console(self) -> str:
+        """The URL of the console, the page for browsers."""
+        return f"{self.control}/"
 
     @property
     def control_token(self) -> str:

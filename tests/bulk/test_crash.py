@@ -6,7 +6,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import attrs
 import pytest
 
 from ioto_async.emulator import EmulatorThread
+from ioto_async.emulator.recent import Recent
 from ioto_async.emulator.rest.app import Received
 from tests.rawserver import GUARD
 
@@ -27,7 +28,7 @@ AT_ONCE = 16
 """Calls that the child has in flight at most."""
 
 
-class Record(deque[Received]):
+class Record(Recent[Received]):
     """All that the cloud has received; it kills the process *victim* as it notes the request number *fatal*."""
 
     victim: int | None = None

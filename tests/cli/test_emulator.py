@@ -28,7 +28,7 @@ from tests.rows import each_row
 KEYS = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
     *("cognito", "user_pool", "client_id", "username", "password", "builder_token", "mqtt_host", "mqtt_port"),
-    *("control", "control_token"),
+    *("control", "console", "control_token"),
 ]
 
 
@@ -184,7 +184,7 @@ async def test_a_database_keeps_the_identity_and_the_devices(tmp_path: Path) -> 
             await client.builder.device.register("DEV1", first.info["product_token"])
             await client.device.claim("DEV1")
         authority = Path(first.info["ca"]).read_text()
-    same = [key for key in KEYS if key not in ("api", "builder", "cognito", "mqtt_port", "control")]
+    same = [key for key in KEYS if key not in ("api", "builder", "cognito", "mqtt_port", "control", "console")]
     async with emulator(*options) as second:
         assert [second.info[key] for key in same] == [first.info[key] for key in same]
         assert Path(second.info["ca"]).read_text() == authority

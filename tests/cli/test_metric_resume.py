@@ -8,7 +8,6 @@ import shlex
 import signal
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,6 +18,7 @@ import pytest
 
 from ioto_async.cli.metric import tables
 from ioto_async.emulator import EmulatorThread, Fault
+from ioto_async.emulator.recent import Recent
 from ioto_async.emulator.rest.app import Received
 from tests.rawserver import GUARD
 from tests.rows import each_row
@@ -444,7 +444,7 @@ def test_what_is_not_a_file_cannot_be_begun_anew(exports: Exports, options: tupl
 # Outages, signals and kills ---------------------------------------------------------------------------------------
 
 
-class Record(deque[Received]):
+class Record(Recent[Received]):
     """All that the cloud has received; calls *moment* when that is *fatal* requests."""
 
     fatal = -1

@@ -146,11 +146,28 @@ async def test_requests_are_listed_as_json(emu: Emulator, control: Control, post
         "body": {"id": "A"},
         "caller": "cloud",
         "status": 400,
+        "fault": None,
     }
     assert second["body"] == {"base64": "/w=="}
     assert (third["operation"], third["body"], third["caller"], third["status"]) == (None, "text", "public", 400)
     assert (await control("DELETE", "requests")).json == {"requests": []}
     assert not emu.requests
+
+
+async def test_a_request_says_what_was_injected_into_it(emu: Emulator, control: Control, post: Post) -> None:
+    emu.faults.add(Fault("device/get", status=503, headers={"Retry-After": "1"}, times=None))
+    emu.faults.add(Fault("device/find", delay=0.001))
+    emu.faults.add(Fault("files", status=500))
+    await post("/tok/device/get", {"id": "A"})
+    await post("/tok/device/find")
+    async with aiohttp.ClientSession() as session, session.get(emu.cloud.files.url + "/a/b"):
+        pass
+    requests = (await control("GET", "requests")).json["requests"]
+    assert [(request["status"], request["fault"]) for request in requests] == [
+        (503, {"operation": "device/get", "status": 503, "headers": {"Retry-After": "1"}, "times": "all"}),
+        (200, {"operation": "device/find", "delay": 0.001}),
+        (500, {"operation": "files", "status": 500}),
+    ]
 
 
 async def test_a_reset_forgets_all_but_the_keys(emu: Emulator, control: Control, post: Post) -> None:
@@ -292,10 +309,13 @@ async def test_a_body_that_is_not_json_is_refused(control: Control) -> None:
 
 
 async def test_unknown_names_and_methods_are_told_what_there_is(control: Control) -> None:
-    answer = await control("GET", "devices")
+    answer = await control("GET", "widgets")
     assert (answer.status, answer.json["error"]) == (
         404,
-        "'devices' is not known; there are status, info, reset, seed, time, faults, requests, messages, snapshot",
+        (
+            "'widgets' is not known; there are status, info, reset, seed, time, faults, requests, messages, activity,"
+            " devices, device, metrics, models, items, operations, claim, release, command, snapshot"
+        ),
     )
     answer = await control("PUT", "time")
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST")
@@ -311,8 +331,14 @@ async def test_unknown_names_and_methods_are_told_what_there_is(control: Control
         ({}, 200),
         ({"Host": "localhost:1"}, 200),
         ({"Host": "rebound.example"}, 403),
+        ({"Host": "local host:["}, 403),
         ({"Origin": "https://page.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 200),
+        ({"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}, 200),
+        ({"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, 200),
         ({"Authorization": "bearer wrong"}, 403),
         ({"Authorization": "bearer {token}", "Host": "rebound.example"}, 200),
         ({"Authorization": "{token}", "Origin": "https://page.example"}, 200),

@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from ...emulator import Emulator
 from ...emulator.mqtt.broker import Message
 from ...emulator.mqtt.service import operation_of
+from ...emulator.recent import Recent, RecentMessages
 from ...emulator.rest.app import Received
 
 __all__ = ["log_requests"]
@@ -17,7 +17,7 @@ __all__ = ["log_requests"]
 _KEPT: Final = 1000
 
 
-class _Requests(deque[Received]):
+class _Requests(Recent[Received]):
     """The last requests, each of which is written as well."""
 
     def append(self, request: Received, /) -> None:
@@ -26,24 +26,20 @@ class _Requests(deque[Received]):
         _write(request.time, request.operation or request.path, request.caller, request.status, request.ms)
 
 
-class _Messages(deque[Message]):
+class _Messages(RecentMessages):
     """The last messages of devices, each of which is written as well; they have no status and take no time."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        super().__init__(maxlen=_KEPT)
-        self._now = now
-
-    def extend(self, messages: Iterable[Message], /) -> None:
+    def record(self, messages: Sequence[Message], time: float) -> None:
         """Add messages."""
+        super().record(messages, time)
         for message in messages:
-            super().append(message)
-            _write(self._now().timestamp(), operation_of(message.topic), message.client_id, None, None)
+            _write(time, operation_of(message.topic), message.client_id, None, None)
 
 
 def log_requests(emulator: Emulator) -> None:
     """Write a line to stderr for all that *emulator* receives, once it runs: for people on a terminal, else JSON."""
     emulator.requests = _Requests(maxlen=_KEPT)
-    emulator.messages = _Messages(lambda: emulator.time)
+    emulator.messages = _Messages(maxlen=_KEPT)
 
 
 def _write(time: float, operation: str, caller: str, status: int | None, ms: float | None) -> None:

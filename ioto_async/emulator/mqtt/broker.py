@@ -122,7 +122,7 @@ class Publication(NamedTuple):
 
 
 class Broker:
-    """Serves MQTT. All methods but `send`, `drop` and `advance` are for its own loop.
+    """Serves MQTT. All methods but `send`, `drop`, `connected` and `advance` are for its own loop.
 
     Args:
         service: the cloud.
@@ -191,6 +191,10 @@ class Broker:
         if self._store is not None and self._kept:
             self._store.remove(client_id)
         self._loop.call_soon_threadsafe(self._drop, client_id)
+
+    def connected(self) -> list[str]:
+        """Return the IDs of the clients that are connected; may be called from any thread."""
+        return list(self._clients)
 
     def _drop(self, client_id: str | None) -> None:
         for each in list(self._sessions) if client_id is None else [client_id]:

@@ -8,7 +8,6 @@ logged and acknowledged all the same: AWS IoT Core acknowledges before a rule ha
 import logging
 import sqlite3
 import ssl
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,6 +16,7 @@ from ...operations import MQTT, Operation
 from .. import wire
 from ..dispatch import find_handlers
 from ..faults import Fault, Faults
+from ..recent import RecentMessages
 from ..request import NO_ACCOUNT, Refused
 from ..state.account_writer import AccountWriter
 from ..state.cloud import Cloud
@@ -46,7 +46,7 @@ class CloudService:
         messages: where received messages are recorded.
     """
 
-    def __init__(self, cloud: Cloud, faults: Faults, messages: deque[Message]) -> None:
+    def __init__(self, cloud: Cloud, faults: Faults, messages: RecentMessages) -> None:
         self._cloud = cloud
         self._faults = faults
         self._messages = messages
@@ -79,7 +79,7 @@ class CloudService:
 
     def receive(self, messages: Sequence[Message], retained: Sequence[tuple[Message, int]] = ()) -> list[Message]:
         """Carry out *messages* in one transaction, keep those that are *retained*, and return the replies."""
-        self._messages.extend(messages)
+        self._messages.record(messages, self._cloud.clock())
         replies: list[Message] = []
         with self._cloud.lock, self._cloud.transaction(), self._cloud.metrics.gathered():
             calls: dict[str, DeviceCall | None] = {}

@@ -107,6 +107,8 @@ class Received:
     operation: str | None
     """The name by which a fault selects the request, if any: ``device/get``, ``download``, ``files``, ``cognito``,
     ``jwks``."""
+    fault: Fault | None = attrs.field(default=None, eq=False)
+    """What was injected into it."""
 
 
 @attrs.define
@@ -198,12 +200,20 @@ class RestApp:
     def _headers(self, request: web.Request, answer: _Answer) -> dict[str, str]:
         return {hdrs.CONTENT_TYPE: answer.type} | dict(answer.headers) | self._origins.response_headers(request.headers)
 
-    def _record(self, request: web.Request, path: str, answer: _Answer, status: int, started: float) -> None:
+    def _record(
+        self,
+        request: web.Request,
+        path: str,
+        answer: _Answer,
+        status: int,
+        started: float,
+        fault: Fault | None = None,
+    ) -> None:
         body = wire.dumps(redacted(answer.request)) if _is_cognito(path) else answer.request
         now, ms = self._cloud.clock(), _ms(started)
         operation = _operation(path, _ROUTES.get(path))
-        query = _query(request)
-        self._requests.append(Received(request.method, path, query, body, answer.caller, status, now, ms, operation))
+        seen = request.method, path, _query(request), body, answer.caller, status
+        self._requests.append(Received(*seen, now, ms, operation, fault))
 
     async def _answer(self, request: web.Request, path: str, route: _Route | None) -> _Answer:
         answer = _Answer()
@@ -290,7 +300,7 @@ class RestApp:
             answer.request = await request.read()
         else:
             answer = await self._answer(request, path, route)
-        self._record(request, path, answer, 0 if fault.reset else answer.status, started)
+        self._record(request, path, answer, 0 if fault.reset else answer.status, started, fault)
         headers = self._headers(request, answer) | dict(fault.headers)
         if fault.reset:
             reset(request.transport)

@@ -74,7 +74,8 @@ class Bucket:
         if preflight is not None:
             self._record(request, 204, started)
             return web.Response(status=204, headers=preflight)
-        fault = self._faults.take(_FAULT) or Fault(_FAULT)
+        taken = self._faults.take(_FAULT)
+        fault = taken or Fault(_FAULT)
         await asyncio.sleep(fault.delay)
         if fault.reset == "before" or fault.status is not None or fault.body is not None:
             answer = _fault_answer(fault)
@@ -82,7 +83,7 @@ class Bucket:
             answer = await self._answer(request)
         try:
             # Before the answer is sent: a client that has it finds its request recorded.
-            self._record(request, 0 if fault.reset else answer.status, started)
+            self._record(request, 0 if fault.reset else answer.status, started, taken)
             if fault.reset:
                 reset(request.transport)
                 return web.Response()
@@ -92,12 +93,13 @@ class Bucket:
                 with self._cloud.lock:
                     answer.download.close()
 
-    def _record(self, request: web.Request, status: int, started: float) -> None:
+    def _record(self, request: web.Request, status: int, started: float, fault: Fault | None = None) -> None:
         # The signature is a secret as long as it is valid.
         query = {name: value for name, value in request.query.items() if name != "signature"}
         now, ms = self._cloud.clock(), (perf_counter() - started) * 1000
         path = request.rel_url.raw_path
-        self._requests.append(Received(request.method, path, query, b"", "public", status, now, ms, "files"))
+        seen = request.method, path, query, b"", "public", status
+        self._requests.append(Received(*seen, now, ms, _FAULT, fault))
 
     async def _answer(self, request: web.Request) -> _Answer:
         try:

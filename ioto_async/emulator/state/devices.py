@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import attrs
@@ -12,7 +12,7 @@ from ..request import CANNOT_FIND_DEVICE, Refused
 from ..wire import dumps, iso
 from .models import cursor, paged
 
-__all__ = ["Device", "Devices", "Registry"]
+__all__ = ["STATES", "Device", "Devices", "Registry"]
 
 # What fits a thing name of AWS IoT and the common name of a certificate (64 characters).
 _CLAIM_ID: Final = re.compile(r"[0-9A-Za-z:_-]{1,64}")
@@ -29,6 +29,7 @@ _SELECT: Final = (
     " d.blocked_until, d.cloud_id, d.account_id, d.created, d.certificate, d.key"
     " FROM devices d JOIN products p ON p.id = d.product_id"
 )
+_COUNT: Final = "SELECT count(*) FROM devices d"
 _LOAD: Final = _SELECT + " WHERE d.id = ?"
 _FIND: Final = (
     _SELECT + " WHERE (:cloud IS NULL OR d.cloud_id = :cloud) AND (:owner IS NULL OR p.account_id = :owner)"
@@ -37,6 +38,16 @@ _FIND: Final = (
 )
 _FORWARD: Final = _FIND + " AND d.id > :position ORDER BY d.id"
 _BACK: Final = _FIND + " AND d.id < :position ORDER BY d.id DESC"
+_SEEN: Final = " WHERE (d.cloud_id = :cloud OR d.cloud_id IS NULL) AND instr(lower(d.id), lower(:text))"
+_IN_STATE: Final[Mapping[str, str]] = {
+    "registered": " AND d.cloud_id IS NULL",
+    "claimed": " AND d.cloud_id IS NOT NULL AND d.certificate IS NULL",
+    "provisioned": " AND d.certificate IS NOT NULL",
+    "online": " AND d.cloud_id IS NOT NULL AND d.id IN (SELECT value FROM json_each(:online))",
+    "": "",
+}
+STATES: Final = tuple(_IN_STATE)
+"""What devices can be browsed by; the last one, empty, is for all."""
 
 
 @attrs.frozen
@@ -62,6 +73,13 @@ class Device:
     created: int | None
     certificate: str | None = attrs.field(repr=False)
     key: str | None = attrs.field(repr=False)
+
+    @property
+    def state(self) -> str:
+        """How far it has come: registered, claimed or provisioned."""
+        if self.cloud_id is None:
+            return "registered"
+        return "claimed" if self.certificate is None else "provisioned"
 
     def record(self) -> dict[str, Any]:
         """Return what the replies of a cloud show of a claimed device (reference, section 7)."""
@@ -258,6 +276,39 @@ class Devices:
         """Answer one page of claimed devices in the order of their claim IDs; None narrows nothing."""
         wanted = {"cloud": self._cloud_id, "id": id, "account": account_id, "product": product_id, "owner": None}
         return _page(self._db, query, wanted, Device.record)
+
+    def browse(
+        self, *, text: str, state: str, online: Collection[str], after: str, limit: int
+    ) -> tuple[list[Device], int]:
+        """Return *limit* devices of this cloud or of none yet, and how many there are on all pages.
+
+        Args:
+            text: what is in their claim IDs, in whatever case.
+            state: registered, claimed, provisioned, online, or empty for all.
+            online: the claim IDs of those that are connected.
+            after: the claim ID that they come after.
+            limit: how many.
+        """
+        wanted = {"cloud": self._cloud_id, "text": text, "online": dumps(list(online)).decode()}
+        where = _SEEN + _IN_STATE[state]
+        rows = self._db.execute(
+            _SELECT + where + " AND d.id > :after ORDER BY d.id LIMIT :limit",
+            {**wanted, "after": after, "limit": limit},
+        )
+        (count,) = self._db.execute(_COUNT + where, wanted).fetchone()
+        return [Device(*row) for row in rows], int(count)
+
+    def count_states(self) -> dict[str, int]:
+        """Return how many devices of this cloud, or of none yet, are in each state."""
+        everywhere, claimed, provisioned = self._db.execute(
+            "SELECT count(*), count(cloud_id), count(certificate) FROM devices WHERE cloud_id = ? OR cloud_id IS NULL",
+            (self._cloud_id,),
+        ).fetchone()
+        return {
+            "registered": everywhere - claimed,
+            "claimed": claimed - provisioned,
+            "provisioned": provisioned,
+        }
 
     def count(self) -> int:
         """Return how many devices there are."""

@@ -233,6 +233,19 @@ class MetricEngine:
         found = [(key, self._live(key, now)) for key in self._find(namespace, metric)]
         return [_result(key, item, period, statistic, now, True, None) for key, item in found if item]
 
+    def series(self, keys: Iterable[str], period: float, statistic: str, *, timestamp: float) -> list[MetricResult]:
+        """Return the *statistic* of the metrics with these *keys* of the storage, as `query` does.
+
+        Samples held by buffers do not count, and stay there.
+
+        Raises:
+            ValueError: for an unknown statistic, a period not above 0, or a series of pNN that has samples.
+        """
+        _check(period, statistic)
+        period, now = min(period, LIFETIME), int(timestamp // 1000)
+        found = [(key, self._live(key, now)) for key in keys]
+        return [_result(key, item, period, statistic, now, False, None) for key, item in found if item]
+
     def metric_list(self, namespace: str | None = None, metric: str | None = None) -> MetricList:
         """Return the namespaces that begin with *namespace*; its metrics; the dimension maps of *metric*.
 

@@ -35,6 +35,10 @@ _RANGE_QUERIES = {
     ("gs1", True): "SELECT gs1sk, data FROM items WHERE model = ? AND gs1pk = ? AND gs1sk >= ? AND gs1sk < ?"
     " AND (expires IS NULL OR expires > ?) ORDER BY gs1sk DESC",
 }
+_BROWSE = (
+    "SELECT pk, sk, data FROM items WHERE model = ? AND (pk, sk) > (?, ?)"
+    " AND (expires IS NULL OR expires > ?) ORDER BY pk, sk"
+)
 _KEYS = {"primary": ("pk", "sk"), "gs1": ("gs1pk", "gs1sk")}
 
 
@@ -330,6 +334,45 @@ class Models:
         model = self._model(name)
         rows = self._db.execute("SELECT data FROM items WHERE model = ?", (name,)).fetchall()
         return [model.shown(json.loads(data)) for (data,) in rows]
+
+    def count(self) -> dict[str, int]:
+        """Return how many items of each model are stored, those that have expired included."""
+        rows = self._db.execute("SELECT model, count(*) FROM items GROUP BY model")
+        found: dict[str, int] = dict(rows.fetchall())
+        return {name: found.get(name, 0) for name in self.schema["models"]}
+
+    def browse(self, name: str, *, text: str, after: str, limit: int) -> tuple[list[dict[str, Any]], str | None]:
+        """Return items of a model, whosever they are, in the order of their keys.
+
+        Args:
+            name: the model.
+            text: what is anywhere in the JSON of an item, in whatever case.
+            after: what the page before returned; empty for the first page.
+            limit: how many items.
+
+        Returns:
+            The records, and where the next page begins, None if there is no more. A page may be short of *limit*: it
+            looks at no more than 2500 items.
+
+        Raises:
+            Refused: unknown model, or *after* is not from such a page.
+        """
+        model = self._model(name)
+        try:
+            position, _ = cursor({"next": after}, "pk", "sk")
+        except Refused:
+            raise Refused('Bad value for "after": not where a page of items ended') from None
+        start = [part.encode() for part in position or ("", "")]
+        found: list[dict[str, Any]] = []
+        last: dict[str, str] = {}
+        for number, (pk, sk, data) in enumerate(self._db.execute(_BROWSE, (name, *start, self._now() // 1000))):
+            if len(found) == limit or number == _SCAN:
+                return found, orjson.dumps(last).decode()
+            item = model.shown(json.loads(data))
+            if text.casefold() in json.dumps(item, ensure_ascii=False).casefold():
+                found.append(item)
+            last = {"pk": pk.decode(), "sk": sk.decode()}
+        return found, None
 
     def by_sort_key(self, sk: str) -> tuple[str, dict[str, str]] | None:
         """Return the model whose sort keys look like *sk*, and the members that *sk* is made of; None if none is."""

@@ -1,6 +1,7 @@
 """Messages from the cloud to connected devices."""
 
 import time
+from collections.abc import Collection
 from typing import Protocol
 
 from ..wire import dumps
@@ -17,6 +18,9 @@ class Publisher(Protocol):
     def drop(self, client_id: str | None = None) -> None:
         """End the connection and the session of a device, of all devices for None, after what was sent."""
 
+    def connected(self) -> Collection[str]:
+        """Return the IDs of the devices that are connected."""
+
 
 class NullPublisher:
     """A `Publisher` without devices, for a cloud that serves no MQTT."""
@@ -26,6 +30,10 @@ class NullPublisher:
 
     def drop(self, client_id: str | None = None) -> None:
         """End nothing."""
+
+    def connected(self) -> Collection[str]:
+        """Return none."""
+        return ()
 
 
 def throttle(device_id: str, *, close: bool) -> tuple[str, bytes]:

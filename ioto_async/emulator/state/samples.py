@@ -132,6 +132,16 @@ class Samples:
         )
         return (row[0].decode() for row in rows)
 
+    def keys_of_device(self, account_id: str, device_id: str, limit: int) -> list[str]:
+        """Return the keys of an account's metrics that have a device for a dimension, up to *limit* of them."""
+        begin = f"{account_id}#".encode()
+        # A dimension ends the key, or has another behind it.
+        rows = self._db.execute(
+            "SELECT key FROM metrics WHERE key >= ? AND key < ? AND instr(CAST(key AS TEXT) || ',', ?) LIMIT ?",
+            (begin, begin + b"\xff", f"={device_id},", limit),
+        )
+        return [key.decode() for (key,) in rows]
+
     def hold(self, key: str, held: HeldSamples) -> None:
         """Store what is held for *key*, in place of what was."""
         self._db.execute("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?)", (key.encode(), *held))

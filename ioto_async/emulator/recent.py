@@ -1,0 +1,57 @@
+"""What came in last, and how much came in before it."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import islice, repeat
+from typing import TypeVar
+
+from .mqtt.broker import Message
+
+__all__ = ["Recent", "RecentMessages"]
+
+_T = TypeVar("_T")
+
+
+class Recent(deque[_T]):
+    """The last *maxlen* of what came in, all of it without, the newest at the end.
+
+    Attributes:
+        total: how many came in so far, those included that are not kept any more.
+    """
+
+    def __init__(self, items: Iterable[_T] = (), maxlen: int | None = None) -> None:
+        super().__init__(items, maxlen)
+        self.total = len(self)
+
+    def append(self, item: _T, /) -> None:
+        """Add one."""
+        super().append(item)
+        self.total += 1
+
+    def since(self, number: int) -> list[_T]:
+        """Return those that came after the first *number*, as far as they are kept."""
+        return list(islice(self, max(0, len(self) - max(0, self.total - number)), None))
+
+
+class RecentMessages(Recent[Message]):
+    """The last messages of devices, the newest at the end."""
+
+    def __init__(self, items: Iterable[Message] = (), maxlen: int | None = None) -> None:
+        super().__init__(items, maxlen)
+        self._times: deque[float] = deque(repeat(0.0, len(self)), maxlen)
+
+    def record(self, messages: Sequence[Message], time: float) -> None:
+        """Add *messages* that came at *time*, in epoch seconds."""
+        self.extend(messages)
+        self._times.extend(repeat(time, len(messages)))
+        self.total += len(messages)
+
+    def dated_since(self, number: int) -> list[tuple[float, Message]]:
+        """Return those that came after the first *number*, as far as they are kept, each with its time."""
+        messages = self.since(number)
+        return list(zip(islice(self._times, len(self._times) - len(messages), None), messages, strict=False))
+
+    def clear(self) -> None:
+        """Forget all."""
+        super().clear()
+        self._times.clear()
