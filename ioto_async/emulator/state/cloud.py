@@ -61,6 +61,7 @@ class Cloud:
         endpoint, mqtt_port: where MQTT is served; set by the server, else a host that does not exist.
         publisher: publishes to connected devices; set by the server.
         type: eval, hosted or dedicated; may be set.
+        differences: the numbers of the assumptions that it does not keep to; set by the server.
         roles: the capabilities of ``user``, ``admin``, ``owner``, ``device`` and ``cloud`` (CloudAPI tokens); may be
             changed.
         api: base URL; set by the server.
@@ -80,6 +81,7 @@ class Cloud:
         self.mqtt_port = _MQTT_PORT
         self.publisher: Publisher = NullPublisher()
         self.api = ""
+        self.differences: frozenset[str] = frozenset()
         self._db = db
         self.files: Final = Files(db, self.now)
         self.mqtt_sessions: Final = MqttSessions(db, self.lock)
@@ -209,6 +211,10 @@ class Cloud:
     def now(self) -> int:
         """Return the time in epoch milliseconds."""
         return self.builder.now()
+
+    def otherwise(self, number: str) -> bool:
+        """Say whether the cloud is to do otherwise than the assumption *number* says."""
+        return number in self.differences
 
     def caller(self, token: str) -> Caller | None:
         """Return the holder of *token* and note the contact or activity; None if the token is not valid here."""
