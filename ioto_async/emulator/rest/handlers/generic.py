@@ -57,7 +57,7 @@ def _written(cloud: Cloud, call: Call) -> tuple[str, dict[str, Any]]:
 
 def _shown(cloud: Cloud, members: Mapping[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     """Return the *record* of an item as this cloud shows it to who sent *members*."""
-    if cloud.otherwise("A65"):
+    if cloud.otherwise("A65") and record:
         record = {**members, **record}
     if cloud.otherwise("A33") and record:
         record = {**dict.fromkeys(cloud.models.schema["models"][record["_type"]]), **record}
