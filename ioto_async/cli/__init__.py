@@ -26,10 +26,18 @@ __all__ = ["main"]
 _COMMANDS: Final = {
     "call": ("call", "Call an operation and print its reply, as it came, as JSON."),
     "demo": ("demo", "Provision a fleet on an embedded cloud, then write and read back its metrics."),
+    "doctor": (
+        "doctor.commands",
+        "Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.",
+    ),
     "emulator": ("emulator", "Serve embedded device clouds and their Builder until SIGINT, SIGTERM or SIGHUP."),
     "fleet": ("fleet", "Register, claim, provision or release the devices of a file, or check their updates."),
     "metric": ("metric", "Read metrics of devices, draw them, export those of a fleet, or write samples."),
     "provision": ("fleet", "Claim every device of a fleet and fetch its certificates."),
+    "whoami": (
+        "doctor.commands",
+        "Print who the caller is to the cloud: endpoint, kind of token, role, account and user.",
+    ),
 }
 """The module of each command, and what its own help begins with; ``provision`` is short for ``fleet provision``."""
 _INTERRUPTED: Final = (129, 130, 143)

@@ -18,6 +18,7 @@ import orjson
 from ..bulk.index import Index
 from ..bulk.locks import try_lock
 from ..errors import InvalidArgumentError
+from ..models import Certificates
 
 __all__ = [
     "CERTIFICATE",
@@ -34,6 +35,7 @@ __all__ = [
     "naming",
     "open_output",
     "read",
+    "read_certificates",
     "remove_temporaries",
     "write_private",
     "write_together",
@@ -355,3 +357,40 @@ def _key(line: bytes) -> str | None:
         return str(entry["id"]) if entry["id"] is not None else f"{_WITHOUT_ID}{entry['line']}"
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return None
+
+
+def read_certificates(path: Path, device: str | None) -> Certificates:
+    """Read what `fleet provision` has written for a device.
+
+    Args:
+        path: the folder of the device, a file in it, or the folder of the fleet.
+        device: ID of the device; None to take the one in the folder.
+
+    Raises:
+        InvalidArgumentError: a file is missing, is something else, or is of another device.
+    """
+    folder = path.parent if path.is_file() else path
+    if device is not None and not (folder / PROVISION).exists():
+        folder = folder / device
+    contents: dict[str, bytes] = {}
+    for name in (PROVISION, CERTIFICATE, KEY):
+        content = read(folder / name)
+        if content is None:
+            hint = "" if device is not None else ": name the device by --device, or its own folder"
+            raise InvalidArgumentError(f"--certs: no {name} in {folder}{hint}")
+        contents[name] = content
+    try:
+        provision = json.loads(contents[PROVISION])
+        id, account, endpoint, port = (provision.get(name) for name in ("id", "accountId", "endpoint", "port"))
+    except (ValueError, AttributeError):
+        raise InvalidArgumentError(f"--certs: {folder / PROVISION} is not what fleet provision writes") from None
+    if device is not None and id != device:
+        raise InvalidArgumentError(f"--certs: {folder} is of device {id}, not of {device}")
+    return Certificates(
+        id=id,
+        account_id=account,
+        endpoint=endpoint,
+        port=port,
+        certificate=contents[CERTIFICATE].decode(errors="replace"),
+        key=contents[KEY].decode(errors="replace"),
+    )

@@ -1,7 +1,6 @@
 """``metric write``: the samples of a file, each noted in a journal."""
 
 import asyncio
-import json
 import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Hashable, Iterable
@@ -23,7 +22,6 @@ from ...metrics.link import LinkSink
 from ...metrics.model import ModelSink
 from ...metrics.outage import Outage
 from ...metrics.sample import Checker, Sample
-from ...models import Certificates
 from ...mqtt import DeviceLink
 from ...operations import Kind
 from ...settings import Settings
@@ -168,7 +166,7 @@ def _over_http(via: Via, sink: SinkOptions, options: JournalOptions, client_opti
 
 def _over_mqtt(sink: SinkOptions, options: JournalOptions, patience: float) -> Destination:
     assert sink.certs is not None
-    certificates = _read_certificates(sink.certs, sink.device)
+    certificates = files.read_certificates(sink.certs, sink.device)
     try:
         link = DeviceLink(certificates, patience=patience, trust_env=True)
     except ModuleNotFoundError as error:
@@ -188,43 +186,6 @@ def _journal_name(target: str, device: str | None) -> str:
 
 def _concurrency(via: Via, options: JournalOptions) -> Concurrency:
     return _CONCURRENCY.get(via, "auto") if options.concurrency == "auto" else options.concurrency
-
-
-def _read_certificates(path: Path, device: str | None) -> Certificates:
-    """Read what `fleet provision` has written for a device.
-
-    Args:
-        path: the folder of the device, a file in it, or the folder of the fleet.
-        device: ID of the device; None to take the one in the folder.
-
-    Raises:
-        InvalidArgumentError: a file is missing, is something else, or is of another device.
-    """
-    folder = path.parent if path.is_file() else path
-    if device is not None and not (folder / files.PROVISION).exists():
-        folder = folder / device
-    contents: dict[str, bytes] = {}
-    for name in (files.PROVISION, files.CERTIFICATE, files.KEY):
-        content = files.read(folder / name)
-        if content is None:
-            hint = "" if device is not None else ": name the device by --device, or its own folder"
-            raise InvalidArgumentError(f"--certs: no {name} in {folder}{hint}")
-        contents[name] = content
-    try:
-        provision = json.loads(contents[files.PROVISION])
-        id, account, endpoint, port = (provision.get(name) for name in ("id", "accountId", "endpoint", "port"))
-    except (ValueError, AttributeError):
-        raise InvalidArgumentError(f"--certs: {folder / files.PROVISION} is not what fleet provision writes") from None
-    if device is not None and id != device:
-        raise InvalidArgumentError(f"--certs: {folder} is of device {id}, not of {device}")
-    return Certificates(
-        id=id,
-        account_id=account,
-        endpoint=endpoint,
-        port=port,
-        certificate=contents[files.CERTIFICATE].decode(errors="replace"),
-        key=contents[files.KEY].decode(errors="replace"),
-    )
 
 
 # The run -----------------------------------------------------------------------------------------------------------

@@ -1,0 +1,107 @@
+"""``ioto-async doctor`` and ``ioto-async whoami``."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import Parameter
+
+from ...client import IotoClient
+from ...errors import InvalidArgumentError
+from ..options import JsonFlag, parse_duration
+from .identity import Identity, identify
+from .printing import lines_of, summary_of
+from .results import CheckResult, Report
+from .running import diagnose
+from .target import Target
+
+__all__ = ["doctor", "whoami"]
+
+
+async def doctor(
+    *,
+    api: str | None = None,
+    account: str | None = None,
+    product: str | None = None,
+    certs: Path | None = None,
+    device: str | None = None,
+    limit: Annotated[str, Parameter(name="--timeout")] = "10s",
+    as_json: JsonFlag = False,
+) -> int:
+    """Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.
+
+    It checks the endpoint, the proxy, DNS, TCP, TLS, the service and its clock, the token, its role and account, the
+    Builder and the MQTT endpoint. Nothing is changed, and no secret is printed. The exit status is 0 if no check has
+    failed.
+
+    Args:
+        api: base URL of the device cloud; IOTO_API by default.
+        account: account to check; IOTO_ACCOUNT by default.
+        product: product token to check with the Builder; IOTO_PRODUCT by default.
+        certs: folder of a device as fleet provision has written it, to connect as that device, which ends a connection
+            that the device itself has; or with --device the folder of the fleet.
+        device: ID of the device in a folder of a fleet.
+        limit: how long each check may take, such as 10s or 1m.
+        as_json: print one JSON object: ok, warning, failed, skipped, settings, checks.
+    """
+    if device is not None and certs is None:
+        raise InvalidArgumentError("--device: expected --certs beside it")
+    target = Target.from_env(api=api, account=account, product=product, certs=certs, device=device)
+    seconds = parse_duration("--timeout", limit)
+    report = await diagnose(target, limit=seconds, on_result=None if as_json else _print)
+    if as_json:
+        sys.stdout.write(json.dumps(report.to_dict()) + "\n")
+    else:
+        _print_end(report)
+    return report.exit_status
+
+
+def _print(result: CheckResult) -> None:
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    sys.stdout.write("".join(f"{line}\n" for line in lines_of(result, colour=colour)))
+    sys.stdout.flush()
+
+
+def _print_end(report: Report) -> None:
+    used = {name: setting for name, setting in report.settings.items() if setting.source is not None}
+    lines = [f"  {name:<14}{setting.shown} ({setting.source})" for name, setting in used.items()]
+    sys.stdout.write("\n".join(["", "Settings:", *lines, "", summary_of(report)]) + "\n")
+
+
+_MEMBERS: Final = ("endpoint", "token", "role", "user", "account")
+
+
+async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
+    """Print who the caller is to the cloud: endpoint, kind of token, role, account and user.
+
+    Args:
+        api: base URL of the device cloud; IOTO_API by default.
+        as_json: print one JSON object: endpoint, token, role, account_id, account_name, user_id, user_email.
+    """
+    target = Target.from_env(api=api)
+    environ = {name: value for name, value in target.environ.items() if name != "IOTO_ACCOUNT"}
+    async with IotoClient(environ=environ, trust_env=True) as client:
+        identity = await identify(client, endpoint=str(target["api"]), is_login=target["token"] is None)
+    if as_json:
+        sys.stdout.write(json.dumps(identity.to_dict()) + "\n")
+        return
+    sys.stdout.write("".join(f"{line}\n" for line in _lines(identity)))
+
+
+def _lines(identity: Identity) -> list[str]:
+    members = identity.to_dict()
+    account = members["account_id"]
+    if account is None:
+        account = "one of several: set IOTO_ACCOUNT" if len(identity.accounts) > 1 else "not known"
+    elif members["account_name"] is not None:
+        account = f"{account} ({members['account_name']})"
+    shown = {
+        "endpoint": members["endpoint"],
+        "token": members["token"],
+        "role": members["role"],
+        "account": account,
+        "user": members["user_email"] or members["user_id"] or "none",
+    }
+    return [f"{name:<10}{value}" for name, value in shown.items()]

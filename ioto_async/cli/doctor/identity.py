@@ -1,0 +1,100 @@
+"""Who the caller is to a cloud: the kind of its token, its role, its user and its account."""
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+import attrs
+
+from ...client import IotoClient
+from ...errors import AuthenticationError, NotFoundError
+from ...models import JSON, Account, User
+
+__all__ = ["Identity", "TokenKind", "identify"]
+
+TokenKind = Literal["CloudAPI token", "device token", "login access token"]
+
+_ACCOUNTS: Final = 20
+"""Accounts that are looked at, to find the one to set."""
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """A caller, as the cloud sees it."""
+
+    endpoint: str
+    """Base URL of the cloud."""
+    kind: TokenKind
+    """What kind of token it calls with, as far as the replies tell."""
+    role: str
+    """``user``, ``admin``, ``owner``, or ``device``; of a token the least that it must have for what it may do."""
+    user: User | None = None
+    """Who has signed in; None for other tokens."""
+    account: Account | None = None
+    """The account of the user, or the only one that the token sees."""
+    accounts: tuple[Account, ...] = ()
+    """The first accounts that the token sees."""
+
+    def to_dict(self) -> dict[str, JSON]:
+        """The identity as JSON; its keys are always the same."""
+        user, account = self.user, self.account
+        return {
+            "endpoint": self.endpoint,
+            "token": self.kind,
+            "role": self.role,
+            "account_id": None if account is None else account.id,
+            "account_name": None if account is None else account.name,
+            "user_id": None if user is None else user.id,
+            "user_email": None if user is None else user.email,
+        }
+
+
+async def identify(client: IotoClient, *, endpoint: str, is_login: bool) -> Identity:
+    """Find out who the caller is, by calls that only read.
+
+    Args:
+        client: acts for no account.
+        endpoint: its base URL.
+        is_login: whether it calls with login tokens.
+
+    Raises:
+        AuthenticationError: the cloud refuses the token.
+        NotFoundError: who has signed in is no user of the cloud.
+        CallError: a call failed otherwise.
+    """
+    if is_login:
+        user = await client.user.get()
+        account = await client.account.get()
+        role = user.role or "user"
+        return Identity(endpoint=endpoint, kind="login access token", role=role, user=user, account=account)
+    try:
+        page = await client.account.find(limit=_ACCOUNTS)
+    except AuthenticationError as refused:
+        return await _of_lower_role(client, endpoint, refused)
+    accounts = _open(page.items)
+    only = accounts[0] if len(accounts) == 1 and page.next is None else None
+    return Identity(endpoint=endpoint, kind="CloudAPI token", role="owner", account=only, accounts=accounts)
+
+
+def _open(accounts: Iterable[Account]) -> tuple[Account, ...]:
+    return tuple(account for account in accounts if not account.closed)
+
+
+async def _of_lower_role(client: IotoClient, endpoint: str, refused: AuthenticationError) -> Identity:
+    """Who a token is of that cannot list accounts.
+
+    Raises:
+        AuthenticationError: it is *refused* for everything.
+    """
+    try:
+        await client.device.find(limit=1)
+    except AuthenticationError:
+        pass
+    else:
+        return Identity(endpoint=endpoint, kind="CloudAPI token", role="user")
+    try:
+        await client.file.list()
+    except AuthenticationError:
+        raise refused from None
+    except NotFoundError:
+        pass
+    return Identity(endpoint=endpoint, kind="device token", role="device")
