@@ -32,6 +32,10 @@ def test_the_page_is_up_to_date() -> None:
     assert generate.PAGE.read_text("utf-8") == generate.page()
 
 
+def test_the_page_of_assumptions_is_up_to_date() -> None:
+    assert generate.ASSUMED.read_text("utf-8") == generate.assumptions()
+
+
 def test_the_readme_is_up_to_date() -> None:
     text = generate.README.read_text("utf-8")
     assert generate.summary() in text

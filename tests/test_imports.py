@@ -32,6 +32,7 @@ FLOORS = {
     "metrics": 6,
     "controllers": 7,
     "client": 8,
+    "conformance": 9,
     "distributed": 9,
     "testing": 9,
     "cli": 10,

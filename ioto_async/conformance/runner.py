@@ -24,6 +24,8 @@ __all__ = ["Run"]
 
 _RATE: Final = 2.0
 _TIMEOUT: Final = 60.0
+_REPLY: Final = 20.0
+"""Seconds for one reply."""
 _CLOUD: Final = "IOTO_CLOUD"
 _NO_WRITE: Final = "it writes, and writing was not allowed: --write"
 _NO_DEVICE: Final = "it is about a device, and none was named: --device ID"
@@ -52,7 +54,7 @@ class Run:
 
     environ: Mapping[str, str] | None = attrs.field(default=None, repr=False)
     write: bool = False
-    devices: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    devices: tuple[str, ...] = ()
     rate: float = _RATE
     timeout: float = _TIMEOUT
     only: Collection[str] = ()
@@ -84,6 +86,7 @@ class Run:
                 trust_env=True,
                 limits=Limits(rate=self.rate),
                 retry=RetryPolicy(attempts=1),
+                timeout=_REPLY,
                 middlewares=(Capture(session),),
             )
             async with client:

@@ -160,7 +160,7 @@ def devices() -> Iterator[Assumption]:
         "`endpoint` of that reply is a host without a scheme, and `port` is a number.",
         "The device agent reads both; its log shows port 443.",
         "`endpoint` is a URL or has a port in it, or `port` is something else",
-        ("models.Certs", "mqtt.connection"),
+        ("models.Certificates", "mqtt.connection"),
         ("rest.handlers.device.provision",),
         DEVICE_WRITE,
     )

@@ -262,6 +262,17 @@ def replies() -> Iterator[Assumption]:
         ("rest.signed.signed_url",),
         READ,
     )
+    yield Assumption(
+        "A98",
+        group,
+        "Replies have the same form for tokens and for logins.",
+        "The overview and the tables of September 2025 differ on the envelope, and so do the vendor's clients.",
+        "a find or a get has another form for a login than for a token",
+        ("codec.decoding",),
+        ("rest.app.RestApp",),
+        NONE,
+        "It takes a sign-in as well as a token.",
+    )
     group = "Pages"
     yield Assumption(
         "A25",
