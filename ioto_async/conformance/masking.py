@@ -76,7 +76,7 @@ class Masks:
         return text
 
     def _replacement(self, kind: str) -> Callable[[re.Match[str]], str]:
-        return lambda match: self._stand_in(kind, match[0])
+        return lambda match: match[0] if match[0].startswith(self._own) else self._stand_in(kind, match[0])
 
     def _stand_in(self, kind: str, value: str) -> str:
         if value not in self._known:

@@ -14,6 +14,7 @@ import orjson
 
 from ..client import IotoClient
 from ..errors import CallError, InvalidArgumentError, one_line
+from ..settings import conceal
 from .finding import MARK, Unclear
 from .masking import Masks
 
@@ -83,7 +84,7 @@ class Reply:
         if not self.body.strip():
             return None
         try:
-            return orjson.loads(self.body)
+            return conceal(orjson.loads(self.body))
         except orjson.JSONDecodeError:
             return self.body.decode("utf-8", "replace")
 
@@ -117,8 +118,8 @@ def shape(value: object, depth: int = 2) -> str:
         return "{" + ", ".join(parts + ["…"] * (len(value) > 12)) + "}"
     if isinstance(value, list):
         return f"[{len(value)} of {shape(value[0], depth - 1) if depth else 'any'}]" if value else "[]"
-    names = {bool: "boolean", int: "number", float: "number", str: "string", type(None): "null"}
-    return names.get(type(value), "any")
+    names = {bool: "boolean", (int, float): "number", str: "string"}
+    return next((name for types, name in names.items() if isinstance(value, types)), "null")
 
 
 @attrs.define

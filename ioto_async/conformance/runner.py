@@ -10,7 +10,7 @@ import attrs
 
 from ..client import IotoClient
 from ..errors import BadRequestError, InvalidArgumentError, IotoError
-from ..settings import Settings, check_text
+from ..settings import Settings, check_text, secret
 from ..transport.limits import Limits
 from ..transport.retry import RetryPolicy
 from . import ASSUMPTIONS
@@ -77,7 +77,8 @@ class Run:
             InvalidArgumentError: a setting is missing, or a device is not one of the account.
             CallError: the cloud cannot be reached, or refuses the credentials.
         """
-        environ = os.environ if self.environ is None else self.environ
+        # Tracebacks may show this variable.
+        environ = {name: secret(value) for name, value in (self.environ or os.environ).items()}
         settings = Settings.from_env(environ)
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True) as session:
             client = IotoClient(

@@ -5,6 +5,7 @@ from typing import Final
 
 import orjson
 
+from ...settings import Secret
 from ..finding import MARK, Finding, Unclear, differs, holds
 from ..probe import Probe, Reply, Sending, shape
 
@@ -40,7 +41,7 @@ async def _invalid(probe: Probe) -> Reply:
 
 async def a1(probe: Probe) -> Finding:
     """Send the token in both forms."""
-    forms = {"alone": probe.token, "behind bearer": f"bearer {probe.token}"}
+    forms = {"alone": probe.token, "behind bearer": Secret(f"bearer {probe.token}")}
     found = {form: await probe.ask(_DEVICES, query=_ONE, sending=_by(probe, text)) for form, text in forms.items()}
     seen = ", ".join(f"{form} {reply.status}" for form, reply in found.items())
     if not any(reply.is_ok for reply in found.values()):
