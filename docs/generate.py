@@ -1,7 +1,7 @@
-"""Writes ``docs/operations.md`` from the table of operations.
+"""Writes ``docs/operations.md`` and ``docs/assumptions.md`` from their tables.
 
-Run it after a change of the table or of a method: ``python docs/generate.py``. A test fails while the page is stale,
-and runs every example.
+Run it after a change of a table or of a method: ``python docs/generate.py``. A test fails while a page is stale, and
+runs every example.
 """
 
 import re
@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from ioto_async.conformance import ASSUMPTIONS, Assumption, Check
+from ioto_async.emulator.otherwise import OTHERWISE
 from ioto_async.operations import BUILDER, IOTO, MQTT, Field, Operation
 
 ROOT: Final = Path(__file__).parent.parent
 PAGE: Final = ROOT / "docs" / "operations.md"
+ASSUMED: Final = ROOT / "docs" / "assumptions.md"
 
 EXAMPLES: Final = {
     "account/close": "await client.account.close(account_id)",
@@ -274,5 +277,64 @@ def _member(field: Field, *, inferred: bool = False) -> str:
     return f"{name} ({', '.join(notes)})" if notes else name
 
 
+_ASSUMED: Final = """# Assumptions
+
+What no document of the service settles, or where documents contradict each other, is an assumption here: in the client,
+and in the embedded cloud. This page has all of them. It is written by `docs/generate.py` from the table in
+`ioto_async/conformance/`, and a test keeps it true. A number always means the same assumption.
+
+`ioto-async doctor --conformance` tells which of them hold at a cloud of yours ([conformance.md](conformance.md)).
+What it takes to check one is under **check**:
+
+| check | what it does |
+| --- | --- |
+| read-only | changes nothing, and names no device |
+| read-only, of a device | changes nothing, and asks about a device that you have named (`--device`) |
+| writing | writes to the account, and removes that again (`--write`) |
+| writing, of a device | writes about a device that you have named, and removes that again (`--write --device`) |
+
+**Otherwise** is what the embedded cloud does with `ioto-async emulator --otherwise NUMBER` or
+`Emulator(otherwise=["NUMBER"])`, so that code can be tried on a cloud that does not do as it is assumed to. The client
+reads most of these replies as well.
+
+*Reference, section …* means the fact sheet that this package was written from, which sums up the vendor's documents of
+2023 to 2025, the device agent 3.0.0, the updater 1.2.0 and the libraries of the service.
+"""
+
+
+def assumptions() -> str:
+    """Return the text of ``docs/assumptions.md``."""
+    parts = [_ASSUMED]
+    group = ""
+    for assumption in ASSUMPTIONS.values():
+        if assumption.group != group:
+            group = assumption.group
+            parts.append(f"## {group}\n")
+        parts.append(_assumption(assumption))
+    return "\n".join(parts)
+
+
+def _assumption(assumption: Assumption) -> str:
+    possible = assumption.check is not Check.NONE
+    check = assumption.check.value if possible else f"none. {assumption.why_not}"
+    rows = {
+        "source": assumption.source,
+        "wrong if": assumption.wrong_if,
+        "client": _named("", assumption.client),
+        "embedded cloud": _named("emulator.", assumption.emulator),
+        "check": check,
+    }
+    if possible:
+        rows["otherwise"] = OTHERWISE[assumption.number]
+    lines = [f"### {assumption.number}\n", f"{assumption.says}\n"]
+    lines += [f"- {name}: {text}" for name, text in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _named(prefix: str, names: Iterable[str]) -> str:
+    return ", ".join(f"`{prefix}{name}`" for name in names)
+
+
 if __name__ == "__main__":
+    ASSUMED.write_text(assumptions(), "utf-8")
     PAGE.write_text(page(), "utf-8")

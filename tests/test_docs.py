@@ -32,6 +32,10 @@ def test_the_page_is_up_to_date() -> None:
     assert generate.PAGE.read_text("utf-8") == generate.page()
 
 
+def test_the_page_of_assumptions_is_up_to_date() -> None:
+    assert generate.ASSUMED.read_text("utf-8") == generate.assumptions()
+
+
 def test_every_operation_has_an_example_and_no_other_has() -> None:
     assert sorted(generate.EXAMPLES) == sorted(OPERATIONS)
 

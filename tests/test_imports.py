@@ -33,6 +33,7 @@ FLOORS = {
     "metrics": 6,
     "controllers": 7,
     "client": 8,
+    "conformance": 9,
     "distributed": 9,
     "integrations": 9,
     "testing": 9,

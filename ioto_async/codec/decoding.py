@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final, TypeVar
 
@@ -48,12 +49,15 @@ _TEXT: Final[Callable[[Any, Any], str]] = converter.get_structure_hook(str)
 _WHOLE: Final[Callable[[Any, Any], int]] = converter.get_structure_hook(int)
 
 
-def record(cls: type[T], *, must_exist: bool = False, named: bool | None = None) -> Decoder[T]:
+def record(
+    cls: type[T], *, must_exist: bool = False, named: bool | None = None, instead: str | None = None
+) -> Decoder[T]:
     """Decode one record, bare or wrapped.
 
     With *must_exist* an empty reply means that there is no such record, which raises `NotFoundError`; what a get
     answers for no match is not documented. With *named*, which is the opposite by default, a record that lacks its key
-    has that of the request: a change was made to what that names, whatever the reply says of it.
+    has that of the request: a change was made to what that names, whatever the reply says of it. A reply that is no
+    object is taken for the member *instead* of the record, if that is given.
     """
     structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
     own_data = _has_data(cls)
@@ -74,6 +78,9 @@ def record(cls: type[T], *, must_exist: bool = False, named: bool | None = None)
             return structure(value, cls)
         except Mismatch as mismatch:
             failed = mismatch
+        if instead is not None and type(value) in (str, list) and not reading.strict:
+            reading.tell(operation, [(path, str(failed))])
+            value = {instead: value}
         found: T = _odd(operation, failed, value, cls, path, reading, sent if named else NOT_SENT)
         return found
 
@@ -110,11 +117,19 @@ def result(cls: type[T], *, may_be_empty: bool = False) -> Decoder[T]:
     return decode
 
 
-def paged(cls: type[T], *, nested: bool = False, instead: Callable[[str], T] | None = None) -> Decoder[Page[T]]:
+def paged(
+    cls: type[T],
+    *,
+    nested: bool = False,
+    instead: Callable[[str], T] | None = None,
+    key: str | None = None,
+    may_be_one: bool = False,
+) -> Decoder[Page[T]]:
     """Decode a list: an envelope with cursors, or a bare array.
 
     With *nested* the elements may be arrays of records, which are joined. An element that is no record is left out, or
-    replaced by what *instead* makes of the reason.
+    replaced by what *instead* makes of the reason; with *key* one that is text is a record with no more than that
+    member. With *may_be_one* a record in the place of the list is a list of it, and an empty object one of none.
     """
     structure: Callable[[Any, Any], T] = converter.get_structure_hook(cls)
 
@@ -129,7 +144,7 @@ def paged(cls: type[T], *, nested: bool = False, instead: Callable[[str], T] | N
         is_object = type(reply) is dict
         elements.root = ("data",) if is_object else ()
         if type(items) is not list:
-            raise _misfit(operation, Mismatch("an array", items), elements.root)
+            return _alone(operation, reply if may_be_one and items is None else None, items, elements, reading)
         yield from elements.add(items)
         reading.tell(operation, elements.reader.odd)
         return page(operation, reply, elements.records, elements.rejected, is_object=is_object)
@@ -143,12 +158,12 @@ def paged(cls: type[T], *, nested: bool = False, instead: Callable[[str], T] | N
                 return page(operation, reply, [structure(item, cls) for item in items], [], is_object=is_object)
             except Mismatch:
                 pass
-        elements = Elements(operation, cls, structure, reading.strict, nested, instead)
+        elements = Elements(operation, cls, structure, reading.strict, nested, instead, key)
         return done(rest(operation, reading, elements, reply, items))
 
     def steps(operation: Operation, data: bytes, reading: Reading) -> Steps[Page[T]]:
         root: Path = () if data.lstrip()[:1] == b"[" else ("data",)
-        elements = Elements(operation, cls, structure, reading.strict, nested, instead, root)
+        elements = Elements(operation, cls, structure, reading.strict, nested, instead, key, root)
         source = _in_pieces(operation, data)
         try:
             while True:
@@ -161,6 +176,20 @@ def paged(cls: type[T], *, nested: bool = False, instead: Callable[[str], T] | N
         return (yield from rest(operation, reading, elements, reply, items))
 
     return Stepwise(steps, at_once)
+
+
+def _alone(operation: Operation, reply: object, items: object, elements: Elements[T], reading: Reading) -> Page[T]:
+    """The page that *reply*, an object, stands for in the place of a list.
+
+    Raises:
+        DecodeError: it stands for none; *items* were to be one.
+    """
+    if type(reply) is dict and not reading.strict:
+        with contextlib.suppress(Mismatch):
+            page = Page(items=[elements.structure(reply, elements.cls)] if reply else [])
+            reading.tell(operation, [((), "expected a list of records, got an object")])
+            return page
+    raise _misfit(operation, Mismatch("an array", items), elements.root)
 
 
 def part(cls: type[T]) -> Callable[[Operation, object, Path, Reading], T]:
@@ -194,8 +223,33 @@ def string(operation: Operation, data: bytes, reading: Reading = LENIENT, sent: 
 def signed_url(
     operation: Operation, data: bytes, reading: Reading = LENIENT, sent: Mapping[str, object] = NOT_SENT
 ) -> Secret:
-    """Decode a bare JSON string that lets whoever has it read or write a file."""
-    return Secret(string(operation, data, reading))
+    """Decode a bare JSON string that lets whoever has it read or write a file.
+
+    It may be text without quotes, or the only text of an object, if it is an absolute URL.
+    """
+    try:
+        return Secret(string(operation, data, reading))
+    except DecodeError:
+        url = None if reading.strict else _url(operation, data, reading)
+        if url is None:
+            raise
+    return url
+
+
+def _url(operation: Operation, data: bytes, reading: Reading) -> Secret | None:
+    """The URL in a reply that is no bare string; None if there is none."""
+    value: Any = data.decode("utf-8", "replace").strip()
+    if value[:1] == "{":
+        found = _loads(operation, data, reading)
+        texts = [each for each in found.values() if type(each) is str] if type(found) is dict else []
+        value = texts[0] if len(texts) == 1 else ""
+    if not _ABSOLUTE.fullmatch(value):
+        return None
+    reading.tell(operation, [((), "expected a string, got a URL within something else")])
+    return Secret(value)
+
+
+_ABSOLUTE: Final = re.compile(r"https?://[^\s\"<>]+")
 
 
 def whole_number(
@@ -207,8 +261,12 @@ def whole_number(
 
 
 def text(operation: Operation, data: bytes, reading: Reading = LENIENT, sent: Mapping[str, object] = NOT_SENT) -> str:
-    """Decode a body that is plain text; white space around it is not part of it."""
-    return data.decode("utf-8", "replace").strip()
+    """Decode a body that is plain text, or a JSON string; white space around it is not part of it."""
+    found = data.decode("utf-8", "replace").strip()
+    if found[:1] == '"':
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return str(orjson.loads(found))
+    return found
 
 
 def nothing(

@@ -34,6 +34,7 @@ class Elements(Generic[T]):
         strict: whether an element that does not fit fails the page.
         nested: whether elements may be arrays of such, which are joined.
         instead: makes what stands in the place of an element that is no record, of the reason; None leaves it out.
+        key: the member that an element which is text is taken for; None if it is taken for none.
 
     Attributes:
         root: where the array is in the reply.
@@ -48,6 +49,7 @@ class Elements(Generic[T]):
     strict: bool
     nested: bool
     instead: Callable[[str], T] | None
+    key: str | None = None
     root: Path = ()
     records: list[T] = attrs.field(factory=list)
     rejected: list[JSON] = attrs.field(factory=list)
@@ -85,6 +87,9 @@ class Elements(Generic[T]):
 
     def _one_by_one(self, path: Path, first: int, some: Sequence[Any]) -> None:
         for place, item in enumerate(some, first):
+            if type(item) is str and self.key is not None and not self.strict:
+                self.reader.note((*path, place), Mismatch("an object", item))
+                item = {self.key: item}  # noqa: PLW2901
             if type(item) is not dict and self.rejected and self.instead is None:
                 self._reject(item)
                 continue

@@ -40,7 +40,7 @@ _NOT_FOUND: Final = re.compile(
     r"(\w+: +)?(cannot|can't|can not|could not|couldn't|unable to|failed to) find\b"
     # Of a page or a route the host speaks, not the service, as with a bare "Not Found": the endpoint is wrong then.
     r"|(?!.*\b(page|route|path|url|uri|endpoint|host|site|http)\b)(?!(\W|\d|error|status|code)*not found)"
-    r"\w.* (not found|does not exist|doesn't exist)\W*$",
+    r"(\w.* (not found|does not exist|doesn't exist)\W*$|(\w+: +)?no such \w)",
     re.IGNORECASE,
 )
 """How a service says that a record is not there; its own words are ``Cannot find device``."""

@@ -17,7 +17,7 @@ __all__ = ["DashboardController", "DashboardMembers"]
 
 _DASHBOARD = decoding.record(Dashboard)
 _FOUND = decoding.record(Dashboard, must_exist=True)
-_DASHBOARDS = decoding.paged(Dashboard)
+_DASHBOARDS = decoding.paged(Dashboard, may_be_one=True)
 
 
 class DashboardMembers(CallOptions, total=False):

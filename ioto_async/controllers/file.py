@@ -18,8 +18,8 @@ from .paging import Paged
 __all__ = ["FileController"]
 
 _FILE = decoding.result(File, may_be_empty=True)
-_FOUND = decoding.record(File, must_exist=True)
-_FILES = decoding.paged(File)
+_FOUND = decoding.record(File, must_exist=True, instead="data")
+_FILES = decoding.paged(File, key="filename")
 
 
 class FileController(Controller):

@@ -42,7 +42,7 @@ __all__ = ["MetricController", "fetch_metrics"]
 _METRICS: Final = decoding.paged(Metric, nested=True, instead=lambda reason: Metric(error=f"the answer: {reason}"))
 """Each answer keeps its place: callers read them beside what they have asked."""
 _METRIC: Final = decoding.part(Metric)
-_LIST = decoding.record(MetricList)
+_LIST = decoding.record(MetricList, instead="namespaces")
 
 
 @attrs.define
@@ -282,7 +282,8 @@ class MetricController(Controller):
             cloud_id: device cloud.
         """
         body = {"cloudId": cloud_id}
-        return await self._transport.call(IOTO["metric/getDeviceSchema"], decoding.plain, body, options)
+        found = await self._transport.call(IOTO["metric/getDeviceSchema"], decoding.plain, body, options)
+        return found["schema"] if found.keys() == {"schema"} and isinstance(found["schema"], dict) else found
 
     async def get_metric_list(
         self,

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import ssl
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -18,10 +18,11 @@ from .control import PREFIX, ControlApp
 from .faults import Faults
 from .mqtt.broker import Broker
 from .mqtt.service import CloudService
+from .otherwise import check_otherwise
 from .recent import Recent, RecentMessages
 from .rest.app import Received, RestApp
 from .rest.bucket import Bucket
-from .rest.plain import Front, http_date
+from .rest.plain import Front, Plain, http_date
 from .state.builder import Builder
 from .state.clock import Clock
 from .state.cloud import Cloud
@@ -96,6 +97,7 @@ class _Server:
         mqtt: bool = True,
         mqtt_port: int = 0,
         local_origins: bool = False,
+        otherwise: Iterable[str] = (),
     ) -> None:
         """Prepare an emulator.
 
@@ -110,9 +112,11 @@ class _Server:
             mqtt_port: its port for the first cloud; 0 for a free one, as the further ones have.
             local_origins: whether pages of this machine (of ``localhost`` or a loopback address, at any port) may call
                 it, besides those of the device app.
+            otherwise: numbers of assumptions, such as A18, that the clouds do not keep to: what they do instead is in
+                `ioto_async.emulator.otherwise`.
 
         Raises:
-            ValueError: *clouds* is less than 1.
+            ValueError: *clouds* is less than 1, or *otherwise* has something else.
         """
         if clouds < 1:
             raise ValueError(f"clouds is {clouds}; there must be one at least")
@@ -124,6 +128,7 @@ class _Server:
         self._mqtt = mqtt
         self._mqtt_port = mqtt_port
         self._local_origins = local_origins
+        self._differences = check_otherwise(otherwise)
         self._clouds: list[Cloud] = []
         self._dbs: list[sqlite3.Connection] = []
         self._ca: Path | None = None
@@ -169,6 +174,7 @@ class _Server:
                 builder = Builder(db)
                 stack.callback(builder.close)
             cloud = Cloud(db, builder)
+            cloud.differences = self._differences
             stack.callback(cloud.close)
             clouds.append(cloud)
         return clouds
@@ -181,7 +187,9 @@ class _Server:
         ControlApp(self, cloud.builder.control_token).add_to(app)
         runner = await _runner(stack, app, cloud.clock)
         assert runner.server is not None  # it is set up
-        front = Front(rest.answer, runner.server)
+        # What is answered at once is answered as assumed.
+        answer: Callable[[Plain], bytes | None] = (lambda _: None) if cloud.differences else rest.answer
+        front = Front(answer, runner.server)
         stack.callback(front.close)
         loop = asyncio.get_running_loop()
         server = await loop.create_server(front, self._host, port, ssl=context, backlog=_BACKLOG)

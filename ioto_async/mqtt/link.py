@@ -111,7 +111,7 @@ class DeviceLink(Shared):
         self._certs = checked(certs)
         self._ca = ca
         chosen = self._options = check_options(Options, options)
-        self._proxy = chosen.proxy_of(str(certs.endpoint), certs.port or PORT)
+        self._proxy = chosen.proxy_of(str(self._certs.endpoint), self._certs.port or PORT)
         self._backoff = RetryPolicy(attempts=sys.maxsize, elapsed=math.inf, base=chosen.base, cap=chosen.cap)
         self._id = str(certs.id)
         self._rules = f"$aws/rules/IotoDevice/ioto/service/{self._id}/"

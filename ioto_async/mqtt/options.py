@@ -48,6 +48,10 @@ class LinkOptions(TypedDict, total=False):
     trust_env: bool
 
 
+_ADDRESS: Final = re.compile(r"(?:mqtts?|ssl|tls|https)://([^/:\[\]]+)(?::([0-9]{1,5}))?/?")
+"""An endpoint that is a URL."""
+
+
 @attrs.frozen(kw_only=True)
 class Options:
     """`LinkOptions` with their defaults and checks."""
@@ -81,7 +85,7 @@ class Options:
 
 
 def checked(certs: Certificates) -> Certificates:
-    """Return *certs*, if a link can be made with them.
+    """Return *certs*, their endpoint as a host, if a link can be made with them.
 
     Raises:
         InvalidArgumentError: one of their parts is missing or does not fit.
@@ -99,4 +103,9 @@ def checked(certs: Certificates) -> Certificates:
             raise InvalidArgumentError(f"{_OF}: certs: {name}: expected a key without / + # and spaces, got {value!r}")
     if certs.port is not None and not (type(certs.port) is int and 0 < certs.port < 65536):
         raise InvalidArgumentError(f"{_OF}: certs: port: expected 1 to 65535, got {certs.port!r}")
-    return certs
+    address = _ADDRESS.fullmatch(str(certs.endpoint))
+    if address is None:
+        return certs
+    # The device agent reads a host and a port. A cloud may have a URL in their place.
+    port = certs.port if certs.port is not None or address[2] is None else int(address[2])
+    return attrs.evolve(certs, endpoint=address[1], port=port)

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from ...client import IotoClient
 from ...errors import InvalidArgumentError
-from ..options import JsonFlag, parse_duration, use_api
+from ..options import FLAG, JsonFlag, Texts, parse_duration, use_api
 from .identity import Identity, identify
 from .printing import lines_of, summary_of
 from .results import CheckResult, Report
@@ -26,8 +26,13 @@ async def doctor(
     account: str | None = None,
     product: str | None = None,
     certs: Path | None = None,
-    device: str | None = None,
-    limit: Annotated[str, Parameter(name="--timeout")] = "10s",
+    device: Texts = (),
+    limit: Annotated[str | None, Parameter(name="--timeout")] = None,
+    conformance: Annotated[bool, FLAG] = False,
+    write: Annotated[bool, FLAG] = False,
+    only: Texts = (),
+    rate: str | None = None,
+    report: Path | None = None,
     as_json: JsonFlag = False,
 ) -> int:
     """Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.
@@ -42,20 +47,47 @@ async def doctor(
         product: product token to check with the Builder; IOTO_PRODUCT by default.
         certs: folder of a device as fleet provision has written it, to connect as that device, which ends a connection
             that the device itself has; or with --device the folder of the fleet.
-        device: ID of the device in a folder of a fleet.
-        limit: how long each check may take, such as 10s or 1m.
+        device: ID of the device in a folder of a fleet. With --conformance, a device that checks may ask about and,
+            with --write, write about; may be given several times.
+        limit: how long each check may take, such as 10s or 1m; by default 10s, and 1m with --conformance.
+        conformance: check instead which assumptions of this package hold at the cloud (docs/conformance.md). Only what
+            changes nothing is checked, and no device, unless --write and --device say so.
+        write: with --conformance, let checks write; what they write they remove, also when they are interrupted.
+        only: with --conformance, the number of an assumption to check, such as A18; may be given several times.
+        rate: with --conformance, requests at most; 2/s by default.
+        report: with --conformance, file for a report to be sent, in Markdown, or in JSON if it ends with .json. It has
+            no secrets, and identifiers are masked.
         as_json: print one JSON object: ok, warning, failed, skipped, settings, checks.
     """
-    if device is not None and certs is None:
-        raise InvalidArgumentError("--device: expected --certs beside it")
-    target = Target.from_env(api=api, account=account, product=product, certs=certs, device=device)
-    seconds = parse_duration("--timeout", limit)
-    report = await diagnose(target, limit=seconds, on_result=None if as_json else _print)
+    if conformance:
+        if certs is not None:
+            raise InvalidArgumentError("--certs: expected no --conformance beside it")
+        from .conformance import Conformance  # most runs are without
+
+        return await Conformance(
+            write=write,
+            devices=device,
+            only=only,
+            rate=rate or "2/s",
+            limit=parse_duration("--timeout", limit or "1m"),
+            report=report,
+            as_json=as_json,
+        ).run(Target.from_env(api=api, account=account))
+    for option, value in {"--write": write, "--only": only, "--rate": rate, "--report": report}.items():
+        if value:
+            raise InvalidArgumentError(f"{option}: expected --conformance beside it")
+    if device and certs is None:
+        raise InvalidArgumentError("--device: expected --certs or --conformance beside it")
+    if len(device) > 1:
+        raise InvalidArgumentError("--device: expected one device with --certs")
+    target = Target.from_env(api=api, account=account, product=product, certs=certs, device=next(iter(device), None))
+    seconds = parse_duration("--timeout", limit or "10s")
+    result = await diagnose(target, limit=seconds, on_result=None if as_json else _print)
     if as_json:
-        sys.stdout.write(json.dumps(report.to_dict()) + "\n")
+        sys.stdout.write(json.dumps(result.to_dict()) + "\n")
     else:
-        _print_end(report)
-    return report.exit_status
+        _print_end(result)
+    return result.exit_status
 
 
 def _print(result: CheckResult) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter, validators
 
 from ...emulator import Emulator
+from ...emulator.otherwise import check_otherwise
 from ...errors import InvalidArgumentError
 from ..options import FLAG, Texts
 from ..signals import ending_signals
@@ -40,6 +41,7 @@ async def serve(
     mqtt: bool = True,
     mqtt_port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 0,
     local_origins: Annotated[bool, FLAG] = False,
+    otherwise: Texts = (),
     user: Texts = (),
     invite: Texts = (),
     sign_up: Texts = (),
@@ -79,6 +81,8 @@ async def serve(
         mqtt_port: port for MQTT; 0 takes a free one, as every further cloud does.
         local_origins: let pages of this machine (localhost, loopback addresses) call it from browsers, besides those of
             the device app.
+        otherwise: number of an assumption that the clouds do not keep to, such as A18 (docs/assumptions.md says what
+            they do instead); may be given several times.
         user: EMAIL:ROLE of a user to add to the account of the line; the roles are user, admin and owner. This option
             and the next three may be given several times.
         invite: EMAIL:ROLE of a user to add and invite, who has signed up but not called user/login yet.
@@ -114,6 +118,7 @@ async def serve(
         mqtt=mqtt,
         mqtt_port=mqtt_port,
         local_origins=local_origins,
+        otherwise=_checked(otherwise),
     )
     if log:
         log_requests(serving)
@@ -130,6 +135,13 @@ async def serve(
         if export_on_exit is not None:
             write_databases(export_on_exit, running.snapshot(), "--export-on-exit")
     return result
+
+
+def _checked(otherwise: Texts) -> frozenset[str]:
+    try:
+        return check_otherwise(otherwise)
+    except ValueError as error:
+        raise InvalidArgumentError(f"--{error}") from None
 
 
 def _check(shell: Shell | None, *, env: bool, exec: str | None) -> None:

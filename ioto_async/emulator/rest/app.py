@@ -26,6 +26,7 @@ from ..state.tokens import allows
 from . import cors, handlers
 from .conditions import Failed, select
 from .handlers import builder
+from .otherwise import check_request, refusal, reshaped
 from .plain import Plain, head
 
 __all__ = ["Received", "RestApp"]
@@ -189,13 +190,21 @@ class RestApp:
         if preflight is not None:
             self._record(request, path, _Answer(), 204, started)
             return web.Response(status=204, headers=preflight)
-        route = _ROUTES.get(path)
+        route = self._route(path)
         fault = self._faults.take(_operation(path, route))
         if fault is not None:
             return await self._inject(request, path, route, fault, started)
         answer = await self._answer(request, path, route)
         self._record(request, path, answer, answer.status, started)
         return _response(path, answer, self._headers(request, answer))
+
+    def _route(self, path: str) -> _Route | None:
+        if self._cloud.otherwise("A84"):
+            path = path.replace("/trigger/", "/action/")
+        route = _ROUTES.get(path)
+        if route is not None and self._cloud.otherwise("A3"):
+            return attrs.evolve(route, kinds=route.kinds | {"cloud", "device"})
+        return route
 
     def _headers(self, request: web.Request, answer: _Answer) -> dict[str, str]:
         return {hdrs.CONTENT_TYPE: answer.type} | dict(answer.headers) | self._origins.response_headers(request.headers)
@@ -226,7 +235,11 @@ class RestApp:
             else:
                 answer.body = self._dispatch(request, route, answer)
         except Exception as error:  # noqa: BLE001 - a defect in one handler must not end the server
+            if self._cloud.differences and type(error) is Refused and not _is_cognito(path):
+                error = refusal(self._cloud, error)
             _refuse(path, answer, error)
+            if self._cloud.otherwise("A10") and answer.type == _TEXT:
+                answer.body, answer.type = wire.dumps({"message": answer.body.decode()}), _JSON
         return answer
 
     def _sign_in(self, request: web.Request, path: str, answer: _Answer) -> None:
@@ -255,12 +268,17 @@ class RestApp:
         answer.headers = {hdrs.ETAG: etag, hdrs.ACCEPT_RANGES: "bytes", **part.headers}
 
     def _dispatch(self, request: web.Request, route: _Route | None, answer: _Answer) -> bytes:
-        if request.method != hdrs.METH_POST:
+        cloud = self._cloud
+        if request.method != hdrs.METH_POST and not (request.method == hdrs.METH_GET and cloud.otherwise("A4")):
             raise Refused("Method must be POST")
         if route is None:
-            raise Refused("Unknown action")
+            raise Refused("Missing Authentication Token", 403) if cloud.otherwise("A15") else Refused("Unknown action")
         origin = request.headers.get(hdrs.ORIGIN, "")
-        asked = _Asked(_token(request.headers), origin, request.content_type, _query(request), answer.request)
+        authorization = request.headers.get(hdrs.AUTHORIZATION, "")
+        token = _bare(authorization) if cloud.otherwise("A2") else _token(request.headers)
+        if cloud.otherwise("A1") and authorization.lower().startswith("bearer "):
+            token = authorization  # as no token looks
+        asked = _Asked(token, origin, request.content_type, _query(request), answer.request)
         return self._operate(route, asked, answer)
 
     def _operate(self, route: _Route, asked: _Asked, answer: _Answer) -> bytes:
@@ -281,7 +299,14 @@ class RestApp:
             # A product token is for its own product alone.
             if caller.kind == "product" and body["product"] != asked.token:
                 raise Refused("product must be that of the token", 403)
+            if cloud.differences:
+                check_request(cloud, operation, asked.body, body, asked.query)
             reply = route.handler(cloud, Call(caller, body, asked.query))
+            if cloud.differences:
+                reply = reshaped(cloud, operation, asked.query, reply)
+                if reply is None and cloud.otherwise("A21"):
+                    answer.status = 204
+                    return b""
         if isinstance(reply, bytes):
             answer.type = _TEXT
             return reply

@@ -54,6 +54,8 @@ def scope(cloud: Cloud, call: Call) -> dict[str, Any]:
     """
     members = dict(call.body)
     account_id = named_account(cloud, call)
+    if account_id is None and cloud.otherwise("A35"):
+        account_id = cloud.account_id
     if account_id:
         members["accountId"] = account_id
     device_id = members.get("deviceId") or call.caller.device_id

@@ -63,6 +63,7 @@ class Cloud:
         publisher: publishes to connected devices; set by the server.
         type: eval, hosted or dedicated; may be set.
         roles: the capabilities of the roles of users, of ``device`` and ``cloud`` (CloudAPI tokens); may be changed.
+        differences: the numbers of the assumptions that it does not keep to; set by the server.
         api: base URL; set by the server.
         tokens, devices, updates, models, actions, metrics, accounts, users, identities, authority, dashboards, alerts,
             managers, files, mqtt_sessions, retained: the parts; to be used under the lock.
@@ -80,6 +81,7 @@ class Cloud:
         self.mqtt_port = _MQTT_PORT
         self.publisher: Publisher = NullPublisher()
         self.api = ""
+        self.differences: frozenset[str] = frozenset()
         self._db = db
         self.files: Final = Files(db, self.now)
         self.mqtt_sessions: Final = MqttSessions(db, self.lock)
@@ -212,6 +214,10 @@ class Cloud:
     def now(self) -> int:
         """Return the time in epoch milliseconds."""
         return self.builder.now()
+
+    def otherwise(self, number: str) -> bool:
+        """Say whether the cloud is to do otherwise than the assumption *number* says."""
+        return number in self.differences
 
     def caller(self, token: str) -> Caller | None:
         """Return the holder of *token* and note the contact or activity; None if the token is not valid here."""

@@ -38,9 +38,13 @@ def invoke(cloud: Cloud, call: Call) -> object:
     account_id, device_id = _named(cloud, call, context)
     # The cloud knows whose automation it runs; the agent's context need not say it.
     known = {"accountId": account_id} | ({"deviceId": device_id} if device_id else {})
-    reply = cloud.actions.invoke(
-        AccountWriter(cloud, account_id), {**context, **known}, id=call.body.get("id"), name=call.body.get("name")
-    )
+    writer = AccountWriter(cloud, account_id)
+    try:
+        reply = cloud.actions.invoke(writer, {**context, **known}, id=call.body.get("id"), name=call.body.get("name"))
+    except Refused as refused:
+        if not cloud.otherwise("A83"):
+            raise
+        reply = {"error": refused.message}
     return {**reply, "context": context}
 
 

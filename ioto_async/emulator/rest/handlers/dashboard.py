@@ -12,7 +12,10 @@ def create(cloud: Cloud, call: Call) -> object:
 
 def find(cloud: Cloud, call: Call) -> object:
     """List the dashboards, the oldest first, 100 a page unless ``limit`` says otherwise."""
-    return cloud.dashboards.find(account_of(call), call.query)
+    page = cloud.dashboards.find(None if cloud.otherwise("A36") else account_of(call), call.query)
+    if cloud.otherwise("A86"):
+        return page["data"][0] if page["data"] else {}
+    return page
 
 
 def get(cloud: Cloud, call: Call) -> object:
@@ -24,6 +27,8 @@ def remove(cloud: Cloud, call: Call) -> object:
     """Remove a dashboard; none there is fine."""
     if not call.body.get("id"):
         raise Refused("Missing id")
+    if cloud.otherwise("A22") and cloud.dashboards.get(account_of(call), id=call.body["id"], name=None) is None:
+        raise Refused("Cannot find dashboard")
     cloud.dashboards.remove(account_of(call), call.body["id"])
     return None
 

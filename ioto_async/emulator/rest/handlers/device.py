@@ -14,11 +14,17 @@ _CREDS_LIFE_MS: Final = 3_600_000
 
 def claim(cloud: Cloud, call: Call) -> object:
     """Take a registered device into an account: of the caller, else as named, else the cloud's own."""
+    if cloud.otherwise("A43"):
+        record = cloud.device(call.body["id"], account_of(call) or cloud.account_id)
+        if record is not None:
+            return record
     return cloud.claim_device(call.body["id"], account_of(call))
 
 
 def find(cloud: Cloud, call: Call) -> object:
     """List claimed devices in the order of their claim IDs, 100 a page unless ``limit`` says otherwise."""
+    if cloud.otherwise("A34") and account_of(call) is None:
+        raise Refused("Missing accountId")
     return cloud.devices.find(
         call.query, id=call.body.get("id"), account_id=account_of(call), product_id=call.body.get("productId")
     )
@@ -61,13 +67,13 @@ def provision(cloud: Cloud, call: Call) -> object:
     if delay > 0:
         return {"error": "Device blocked due to excess traffic", "delay": -(-delay // 1000)}
     certificate, key = device.certificate, device.key
-    if certificate is None or key is None or cloud.authority.has_ended():
+    if certificate is None or key is None or cloud.authority.has_ended() or cloud.otherwise("A46"):
         certificate, key = cloud.authority.issue(device.id)
         cloud.devices.certify(device.id, certificate, key)
     return {
         "accountId": device.account_id,
         "certificate": certificate,
-        "endpoint": cloud.endpoint,
+        "endpoint": f"mqtts://{cloud.endpoint}" if cloud.otherwise("A47") else cloud.endpoint,
         "id": device.id,
         "key": key,
         "port": cloud.mqtt_port,

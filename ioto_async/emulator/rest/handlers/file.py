@@ -5,6 +5,7 @@ The bodies of ``file/list`` and ``file/remove`` are open, so that what is looked
 
 import base64
 import binascii
+import hashlib
 from typing import Final
 
 from ...request import Call, Refused
@@ -28,7 +29,8 @@ def get(cloud: Cloud, call: Call) -> object:
         content = b"".join(iter(download.next, b""))
     finally:
         download.close()
-    return {**file.record(), "data": base64.b64encode(content).decode()}
+    data = base64.b64encode(content).decode()
+    return data if cloud.otherwise("A54") else {**file.record(), "data": data}
 
 
 def get_signed_url(cloud: Cloud, call: Call) -> object:
@@ -40,9 +42,14 @@ def get_signed_url(cloud: Cloud, call: Call) -> object:
 
 def list(cloud: Cloud, call: Call) -> object:
     """List the files whose records have the body's members, 100 a page unless ``limit`` says otherwise."""
+    if cloud.otherwise("A38") and call.caller.kind == "cloud":
+        raise Refused("Access denied", 403)
     owner = _owner(cloud, call)
     wanted = {name: value for name, value in call.body.items() if name != "accountId" and value is not None}
-    return cloud.files.find(owner, wanted, call.query)
+    page = cloud.files.find(owner, wanted, call.query)
+    if cloud.otherwise("A52"):
+        page["data"] = [record["filename"] for record in page["data"]]
+    return page
 
 
 def put(cloud: Cloud, call: Call) -> object:
@@ -55,7 +62,10 @@ def put(cloud: Cloud, call: Call) -> object:
     except ValueError:  # as binascii.Error is, and what letters beyond ASCII raise
         raise Refused("data must be base64") from None
     check_folder(cloud, call)
-    return cloud.files.put(_owner(cloud, call), body.get("filename"), body.get("mimeType"), content).record()
+    record = cloud.files.put(_owner(cloud, call), body.get("filename"), body.get("mimeType"), content).record()
+    if cloud.otherwise("A55"):
+        record["checksum"] = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return {} if cloud.otherwise("A53") else record
 
 
 def remove(cloud: Cloud, call: Call) -> object:

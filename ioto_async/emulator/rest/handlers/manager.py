@@ -11,6 +11,8 @@ from ..signed import signed_url
 
 def get(cloud: Cloud, call: Call) -> object:
     """Return an app, without ``id`` the cloud's own; an empty object if there is none."""
+    if cloud.otherwise("A87") and not call.body.get("id"):
+        raise Refused("Missing id")
     return _seen(cloud, call) or {}
 
 

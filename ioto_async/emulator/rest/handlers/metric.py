@@ -20,13 +20,25 @@ def fetch(cloud: Cloud, call: Call) -> object:
     members = scope(cloud, call)
     if "accountId" not in members:
         raise Refused('Missing "accountId" for the owner of the metrics')
-    return {"data": [_answer(cloud, call, members, item) for item in call.body["items"]], "paged": True}
+    items = call.body["items"]
+    answers: list[Any] = [_answer(cloud, call, members, item) for item in items]
+    if cloud.otherwise("A76") and (error := next((each["error"] for each in answers if "error" in each), None)):
+        raise Refused(error)
+    if cloud.otherwise("A78"):
+        answers = answers[:10]
+    if cloud.otherwise("A69"):
+        answers = [[each] for each in answers]
+    return {"data": answers, "paged": True}
 
 
 def _answer(cloud: Cloud, call: Call, members: Mapping[str, Any], item: object) -> dict[str, Any]:
     if not isinstance(item, dict):
         return {"error": "An item must be an object"}
-    echo = echoed(item, members["accountId"])
+    echo = echoed(item, "default" if cloud.otherwise("A75") else members["accountId"])
+    if cloud.otherwise("A74"):
+        echo.pop("id", None)
+    if cloud.otherwise("A77") and not item.keys() >= {"statistic", "period"}:
+        return {**failed(item, ValueError("Missing statistic or period")), **echo}
     try:
         request = checked(item, (cloud.id,))
         request["dimensions"] = expand_dimensions(request["dimensions"], members["deviceId"])
@@ -38,7 +50,7 @@ def _answer(cloud: Cloud, call: Call, members: Mapping[str, Any], item: object) 
 
 
 def _from_metrics(cloud: Cloud, members: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
-    return cloud.metrics.engine(members["accountId"]).query(
+    found = cloud.metrics.engine(members["accountId"]).query(
         request["namespace"],
         request["metric"],
         request["dimensions"],
@@ -48,6 +60,14 @@ def _from_metrics(cloud: Cloud, members: Mapping[str, Any], request: Mapping[str
         start=request["start"],
         timestamp=cloud.now(),
     )
+    if cloud.otherwise("A72") and not found["points"]:
+        raise ValueError("Cannot find metric")
+    if cloud.otherwise("A73"):
+        found["period"] = request["period"]
+    if cloud.otherwise("A71" if request["accumulate"] else "A70"):
+        for point in found["points"]:
+            point["timestamp"] = point["timestamp"] * 1000 if request["accumulate"] else point["timestamp"] // 1000
+    return found
 
 
 def _from_database(models: Models, members: Mapping[str, Any], request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -78,7 +98,7 @@ def _milliseconds(date: str) -> int:
 def get_device_schema(cloud: Cloud, call: Call) -> object:
     """Return the schema of the device database."""
     check_cloud(cloud, call)
-    return cloud.models.schema
+    return {"schema": cloud.models.schema} if cloud.otherwise("A80") else cloud.models.schema
 
 
 def get_metric_list(cloud: Cloud, call: Call) -> object:
@@ -86,4 +106,5 @@ def get_metric_list(cloud: Cloud, call: Call) -> object:
     check_cloud(cloud, call)
     # No account is documented for this call; a CloudAPI token that names none lists that of the cloud's owner.
     engine = cloud.metrics.engine(named_account(cloud, call) or cloud.account_id)
-    return engine.metric_list(call.body.get("namespace"), call.body.get("metric"))
+    found = engine.metric_list(call.body.get("namespace"), call.body.get("metric"))
+    return found["namespaces"] if cloud.otherwise("A79") and len(found) == 1 else found

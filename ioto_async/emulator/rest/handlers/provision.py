@@ -44,10 +44,13 @@ def update(cloud: Cloud, call: Call) -> object:
     """
     device = own_device(cloud, call, call.body["id"])
     version = call.body["version"]
+    if cloud.otherwise("A50") and call.body["product"] != device.product_id:
+        raise Refused("Cannot find product")
     offer = cloud.updates.offer(device, version, call.body)
-    cloud.devices.check(device.id, version)
+    if not cloud.otherwise("A51"):
+        cloud.devices.check(device.id, version)
     if offer is None:
-        return {"message": "No update available"}
+        return {} if cloud.otherwise("A49") else {"message": "No update available"}
     return {
         "checksum": offer.checksum,
         "url": f"{cloud.api}/download/{offer.path}",

@@ -71,7 +71,7 @@ def get(cloud: Cloud, call: Call) -> object:
 
 def get_roles(cloud: Cloud, call: Call) -> object:
     """Return the capabilities of each role of a user and of the tokens."""
-    return cloud.roles
+    return list(cloud.roles) if cloud.otherwise("A39") else cloud.roles
 
 
 def login(cloud: Cloud, call: Call) -> object:
