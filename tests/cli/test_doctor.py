@@ -843,3 +843,38 @@ def test_whoami_fails_as_other_commands_do(
             patch.setenv(name, value)
         assert _run(["whoami"]) == status
     assert message in capsys.readouterr().err
+
+
+# The page ---------------------------------------------------------------------------------------------------------
+
+_PAGE = (Path(__file__).parent.parent.parent / "docs" / "doctor.md").read_text("utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", _PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_commands_of_the_page_work(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
+    commands = "".join(_blocks("console")).splitlines()
+    assert len(commands) == 3
+    for command in commands:
+        assert _run(command.removeprefix("$ ioto-async ").split()) == 0
+        assert capsys.readouterr().out
+
+
+def test_the_example_of_the_page_works(cloud: EmulatorThread) -> None:
+    (source,) = _blocks("python")
+    exec(compile(source, "docs/doctor.md", "exec"), {"__name__": "__main__"})
+
+
+def test_the_page_lists_the_checks_and_the_lines_that_there_are() -> None:
+    listed = re.findall(r"^\| `([a-z][a-z-]*)` \|", _PAGE, re.MULTILINE)
+    names = [check.name for check in CHECKS]
+    assert listed == names
+    assert re.findall(r"^(?:ok|warning|failed|skipped) +([a-z-]+)", _blocks("text")[0], re.MULTILINE) == names
+
+
+def test_the_checks_can_be_imported_without_the_command_line() -> None:
+    code = "import ioto_async.cli.doctor, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"cyclopts", "rich", "cryptography"} & {*loaded} == set()
