@@ -23,9 +23,9 @@ from cryptography.x509.oid import NameOID
 from ioto_async.cli import _run
 from ioto_async.cli.doctor import CHECKS, Report, Target, diagnose
 from ioto_async.cli.doctor.printing import lines_of, summary_of
-from ioto_async.emulator import EmulatorThread
+from ioto_async.emulator import EmulatorThread, Fault
 from tests.proxy import TestProxy
-from tests.rawserver import GUARD, RawServer, Step, drop, reply, silent
+from tests.rawserver import GUARD, RawServer, Request, Step, drop, reply, silent
 from tests.rows import each_row
 
 API = "https://abc.execute-api.us-east-1.amazonaws.com"
@@ -554,6 +554,51 @@ async def test_the_kind_of_the_token_and_its_role_are_found_out(
         assert "cannot claim, provision or release" in report["role"].summary
         assert "sign in as an admin" in (report["role"].hint or "")
     assert cloud.cloud.builder.registry.count() - before == (role == "device")
+
+
+def answering(replies: dict[str, Step]) -> Callable[[Request], Step]:
+    """Answers requests by the last two parts of their path; all else is refused as of too low a role."""
+    return lambda request: replies.get("/".join(request.path.split("/")[-2:]), reply(403, "Access denied"))
+
+
+@each_row(
+    "replies, kind, role, account",
+    {
+        "lists no accounts": (
+            {"account/find": reply(400, "Missing accountId"), "device/find": reply(200, {"data": []})},
+            "CloudAPI token",
+            "owner",
+            "the cloud does not say which",
+        ),
+        "answers something else": (
+            {"account/find": reply(200, '"text"'), "device/find": reply(200, {"data": []})},
+            "CloudAPI token",
+            "owner",
+            "the cloud does not say which",
+        ),
+        "has no accounts": ({"account/find": reply(200, {"data": []})}, "CloudAPI token", "owner", "no account yet"),
+        "may only look": ({"device/find": reply(200, {"data": []})}, "CloudAPI token", "user", "does not say which"),
+    },
+)
+async def test_a_token_is_told_apart_by_what_it_may_do(
+    replies: dict[str, Step], kind: str, role: str, account: str
+) -> None:
+    ping = {"test/ping": reply(200, "pinged\n")}
+    async with RawServer(handler=answering(ping | replies)) as server:
+        environ = {"IOTO_API": server.url, "IOTO_TOKEN": TOKEN}
+        report = await examine(environ, *NETWORK, "sign-in", "token", "role", "account")
+    assert (report["token"].status, report["token"].details["kind"]) == ("ok", kind)
+    assert report["role"].details["role"] == role
+    assert account in report["account"].summary
+
+
+async def test_a_user_whom_only_the_sign_in_tells_of_is_found(cloud: EmulatorThread) -> None:
+    cloud.faults.add(Fault("user/get", status=400, body="Missing id", times=None))
+    report = await examine(cloud.env | NO_TOKEN | {"IOTO_MQTT_HOST": None})
+    cloud.faults.clear()
+    assert (report["token"].status, report["role"].details["role"], report["account"].status) == ("ok", "owner", "ok")
+    login = next(request for request in cloud.requests if request.operation == "user/login")
+    assert json.loads(login.body) == {"register": False}
 
 
 def other_account(cloud: EmulatorThread) -> str:

@@ -101,7 +101,7 @@ def _lines(identity: Identity) -> list[str]:
     members = identity.to_dict()
     account = members["account_id"]
     if account is None:
-        account = "none of several: set IOTO_ACCOUNT" if len(identity.accounts) > 1 else "not known"
+        account = "none of several: set IOTO_ACCOUNT" if len(identity.accounts or ()) > 1 else "not known"
     elif members["account_name"] is not None:
         account = f"{account} ({members['account_name']})"
     shown = {

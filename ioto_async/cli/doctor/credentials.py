@@ -194,6 +194,12 @@ async def check_account(found: Found) -> CheckResult:
             account_id=None,
             accounts=[account.id for account in identity.accounts],
         )
+    if identity.kind == "CloudAPI token" and identity.accounts is None:
+        return warning(
+            "calls name no account, and the cloud does not say which there are",
+            "set IOTO_ACCOUNT (or give --account) to the ID of yours, which the device app shows",
+            account_id=None,
+        )
     if identity.kind == "CloudAPI token":
         return warning(
             "the cloud has no account yet",
@@ -218,11 +224,12 @@ async def _named(found: Found, id: str, source: str) -> CheckResult:
         )
     if identity.kind == "device token":
         return ok(f"{id}, from {source}; a device token acts for its own account alone", account_id=id, source=source)
-    account = next((each for each in identity.accounts if each.id == id), None)
+    seen = identity.accounts or ()
+    account = next((each for each in seen if each.id == id), None)
     try:
         account = account or await found.client.account.get(id)
     except (NotFoundError, AuthenticationError) as error:
-        known = ", ".join(_name(each) for each in identity.accounts[:_SHOWN])
+        known = ", ".join(_name(each) for each in seen[:_SHOWN])
         hint = f"set {source} to one of those that the token sees: {known}" if known else f"correct {source}"
         if isinstance(error, AuthenticationError):
             return failed(f"the token does not see the account {id}, from {source}", hint, exit_status=3)
