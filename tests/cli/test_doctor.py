@@ -216,8 +216,8 @@ async def serving(file: Path, change: Callable[[ssl.SSLContext], object] = id) -
 @each_row(
     "options, trusted, host, summary, hint",
     {
-        "expired": ({"ends": -1.0}, True, "localhost", "has expired, on 20", "clock of this machine, which says 20"),
-        "not yet": ({"begins": 5.0}, True, "localhost", "not valid yet, but from 20", "clock of this machine"),
+        "expired": ({"ends": -1.0}, True, "localhost", "expired on 20", "clock of this machine, which says 20"),
+        "not yet": ({"begins": 5.0}, True, "localhost", "not valid before 20", "clock of this machine"),
         "self-signed": ({}, False, "localhost", r"signed by itself \(localhost\)", "SSL_CERT_FILE.*ssl="),
         "unknown authority": ({"issuer": "ACME"}, False, "localhost", r"not trusted \(ACME\)", "SSL_CERT_FILE"),
         "another name": ({}, True, "127.0.0.1", "not for 127.0.0.1, but for localhost", "set IOTO_API to a name"),
@@ -322,12 +322,11 @@ _JSON = {"Content-Type": "application/json"}
         ),
         "JSON of something else": (reply(200, {"a": 1}), "no Ioto cloud", "cloud panel", 1),
         "a gateway without an API": (
-            reply(403, {"message": "Forbidden"}, headers=_JSON),
-            "no Ioto cloud at .*403 Forbidden",
+            reply(403, {"message": "Missing Authentication Token"}, headers=_JSON),
+            "no Ioto cloud at .*403 Missing Authentication Token",
             "cloud panel",
             1,
         ),
-        "an unknown path": (reply(400, "Unknown action"), "no Ioto cloud at .*400 Unknown action", "cloud panel", 1),
         "a redirect": (
             reply(301, "", headers={"Location": f"https://elsewhere.example/x?token={PASSWORD}"}),
             "redirects to https://elsewhere.example, and",
@@ -348,6 +347,22 @@ async def test_what_answers_and_is_no_ioto_cloud(step: Step, summary: str, hint:
     check_failure(report, "service", summary, hint, status)
     assert (report["token"].status, report["token"].summary) == ("skipped", "needs service")
     assert PASSWORD not in json.dumps(report.to_dict())
+
+
+@each_row(
+    "step, status, hint",
+    [
+        (reply(403, {"message": "Forbidden"}, headers=_JSON), "ok", "IOTO_API may be of another API"),
+        (reply(401, {"message": "Unauthorized"}, headers=_JSON), "ok", "IOTO_API may be of another API"),
+        (reply(400, "Unknown action"), "warning", "check the endpoint"),
+    ],
+)
+async def test_what_may_be_an_ioto_cloud_is_told_by_the_token(step: Step, status: str, hint: str) -> None:
+    async with RawServer(handler=lambda request: step) as server:
+        report = await examine({"IOTO_API": server.url, "IOTO_TOKEN": TOKEN}, *NETWORK, "clock", "token")
+    assert report["service"].status == status
+    assert report["token"].status == "failed"
+    assert re.search(hint, report["token"].hint or "")
 
 
 async def test_a_service_that_is_silent() -> None:
@@ -551,7 +566,7 @@ async def test_the_kind_of_the_token_and_its_role_are_found_out(
     assert (report["role"].details["role"], report["role"].status) == (role, status)
     assert ("admin" in str(report["role"].details["allows"])) == (role in ("owner", "admin"))
     if role == "user":
-        assert "cannot claim, provision or release" in report["role"].summary
+        assert "not claim, provision or release" in report["role"].summary
         assert "sign in as an admin" in (report["role"].hint or "")
     assert cloud.cloud.builder.registry.count() - before == (role == "device")
 
@@ -666,7 +681,7 @@ async def test_the_account_is_found_where_the_api_allows(
 @each_row(
     "change, status, summary, hint, exit_status",
     {
-        "all": (lambda _: {}, "ok", "takes BUILDER_TOKEN; the product is Demo", "^$", 0),
+        "all": (lambda _: {}, "ok", "accepts BUILDER_TOKEN; the product is Demo", "^$", 0),
         "no token": (lambda _: {"BUILDER_TOKEN": None}, "ok", "BUILDER_TOKEN is not set", "^$", 0),
         "a wrong token": (lambda _: {"BUILDER_TOKEN": TOKEN}, "failed", "refuses BUILDER_TOKEN", "BuilderAPI token", 3),
         "that of the cloud": (
@@ -723,7 +738,7 @@ async def test_a_device_connects_with_its_certificate_until_it_is_released(cloud
         assert details["alpn"] == "x-amzn-mqtt-ca"
     cloud.cloud.release_device("DEV1")
     report = await examine(cloud.env, "mqtt", certs=fleet / "DEV1")
-    check_failure(report, "mqtt", "does not take DEV1", "provision the device again", 3)
+    check_failure(report, "mqtt", "does not accept DEV1", "provision the device again", 3)
 
 
 @each_row(

@@ -1,4 +1,4 @@
-"""Whether the Builder is reached, and takes its token."""
+"""Whether the Builder is reached, and accepts its token."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ _MAKE_ONE: Final = "make a BuilderAPI token in the Builder, and set BUILDER_TOKE
 
 
 async def check_builder(found: Found) -> CheckResult:
-    """Whether the Builder answers, and takes its token; devices register there."""
+    """Whether the Builder answers, and accepts its token; devices register there."""
     target = found.target
     setting, token, product = target.settings["builder"], target["builder_token"], target["product"]
     source = str(setting.source)
@@ -74,7 +74,7 @@ async def _asked(client: BuilderClient, found: Found) -> CheckResult:
     except CallError as error:
         return unreached(error)
     if product is None:
-        return ok("takes BUILDER_TOKEN", token=True)
+        return ok("accepts BUILDER_TOKEN", token=True)
     return await _looked_up(client, product, target.named("product"))
 
 
@@ -84,16 +84,16 @@ async def _looked_up(client: BuilderClient, product: str, source: str) -> CheckR
         found = await client.device.lookup(product)
     except CallError as error:
         return failed(
-            f"takes BUILDER_TOKEN, but does not find the product of {source}: {error.message}",
+            f"accepts BUILDER_TOKEN, but does not find the product of {source}: {error.message}",
             f"set {source} to the product token that the Builder shows for the product",
             token=True,
             product=None,
         )
     if found.suspended:
         return warning(
-            f"takes BUILDER_TOKEN; the product {found.name} is suspended, and registers no devices",
+            f"accepts BUILDER_TOKEN; the product {found.name} is suspended, and registers no devices",
             "resume its product token in the Builder",
             token=True,
             product=found.name,
         )
-    return ok(f"takes BUILDER_TOKEN; the product is {found.name}", token=True, product=found.name)
+    return ok(f"accepts BUILDER_TOKEN; the product is {found.name}", token=True, product=found.name)
