@@ -779,8 +779,9 @@ def test_the_lines_are_80_columns_wide_and_the_status_is_that_of_the_first_failu
         assert max(map(len, text.splitlines())) <= 80
         assert not any(value in text for value in (cloud.token, TOKEN, cloud.env["IOTO_PASSWORD"], cloud.product_token))
     assert "No problems found." in good
-    assert re.search(r"^  token +26 characters \(IOTO_TOKEN\)$", good, re.MULTILINE)
+    assert re.search(r"^  IOTO_TOKEN +26 characters$", good, re.MULTILINE)
     assert "1 check has failed" in bad
+    assert re.search(r"^  IOTO_BUILDER +http\S+/api$", bad, re.MULTILINE)
     assert re.search(r"^failed +token +the cloud refuses IOTO_TOKEN", bad, re.MULTILINE)
     assert re.search(r"^skipped +role +needs token$", bad, re.MULTILINE)
 

@@ -55,7 +55,7 @@ async def doctor(
     if as_json:
         sys.stdout.write(json.dumps(report.to_dict()) + "\n")
     else:
-        _print_end(report)
+        _print_end(target, report)
     return report.exit_status
 
 
@@ -65,9 +65,12 @@ def _print(result: CheckResult) -> None:
     sys.stdout.flush()
 
 
-def _print_end(report: Report) -> None:
-    used = {name: setting for name, setting in report.settings.items() if setting.source is not None}
-    lines = [f"  {name:<14}{setting.shown} ({setting.source})" for name, setting in used.items()]
+def _print_end(target: Target, report: Report) -> None:
+    lines = [
+        f"  {target.named(name):<17}{setting.shown}{' (default)' * target.is_default(name)}"
+        for name, setting in report.settings.items()
+        if setting.source is not None
+    ]
     sys.stdout.write("\n".join(["", "Settings:", *lines, "", summary_of(report)]) + "\n")
 
 
