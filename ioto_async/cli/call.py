@@ -14,7 +14,8 @@ from yarl import URL
 
 from ..client import BuilderClient, IotoClient
 from ..controllers.base import replacement
-from ..errors import InvalidArgumentError
+from ..errors import AuthenticationError, InvalidArgumentError
+from ..models import JSON
 from ..models.value import json_text
 from ..operations import BUILDER, IOTO, Operation
 from ..settings import Settings
@@ -70,8 +71,19 @@ async def call(
         async with client:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # it has been printed above
-                reply = await client.call(operation, body, query=options)
+                reply = await _call(client, operation, body, options)
     sys.stdout.write(json_text(reply, indent=True) + "\n")
+
+
+async def _call(
+    client: IotoClient | BuilderClient, operation: str, body: Mapping[str, object], options: Mapping[str, str]
+) -> JSON:
+    try:
+        return await client.call(operation, body, query=options)
+    except AuthenticationError as error:
+        if isinstance(client, BuilderClient) and Settings.from_env().builder_token is None:
+            error.add_note("it went without a token: set BUILDER_TOKEN")
+        raise
 
 
 def _check_encoding(arguments: Iterable[str]) -> None:

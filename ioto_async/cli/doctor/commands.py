@@ -4,12 +4,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from ...client import IotoClient
-from ...errors import InvalidArgumentError
+from ...errors import CallError, InvalidArgumentError
+from ...settings import check_text
 from ..options import FLAG, JsonFlag, Texts, parse_duration, use_api
 from .identity import Identity, identify
 from .printing import lines_of, summary_of
@@ -86,7 +87,7 @@ async def doctor(
     if as_json:
         sys.stdout.write(json.dumps(result.to_dict()) + "\n")
     else:
-        _print_end(result)
+        _print_end(target, result)
     return result.exit_status
 
 
@@ -96,13 +97,13 @@ def _print(result: CheckResult) -> None:
     sys.stdout.flush()
 
 
-def _print_end(report: Report) -> None:
-    used = {name: setting for name, setting in report.settings.items() if setting.source is not None}
-    lines = [f"  {name:<14}{setting.shown} ({setting.source})" for name, setting in used.items()]
+def _print_end(target: Target, report: Report) -> None:
+    lines = [
+        f"  {target.named(name):<17}{setting.shown}{' (default)' * target.is_default(name)}"
+        for name, setting in report.settings.items()
+        if setting.source is not None
+    ]
     sys.stdout.write("\n".join(["", "Settings:", *lines, "", summary_of(report)]) + "\n")
-
-
-_MEMBERS: Final = ("endpoint", "token", "role", "user", "account")
 
 
 async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
@@ -116,7 +117,15 @@ async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
     target = Target.from_env()
     environ = {name: value for name, value in target.environ.items() if name != "IOTO_ACCOUNT"}
     async with IotoClient(environ=environ, trust_env=True) as client:
-        identity = await identify(client, endpoint=str(target["api"]), is_login=target["token"] is None)
+        try:
+            identity = await identify(
+                client, endpoint=str(target.settings["api"].shown), is_login=target["token"] is None
+            )
+        except CallError as error:
+            error.add_note("ioto-async doctor says what to do")
+            raise
+    if target["account"] is not None:
+        identity = identity.acting_for(check_text("IOTO_ACCOUNT", str(target.settings["account"].shown)))
     if as_json:
         sys.stdout.write(json.dumps(identity.to_dict()) + "\n")
         return
@@ -127,7 +136,7 @@ def _lines(identity: Identity) -> list[str]:
     members = identity.to_dict()
     account = members["account_id"]
     if account is None:
-        account = "one of several: set IOTO_ACCOUNT" if len(identity.accounts) > 1 else "not known"
+        account = "none of several: set IOTO_ACCOUNT" if len(identity.accounts or ()) > 1 else "not known"
     elif members["account_name"] is not None:
         account = f"{account} ({members['account_name']})"
     shown = {
