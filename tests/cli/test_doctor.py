@@ -835,7 +835,7 @@ def test_the_whole_of_it_over_tls_in_a_process_of_its_own(tmp_path: Path) -> Non
     "options, message",
     [
         (["--timeout", "soon"], "--timeout: expected a duration"),
-        (["--device", "DEV1"], "--device: expected --certs beside it"),
+        (["--device", "DEV1"], "--device: expected --certs or --conformance beside it"),
     ],
 )
 def test_an_option_that_does_not_fit_is_wrong_usage(
