@@ -154,7 +154,8 @@ class _Server:
                 cloud.files.url = await self._serve_files(stack, bucket, cloud.clock, context)
                 if self._mqtt:
                     await self._serve_mqtt(stack, cloud, directory, 0 if number else self._mqtt_port)
-            self._clouds, self._ca = clouds, ca
+            # Absolute, as whoever is told of it may be in another folder.
+            self._clouds, self._ca = clouds, ca.absolute()
             self.run = secrets.token_hex(4)
             self._stack = stack.pop_all()
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from shutil import which
 from sqlite3 import connect
 from typing import Any
 
@@ -177,17 +178,68 @@ def test_it_takes_little_more_memory_than_python_with_aiohttp() -> None:
     assert int(serving.split()[1]) - int(plain.split()[1]) < 40 * 1024
 
 
+# Shells ---------------------------------------------------------------------------------------------------------------
+
+# How each is started without the files of its user, and how it takes up what --env prints.
+SHELLS = {
+    "bash": (["bash", "--norc", "-c"], 'eval "$({})"'),
+    "zsh": (["zsh", "-f", "-c"], 'eval "$({})"'),
+    "fish": (["fish", "--no-config", "-c"], "{} | source"),
+}
+LOOPBACK = "localhost,127.0.0.1,::1"
+# What a path may have, and a shell may read otherwise.
+ODD = "it's \"$HOME\" `id` \\$(id) \\' {a,b} * ~ !! #x;&|\n %s é"
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> str:
+    """Each shell that is installed."""
+    name = str(request.param)
+    if which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    return name
+
+
+@pytest.fixture
+def odd_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / ODD
+    folder.mkdir()
+    return folder
+
+
+def shown_by_env(text: str) -> dict[str, str]:
+    """The variables that ``env -0`` has printed."""
+    return {name: value for name, _, value in (each.partition("=") for each in text.split("\0")) if name}
+
+
+def test_a_command_of_any_shell_has_values_as_they_are(
+    run: Run, monkeypatch: pytest.MonkeyPatch, shell: str, odd_folder: Path
+) -> None:
+    for name, value in (("IOTO_BUILDER", BUILDER), ("IOTO_OLD", "x"), ("NO_PROXY", ODD)):
+        monkeypatch.setenv(name, value)
+    done = run("--no-mqtt", "--db", str(odd_folder / "cloud.db"), "--exec", *SHELLS[shell][0], "env -0; exit 5")
+    shown = shown_by_env(done.stdout)
+    assert (done.status, done.stderr) == (5, "")
+    assert (shown["SSL_CERT_FILE"], shown["NO_PROXY"]) == (str(odd_folder / "cloud.db.ca.pem"), f"{ODD},{LOOPBACK}")
+    assert shown["IOTO_BUILDER"] == f"{shown['IOTO_API']}/api"
+    assert "IOTO_OLD" not in shown
+
+
 # --env ----------------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def in_shell(script: str, *options: str, **environ: str) -> Iterator[subprocess.CompletedProcess[str]]:
-    """What a script of bash prints behind ``eval "$(ioto-async emulator --env)"``, before the cloud is ended."""
-    command = shlex.join([*COMMAND, "--env", *options])
+def in_shell(
+    script: str, *options: str, shell: str = "bash", cwd: Path | None = None, **environ: str
+) -> Iterator[subprocess.CompletedProcess[str]]:
+    """What a script prints behind ``eval "$(ioto-async emulator --env)"``, before the cloud is ended."""
+    start, take_up = SHELLS[shell]
+    command = take_up.format(shlex.join([*COMMAND, "--env", *options]))
     # Its output is read to the end: that comes although the cloud goes on.
     done = subprocess.run(
-        ["bash", "-c", f'eval "$({command})"\necho $IOTO_EMULATOR_PID\n{script}'],
-        env={**os.environ, "SHELL": "/bin/bash", **environ},
+        [*start, f"{command}\necho $IOTO_EMULATOR_PID\n{script}"],
+        env={**os.environ, "SHELL": f"/bin/{shell}", **environ},
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=GUARD,
@@ -209,6 +261,19 @@ def test_a_shell_has_the_cloud_in_its_environment() -> None:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api \[\]", first)
         assert rest.count('"DEV000000') == 2
         assert json.loads(rest.splitlines()[-1])["registered"] == 2
+
+
+def test_any_shell_has_values_as_they_are(shell: str, odd_folder: Path) -> None:
+    options = ("--no-mqtt", "--db", "cloud.db")
+    stale = {"IOTO_BUILDER": BUILDER, "IOTO_OLD": "x", "no_proxy": ODD}
+    with in_shell("env -0", *options, shell=shell, cwd=odd_folder, **stale) as done:
+        shown = shown_by_env(done.stdout)
+    assert done.stderr == ""
+    # By its whole path, as a shell goes to other folders.
+    assert (shown["SSL_CERT_FILE"], shown["no_proxy"]) == (str(odd_folder / "cloud.db.ca.pem"), f"{ODD},{LOOPBACK}")
+    assert shown["NODE_EXTRA_CA_CERTS"] == shown["SSL_CERT_FILE"]
+    assert shown["IOTO_BUILDER"] == f"{shown['IOTO_API']}/api"
+    assert "IOTO_OLD" not in shown
 
 
 @each_row(

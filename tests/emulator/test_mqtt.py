@@ -361,6 +361,8 @@ async def test_a_device_is_let_in_again_with_the_certificate_of_its_new_claim_al
         "ioto/service/DEV0000001",
         "ioto/device/DEV0000001/provision/release",
         "ioto/account/all/sync/UPSERT",
+        "$aws/things/DEV0000001/shadow/update",
+        "$aws/things/DEV0000001/jobs/get",
         "$SYS/broker",
         "x",
     ],
@@ -398,7 +400,11 @@ async def test_a_message_that_is_to_be_retained_is_carried_out(
 
 @each_row(
     "filter",
-    ["#", "ioto/#", "ioto/device/+/#", "ioto/device/DEV0000002/#", "ioto/account/other/#", "$aws/rules/#"],
+    [
+        *("#", "ioto/#", "ioto/device/+/#", "ioto/device/DEV0000002/#", "ioto/service/DEV0000002/#"),
+        *("ioto/account/other/#", "$aws/rules/#", "$aws/things/DEV0000001/shadow/get/accepted"),
+        *("$aws/things/DEV0000001/jobs/notify", "$aws/events/presence/connected/DEV0000001"),
+    ],
 )
 async def test_a_filter_of_another_is_refused_and_the_connection_stays(
     device: Device, client: aiomqtt.Client, filter: str
