@@ -343,8 +343,7 @@ class Bulk(Run[Item, Value]):
         assert worker is not None
         workers, ready, done, caller = self._workers, self._ready, self._done, self._caller
         followed = self._limiter if self._concurrency is None else None
-        journal = self._journal
-        is_simple = not self._options.ordered and not self._options.keep_values
+        is_simple = self._journal is None and not self._options.ordered
         while len(workers.tasks) <= (self._concurrency or self._limit) and not worker.cancelling():
             if not ready:
                 if self._reader is not None or not self._may_read():
@@ -364,8 +363,6 @@ class Bulk(Run[Item, Value]):
                 call = caller.verified_outcome_of if entry[3].is_done else caller.outcome_of
                 outcome = await call(entry, effects)
                 if is_simple and outcome is not None and outcome.status == "ok":  # as `_end_of` does it
-                    if journal is not None:
-                        journal.done(outcome.key, outcome.attempts, outcome.elapsed)
                     done.append(outcome)
                     if self._wake is not None:
                         self._wake_up()
@@ -448,13 +445,18 @@ class Bulk(Run[Item, Value]):
             self._ready.append((position, key, item, NEW))
             return
         journal = self._journal
-        if journal is not None and self._options.sequence_key is None and key not in self._queues:
-            if journal.state(key) is None and not self._caller.is_stopping and not self._caller.is_ending:
-                # As `_advance` does it, for most items of a run.
-                self._queues[key] = None
-                journal.sent(key)
-                self._ready.append((position, key, item, KEYED))
-                return
+        if (
+            journal is not None
+            and self._options.sequence_key is None
+            and key not in self._queues
+            and journal.state(key) is None
+            and not self._caller.is_stopping
+            and not self._caller.is_ending
+        ):  # most items of a run; as `_advance` does it
+            self._queues[key] = None
+            journal.sent(key)
+            self._ready.append((position, key, item, KEYED))
+            return
         # The keys of the item that only one item may hold at a time.
         queues: tuple[Hashable, ...] = () if journal is None else (key,)
         if self._options.sequence_key is not None:
