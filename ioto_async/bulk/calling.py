@@ -13,7 +13,7 @@ from ..operations import Kind
 from ..transport.effects import Effects
 from .outcome import Outcome
 
-__all__ = ["NEW", "Caller", "Entry", "Standing"]
+__all__ = ["KEYED", "NEW", "Caller", "Entry", "Standing"]
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -39,6 +39,8 @@ class Standing:
 
 NEW: Final = Standing()
 """That of all items that nothing is known of and that hold nothing; it is not changed."""
+KEYED: Final = Standing()
+"""That of all items that nothing is known of and that hold their own key alone; it is not changed."""
 
 # A plain tuple: a class takes four times the time to make.
 Entry = tuple[int, str, Item, Standing]

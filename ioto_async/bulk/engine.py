@@ -31,7 +31,7 @@ from ..settings import check_options, or_none, seconds
 from ..transport.effects import Effects, reports_effects
 from ..transport.limiter import Limiter
 from ..transport.tasks import in_thread
-from .calling import NEW, Caller, Entry, Standing
+from .calling import KEYED, NEW, Caller, Entry, Standing
 from .journal import EarlierError, Journal, State
 from .options import BulkOptions, Options, key_of
 from .outcome import Outcome, Progress, Run
@@ -444,8 +444,21 @@ class Bulk(Run[Item, Value]):
         if self._is_plain:
             self._ready.append((position, key, item, NEW))
             return
+        journal = self._journal
+        if (
+            journal is not None
+            and self._options.sequence_key is None
+            and key not in self._queues
+            and journal.state(key) is None
+            and not self._caller.is_stopping
+            and not self._caller.is_ending
+        ):  # most items of a run; as `_advance` does it
+            self._queues[key] = None
+            journal.sent(key)
+            self._ready.append((position, key, item, KEYED))
+            return
         # The keys of the item that only one item may hold at a time.
-        queues: tuple[Hashable, ...] = () if self._journal is None else (key,)
+        queues: tuple[Hashable, ...] = () if journal is None else (key,)
         if self._options.sequence_key is not None:
             value = self._options.sequence_key(item)
             if not isinstance(value, Hashable):
@@ -486,11 +499,14 @@ class Bulk(Run[Item, Value]):
 
     def _release(self, entry: Entry[Item]) -> None:
         """Let the items have their turn that wait for an *entry* that has left, in their order."""
+        if entry[3] is KEYED and self._queues[entry[1]] is None:
+            del self._queues[entry[1]]
+            return
         left = [entry]
         followed = False
         while left:
-            standing = left.pop()[3]
-            for queue in standing.queues[: standing.held]:
+            _, key, _, standing = left.pop()
+            for queue in (key,) if standing is KEYED else standing.queues[: standing.held]:
                 waiting = self._queues.pop(queue)
                 if waiting:
                     followed = True
