@@ -70,7 +70,7 @@ async def test_it_works_with_the_keyboard_alone(emu: Emulator, page: Page) -> No
     await shown(page, emu, "devices")
     await page.until("document.querySelectorAll('#device-table tbody tr').length", 1)
     focused = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()"
-    seen = []
+    seen: list[str] = []
     while (seen[-1:] or [""])[0] != f"Claim {DEVICE}":
         await page.key("Tab")
         seen.append(str(await page.run(focused)))
