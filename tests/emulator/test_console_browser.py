@@ -196,6 +196,11 @@ async def test_one_of_several_clouds_is_chosen(page: Page) -> None:
         await page.sees(DEVICE)
         await page.click("a[href='#/cloud']")
         await page.sees(emu.clouds[1].api, "#cloud-facts")
+        # It is remembered, and at first the one whose server the page is from.
+        await page.open(f"{emu.console}?again#/cloud")
+        await page.sees(emu.clouds[1].api, "#cloud-facts")
+        await page.open(f"{emu.clouds[1].api}/_emulator/#/devices")
+        await page.sees(DEVICE)
 
 
 class TestDevice:
