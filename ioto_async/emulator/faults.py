@@ -10,9 +10,10 @@ from typing import Final, Literal
 
 import attrs
 
+from .recent import Dated
 from .wire import dumps
 
-__all__ = ["Fault", "Faults", "fault_members", "parse_faults", "reset"]
+__all__ = ["Fault", "Faults", "Injected", "fault_members", "parse_faults", "reset"]
 
 
 @attrs.frozen
@@ -49,10 +50,24 @@ class Fault:
     times: int | None = 1
 
 
+@attrs.frozen
+class Injected:
+    """A fault that was injected over MQTT; ``client_id`` is None for a CONNECT, which is not read before."""
+
+    operation: str
+    client_id: str | None
+    fault: Fault
+
+
 class Faults:
-    """The faults that are still to be injected; may be used from any thread."""
+    """The faults that are still to be injected; may be used from any thread.
+
+    Attributes:
+        injected: the last 1000 that were injected over MQTT; those of requests are with these.
+    """
 
     def __init__(self) -> None:
+        self.injected: Final[Dated[Injected]] = Dated(maxlen=1000)
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
 

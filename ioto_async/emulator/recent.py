@@ -5,9 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice, repeat
 from typing import TypeVar
 
-from .mqtt.broker import Message
-
-__all__ = ["Recent", "RecentMessages"]
+__all__ = ["Dated", "Recent"]
 
 _T = TypeVar("_T")
 
@@ -33,23 +31,23 @@ class Recent(deque[_T]):
         return list(islice(self, max(0, len(self) - max(0, self.total - number)), None))
 
 
-class RecentMessages(Recent[Message]):
-    """The last messages of devices, the newest at the end."""
+class Dated(Recent[_T]):
+    """The same, each with the time at which it came."""
 
-    def __init__(self, items: Iterable[Message] = (), maxlen: int | None = None) -> None:
+    def __init__(self, items: Iterable[_T] = (), maxlen: int | None = None) -> None:
         super().__init__(items, maxlen)
         self._times: deque[float] = deque(repeat(0.0, len(self)), maxlen)
 
-    def record(self, messages: Sequence[Message], time: float) -> None:
-        """Add *messages* that came at *time*, in epoch seconds."""
-        self.extend(messages)
-        self._times.extend(repeat(time, len(messages)))
-        self.total += len(messages)
+    def record(self, items: Sequence[_T], time: float) -> None:
+        """Add *items* that came at *time*, in epoch seconds."""
+        self.extend(items)
+        self._times.extend(repeat(time, len(items)))
+        self.total += len(items)
 
-    def dated_since(self, number: int) -> list[tuple[float, Message]]:
+    def dated_since(self, number: int) -> list[tuple[float, _T]]:
         """Return those that came after the first *number*, as far as they are kept, each with its time."""
-        messages = self.since(number)
-        return list(zip(islice(self._times, len(self._times) - len(messages), None), messages, strict=False))
+        items = self.since(number)
+        return list(zip(islice(self._times, len(self._times) - len(items), None), items, strict=False))
 
     def clear(self) -> None:
         """Forget all."""

@@ -16,10 +16,10 @@ from aiohttp import hdrs, web
 
 from .control import PREFIX, ControlApp
 from .faults import Faults
-from .mqtt.broker import Broker
+from .mqtt.broker import Broker, Message
 from .mqtt.service import CloudService
 from .otherwise import check_otherwise
-from .recent import Recent, RecentMessages
+from .recent import Dated, Recent
 from .rest.app import Received, RestApp
 from .rest.bucket import Bucket
 from .rest.plain import Front, Plain, http_date
@@ -136,7 +136,7 @@ class _Server:
         self.run = ""
         self.faults = Faults()
         self.requests: Recent[Received] = Recent(maxlen=_KEPT)
-        self.messages = RecentMessages(maxlen=_KEPT)
+        self.messages: Dated[Message] = Dated(maxlen=_KEPT)
 
     async def _start(self) -> None:
         async with AsyncExitStack() as stack:
@@ -454,6 +454,7 @@ class _Server:
         self.faults.clear()
         self.requests.clear()
         self.messages.clear()
+        self.faults.injected.clear()
 
 
 class Emulator(_Server):

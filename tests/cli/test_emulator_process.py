@@ -381,6 +381,34 @@ def test_requests_are_logged_for_people_on_a_terminal() -> None:
     assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}  device/get {19}cloud       400 +\d+\.\d ms", first), shown
 
 
+# The console ----------------------------------------------------------------------------------------------------------
+
+
+@each_row("option", [(), ("--env", "bash")])
+def test_people_on_a_terminal_are_told_where_the_console_is(option: tuple[str, ...]) -> None:
+    ours, theirs = pty.openpty()
+    command = [COMMAND[0], *COMMAND[1:], *reversed(option), "--no-mqtt"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True) as child:
+        os.close(theirs)
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        assert select.select([ours], [], [], GUARD)[0]
+        shown = os.read(ours, 4096).decode()
+        if option:
+            text = line + child.stdout.read()
+            control = re.search("export IOTO_EMULATOR=(.*);", text)
+            background = re.search(r"export IOTO_EMULATOR_PID=(\d+);", text)
+            assert control is not None
+            assert background is not None
+            os.kill(int(background[1]), signal.SIGTERM)
+            console = f"{control[1]}/"
+        else:
+            console = json.loads(line)["console"]
+            child.terminate()
+    os.close(ours)
+    assert shown == f"The console is at {console}\r\n"
+
+
 # One that runs --------------------------------------------------------------------------------------------------------
 
 

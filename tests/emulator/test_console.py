@@ -33,6 +33,21 @@ async def got(control: Control, name: str) -> Any:
     return answer.json
 
 
+def test_the_example_of_its_page_of_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "console.md").read_text("utf-8")
+    (source,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    exec(compile(source, "docs/console.md", "exec"), {"__name__": "__main__"})
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/_emulator/\n", capsys.readouterr().out)
+
+
+def test_its_page_of_documentation_names_all_that_it_adds_to_the_control_api() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "console.md").read_text("utf-8")
+    for name in ("activity", "devices", "device", "metrics", "models", "items", "operations"):
+        assert f"`GET {name}`" in text
+    for name in ("claim", "release", "command"):
+        assert f"`POST {name}`" in text
+
+
 # The page -------------------------------------------------------------------------------------------------------------
 
 
@@ -123,6 +138,37 @@ class TestActivity:
         assert (then["run"], then["skipped"]) == (first["run"], 0)
         assert (await got(control, f"activity?after={then['next']}"))["activity"] == []
 
+    async def test_faults_over_mqtt_are_there(
+        self, emu: Emulator, control: Control, post: Post, tmp_path: Path
+    ) -> None:
+        device = await Fleet(emu, post, tmp_path)()
+        begin = (await got(control, "activity"))["next"]
+        emu.faults.add(Fault("mqtt/connect", delay=0.001))
+        emu.faults.add(Fault("mqtt/test/ping", throttle="slow"))
+        async with device.client() as client:
+            await client.publish(device.rule("test/ping"), qos=1)
+            await client.publish(device.rule("test/ping"), qos=1)
+        activity = (await got(control, f"activity?after={begin}"))["activity"]
+        assert all(entry.pop("time") for entry in activity)
+        faults = [entry for entry in activity if entry["kind"] == "fault"]
+        assert faults == [
+            {
+                "kind": "fault",
+                "operation": "mqtt/connect",
+                "caller": None,
+                "fault": {"operation": "mqtt/connect", "delay": 0.001},
+            },
+            {
+                "kind": "fault",
+                "operation": "mqtt/test/ping",
+                "caller": device.id,
+                "fault": {"operation": "mqtt/test/ping", "throttle": "slow"},
+            },
+        ]
+        assert len(activity) == 4
+        await control("DELETE", "messages")
+        assert not emu.faults.injected
+
 
 async def test_of_many_requests_the_last_are_shown_and_the_others_counted(
     emu: Emulator, control: Control, post: Post
@@ -137,7 +183,7 @@ async def test_of_many_requests_the_last_are_shown_and_the_others_counted(
 
 async def test_a_cursor_of_another_run_begins_anew(control: Control, post: Post) -> None:
     await post("/tok/device/find")
-    assert len((await got(control, "activity?after=0123-5-0"))["activity"]) == 1
+    assert len((await got(control, "activity?after=0123-5-0-0"))["activity"]) == 1
 
 
 async def test_a_new_start_is_another_run() -> None:

@@ -70,7 +70,7 @@ async def test_it_works_with_the_keyboard_alone(emu: Emulator, page: Page) -> No
     await shown(page, emu, "devices")
     await page.until("document.querySelectorAll('#device-table tbody tr').length", 1)
     focused = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()"
-    seen = []
+    seen: list[str] = []
     while (seen[-1:] or [""])[0] != f"Claim {DEVICE}":
         await page.key("Tab")
         seen.append(str(await page.run(focused)))
@@ -196,6 +196,11 @@ async def test_one_of_several_clouds_is_chosen(page: Page) -> None:
         await page.sees(DEVICE)
         await page.click("a[href='#/cloud']")
         await page.sees(emu.clouds[1].api, "#cloud-facts")
+        # It is remembered, and at first the one whose server the page is from.
+        await page.open(f"{emu.console}?again#/cloud")
+        await page.sees(emu.clouds[1].api, "#cloud-facts")
+        await page.open(f"{emu.clouds[1].api}/_emulator/#/devices")
+        await page.sees(DEVICE)
 
 
 class TestDevice:

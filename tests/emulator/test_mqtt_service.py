@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ioto_async.emulator.faults import Faults
 from ioto_async.emulator.mqtt.broker import Message
 from ioto_async.emulator.mqtt.service import CloudService
-from ioto_async.emulator.recent import RecentMessages
+from ioto_async.emulator.recent import Dated
 from ioto_async.emulator.state.builder import Builder
 from ioto_async.emulator.state.cloud import Cloud
 from ioto_async.emulator.state.storage import connect
@@ -69,7 +69,7 @@ def cloud(db: sqlite3.Connection) -> Cloud:
 
 @pytest.fixture
 def service(cloud: Cloud) -> CloudService:
-    return CloudService(cloud, Faults(), RecentMessages())
+    return CloudService(cloud, Faults(), Dated())
 
 
 def of_b(cloud: Cloud) -> list[Any]:

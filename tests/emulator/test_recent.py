@@ -3,7 +3,7 @@
 import copy
 
 from ioto_async.emulator.mqtt.broker import Message
-from ioto_async.emulator.recent import Recent, RecentMessages
+from ioto_async.emulator.recent import Dated, Recent
 
 A, B, C = (Message(name, f"ioto/service/{name}/test/ping", b"") for name in "ABC")
 
@@ -37,7 +37,7 @@ def test_a_copy_keeps_as_many() -> None:
 
 
 def test_messages_have_the_times_they_came_at() -> None:
-    recent = RecentMessages(maxlen=2)
+    recent = Dated[Message](maxlen=2)
     recent.record([A, B], 1.0)
     assert recent.dated_since(1) == [(1.0, B)]
     recent.record([C], 2.0)

@@ -18,7 +18,7 @@ from ..signals import ending_signals
 from .log import log_requests
 from .remote import snapshot, status, wait, write_databases
 from .seeding import Seeds
-from .shell import BACKGROUND, PassedOn, Shell, environment, run_command, start_in_background
+from .shell import BACKGROUND, PassedOn, Shell, environment, run_command, show_console, start_in_background
 
 __all__ = ["emulator"]
 
@@ -58,8 +58,9 @@ async def serve(
 
     When it is ready it prints one line of JSON: api, builder, token, login_token, origin, account_id, cloud_id,
     product_token, ca (the file of the CA certificate), cognito, user_pool, client_id, username, password,
-    builder_token, mqtt_host, mqtt_port (null with --no-mqtt), control (the URL of the control API), control_token; and
-    with more than one cloud the same of the further ones in the array clouds.
+    builder_token, mqtt_host, mqtt_port (null with --no-mqtt), control (the URL of the control API), console (that of a
+    page for browsers), control_token; and with more than one cloud the same of the further ones in the array clouds. On
+    a terminal stderr says where the console is.
 
     Users that options add to the first cloud are in the array users: email, and where they exist role and invite, the
     key of the invitation. All of them sign in with the password of the line. Updates are in the array updates: id and
@@ -131,6 +132,8 @@ async def serve(
             line = environment(running, os.environ) if is_background else {**running.info(), **added}
             sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
+            if not is_background:
+                show_console(running.console)
             await stop.wait()
         if export_on_exit is not None:
             write_databases(export_on_exit, running.snapshot(), "--export-on-exit")

@@ -9,7 +9,7 @@ from typing import Final
 from ...emulator import Emulator
 from ...emulator.mqtt.broker import Message
 from ...emulator.mqtt.service import operation_of
-from ...emulator.recent import Recent, RecentMessages
+from ...emulator.recent import Dated, Recent
 from ...emulator.rest.app import Received
 
 __all__ = ["log_requests"]
@@ -26,13 +26,13 @@ class _Requests(Recent[Received]):
         _write(request.time, request.operation or request.path, request.caller, request.status, request.ms)
 
 
-class _Messages(RecentMessages):
+class _Messages(Dated[Message]):
     """The last messages of devices, each of which is written as well; they have no status and take no time."""
 
-    def record(self, messages: Sequence[Message], time: float) -> None:
+    def record(self, items: Sequence[Message], time: float) -> None:
         """Add messages."""
-        super().record(messages, time)
-        for message in messages:
+        super().record(items, time)
+        for message in items:
             _write(time, operation_of(message.topic), message.client_id, None, None)
 
 

@@ -16,7 +16,15 @@ from urllib.parse import urlsplit
 from ...emulator import Emulator
 from ..command_line import ARGUMENTS
 
-__all__ = ["BACKGROUND", "PassedOn", "Shell", "environment", "run_command", "start_in_background"]
+__all__ = [
+    "BACKGROUND",
+    "PassedOn",
+    "Shell",
+    "environment",
+    "run_command",
+    "show_console",
+    "start_in_background",
+]
 
 Shell = Literal["bash", "zsh", "fish"]
 BACKGROUND: Final = "_IOTO_EMULATOR_BACKGROUND"
@@ -102,7 +110,14 @@ def start_in_background(shell: Shell | None, *, log: bool) -> int:
     variables: dict[str, str | None] = {**json.loads(line), "IOTO_EMULATOR_PID": str(child.pid)}
     child.returncode = 0  # it is not waited for
     sys.stdout.writelines(f"{line}\n" for line in _statements(variables, shell or _own_shell()))
+    show_console(f"{variables['IOTO_EMULATOR']}/")
     return 0
+
+
+def show_console(url: str) -> None:
+    """Say to people on a terminal where the console is."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"The console is at {url}\n")
 
 
 def _copy(errors: IO[bytes]) -> None:

@@ -103,6 +103,7 @@ def _messages(emulator: Controlled, body: Any) -> object:
 
 def _clear_messages(emulator: Controlled, body: Any) -> object:
     emulator.messages.clear()
+    emulator.faults.injected.clear()
     return {"messages": []}
 
 

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from ..faults import Faults
-from ..recent import Recent, RecentMessages
+from ..mqtt.broker import Message
+from ..recent import Dated, Recent
 from ..rest.app import Received
 from ..state.cloud import Cloud
 
@@ -17,7 +18,7 @@ class Controlled(Protocol):
 
     faults: Faults
     requests: Recent[Received]
-    messages: RecentMessages
+    messages: Dated[Message]
     run: str
 
     def reset(self) -> None:

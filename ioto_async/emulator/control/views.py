@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ...operations import BUILDER, IOTO, MQTT
 from .. import wire
+from ..faults import Injected, fault_members
 from ..mqtt.broker import Message
 from ..request import CANNOT_FIND_DEVICE, Refused
 from ..rest.app import Received
@@ -38,30 +39,32 @@ def operations(emulator: Controlled, given: Any) -> object:
 
 
 def activity(emulator: Controlled, given: Any) -> object:
-    """Return the status, and the requests and messages that came in after a cursor, the last 200 of them."""
-    requests, messages, run = emulator.requests, emulator.messages, emulator.run
+    """Return the status, and what came in after a cursor, the last 200 of it: requests, messages, faults over MQTT."""
+    requests, messages, injected = emulator.requests, emulator.messages, emulator.faults.injected
+    run = emulator.run
     after = _marks(text_of(members_of(given, "after"), "after"), run)
-    marks = requests.total, messages.total
+    marks = requests.total, messages.total, injected.total
     came = [(request.time, _request(emulator, request)) for request in requests.since(after[0])[-_SHOWN:]]
+    came += [(time, _fault(time, each)) for time, each in injected.dated_since(after[2])[-_SHOWN:]]
     came += [(time, _message(emulator, time, each)) for time, each in messages.dated_since(after[1])[-_SHOWN:]]
     came = sorted(came, key=lambda each: each[0])[-_SHOWN:]
     return {
         "run": run,
-        "next": f"{run}-{marks[0]}-{marks[1]}",
+        "next": "-".join(map(str, (run, *marks))),
         "skipped": sum(marks) - sum(after) - len(came),
         "activity": [each for _, each in came],
         "status": emulator.status(),
     }
 
 
-def _marks(cursor: str, run: str) -> tuple[int, int]:
-    """Return how many requests and messages there were before a cursor; none if it is of another run."""
+def _marks(cursor: str, run: str) -> tuple[int, ...]:
+    """Return how many requests, messages and faults there were before a cursor; none if it is of another run."""
     if not cursor:
-        return 0, 0
+        return 0, 0, 0
     of, *marks = cursor.split("-")
-    if len(marks) != 2 or not all(mark.isascii() and mark.isdigit() and len(mark) < 16 for mark in marks):
+    if len(marks) != 3 or not all(mark.isascii() and mark.isdigit() and len(mark) < 16 for mark in marks):
         raise ValueError(f"after: expected what another reply has as next, got {cursor!r}")
-    return (int(marks[0]), int(marks[1])) if of == run else (0, 0)
+    return tuple(map(int, marks)) if of == run else (0, 0, 0)
 
 
 def _request(emulator: Controlled, request: Received) -> dict[str, object]:
@@ -77,6 +80,16 @@ def _message(emulator: Controlled, time: float, message: Message) -> dict[str, o
         "caller": members["client_id"],
         "path": members["topic"],
         "body": members["payload"],
+    }
+
+
+def _fault(time: float, injected: Injected) -> dict[str, object]:
+    return {
+        "kind": "fault",
+        "time": wire.iso(int(time * 1000)),
+        "operation": injected.operation,
+        "caller": injected.client_id,
+        "fault": fault_members(injected.fault),
     }
 
 

@@ -15,8 +15,8 @@ from typing import Any, Final
 from ...operations import MQTT, Operation
 from .. import wire
 from ..dispatch import find_handlers
-from ..faults import Fault, Faults
-from ..recent import RecentMessages
+from ..faults import Fault, Faults, Injected
+from ..recent import Dated
 from ..request import NO_ACCOUNT, Refused
 from ..state.account_writer import AccountWriter
 from ..state.cloud import Cloud
@@ -46,7 +46,7 @@ class CloudService:
         messages: where received messages are recorded.
     """
 
-    def __init__(self, cloud: Cloud, faults: Faults, messages: RecentMessages) -> None:
+    def __init__(self, cloud: Cloud, faults: Faults, messages: Dated[Message]) -> None:
         self._cloud = cloud
         self._faults = faults
         self._messages = messages
@@ -75,7 +75,12 @@ class CloudService:
         """Return the fault for a message to *topic*, or for None that for a CONNECT."""
         if not self._faults:
             return None
-        return self._faults.take("mqtt/connect" if topic is None else operation_of(topic))
+        operation = "mqtt/connect" if topic is None else operation_of(topic)
+        fault = self._faults.take(operation)
+        if fault is not None:
+            client_id = None if topic is None else _levels(topic)[2]
+            self._faults.injected.record([Injected(operation, client_id, fault)], self._cloud.clock())
+        return fault
 
     def receive(self, messages: Sequence[Message], retained: Sequence[tuple[Message, int]] = ()) -> list[Message]:
         """Carry out *messages* in one transaction, keep those that are *retained*, and return the replies."""
@@ -161,9 +166,13 @@ def operation_of(topic: str) -> str:
 
 def _parts(topic: str) -> tuple[str, str | None]:
     """Return the operation in a topic, and the sequence number if there is one."""
-    # ioto/service/<id>/<controller>/<action>[/<seq>]
-    levels = topic.removeprefix(_RULE).split("/", 5)
+    levels = _levels(topic)
     return "/".join(levels[3:5]), levels[5] if len(levels) > 5 else None
+
+
+def _levels(topic: str) -> list[str]:
+    # ioto/service/<id>/<controller>/<action>[/<seq>]
+    return topic.removeprefix(_RULE).split("/", 5)
 
 
 def _carry_out(call: DeviceCall | None, message: Message) -> list[Message]:
