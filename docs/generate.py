@@ -198,7 +198,7 @@ def page() -> str:
     parts.append("## Composed methods\n")
     parts.append("These are no operations of their own, but do what is written here:\n")
     for name, (what, example) in COMPOSED.items():
-        parts.append(f"#### `client.{name}`\n\n{what[0].upper()}{what[1:]}.\n\n```python\n{example}\n```\n")
+        parts.append(f"### `client.{name}`\n\n{what[0].upper()}{what[1:]}.\n\n```python\n{example}\n```\n")
     parts.append("## Over MQTT only\n")
     parts.append(
         "Devices call these over MQTT. They have no HTTP form: `call` and the methods of `metric` raise"
