@@ -5,6 +5,7 @@ from typing import Any
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
+from sphinx.domains.python import PyObject
 
 from ioto_async import __version__
 
@@ -24,10 +25,10 @@ html_show_sphinx = False
 html_theme_options = {"footer_icons": []}
 
 myst_enable_extensions = ["deflist"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 
 default_role = "py:obj"
-autodoc_default_options = {"members": True, "undoc-members": True}
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -40,14 +41,24 @@ napoleon_use_rtype = False
 _PICTURE = re.compile(r'<picture><source [^>]*srcset="([^"]+)"><img alt="([^"]*)" src="([^"]+)"></picture>')
 _IMAGE = "```{{image}} {0}\n:class: only-{1}\n:alt: {2}\n```\n\n"
 _SOURCE = re.compile(r"^Source: ")
+_MADE_LATE = re.compile(r"'?_Attribute\[(\w+)\]'?")
+_PRIVATE = re.compile(r", _\w+: [^=]* = None")
 
 
-def _without_source(app: Any, what: str, name: str, object: Any, options: Any, lines: list[str]) -> None:
-    """Drop the paragraph that says where in the vendor's documents something is from."""
+def _docstring(app: Any, what: str, name: str, object: Any, options: Any, lines: list[str]) -> None:
+    """Drop what is of no use to readers: where in the vendor's documents something is from, and how it is made."""
+    lines[:] = [_MADE_LATE.sub(r"\1", line) for line in lines]
     while any(map(_SOURCE.match, lines)):
         begin = next(number for number, line in enumerate(lines) if _SOURCE.match(line))
         end = next((number for number, line in enumerate(lines[begin:], begin) if not line.strip()), len(lines))
         del lines[begin:end]
+
+
+def _signature(
+    app: Any, what: str, name: str, object: Any, options: Any, arguments: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Drop arguments that are not public."""
+    return arguments and _PRIVATE.sub("", arguments), returned
 
 
 def _for_the_site(app: Any, name: str, content: list[str]) -> None:
@@ -68,4 +79,8 @@ def setup(app: Any) -> None:
     """Connect what is done to pages and docstrings."""
     app.connect("source-read", _for_the_site)
     app.connect("doctree-read", _without_guesses)
-    app.connect("autodoc-process-docstring", _without_source)
+    app.connect("autodoc-process-docstring", _docstring)
+    app.connect("autodoc-process-signature", _signature)
+    for field in PyObject.doc_field_types:
+        if field.name == "variable":
+            field.label = "Attributes"
