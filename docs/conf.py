@@ -33,7 +33,6 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_class_signature = "mixed"
-autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
@@ -42,12 +41,14 @@ _PICTURE = re.compile(r'<picture><source [^>]*srcset="([^"]+)"><img alt="([^"]*)
 _IMAGE = "```{{image}} {0}\n:class: only-{1}\n:alt: {2}\n```\n\n"
 _SOURCE = re.compile(r"^Source: ")
 _MADE_LATE = re.compile(r"'?_Attribute\[(\w+)\]'?")
+_LONG = re.compile(r"collections\.abc\.|ioto_async\.(?:\w+\.)*")
 _PRIVATE = re.compile(r", _\w+: [^=]* = None")
 
 
 def _docstring(app: Any, what: str, name: str, object: Any, options: Any, lines: list[str]) -> None:
     """Drop what is of no use to readers: where in the vendor's documents something is from, and how it is made."""
     lines[:] = [_MADE_LATE.sub(r"\1", line) for line in lines]
+    lines[:] = [_LONG.sub("", line) if line.startswith(":vartype ") else line for line in lines]
     while any(map(_SOURCE.match, lines)):
         begin = next(number for number, line in enumerate(lines) if _SOURCE.match(line))
         end = next((number for number, line in enumerate(lines[begin:], begin) if not line.strip()), len(lines))
@@ -56,9 +57,18 @@ def _docstring(app: Any, what: str, name: str, object: Any, options: Any, lines:
 
 def _signature(
     app: Any, what: str, name: str, object: Any, options: Any, arguments: str | None, returned: str | None
-) -> tuple[str | None, str | None]:
-    """Drop arguments that are not public."""
-    return arguments and _PRIVATE.sub("", arguments), returned
+) -> tuple[str, str | None] | None:
+    """Drop arguments that are not public, and those of what only clients make."""
+    if arguments is None:
+        return None
+    if "Transport" in arguments:
+        return "()", None
+    return _PRIVATE.sub("", arguments).replace("= NOTHING", "= ..."), returned
+
+
+def _skipped(app: Any, what: str, name: str, object: Any, skip: bool, options: Any) -> bool | None:
+    """Skip the namespaces of clients, which are listed as attributes already."""
+    return True if isinstance(object, type) and name.islower() else None
 
 
 def _for_the_site(app: Any, name: str, content: list[str]) -> None:
@@ -81,6 +91,7 @@ def setup(app: Any) -> None:
     app.connect("doctree-read", _without_guesses)
     app.connect("autodoc-process-docstring", _docstring)
     app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-skip-member", _skipped)
     for field in PyObject.doc_field_types:
         if field.name == "variable":
             field.label = "Attributes"
