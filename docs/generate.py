@@ -201,7 +201,7 @@ def page() -> str:
     parts.append("## Composed methods\n")
     parts.append("These are no operations of their own, but do what is written here:\n")
     for name, (what, example) in COMPOSED.items():
-        parts.append(f"#### `client.{name}`\n\n{what[0].upper()}{what[1:]}.\n\n```python\n{example}\n```\n")
+        parts.append(f"### `client.{name}`\n\n{what[0].upper()}{what[1:]}.\n\n```python\n{example}\n```\n")
     parts.append("## Over MQTT only\n")
     parts.append(
         "Devices call these over MQTT. They have no HTTP form: `call` and the methods of `metric` raise"
@@ -214,25 +214,24 @@ def page() -> str:
 
 def summary() -> str:
     """Return the table of all operations, one a line."""
-    lines = ["| operation | method | role | class | example |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| operation | method | role | class |", "| --- | --- | --- | --- |"]
     for prefix, table in (("", IOTO), ("builder ", BUILDER)):
-        for row in table.values():
-            example = EXAMPLES[prefix + row.name].replace("|", "\\|")
-            lines.append(_line(row, prefix, "legacy" if row.instead else "", f"`{example}`"))
+        lines.extend(_line(row, prefix, "legacy" if row.instead else "") for row in table.values())
     for row in MQTT.values():
-        composed = COMPOSED.get(_dotted(row))
-        if composed:
+        if _dotted(row) in COMPOSED:
             generic = IOTO[row.instead.partition(" ")[0]]
-            lines.append(_line(row, "", f"over {generic.name}", f"`{composed[1]}`", generic))
+            lines.append(_line(row, "", f"over {generic.name}", generic))
         else:
-            lines.append(_line(row, "", "MQTT only", f"use {row.instead}"))
+            lines.append(_line(row, "", "MQTT only"))
     return "\n".join(lines) + "\n"
 
 
-def _line(row: Operation, prefix: str, note: str, example: str, by: Operation | None = None) -> str:
+def _line(row: Operation, prefix: str, note: str, by: Operation | None = None) -> str:
     name = f"{prefix}{row.name}" + (f" ({note})" if note else "")
+    called = method(row, prefix)
+    shown = f"`{called}`" if note == "MQTT only" else f"[`{called}`](#{called.replace('.', '')})"
     by = by or row
-    return f"| {name} | `{method(row, prefix)}` | {by.role} | {by.kind.value} | {example} |"
+    return f"| {name} | {shown} | {by.role} | {by.kind.value} |"
 
 
 def method(row: Operation, prefix: str = "") -> str:
