@@ -13,10 +13,7 @@ from typing import Final
 
 import attrs
 
-from ...conformance import Assumption
-from ...conformance.finding import Finding, Verdict
-from ...conformance.report import Report
-from ...conformance.runner import Run
+from ...conformance import Assumption, Finding, Report, Run, Verdict
 from ...errors import InvalidArgumentError
 from ..files import is_stream, write_private
 from ..options import RunOptions
