@@ -21,21 +21,17 @@ from .errors import InvalidArgumentError
 from .models import JSON
 from .operations import BUILDER, IOTO, MQTT, Kind, Operation, Reply
 from .settings import (
-    BUILDER_URL,
     Settings,
     check_headers,
     check_names,
-    check_password,
     check_text,
-    check_token,
     flag,
-    parse_endpoint,
     secret,
     secrets_in,
 )
-from .transport.auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
-from .transport.cognito import CognitoLogin
+from .transport.auth import Auth, TokenProvider
 from .transport.effects import reporting
+from .transport.environment import builder_auth, builder_url, cloud_auth, cloud_url, login_of, token_of
 from .transport.limits import Limits
 from .transport.options import CallerOptions, CallOptions, ClientOptions, TransportOptions, with_retries
 from .transport.pool import Pool
@@ -322,12 +318,10 @@ class BuilderClient(_Client):
         options = _without_password(options)
         super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
-        self._base = parse_endpoint(
-            _first(url, settings.builder, BUILDER_URL), name="builder", allow_http=self._allow_http
-        )
+        self._base = builder_url(url, settings, allow_http=self._allow_http)
         self._owns_auth = _parent is None
         if _parent is None:
-            self._auth = _builder_auth(token if token is not None else settings.builder_token)
+            self._auth = builder_auth(token, settings)
         else:
             self._auth = _parent._builder_auth
         self._connect()
@@ -437,12 +431,8 @@ class IotoClient(_Client):
         options = _without_password(options)
         super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
-        if api is None and settings.api is None:
-            raise InvalidArgumentError("api: no endpoint: give the base URL of the device cloud, or set IOTO_API")
-        self._base = parse_endpoint(_first(api, settings.api), allow_http=self._allow_http)
-        self._builder_base = parse_endpoint(
-            _first(builder, settings.builder, BUILDER_URL), name="builder", allow_http=self._allow_http
-        )
+        self._base = cloud_url(api, settings, allow_http=self._allow_http)
+        self._builder_base = builder_url(builder, settings, allow_http=self._allow_http)
         self._origin = origin if origin is not None else settings.origin
         if account_id is not None:
             check_text("account_id", account_id)
@@ -450,19 +440,28 @@ class IotoClient(_Client):
             account_id = check_text("IOTO_ACCOUNT", settings.account_id)
         self.account_id = self._account = account_id
         if _parent is None and token is None and login is None:
-            token = settings.token
-            login = _login_of(settings, options) if token is None else None
+            token = token_of(settings)
+            login = (
+                login_of(
+                    settings,
+                    ssl=options.get("ssl"),
+                    proxy=options.get("proxy"),
+                    trust_env=options.get("trust_env", False),
+                )
+                if token is None
+                else None
+            )
         if _parent is not None and token is None and login is None:
             self._auth, self._owns_auth = _parent._auth, False
         else:
             self._owns_auth = True
-            self._auth = _make_auth(token, login, self._origin, bearer=bearer)
+            self._auth = cloud_auth(token, login, self._origin, bearer=bearer)
             if self._auth.renewable:
                 self._logins.add(self._auth)
         if _parent is not None and builder_token is None:
             self._builder_auth = _parent._builder_auth
         else:
-            self._builder_auth = _builder_auth(builder_token if builder_token is not None else settings.builder_token)
+            self._builder_auth = builder_auth(builder_token, settings)
         self._connect()
 
     @classmethod
@@ -474,7 +473,8 @@ class IotoClient(_Client):
             options: see `ClientOptions`.
 
         Raises:
-            InvalidArgumentError: ``IOTO_API`` or ``IOTO_TOKEN`` is not set, or a variable does not fit.
+            MissingSettingError: ``IOTO_API`` is not set, or neither ``IOTO_TOKEN`` nor a sign-in is.
+            InvalidArgumentError: a variable does not fit.
         """
         environ, options = _concealed(environ), _without_password(options)
         return cls(environ=environ, **options)
@@ -582,54 +582,3 @@ def _without_password(options: ClientOptions) -> ClientOptions:
     if "proxy" in options:
         options["proxy"] = concealed(options["proxy"])
     return options
-
-
-def _first(*values: str | None) -> str:
-    return next(value for value in values if value is not None)
-
-
-def _builder_auth(token: str | None) -> Auth:
-    return NoAuth() if token is None else TokenAuth(check_token(token, "builder_token"))
-
-
-def _login_of(settings: Settings, options: ClientOptions) -> CognitoLogin:
-    """The sign-in that the environment says, where it has no token.
-
-    Raises:
-        InvalidArgumentError: it has none either, or half of one.
-    """
-    endpoint, client_id = settings.cognito, settings.client_id
-    username, password = settings.username, settings.password
-    if endpoint is None:
-        raise InvalidArgumentError("token: no credentials: give token or login, or set IOTO_TOKEN or IOTO_COGNITO")
-    if client_id is None or username is None or password is None:
-        name = "IOTO_CLIENT_ID" if client_id is None else "IOTO_USERNAME" if username is None else "IOTO_PASSWORD"
-        raise InvalidArgumentError(f"{name}: not set, and IOTO_COGNITO needs it")
-    parse_endpoint(endpoint, name="IOTO_COGNITO")
-    check_text("IOTO_CLIENT_ID", client_id)
-    check_text("IOTO_USERNAME", username)
-    check_password("IOTO_PASSWORD", password)
-    return CognitoLogin(
-        endpoint,
-        client_id,
-        username,
-        password,
-        ssl=options.get("ssl"),
-        proxy=options.get("proxy"),
-        trust_env=options.get("trust_env", False),
-    )
-
-
-def _make_auth(
-    token: str | None, login: str | TokenProvider | None, origin: str | None, *, bearer: bool
-) -> TokenAuth | LoginAuth:
-    if token is not None and login is not None:
-        raise InvalidArgumentError("token and login: give one of them")
-    if token is not None:
-        return TokenAuth(token, bearer=bearer)
-    if bearer:
-        raise InvalidArgumentError("bearer: a login token is sent as it is")
-    if origin is None:
-        raise InvalidArgumentError("origin: login tokens need the domain of the device app, or IOTO_HOST")
-    assert login is not None  # both callers have looked
-    return LoginAuth(login, origin=origin)

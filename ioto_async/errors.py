@@ -4,6 +4,7 @@
 
     IotoError
     ├── InvalidArgumentError        an argument, setting or token was refused; nothing was sent    (ValueError)
+    │   ├── MissingSettingError     a setting is given neither as an argument nor by the environment
     │   └── MqttOnlyError           the operation is for devices over MQTT, and has no HTTP form
     ├── ClientStateError            closed client, or a second running event loop                  (RuntimeError)
     └── CallError                   a call failed: operation, status, attempts, sent, …
@@ -45,6 +46,7 @@ __all__ = [
     "InBandError",
     "InvalidArgumentError",
     "IotoError",
+    "MissingSettingError",
     "MqttOnlyError",
     "NotFoundError",
     "OutcomeUnknownError",
@@ -98,6 +100,22 @@ def copy_of(error: E) -> E:
 
 class InvalidArgumentError(IotoError, ValueError):
     """An argument, a setting or a token was refused before anything was sent; the text names it."""
+
+
+class MissingSettingError(InvalidArgumentError):
+    """A setting is needed that is given neither as an argument nor by the environment.
+
+    Attributes:
+        what: what is missing, such as ``credentials``.
+        argument: what to give it as, such as ``token or login``.
+        variable: what to set instead, such as ``IOTO_TOKEN``.
+    """
+
+    def __init__(self, what: str, *, argument: str, variable: str) -> None:
+        super().__init__(f"{argument.partition(' ')[0]}: no {what}: give {argument}, or set {variable}")
+        self.what = what
+        self.argument = argument
+        self.variable = variable
 
 
 class MqttOnlyError(InvalidArgumentError):

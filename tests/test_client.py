@@ -28,6 +28,7 @@ from ioto_async import (
     InvalidArgumentError,
     IotoClient,
     MetricQuery,
+    MissingSettingError,
     NotFoundError,
     Omit,
     RetryPolicy,
@@ -750,21 +751,51 @@ def test_the_builder_takes_its_url_from_the_environment(monkeypatch: pytest.Monk
         ({"IOTO_TOKEN": SECRET}, "IOTO_API"),
         ({"IOTO_API": API}, "IOTO_TOKEN"),
         ({"IOTO_API": API, "IOTO_TOKEN": ""}, "IOTO_TOKEN"),
-        ({"IOTO_API": API, "IOTO_TOKEN": f"{SECRET}\n"}, "token"),
-        ({"IOTO_API": f"{API}\n", "IOTO_TOKEN": SECRET}, "api"),
-        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_BUILDER": f" {API}"}, "builder"),
-        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "BUILDER_TOKEN": f"{SECRET} "}, "builder_token"),
+        ({"IOTO_API": API, "IOTO_TOKEN": f"{SECRET}\n"}, "IOTO_TOKEN: "),
+        ({"IOTO_API": f"{API}\n", "IOTO_TOKEN": SECRET}, "IOTO_API: "),
+        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_BUILDER": f" {API}"}, "IOTO_BUILDER: "),
+        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "BUILDER_TOKEN": f"{SECRET} "}, "BUILDER_TOKEN: "),
         ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_ACCOUNT": "A1\n"}, "IOTO_ACCOUNT: .* white space"),
         ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_ACCOUNT": " A1"}, "IOTO_ACCOUNT: .* white space"),
         ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_ACCOUNT": "A1\u200b"}, "IOTO_ACCOUNT: .* printable"),
-        ({"IOTO_API": "cloud.example", "IOTO_TOKEN": SECRET}, "api"),
-        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_BUILDER": "http://builder.example"}, "builder"),
+        ({"IOTO_API": "cloud.example", "IOTO_TOKEN": SECRET}, "IOTO_API: "),
+        ({"IOTO_API": API, "IOTO_TOKEN": SECRET, "IOTO_BUILDER": "http://builder.example"}, "IOTO_BUILDER: "),
     ],
 )
 def test_an_environment_that_does_not_fit_is_refused_by_name(environ: dict[str, str], name: str) -> None:
     with pytest.raises(InvalidArgumentError, match=name) as caught:
         IotoClient.from_env(environ)
     assert SECRET not in str(caught.value)
+
+
+SIGN_IN = "IOTO_COGNITO, IOTO_CLIENT_ID, IOTO_USERNAME, IOTO_PASSWORD and IOTO_HOST"
+
+
+@each_row(
+    "environ, text",
+    {
+        "endpoint": ({}, "api: no base URL of the device cloud: give api, or set IOTO_API"),
+        "credentials": (
+            {"IOTO_API": API},
+            f"token: no credentials: give token or login, or set IOTO_TOKEN, or to sign in {SIGN_IN}",
+        ),
+        "a part of the sign-in": (
+            {"IOTO_API": API, "IOTO_COGNITO": API, "IOTO_USERNAME": "me"},
+            "login: no complete sign-in: give login, or set IOTO_CLIENT_ID and IOTO_PASSWORD beside IOTO_COGNITO",
+        ),
+        "the app": (
+            {"IOTO_API": API, "IOTO_COGNITO": API, **dict.fromkeys(("IOTO_CLIENT_ID", "IOTO_USERNAME"), "me")}
+            | {"IOTO_PASSWORD": SECRET},
+            "origin: no domain of the device app, which login tokens go with: give origin, or set IOTO_HOST",
+        ),
+    },
+)
+def test_a_setting_that_is_missing_is_named_as_an_argument_and_as_a_variable(
+    environ: dict[str, str], text: str
+) -> None:
+    with pytest.raises(MissingSettingError) as caught:
+        IotoClient.from_env(environ)
+    assert str(caught.value) == text
 
 
 @each_row("account", [" A1", "A1\n", "A1 ", "\u00a0A1", "A\x001", "A1\ufeff", "", " ", 5, b"A1"])

@@ -24,6 +24,7 @@ from ioto_async.errors import (
     InBandError,
     InvalidArgumentError,
     IotoError,
+    MissingSettingError,
     NotFoundError,
     OutcomeUnknownError,
     PagingError,
@@ -48,6 +49,8 @@ def test_a_failed_transfer_does_not_tell_of_the_success_of_its_request() -> None
 
 def sample(cls: type[IotoError]) -> IotoError:
     """An error of *cls* with a value of its own in every attribute."""
+    if issubclass(cls, MissingSettingError):
+        return cls("endpoint", argument="api", variable="IOTO_API")
     if not issubclass(cls, CallError):
         return cls("what happened")
     if issubclass(cls, DeviceBlockedError):
@@ -136,6 +139,7 @@ def test_the_text_of_an_error_names_the_place_in_a_reply_and_the_delay_of_a_devi
     "cls, parent",
     [
         (InvalidArgumentError, ValueError),
+        (MissingSettingError, InvalidArgumentError),
         (ClientStateError, RuntimeError),
         (CallTimeoutError, TimeoutError),
         (NotFoundError, LookupError),

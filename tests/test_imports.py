@@ -21,6 +21,7 @@ FLOORS = {
     "errors": 0,
     "operations": 1,
     "settings": 1,
+    "_install": 1,
     "_lazy": 1,
     "_version": 1,
     "models": 2,
@@ -42,7 +43,7 @@ ANYWHERE = {"", "emulator"}
 """The package itself, which shows short names, and the embedded cloud, which stands beside the floors."""
 SHARED_WITH_THE_EMULATOR = {"operations"}
 MAY_USE_THE_EMULATOR = {"cli", "testing"}
-PURE = {"_lazy", "_version", "codec", "errors", "models", "operations", "settings"} | {
+PURE = {"_install", "_lazy", "_version", "codec", "errors", "models", "operations", "settings"} | {
     f"transport.{name}" for name in ("credentials", "limits", "refusals", "retry")
 }
 

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .._version import __version__
-from ..errors import AuthenticationError, ConnectionFailedError, InvalidArgumentError, IotoError, TokenProviderError
+from ..errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    InvalidArgumentError,
+    IotoError,
+    MissingSettingError,
+    TokenProviderError,
+)
 from .command_line import ARGUMENTS, command_line
 
 if TYPE_CHECKING:
@@ -40,6 +47,10 @@ _COMMANDS: Final = {
     ),
 }
 """The module of each command, and what its own help begins with; ``provision`` is short for ``fleet provision``."""
+_FLAGS: Final = {"api": "--api"}
+"""The flags of arguments that have one; secrets have none, as others see command lines."""
+_EXTRA: Final = ("cryptography", "rich", "semver")
+"""What the extra ``cli`` brings besides cyclopts."""
 _INTERRUPTED: Final = (129, 130, 143)
 
 
@@ -79,7 +90,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         import cyclopts
     except ModuleNotFoundError as error:
-        return _print_error(f"{error.name} is not installed: pip install 'ioto-async[cli]'", 2)
+        return _print_missing(error)
     arguments = sys.argv[1:] if arguments is None else [*arguments]
     if arguments[:1] == ["emulator"]:
         arguments = _join_command(arguments)
@@ -105,9 +116,12 @@ def _run(arguments: Sequence[str] | None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         status = 130
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRA:
+            raise
+        return _print_missing(error)
     except IotoError as error:
-        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-        return _print_error(f"{error}{notes}", _status(error))
+        return _print_error(_text(error), _status(error))
     except OSError as error:
         try:
             sys.stdout.flush()
@@ -141,6 +155,15 @@ def _resume_hint(arguments: Sequence[str]) -> str:
     return ": there is no journal to go on from; --journal FILE keeps one"
 
 
+def _text(error: IotoError) -> str:
+    """What is said of *error*: of a setting that is missing, the flag and the variable."""
+    if isinstance(error, MissingSettingError):
+        flag = _FLAGS.get(error.argument)
+        given = "" if flag is None else f"give {flag}, or "
+        return f"no {error.what}: {given}set {error.variable}; ioto-async doctor checks all settings"
+    return f"{error}" + "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+
+
 def _status(error: BaseException | None) -> int:
     """The exit status for *error*."""
     if isinstance(error, InvalidArgumentError):
@@ -155,6 +178,12 @@ def _status(error: BaseException | None) -> int:
         if isinstance(cause, TokenProviderError):
             return 4 if cause.status is None else 3 if 400 <= cause.status < 500 and cause.attempts == 1 else 1
     return 1
+
+
+def _print_missing(error: ModuleNotFoundError) -> int:
+    from .._install import install_command
+
+    return _print_error(f"{error.name} is not installed: {install_command('cli')}", 2)
 
 
 def _print_error(text: str, status: int) -> int:

@@ -14,11 +14,12 @@ from yarl import URL
 
 from ..client import BuilderClient, IotoClient
 from ..controllers.base import replacement
-from ..errors import InvalidArgumentError
+from ..errors import AuthenticationError, InvalidArgumentError
+from ..models import JSON
 from ..models.value import json_text
 from ..operations import BUILDER, IOTO, Operation
 from ..settings import Settings
-from .options import FLAG
+from .options import FLAG, use_api
 
 __all__ = ["call"]
 
@@ -37,6 +38,7 @@ _TEXT_TYPES: Final = ("string", "base64", "cursor", "any")
 async def call(
     operation: str,
     *members: str,
+    api: str | None = None,
     query: Annotated[Sequence[str], Parameter(negative=())] = (),
     builder: Annotated[bool, FLAG] = False,
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), show_default=False)] = False,
@@ -49,10 +51,12 @@ async def call(
     Args:
         operation: controller/action, such as device/get; it need not be a documented one.
         members: members of the body, as key=text or key:=json.
+        api: base URL of the device cloud; IOTO_API by default.
         query: key=value of the query string; may be given several times.
         builder: call the Builder (IOTO_BUILDER, BUILDER_TOKEN) instead of the device cloud.
         verbose: show each request as it goes out, and the status of its reply, on stderr; tokens and keys are masked.
     """
+    use_api(api)
     _check_encoding((operation, *members, *query))
     row = (BUILDER if builder else IOTO).get(operation)
     body = _without_duplicates("", (_member(text, row) for text in members))
@@ -67,8 +71,19 @@ async def call(
         async with client:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # it has been printed above
-                reply = await client.call(operation, body, query=options)
+                reply = await _call(client, operation, body, options)
     sys.stdout.write(json_text(reply, indent=True) + "\n")
+
+
+async def _call(
+    client: IotoClient | BuilderClient, operation: str, body: Mapping[str, object], options: Mapping[str, str]
+) -> JSON:
+    try:
+        return await client.call(operation, body, query=options)
+    except AuthenticationError as error:
+        if isinstance(client, BuilderClient) and Settings.from_env().builder_token is None:
+            error.add_note("it went without a token: set BUILDER_TOKEN")
+        raise
 
 
 def _check_encoding(arguments: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """Options that several commands have."""
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -9,7 +10,7 @@ from cyclopts import Parameter
 
 from ..bulk.locks import try_lock
 from ..errors import InvalidArgumentError
-from ..settings import check_text, in_seconds
+from ..settings import check_text, in_seconds, parse_endpoint
 from ..transport.limits import Limits
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "check_account",
     "check_journal",
     "parse_duration",
+    "use_api",
 ]
 
 FLAG: Final = Parameter(negative=(), show_default=False)
@@ -148,6 +150,16 @@ class JournalOptions(RunOptions):
                 )
             return None
         return Path(default)
+
+
+def use_api(api: str | None) -> None:
+    """Have this process, and what it starts, use the device cloud *api* of ``--api``, as if ``IOTO_API`` said so.
+
+    Raises:
+        InvalidArgumentError: it is no URL of one.
+    """
+    if api is not None:
+        os.environ["IOTO_API"] = str(parse_endpoint(api, name="--api"))
 
 
 def check_account(account: str | None) -> str | None:

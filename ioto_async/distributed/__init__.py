@@ -5,8 +5,10 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("dask", "distributed"):
         raise
+    from .._install import install_command
+
     raise ModuleNotFoundError(
-        f"{error.name} is not installed, which runs over many machines need: pip install 'ioto-async[dask]'",
+        f"{error.name} is not installed, which runs over many machines need: {install_command('dask')}",
         name=error.name,
     ) from None
 

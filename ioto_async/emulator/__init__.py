@@ -7,7 +7,8 @@ except ModuleNotFoundError as error:
     if error.name not in ("cryptography", "semver"):
         raise
     raise ModuleNotFoundError(
-        f"{error.name} is not installed, which the emulator needs: pip install 'ioto-async[emulator]'", name=error.name
+        f"{error.name} is not installed, which the emulator needs: install ioto-async with its extra emulator",
+        name=error.name,
     ) from None
 
 __all__ = ["Emulator", "EmulatorThread", "Fault"]

@@ -128,8 +128,10 @@ def _text(value: JSON) -> str | None:
 
 
 def _missing(error: ModuleNotFoundError, package: str, method: str) -> ModuleNotFoundError:
+    from .._install import install_command  # for this alone
+
     if error.name != package:
         return error  # installed, but broken
     return ModuleNotFoundError(
-        f"{package} is not installed, which {method} needs: pip install 'ioto-async[{package}]'", name=package
+        f"{package} is not installed, which {method} needs: {install_command(package)}", name=package
     )

@@ -12,7 +12,7 @@ that ``device/provision`` gives them.
 Without a cloud: `mock_client` and `canned_pages`; with canned replies of HTTP: `aioresponses`, if that is installed.
 
 pytest loads this module in every run, so it imports nothing that a run without these fixtures would wait for. The
-cloud needs ``pip install 'ioto-async[emulator]'``, the client pytest-asyncio as well.
+cloud needs the extra ``emulator``, the client pytest-asyncio as well.
 """
 
 import importlib
@@ -38,8 +38,13 @@ __all__ = ["aioresponses", "canned_pages", "ioto_client", "ioto_emulator", "mock
 
 @pytest.fixture(scope="session")
 def _ioto_emulator_thread() -> "Iterator[EmulatorThread]":
-    from ..emulator import EmulatorThread
+    try:
+        from ..emulator import EmulatorThread
+    except ModuleNotFoundError as error:
+        from .._install import install_command
 
+        error.add_note(install_command("emulator"))
+        raise
     with EmulatorThread() as emulator:
         yield emulator
 

@@ -396,7 +396,7 @@ def test_white_space_around_a_part_of_a_sign_in_in_the_environment_is_refused_by
 
 
 def test_a_client_that_can_neither_send_a_token_nor_sign_in_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="IOTO_TOKEN or IOTO_COGNITO"):
+    with pytest.raises(InvalidArgumentError, match="set IOTO_TOKEN, or to sign in IOTO_COGNITO"):
         IotoClient("https://cloud.example", environ={})
 
 

@@ -4,13 +4,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from ...client import IotoClient
-from ...errors import InvalidArgumentError
-from ..options import FLAG, JsonFlag, Texts, parse_duration
+from ...errors import CallError, InvalidArgumentError
+from ...settings import check_text
+from ..options import FLAG, JsonFlag, Texts, parse_duration, use_api
 from .identity import Identity, identify
 from .printing import lines_of, summary_of
 from .results import CheckResult, Report
@@ -102,9 +103,6 @@ def _print_end(report: Report) -> None:
     sys.stdout.write("\n".join(["", "Settings:", *lines, "", summary_of(report)]) + "\n")
 
 
-_MEMBERS: Final = ("endpoint", "token", "role", "user", "account")
-
-
 async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
     """Print who the caller is to the cloud: endpoint, kind of token, role, account and user.
 
@@ -112,10 +110,19 @@ async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
         api: base URL of the device cloud; IOTO_API by default.
         as_json: print one JSON object: endpoint, token, role, account_id, account_name, user_id, user_email.
     """
-    target = Target.from_env(api=api)
+    use_api(api)
+    target = Target.from_env()
     environ = {name: value for name, value in target.environ.items() if name != "IOTO_ACCOUNT"}
     async with IotoClient(environ=environ, trust_env=True) as client:
-        identity = await identify(client, endpoint=str(target["api"]), is_login=target["token"] is None)
+        try:
+            identity = await identify(
+                client, endpoint=str(target.settings["api"].shown), is_login=target["token"] is None
+            )
+        except CallError as error:
+            error.add_note("ioto-async doctor says what to do")
+            raise
+    if target["account"] is not None:
+        identity = identity.acting_for(check_text("IOTO_ACCOUNT", str(target.settings["account"].shown)))
     if as_json:
         sys.stdout.write(json.dumps(identity.to_dict()) + "\n")
         return
@@ -126,7 +133,7 @@ def _lines(identity: Identity) -> list[str]:
     members = identity.to_dict()
     account = members["account_id"]
     if account is None:
-        account = "one of several: set IOTO_ACCOUNT" if len(identity.accounts) > 1 else "not known"
+        account = "none of several: set IOTO_ACCOUNT" if len(identity.accounts) > 1 else "not known"
     elif members["account_name"] is not None:
         account = f"{account} ({members['account_name']})"
     shown = {

@@ -1,7 +1,7 @@
 """Who the caller is to a cloud: the kind of its token, its role, its user and its account."""
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import attrs
 
@@ -30,9 +30,15 @@ class Identity:
     user: User | None = None
     """Who has signed in; None for other tokens."""
     account: Account | None = None
-    """The account of the user, or the only one that the token sees."""
+    """The account that is acted for: that of the user, or the only one that the token sees."""
     accounts: tuple[Account, ...] = ()
     """The first accounts that the token sees."""
+
+    def acting_for(self, account_id: str) -> Self:
+        """The same caller, who acts for the account *account_id*, as ``IOTO_ACCOUNT`` says."""
+        known = (*self.accounts, *(() if self.account is None else (self.account,)))
+        named = next((account for account in known if account.id == account_id), Account(id=account_id))
+        return attrs.evolve(self, account=named)
 
     def to_dict(self) -> dict[str, JSON]:
         """The identity as JSON; its keys are always the same."""

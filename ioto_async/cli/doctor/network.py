@@ -1,6 +1,7 @@
 """The way to a host: addresses, TCP, TLS and certificates."""
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import socket
@@ -113,7 +114,7 @@ async def _in_thread(work: Callable[[], T]) -> T:
             value = work()
         except Exception as raised:  # noqa: BLE001  whoever waits gets it
             error = raised
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed, as nobody waits any more
             loop.call_soon_threadsafe(finish, value, error)
 
     threading.Thread(target=run, daemon=True).start()

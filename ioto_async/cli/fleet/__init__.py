@@ -5,7 +5,8 @@ from typing import Annotated, Final
 
 from cyclopts import App
 
-from ..options import FLAG, File, FleetOptions
+from ...errors import InvalidArgumentError
+from ..options import FLAG, File, FleetOptions, use_api
 from .jobs import CHECK_UPDATE, CLAIM, REGISTER, RELEASE, JobSettings
 from .provisioning import PROVISION
 from .run import run
@@ -13,6 +14,12 @@ from .run import run
 __all__ = ["check_update", "claim", "fleet", "provision", "register", "release"]
 
 _OPTIONS: Final = FleetOptions()
+
+
+def _use_api(api: str | None, options: FleetOptions) -> None:
+    if api is not None and options.dask is not None:
+        raise InvalidArgumentError("--api: the workers of --dask have an environment of their own: set IOTO_API there")
+    use_api(api)
 
 
 async def register(file: File, /, *, product: str | None = None, options: FleetOptions = _OPTIONS) -> int:
@@ -29,16 +36,20 @@ async def register(file: File, /, *, product: str | None = None, options: FleetO
     return await run(REGISTER, file, JobSettings(product=product), options)
 
 
-async def claim(file: File, /, *, account: str | None = None, options: FleetOptions = _OPTIONS) -> int:
+async def claim(
+    file: File, /, *, api: str | None = None, account: str | None = None, options: FleetOptions = _OPTIONS
+) -> int:
     """Claim every device of a fleet.
 
     The cloud is the one that IOTO_API and IOTO_TOKEN name. A device that is the account's already counts as done.
 
     Args:
         file: a CSV with a header, JSON objects (one a line), or one ID a line; - reads stdin.
+        api: base URL of the device cloud; IOTO_API by default.
         account: account to claim for; IOTO_ACCOUNT by default.
         options: of every run.
     """
+    _use_api(api, options)
     return await run(CLAIM, file, JobSettings(account=account), options)
 
 
@@ -47,6 +58,7 @@ async def provision(
     /,
     *,
     out: Path,
+    api: str | None = None,
     account: str | None = None,
     product: str | None = None,
     as_device: Annotated[bool, FLAG] = False,
@@ -63,30 +75,38 @@ async def provision(
         file: a CSV with a header (id, and what else is known: product, name, …), JSON objects (one a line), or one ID
             a line; - reads stdin.
         out: folder for the results.
+        api: base URL of the device cloud; IOTO_API by default.
         account: account to claim for; IOTO_ACCOUNT by default.
         product: product token, for rows that have none; only --as-device needs it.
         as_device: fetch certificates as the device does, with the token that device/register returns.
         overwrite: fetch again what is there, and replace keys that differ.
         options: of every run.
     """
+    _use_api(api, options)
     settings = JobSettings(account=account, product=product, out=out, as_device=as_device, overwrite=overwrite)
     return await run(PROVISION, file, settings, options)
 
 
-async def release(file: File, /, *, account: str | None = None, options: FleetOptions = _OPTIONS) -> int:
+async def release(
+    file: File, /, *, api: str | None = None, account: str | None = None, options: FleetOptions = _OPTIONS
+) -> int:
     """Hand every device of a fleet back to the Builder, so that it can be claimed again.
 
     The cloud is the one that IOTO_API and IOTO_TOKEN name.
 
     Args:
         file: a CSV with a header, JSON objects (one a line), or one ID a line; - reads stdin.
+        api: base URL of the device cloud; IOTO_API by default.
         account: account that owns the devices; IOTO_ACCOUNT by default.
         options: of every run.
     """
+    _use_api(api, options)
     return await run(RELEASE, file, JobSettings(account=account), options)
 
 
-async def check_update(file: File, /, *, product: str | None = None, options: FleetOptions = _OPTIONS) -> int:
+async def check_update(
+    file: File, /, *, api: str | None = None, product: str | None = None, options: FleetOptions = _OPTIONS
+) -> int:
     """Show which update each device of a fleet would get.
 
     The cloud is the one that IOTO_API and IOTO_TOKEN name. The column version says what a device runs; where there is
@@ -95,9 +115,11 @@ async def check_update(file: File, /, *, product: str | None = None, options: Fl
 
     Args:
         file: a CSV with a header, JSON objects (one a line), or one ID a line; - reads stdin.
+        api: base URL of the device cloud; IOTO_API by default.
         product: key of the product, for rows that have none.
         options: of every run.
     """
+    _use_api(api, options)
     return await run(CHECK_UPDATE, file, JobSettings(product=product), options, output="table")
 
 

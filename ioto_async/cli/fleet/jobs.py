@@ -13,7 +13,7 @@ from typing import Final, Generic, TypeVar
 import attrs
 
 from ...client import BuilderClient, ClientOptions, IotoClient
-from ...errors import AuthenticationError, BadRequestError, InvalidArgumentError, NotFoundError
+from ...errors import AuthenticationError, BadRequestError, MissingSettingError, NotFoundError
 from ...models import JSON, Device, Registration
 from ...operations import Kind
 from ...settings import BUILDER_URL, Settings
@@ -117,10 +117,10 @@ def cloud_endpoint(settings: Settings) -> str:
     """The base URL of the device cloud.
 
     Raises:
-        InvalidArgumentError: the environment does not name it.
+        MissingSettingError: the environment does not name it.
     """
     if settings.api is None:
-        raise InvalidArgumentError("api: no endpoint: set IOTO_API to the base URL of the device cloud")
+        raise MissingSettingError("base URL of the device cloud", argument="api", variable="IOTO_API")
     return settings.api
 
 

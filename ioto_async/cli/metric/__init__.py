@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from ..options import FLAG, File, JournalOptions, OutputFormat, RunOptions, Texts
+from ..options import FLAG, File, JournalOptions, OutputFormat, RunOptions, Texts, use_api
 from . import exporting, reading, sending
 from .arguments import QueryOptions
 from .sending import SinkOptions, Via
@@ -24,6 +24,7 @@ async def get(
     metric: str,
     /,
     *,
+    api: str | None = None,
     query: QueryOptions = _QUERY,
     accumulate: Annotated[bool, FLAG] = False,
     output: reading.PointsFormat | None = None,
@@ -39,6 +40,7 @@ async def get(
     Args:
         device: claim ID of the device.
         metric: name of the metric.
+        api: base URL of the device cloud; IOTO_API by default.
         query: what is queried.
         accumulate: one point for the whole period.
         output: format of the points; a table by default, unless a picture is drawn.
@@ -47,6 +49,7 @@ async def get(
         plot: draw a picture in a file FILE.png or FILE.svg.
         unit: of the values, for the pictures.
     """
+    use_api(api)
     return await reading.get(
         device, metric, query, accumulate=accumulate, output=output, out=out, graph=graph, picture=plot, unit=unit
     )
@@ -56,6 +59,7 @@ async def list_all(
     cloud: str,
     /,
     *,
+    api: str | None = None,
     namespace: str | None = None,
     metric: str | None = None,
     output: OutputFormat = "table",
@@ -64,10 +68,12 @@ async def list_all(
 
     Args:
         cloud: ID of the device cloud.
+        api: base URL of the device cloud; IOTO_API by default.
         namespace: namespace, or the beginning of some; all by default.
         metric: name of a metric, to see its dimensions only.
         output: format of the list.
     """
+    use_api(api)
     return await reading.list_all(cloud, namespace=namespace, metric=metric, output=output)
 
 
@@ -75,6 +81,7 @@ async def export(
     *,
     devices: File,
     metric: Texts,
+    api: str | None = None,
     query: QueryOptions = _QUERY,
     id_column: str = "id",
     output: TableFormat | None = None,
@@ -93,6 +100,7 @@ async def export(
     Args:
         devices: a CSV with a header, JSON objects (one a line), or one ID a line; - reads stdin.
         metric: name of a metric; may be given several times.
+        api: base URL of the device cloud; IOTO_API by default.
         query: what is queried.
         id_column: column that has the IDs.
         output: format of the points; csv by default, unless the name of the file tells another.
@@ -100,6 +108,7 @@ async def export(
         restart: forget what an interrupted run has read, and begin anew.
         options: of the run.
     """
+    use_api(api)
     return await exporting.export(
         devices, metric, query, options, id_column=id_column, output=output, out=out, restart=restart
     )
@@ -109,6 +118,7 @@ async def write(
     *,
     from_: Annotated[File, Parameter(name="--from")],
     via: Via,
+    api: str | None = None,
     sink: SinkOptions = _SINK,
     key: str | None = None,
     options: JournalOptions = _JOURNAL,
@@ -123,10 +133,12 @@ async def write(
     Args:
         from_: a CSV with a header, or JSON objects (one a line); - reads stdin.
         via: what writes them: an automation of type metric, a model with metric rules, or MQTT as a device.
+        api: base URL of the device cloud; IOTO_API by default.
         sink: what that needs.
         key: column that tells samples apart; by default the number of the line and its text do.
         options: of the run.
     """
+    use_api(api)
     return await sending.write(from_, via, sink, options, key_column=key)
 
 

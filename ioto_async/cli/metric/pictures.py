@@ -13,6 +13,7 @@ from typing import Final
 
 import attrs
 
+from ..._install import install_command
 from ...errors import InvalidArgumentError
 from ...models import Metric
 from ..files import open_output
@@ -242,4 +243,4 @@ def plot(series: Series, path: Path) -> None:
 
 
 def _missing(option: str, error: ModuleNotFoundError) -> InvalidArgumentError:
-    return InvalidArgumentError(f"{option}: {error.name} is not installed: pip install 'ioto-async[plot]'")
+    return InvalidArgumentError(f"{option}: {error.name} is not installed: {install_command('plot')}")

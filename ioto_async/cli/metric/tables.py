@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol, TypedDict
 
 import orjson
 
+from ..._install import install_command
 from ...errors import InvalidArgumentError
 from ...models import JSON, Metric, Metrics
 from ...models.value import json_text
@@ -308,5 +309,5 @@ def _check_pyarrow() -> None:
     try:
         importlib.import_module("pyarrow")
     except ModuleNotFoundError as error:
-        text = f"--output: {error.name} is not installed, which parquet needs: pip install 'ioto-async[parquet]'"
+        text = f"--output: {error.name} is not installed, which parquet needs: {install_command('parquet')}"
         raise InvalidArgumentError(text) from None
