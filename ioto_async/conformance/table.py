@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import Final
 
 from .assumption import Assumption
+from .others import others
 from .service import accounts, database, devices, files, metrics
-from .surroundings import others
 from .wire import replies, requests
 
 __all__ = ["ASSUMPTIONS"]

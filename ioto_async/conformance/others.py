@@ -1,4 +1,4 @@
-"""The assumptions on automations, alerts, pages and apps, on MQTT, the Builder and connections."""
+"""The other assumptions: on automations, alerts, dashboards and apps, on MQTT, the Builder and connections."""
 
 from collections.abc import Iterator
 
