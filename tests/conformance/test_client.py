@@ -69,6 +69,7 @@ CALLS: Final[dict[str, Call]] = {
     "device": lambda client: _of(client.device.get(DEVICE), lambda device: (device.id, type(device.created))),
     "no device": lambda client: _failure(client.device.get("NOTTHERE00")),
     "no dashboard": lambda client: _failure(client.dashboard.get("00000000000000000000000000")),
+    "bad request": lambda client: _failure(client.file.get("/a")),
     "no token": lambda client: _failure(_first(client.with_options(token="WRONG"))),
     "store": store,
     "dashboards": dashboards,
@@ -113,7 +114,7 @@ async def results(emulator: Emulator) -> dict[str, object]:
     return found
 
 
-FORMS: Final = ("A10", "A17", "A18", "A19", "A20", "A23", "A24", "A27", "A31", "A52", "A54", "A69", "A79", "A86")
+FORMS: Final = ("A9", "A10", "A17", "A18", "A19", "A20", "A23", "A24", "A27", "A31", "A52", "A54", "A69", "A79", "A86")
 """Clouds whose replies have another form; the others are tried by the slow test."""
 
 
