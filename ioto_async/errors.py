@@ -15,7 +15,7 @@
         ├── OutcomeUnknownError     a request that must not be repeated may or may not have worked
         ├── TokenProviderError      the provider of login tokens failed
         ├── StatusError             the service answered with another status than 2xx
-        │   ├── BadRequestError     400
+        │   ├── BadRequestError     400, 422
         │   │   └── NotFoundError   4xx that says so, or an empty 200: a record is not there       (LookupError)
         │   ├── AuthenticationError 401, 403: token missing, refused, expired, or of too low a role
         │   ├── RateLimitedError    429
@@ -220,7 +220,7 @@ class StatusError(CallError):
 
 
 class BadRequestError(StatusError):
-    """400: the service refuses the request as it is."""
+    """400, or 422: the service refuses the request as it is."""
 
 
 class NotFoundError(BadRequestError, LookupError):

@@ -78,9 +78,11 @@ def record(
             return structure(value, cls)
         except Mismatch as mismatch:
             failed = mismatch
-        if instead is not None and type(value) in (str, list) and not reading.strict:
-            reading.tell(operation, [(path, str(failed))])
-            value = {instead: value}
+        if instead is not None and not reading.strict:
+            with contextlib.suppress(Mismatch):
+                alone = structure({instead: value}, cls)
+                reading.tell(operation, [(path, str(failed))])
+                return alone
         found: T = _odd(operation, failed, value, cls, path, reading, sent if named else NOT_SENT)
         return found
 

@@ -1,12 +1,10 @@
 """What an assumption is: something that no document settles, and that this package is built on all the same."""
 
-from collections.abc import Iterable, Mapping
 from enum import Enum
-from types import MappingProxyType
 
 import attrs
 
-__all__ = ["Assumption", "Check", "table"]
+__all__ = ["Assumption", "Check"]
 
 
 class Check(Enum):
@@ -59,8 +57,3 @@ class Assumption:
     emulator: tuple[str, ...]
     check: Check
     why_not: str = ""
-
-
-def table(*groups: Iterable[Assumption]) -> Mapping[str, Assumption]:
-    """The assumptions of *groups* by their numbers."""
-    return MappingProxyType({each.number: each for group in groups for each in group})

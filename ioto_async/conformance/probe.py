@@ -13,6 +13,7 @@ import attrs
 import orjson
 
 from ..client import IotoClient
+from ..codec.words import says_not_found, words_of
 from ..errors import CallError, InvalidArgumentError, one_line
 from ..settings import conceal
 from .finding import MARK, Unclear
@@ -118,7 +119,7 @@ def shape(value: object, depth: int = 2) -> str:
         return "{" + ", ".join(parts + ["…"] * (len(value) > 12)) + "}"
     if isinstance(value, list):
         return f"[{len(value)} of {shape(value[0], depth - 1) if depth else 'any'}]" if value else "[]"
-    names = {bool: "boolean", (int, float): "number", str: "string"}
+    names: dict[type | tuple[type, ...], str] = {bool: "boolean", (int, float): "number", str: "string"}
     return next((name for types, name in names.items() if isinstance(value, types)), "null")
 
 
@@ -330,7 +331,8 @@ class Probe:
             try:
                 async with asyncio.timeout(_UNDO_TIMEOUT):
                     reply = await each.undo()
-                if not reply.is_ok and not reply.is_refused:  # refused: it is not there
+                is_absent = reply.status == 404 or says_not_found(words_of(reply.value))
+                if not reply.is_ok and not is_absent:
                     self.left.append(f"{each.what}: {reply.status} {reply.text}")
             except TimeoutError:
                 self.left.append(f"{each.what}: no reply within {_UNDO_TIMEOUT:g} s")
@@ -353,15 +355,19 @@ class Probe:
         """Make a dashboard, and return its record and its name."""
         name = self.name()
 
+        made: dict[str, Any] = {}
+
         async def undo() -> Reply:
-            found = await self.ask("dashboard/get", {"name": name, **self.of_account})
-            if not found.record.get("id"):
-                return Reply(found.operation, found.status if not found.is_ok else 200, found.type, b"")
-            return await self.ask("dashboard/remove", {"id": found.record["id"], **self.of_account})
+            if "id" not in made:  # its reply was lost
+                found = await self.ask("dashboard/get", {"name": name, **self.of_account})
+                if not found.record.get("id"):
+                    return found
+                made.update(found.record)
+            return await self.ask("dashboard/remove", {"id": made["id"], **self.of_account})
 
         self.take_back(f"dashboard {name}", undo)
-        made = await self.write("dashboard/create", {"name": name, **self.of_account})
-        return made.record, name
+        made |= (await self.write("dashboard/create", {"name": name, **self.of_account})).record
+        return made, name
 
     async def file(self, content: bytes) -> tuple[Reply, str]:
         """Write a file, and return the reply and its name."""

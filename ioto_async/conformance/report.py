@@ -9,9 +9,9 @@ import attrs
 import orjson
 
 from .._version import __version__
-from . import ASSUMPTIONS
 from .finding import MARK, Finding, Verdict
 from .masking import Masks
+from .table import ASSUMPTIONS
 
 __all__ = ["Report"]
 

@@ -13,12 +13,12 @@ from ..errors import BadRequestError, InvalidArgumentError, IotoError
 from ..settings import Settings, check_text, secret
 from ..transport.limits import Limits
 from ..transport.retry import RetryPolicy
-from . import ASSUMPTIONS
 from .assumption import Assumption, Check
 from .checks import CHECKS
 from .finding import Finding, Unclear, Verdict
 from .probe import Capture, Context, Probe
 from .report import Report
+from .table import ASSUMPTIONS
 
 __all__ = ["Run"]
 
@@ -78,7 +78,7 @@ class Run:
             CallError: the cloud cannot be reached, or refuses the credentials.
         """
         # Tracebacks may show this variable.
-        environ = {name: secret(value) for name, value in (self.environ or os.environ).items()}
+        environ = {name: secret(value) for name, value in self._variables().items()}
         settings = Settings.from_env(environ)
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trust_env=True) as session:
             client = IotoClient(
@@ -104,6 +104,9 @@ class Run:
                     self.report.left += probe.left
         self.report.is_complete = True
         return self.report
+
+    def _variables(self) -> Mapping[str, str]:
+        return os.environ if self.environ is None else self.environ
 
     def _learn(self, settings: Settings, context: Context) -> None:
         masks = self.report.masks

@@ -30,6 +30,8 @@ _REDIRECT: Final = "redirect to {location}: check the endpoint"
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _REFUSED: Final = ("TooManyRequestsException", "RequestTimeout")
 """Names of errors that mean refused without work, whatever the status is: Cognito's for 429, and S3's for 408."""
+_BAD: Final = (400, 422)
+"""Refusals of a request as it is: the documents have 400, and 422 is what others use for a member that does not fit."""
 _SAYS_WHY: Final = range(400, 500)
 _OF_ACCESS: Final = (401, 403, 408, 429)
 """Refusals that are not about a record, whatever their words are."""
@@ -161,7 +163,7 @@ def _element(names: Iterable[str], text: str, *, has_parts: bool = True) -> str:
 def _error_of(status: int, *, not_found: bool) -> type[StatusError]:
     if not_found:
         return NotFoundError
-    if status == 400:
+    if status in _BAD:
         return BadRequestError
     if status in (401, 403):
         return AuthenticationError

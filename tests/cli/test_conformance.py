@@ -3,6 +3,7 @@
 import json
 import signal
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,12 @@ def test_an_interrupted_run_removes_what_it_has_written(
 def test_an_emulator_refuses_to_leave_what_is_no_assumption(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(["emulator", "--otherwise", "A18", "--otherwise", "X"]) == 2
     assert "ioto-async: --otherwise: 'X' is no assumption that can be left; there are A1, " in capsys.readouterr().err
+
+
+def test_an_emulator_leaves_the_assumptions_that_it_is_told_to(capfd: pytest.CaptureFixture[str]) -> None:
+    code = (
+        "import os, urllib.request as r; print(r.urlopen(r.Request(os.environ['IOTO_API'] + '/tok/device/find',"
+        " b'{}', {'Authorization': os.environ['IOTO_TOKEN'], 'Content-Type': 'application/json'})).read())"
+    )
+    assert _run(["emulator", "--otherwise", "A18", "--no-mqtt", "--exec", sys.executable, "-c", code]) == 0
+    assert capfd.readouterr().out.strip() == "b'[]'"

@@ -2,10 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from ioto_async.conformance import Check
-from ioto_async.conformance.assumption import Assumption
-from ioto_async.conformance.finding import Verdict
-from ioto_async.conformance.runner import Run
+from ioto_async.conformance import Assumption, Check, Run, Verdict
 from ioto_async.emulator import Emulator
 
 __all__ = ["DEVICE", "numbers", "run_of", "seeded", "with_verdict"]

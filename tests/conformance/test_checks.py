@@ -4,8 +4,7 @@ from typing import Final
 
 import pytest
 
-from ioto_async.conformance import ASSUMPTIONS, Check
-from ioto_async.conformance.finding import Verdict
+from ioto_async.conformance import ASSUMPTIONS, Check, Verdict
 from ioto_async.emulator import Emulator
 from ioto_async.emulator.otherwise import OTHERWISE
 from tests.conformance.clouds import DEVICE, numbers, run_of, seeded, with_verdict

@@ -3,11 +3,12 @@
 import asyncio
 import json
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from ioto_async.conformance.finding import MARK, Verdict
-from ioto_async.conformance.runner import Run
+from ioto_async.conformance import Run, Verdict
+from ioto_async.conformance.finding import MARK
 from ioto_async.emulator import Emulator, Fault
 from ioto_async.errors import AuthenticationError, ConnectionFailedError, InvalidArgumentError
 from tests.conformance.clouds import DEVICE, OTHER, run_of, seeded, with_verdict
@@ -126,7 +127,7 @@ async def test_bad_arguments_are_refused(emulator: Emulator) -> None:
             ({"devices": (" X",)}, "device: "),
         ],
     )
-    def refused(arguments: dict[str, object], error: str) -> None:
+    def refused(arguments: dict[str, Any], error: str) -> None:
         with pytest.raises(InvalidArgumentError, match=error):
             Run(**arguments)
 

@@ -195,6 +195,7 @@ ERRORS: list[tuple[int, str, type[StatusError], Failure]] = [
     (400, "<Error><Code>X</Code><Message>Cannot find device</Message></Error>", NotFoundError, Failure.DEFINITE),
     (400, "The device cannot find its way", BadRequestError, Failure.DEFINITE),
     (404, "Cannot find device", NotFoundError, Failure.DEFINITE),
+    (422, "Missing id", BadRequestError, Failure.DEFINITE),
     (404, '{"message": "Not Found"}', UnexpectedStatusError, Failure.DEFINITE),
     (404, "404 Not Found", UnexpectedStatusError, Failure.DEFINITE),
     (404, "404 page not found", UnexpectedStatusError, Failure.DEFINITE),

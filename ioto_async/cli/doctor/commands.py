@@ -39,8 +39,8 @@ async def doctor(
     """Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.
 
     It checks the endpoint, the proxy, DNS, TCP, TLS, the service and its clock, the token, its role and account, the
-    Builder and the MQTT endpoint. Nothing is changed, and no secret is printed. The exit status is 0 if no check has
-    failed.
+    Builder and the MQTT endpoint. Nothing is changed, but with --write for a while, and no secret is printed. The exit
+    status is 0 if no check has failed.
 
     Args:
         api: base URL of the device cloud; IOTO_API by default.
@@ -58,7 +58,7 @@ async def doctor(
         rate: with --conformance, requests at most; 2/s by default.
         report: with --conformance, file for a report to be sent, in Markdown, or in JSON if it ends with .json. It has
             no secrets, and identifiers are masked.
-        as_json: print one JSON object: ok, warning, failed, skipped, settings, checks.
+        as_json: print one JSON object: ok, warning, failed, skipped, settings, checks; with --conformance the report.
     """
     if conformance:
         if certs is not None:

@@ -13,12 +13,9 @@ from typing import Final
 
 import attrs
 
-from ...conformance import Assumption
-from ...conformance.finding import Finding, Verdict
-from ...conformance.report import Report
-from ...conformance.runner import Run
+from ...conformance import Assumption, Finding, Report, Run, Verdict
 from ...errors import InvalidArgumentError
-from ..files import is_stream, write_private
+from ..files import check_own, is_stream, write_private
 from ..options import RunOptions
 from ..signals import ending_signals
 from .target import Target
@@ -82,6 +79,10 @@ class Conformance:
         path = self.report
         if path is None or is_stream(path):
             return
+        try:
+            check_own(path)
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(f"--report: {error}") from None
         folder = path.absolute().parent
         code = errno.ENOENT if not folder.is_dir() else errno.EISDIR if path.is_dir() else None
         if code is None and not os.access(folder, os.W_OK):

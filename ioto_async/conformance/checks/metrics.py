@@ -14,7 +14,7 @@ _MANY: Final = 100
 
 
 def _nothing(**members: object) -> dict[str, object]:
-    """An item of a metric that there is not."""
+    """An item for an unknown metric."""
     return {"namespace": _NAMESPACE, "metric": MARK, "dimensions": {}, "statistic": "avg", "period": 300, **members}
 
 
@@ -63,7 +63,7 @@ def _stamps(answer: dict[str, Any]) -> list[float]:
 
 
 async def a69(probe: Probe) -> Finding:
-    """Ask for two metrics that there are not."""
+    """Ask for two unknown metrics."""
     reply = await _ask(probe, _nothing(), _nothing(statistic="max"))
     if not reply.is_ok:
         raise Unclear(f"metric/fetch: {reply.status} {reply.text}")
@@ -84,7 +84,7 @@ async def a71(probe: Probe) -> Finding:
 
 
 async def a72(probe: Probe) -> Finding:
-    """Ask for a metric that there is not."""
+    """Ask for an unknown metric."""
     reply = await _ask(probe, _nothing())
     if not reply.is_ok:
         return differs(f"{reply.status} {reply.text}")
@@ -112,7 +112,7 @@ async def a75(probe: Probe) -> Finding:
 
 
 async def a76(probe: Probe) -> Finding:
-    """Ask for a statistic that there is not, and for one that there is."""
+    """Ask for an unknown statistic, and for a known one."""
     reply = await _ask(probe, _nothing(statistic="conformance"), _nothing())
     if not reply.is_ok:
         return differs(f"{reply.status} {reply.text}")
@@ -135,7 +135,7 @@ async def a77(probe: Probe) -> Finding:
 
 
 async def a78(probe: Probe) -> Finding:
-    """Ask for many metrics that there are not."""
+    """Ask for many unknown metrics."""
     reply = await _ask(probe, *(_nothing(id=f"{number}") for number in range(_MANY)))
     seen = f"{reply.status}, {len(reply.records)} answers"
     return holds(seen) if reply.is_ok and len(reply.records) == _MANY else differs(seen)

@@ -130,14 +130,14 @@ async def a12(probe: Probe) -> Finding:
 
 
 async def a15(probe: Probe) -> Finding:
-    """Call an operation that there is not."""
+    """Call an unknown operation."""
     reply = await probe.ask("conformance/nothing")
     seen = f"{reply.status} {reply.text}"
     return holds(seen) if reply.is_refused else differs(seen)
 
 
 async def a17(probe: Probe) -> Finding:
-    """Ask for a device that there is not."""
+    """Ask for an unknown device."""
     reply = await probe.ask("device/get", {"id": _NOBODY, **probe.of_account})
     if reply.status in (401, 403):
         raise Unclear(f"the caller may not call it: device/get: {reply.status} {reply.text}")

@@ -48,7 +48,7 @@ async def a19(probe: Probe) -> Finding:
 
 
 async def a20(probe: Probe) -> Finding:
-    """Get an item that there is not."""
+    """Get an unknown item."""
     body = {"_type": "Device", "accountId": probe.account_id, "id": secrets.token_hex(5).upper()}
     reply = await probe.ask("generic/get", body)
     if reply.status in (401, 403):

@@ -21,7 +21,7 @@ async def a21(probe: Probe) -> Finding:
 
 
 async def a22(probe: Probe) -> Finding:
-    """Remove a dashboard that there is not."""
+    """Remove an unknown dashboard."""
     reply = await probe.write("dashboard/remove", {"id": _NOBODY, **probe.of_account}, must=False)
     if reply.status in (401, 403):
         raise Unclear(f"the caller may not call it: dashboard/remove: {reply.status} {reply.text}")
@@ -45,7 +45,7 @@ async def a35(probe: Probe) -> Finding:
 
 
 async def a36(probe: Probe) -> Finding:
-    """Look for a dashboard in the list of an account that there is not."""
+    """Look for a dashboard in the list of an unknown account."""
     assert probe.token
     record, _ = await probe.dashboard()
     own = await probe.get("dashboard/find", probe.of_account)
@@ -127,7 +127,7 @@ async def a55(probe: Probe) -> Finding:
 
 
 async def a83(probe: Probe) -> Finding:
-    """Run an automation that there is not."""
+    """Run an unknown automation."""
     reply = await probe.write("action/invoke", {"name": probe.name(), "context": {}}, must=False)
     if reply.status in (401, 403):
         raise Unclear(f"the caller may not call it: action/invoke: {reply.status} {reply.text}")
@@ -135,10 +135,10 @@ async def a83(probe: Probe) -> Finding:
 
 
 async def a84(probe: Probe) -> Finding:
-    """Run an automation that there is not, by the older name."""
+    """Run an unknown automation, by the older name."""
     unknown = await probe.ask("conformance/nothing")
     reply = await probe.write("trigger/invoke", {"name": probe.name(), "context": {}}, must=False)
-    seen = f"{reply.status} {reply.text}; of an operation that there is not: {unknown.status} {unknown.text}"
+    seen = f"{reply.status} {reply.text}; of an unknown operation: {unknown.status} {unknown.text}"
     return holds(seen) if (reply.status, reply.text) == (unknown.status, unknown.text) else differs(seen)
 
 

@@ -1,4 +1,4 @@
-"""The assumptions on automations, alerts, pages and apps, on MQTT, the Builder and connections."""
+"""The other assumptions: on automations, alerts, dashboards and apps, on MQTT, the Builder and connections."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ def others() -> Iterator[Assumption]:
     yield Assumption(
         "A83",
         group,
-        "An automation that there is not is refused; one that fails answers with `error` in a 200.",
+        "An unknown automation is refused; one that fails answers with `error` in a 200.",
         "The device agent looks for `error` in a 200; what an unknown name gets is not documented.",
         "`action/invoke` of an unknown name is answered with 200",
         ("controllers.action.ActionController.invoke", "errors.InBandError"),
