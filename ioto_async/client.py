@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
 from yarl import URL
@@ -37,7 +37,14 @@ from .transport.auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
 from .transport.cognito import CognitoLogin
 from .transport.effects import reporting
 from .transport.limits import Limits
-from .transport.options import CallerOptions, CallOptions, ClientOptions, TransportOptions, with_retries
+from .transport.options import (
+    CallerOptions,
+    CallOptions,
+    ClientOptions,
+    TransportOptions,
+    cassette_of,
+    with_retries,
+)
 from .transport.pool import Pool
 from .transport.proxies import concealed
 from .transport.shared import Shared
@@ -82,6 +89,7 @@ class _Client(Shared):
     """
 
     _instead = "share it, and make another client in another process"
+    _service: ClassVar[Literal["cloud", "builder"]] = "cloud"
     _known: ClassVar[Mapping[str, Operation]]
     """The operations that `call` finds by their name."""
     _pool: Pool
@@ -94,7 +102,7 @@ class _Client(Shared):
     _account: str | None = None
     """The account that calls act for."""
 
-    def __init__(self, options: ClientOptions, parent: "_Client | None") -> None:
+    def __init__(self, options: ClientOptions, settings: Settings, parent: "_Client | None") -> None:
         check_names(options, ClientOptions.__annotations__)
         given: dict[str, Any] = dict(options)
         self._allow_http: bool = given.pop("allow_http", False)
@@ -106,11 +114,12 @@ class _Client(Shared):
         if parent is not None:
             self._pool, self._logins = parent._pool, parent._logins
         else:
+            given["cassette"] = cassette_of(given.get("cassette"), settings.record, settings.replay)
             self._pool, self._logins = _make_pool(given, allow_http=self._allow_http), WeakSet()
 
     def _connect(self) -> None:
         """Make the transport. A subclass that has controllers of its own may make them here."""
-        self._transport = Transport(self._pool, self._base, self._auth, self._options)
+        self._transport = Transport(self._pool, self._base, self._auth, self._options, self._service)
 
     def _call_options(self) -> dict[str, Any]:
         """The options of the calls, as `CallerOptions`."""
@@ -278,7 +287,7 @@ def _make_pool(options: dict[str, Any], *, allow_http: bool) -> Pool:
     """The pool of a client with the *options* that `ClientOptions` has beyond `CallerOptions`."""
     session = options.pop("session", None)
     limits = options.pop("limits", Limits())
-    if session is not None and (theirs := options.keys() - {"proxy", "trust_env"}):
+    if session is not None and (theirs := options.keys() - {"cassette", "proxy", "trust_env"}):
         raise InvalidArgumentError(f"{min(theirs)}: a borrowed session has its own pool settings")
     return Pool(borrowed=session, allow_http=allow_http, limits=limits, **options)
 
@@ -307,6 +316,7 @@ class BuilderClient(_Client):
     test: "_Attribute[BuilderTestController]" = _controller("BuilderTestController")
 
     _known = BUILDER
+    _service = "builder"
 
     def __init__(
         self,
@@ -320,8 +330,8 @@ class BuilderClient(_Client):
         # What follows may raise, and tracebacks may show these variables.
         url, token, environ = secret(url), secret(token), _concealed(environ)
         options = _without_password(options)
-        super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
+        super().__init__(options, settings, _parent)
         self._base = parse_endpoint(
             _first(url, settings.builder, BUILDER_URL), name="builder", allow_http=self._allow_http
         )
@@ -435,8 +445,10 @@ class IotoClient(_Client):
         api, token, login, environ = secret(api), secret(token), secret(login), _concealed(environ)
         builder, builder_token = secret(builder), secret(builder_token)
         options = _without_password(options)
-        super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
+        super().__init__(options, settings, _parent)
+        if self._pool.only_plays:
+            settings = settings.for_replay()
         if api is None and settings.api is None:
             raise InvalidArgumentError("api: no endpoint: give the base URL of the device cloud, or set IOTO_API")
         self._base = parse_endpoint(_first(api, settings.api), allow_http=self._allow_http)
@@ -456,6 +468,8 @@ class IotoClient(_Client):
             self._auth, self._owns_auth = _parent._auth, False
         else:
             self._owns_auth = True
+            if isinstance(login, CognitoLogin) and self._pool.cassette is not None:
+                login = login.with_cassette(self._pool.cassette)
             self._auth = _make_auth(token, login, self._origin, bearer=bearer)
             if self._auth.renewable:
                 self._logins.add(self._auth)
