@@ -408,7 +408,8 @@ class Settings:
             "IOTO_RECORD",
             "IOTO_REPLAY",
         )
-        return cls(*(environ.get(name) or None for name in names))
+        found = cls(*(environ.get(name) or None for name in names))
+        return found.for_replay() if found.replay is not None else found
 
     def for_replay(self) -> "Settings":
         """These, with an endpoint and a token where there are none: what comes from a cassette looks at neither."""

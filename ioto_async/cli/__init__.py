@@ -1,5 +1,7 @@
 """The command line ``ioto-async``; the module of a command is imported when it is run.
 
+Before any command, ``--record FILE`` adds what it sends and gets to a cassette, and ``--replay FILE`` plays one.
+
 Exit status: 0 success, 1 something has failed, 2 wrong usage, 3 the token or the sign-in was refused, 4 the cloud or
 the sign-in service was not reached, 129 interrupted by SIGHUP, 130 by SIGINT, 143 by SIGTERM.
 """
@@ -12,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from .._version import __version__
@@ -32,6 +35,14 @@ _COMMANDS: Final = {
     "provision": ("fleet", "Claim every device of a fleet and fetch its certificates."),
 }
 """The module of each command, and what its own help begins with; ``provision`` is short for ``fleet provision``."""
+_CASSETTES: Final = {"--record": "IOTO_RECORD", "--replay": "IOTO_REPLAY"}
+"""Options before the command, and the variables that say the same."""
+_HELP: Final = """Work with EmbedThis Ioto device clouds.
+
+ioto-async --record FILE COMMAND … adds what is sent and answered to a cassette,
+without secrets; ioto-async --replay FILE COMMAND … answers from one, without a
+network. The variables IOTO_RECORD and IOTO_REPLAY do so for every program.
+"""
 _INTERRUPTED: Final = (129, 130, 143)
 
 
@@ -73,13 +84,49 @@ def _run(arguments: Sequence[str] | None) -> int:
     except ModuleNotFoundError as error:
         return _print_error(f"{error.name} is not installed: pip install 'ioto-async[cli]'", 2)
     arguments = sys.argv[1:] if arguments is None else [*arguments]
-    if arguments[:1] == ["emulator"]:
-        arguments = _join_command(arguments)
     ARGUMENTS.set(arguments)
+    with contextlib.ExitStack() as stack:
+        try:
+            arguments = _take_cassette(arguments, stack)
+        except InvalidArgumentError as error:
+            return _print_error(str(error), 2)
+        return _run_command(_join_command(arguments), cyclopts)
+
+
+def _take_cassette(arguments: list[str], stack: contextlib.ExitStack) -> list[str]:
+    """Set the variable for a cassette, until *stack* ends, and return the *arguments* behind its option.
+
+    Raises:
+        InvalidArgumentError: no file is named, or more than one.
+    """
+    option, sign, file = arguments[0].partition("=") if arguments else ("", "", "")
+    if option not in _CASSETTES:
+        return arguments
+    rest = arguments[1:]
+    if not sign:
+        file, rest = (rest or [""])[0], rest[1:]
+    if not file:
+        raise InvalidArgumentError(f"{option}: expected the path of a cassette")
+    if rest and rest[0].partition("=")[0] in _CASSETTES:
+        raise InvalidArgumentError(f"{rest[0].partition('=')[0]}: expected no {option} before it")
+    before = {name: os.environ.pop(name, None) for name in _CASSETTES.values()}
+    stack.callback(_restore, before)
+    os.environ[_CASSETTES[option]] = file
+    return rest
+
+
+def _restore(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+def _run_command(arguments: list[str], cyclopts: ModuleType) -> int:
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
     app = cyclopts.App(
         name="ioto-async",
-        help="Work with EmbedThis Ioto device clouds.",
+        help=_HELP,
         # The list of commands has no markup, and what reads that takes as long to load as the rest of it.
         help_format=None if command in _COMMANDS else "plaintext",
         version=__version__,
@@ -114,7 +161,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _join_command(arguments: list[str]) -> list[str]:
     """The *arguments*, with all that follows ``--exec`` as its value: another command's options are none of ours."""
-    if "--exec" not in arguments:
+    if arguments[:1] != ["emulator"] or "--exec" not in arguments:
         return arguments
     end = arguments.index("--exec") + 1
     return [*arguments[:end], shlex.join(arguments[end:])]
