@@ -17,7 +17,7 @@ from multidict import CIMultiDict
 
 from ..errors import CassetteError, InvalidArgumentError
 from .attempt import RequestPayload, flaw_of
-from .cassette_file import Exchange, Head, append, begin, go_on, read
+from .cassette_file import Exchange, Head, append, begin, begin_or_go_on, go_on, read
 from .masking import Masks
 from .playing import SIGN_IN, Playlist
 from .recorder import Recorder
@@ -320,6 +320,22 @@ class Cassette:
             reply.get("headers", {}).pop("x-amz-checksum-sha256", None)  # which is not that of what is left
         self._note(described, request, reply, failure)
 
+    def _begin(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.mode == "all":
+            begin(self.path, self._head)
+        else:
+            self._take_head(begin_or_go_on(self.path, self._head))
+        self._is_begun = True
+
+    def _take_head(self, head: Head) -> None:
+        """Mask as whoever has begun the file, which another process may just have done."""
+        if head.ids != self._head.ids:
+            raise CassetteError(f"{self.path}: was begun with mask={head.ids} by another process meanwhile")
+        if head != self._head:
+            self._head = head
+            self._masks.reseed(head.salt)
+
     def _note(
         self,
         described: dict[str, Any],
@@ -329,14 +345,12 @@ class Cassette:
     ) -> None:
         if (checksum := getattr(request.body, "checksum", None)) is not None and "bytes" in described:
             described["bytes"]["sha256"] = checksum
-        for part in (described, reply or {}):
-            self._masks.look_at({name: part[name] for name in _CONTENT if name in part})
-        exchange = Exchange(self._masked(described), None if reply is None else self._masked(reply), failure)
         try:
             if not self._is_begun:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                begin(self.path, self._head)
-                self._is_begun = True
+                self._begin()
+            for part in (described, reply or {}):
+                self._masks.look_at({name: part[name] for name in _CONTENT if name in part})
+            exchange = Exchange(self._masked(described), None if reply is None else self._masked(reply), failure)
             append(self.path, exchange)
         except OSError as error:
             raise CassetteError(f"{self.path}: cannot be written: {error.strerror}") from None

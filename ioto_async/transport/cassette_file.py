@@ -23,7 +23,19 @@ try:
 except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["FAILURES", "VERSION", "Exchange", "Head", "Recorded", "append", "begin", "block", "go_on", "read"]
+__all__ = [
+    "FAILURES",
+    "VERSION",
+    "Exchange",
+    "Head",
+    "Recorded",
+    "append",
+    "begin",
+    "begin_or_go_on",
+    "block",
+    "go_on",
+    "read",
+]
 
 logger = logging.getLogger("ioto_async")
 
@@ -115,6 +127,24 @@ def _pretty(value: Any, indent: int) -> str:
         ]
         return "{\n" + ",\n".join(parts) + "\n" + " " * indent + "}"
     return "[\n" + ",\n".join(inner + _pretty(each, indent + 2) for each in value) + "\n" + " " * indent + "]"
+
+
+def begin_or_go_on(path: Path, head: Head) -> Head:
+    """Begin a cassette, unless another process has begun it meanwhile, and return the head that it has.
+
+    Raises:
+        CassetteError: what is there is none, or damaged.
+        OSError: it cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        _lock(descriptor)
+        if not os.fstat(descriptor).st_size:
+            _write(descriptor, block(head.members()))
+            return head
+    finally:
+        os.close(descriptor)
+    return go_on(path)
 
 
 def begin(path: Path, head: Head) -> None:

@@ -81,6 +81,10 @@ class Masks:
         self._secrets: dict[str, None] = {}
         self._ids: set[str] = set()
 
+    def reseed(self, salt: str) -> None:
+        """Mask as with another *salt* from now on."""
+        self._salt = salt.encode()
+
     def alias(self, text: str) -> str:
         """The mask of an identifier, which is the mask of its mask as well."""
         return text if _ID.fullmatch(text) else f"MASK{self._digest(text)}"

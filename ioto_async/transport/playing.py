@@ -1,7 +1,8 @@
 """Which recorded exchange answers a request, and how a request differs from the recorded ones. Pure."""
 
+import json
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -51,8 +52,11 @@ class Playlist:
         self._played: set[int] = set()
         self._next = 0
         self._of: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        self._like: defaultdict[str, deque[int]] = defaultdict(deque)
         for number, exchange in enumerate(exchanges):
             self._of[_name(exchange.request)].append(number)
+            if not strict:
+                self._like[self._likeness(exchange.request)].append(number)
 
     @property
     def left(self) -> list[Exchange]:
@@ -71,22 +75,38 @@ class Playlist:
         """
         if self._strict and request["to"] != SIGN_IN:
             return self._in_order(request)
-        same = self._of.get(_name(request), ())
-        for number in same:
+        for number in self._candidates(request):
             if number not in self._played and self._fits(number, request):
                 self._played.add(number)
-                self._drop_played(_name(request))
                 return self._exchanges[number]
         if request["to"] == SIGN_IN:
             fitting = (number for number in reversed(range(len(self._exchanges))) if self._fits(number, request))
             return next((self._exchanges[number] for number in fitting), None)
         return None
 
-    def _drop_played(self, name: tuple[str, str]) -> None:
-        """Forget those at the front, so that a long run does not look at them each time."""
-        numbers = self._of[name]
-        count = next((index for index, number in enumerate(numbers) if number not in self._played), len(numbers))
-        del numbers[:count]
+    def _candidates(self, request: Mapping[str, Any]) -> Iterator[int]:
+        """What may answer a *request*: what is the same to the letter, and then all with its name."""
+        like = self._like.get(self._likeness(request), deque())
+        while like and like[0] in self._played:
+            like.popleft()
+        yield from like
+        name = _name(request)
+        if name in self._of:
+            # Without what has been played, so that a long run does not look at it each time.
+            self._of[name] = [number for number in self._of[name] if number not in self._played]
+            yield from self._of[name]
+
+    def _likeness(self, request: Mapping[str, Any]) -> str:
+        """Text that is the same for requests that are the same to the letter, but for what need not be."""
+        parts = {part: self._pruned(request.get(part)) for part in _PARTS if part != "bytes"}
+        size = request.get("bytes", {}).get("size")
+        return json.dumps([_name(request), parts, size], sort_keys=True)
+
+    def _pruned(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            skipped = self._ignore | {_ACCOUNT}
+            return {name: self._pruned(each) for name, each in value.items() if name not in skipped}
+        return [self._pruned(each) for each in value] if isinstance(value, list) else value
 
     def _in_order(self, request: Mapping[str, Any]) -> Exchange | None:
         while self._next < len(self._exchanges) and self._exchanges[self._next].request["to"] == SIGN_IN:

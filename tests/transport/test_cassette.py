@@ -288,6 +288,28 @@ async def test_what_was_not_recorded_is_told_with_the_nearest_request(path: Path
         assert str(error).endswith("device/get: it was recorded 1 time (line 7), and each has been played")
 
 
+async def test_accounts_are_told_apart_where_both_sides_name_one(path: Path) -> None:
+    async with served(handler=lambda request: reply(200, request.json), cassette=path) as (_, client):
+        for account in ("ACCOUNT0001", "ACCOUNT0002"):
+            await client.call("device/get", {"id": "DEV1", "accountId": account})
+    async with player(path) as client:
+        found: Any = await client.call("device/get", {"id": "DEV1", "accountId": "ACCOUNT0002"})
+        assert isinstance(client._pool.cassette, Cassette)
+        assert found["accountId"] == client._pool.cassette._masks.alias("ACCOUNT0002")
+        error = await failure(client.call("device/get", {"id": "DEV1", "accountId": "ACCOUNT0003"}))
+        assert "body.accountId: recorded 'MASK" in str(error)
+        await client.call("device/get", {"id": "DEV1"})
+
+
+async def test_two_processes_may_begin_one_file(path: Path) -> None:
+    cassettes = [Cassette(path, "append"), Cassette(path, "append")]  # none has begun it
+    for cassette in cassettes:
+        async with served(handler=lambda request: reply(200, request.json), cassette=cassette) as (_, client):
+            await client.device.get("DEV1")
+    first, second = read(path).exchanges
+    assert first.request == second.request
+
+
 async def test_members_that_change_can_be_ignored(path: Path) -> None:
     async with served(handler=lambda request: reply(200, request.json), cassette=path) as (_, client):
         await client.call("device/get", {"id": "DEV1", "now": 1, "at": {"now": 1}})

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ioto_async import CassetteError
-from ioto_async.transport.cassette_file import Exchange, Head, append, begin, block, go_on, read
+from ioto_async.transport.cassette_file import Exchange, Head, append, begin, begin_or_go_on, block, go_on, read
 from tests.rows import each_row
 
 REQUEST = {"to": "cloud", "operation": "device/get", "credentials": "token", "body": {"id": "D1"}}
@@ -121,6 +121,14 @@ def test_an_exchange_without_its_end_is_left_out_and_told(tmp_path: Path, caplog
     go_on(path)
     append(path, EXCHANGE)
     assert path.read_bytes() == whole + block(EXCHANGE.members())
+
+
+def test_a_file_that_another_process_has_begun_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "some.cassette"
+    assert begin_or_go_on(path, Head("5a17")) == Head("5a17")
+    append(path, EXCHANGE)
+    assert begin_or_go_on(path, Head("other")) == Head("5a17")
+    assert len(read(path).exchanges) == 1
 
 
 def test_other_line_ends_and_a_missing_one_do_not_matter(tmp_path: Path) -> None:
