@@ -132,6 +132,15 @@ class Cassette:
     async def _handle(
         self, to: str, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
+        try:
+            return await self._answer(to, request, handler)
+        except CassetteError as error:
+            failed = error.with_traceback(None)  # whose variables are what is to be masked
+        raise failed
+
+    async def _answer(
+        self, to: str, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
         described = await self._described(to, request)
         if self._playlist is not None:
             masked = self._masked(described)

@@ -257,6 +257,8 @@ async def status(*arguments: str) -> int:
     "arguments, message",
     [
         (["--json"], "--json: expected --replay beside it"),
+        (["--replay", "a", "--devices", "5"], "--devices: expected no --replay beside it, which serves nothing"),
+        (["--replay", "a", "--exec", "true"], "--exec: expected no --replay beside it, which serves nothing"),
         (["--replay", "no/such"], "--replay: no/such: No such file or directory"),
         (["--replay", __file__], f"--replay: {__file__}: line 1: expected a line {{"),
     ],

@@ -37,6 +37,7 @@ from ioto_async.emulator import Emulator
 from ioto_async.transport.cassette_file import read
 from tests.rawserver import GUARD, TOKEN, RawServer, Step, client_of, drop, reply, reset, served, silent
 from tests.rows import each_row
+from tests.test_secrets import shown
 
 CLAIM = "M72DANY8BZ"
 ACCOUNT = "01HV0000000000000000ACC0NT"
@@ -238,6 +239,27 @@ async def test_a_request_that_was_not_answered_in_time_is_not_answered_again(pat
     assert [exchange.failure for exchange in read(path).exchanges] == ["no reply"]
     async with player(path) as client:
         assert type(await failure(client.device.get("D1", timeout=0.05, retries=0))) is CallTimeoutError
+
+
+async def test_the_traceback_of_a_request_that_was_not_recorded_shows_no_secret(path: Path) -> None:
+    await recorded(path, "DEV1")
+    mark = "s3cr3t-Mark"
+    for order in ("loose", "strict"):
+        cassette = Cassette(path, "none", order=order)  # type: ignore[arg-type]
+        async with IotoClient(cassette=cassette, token=f"{mark}-token", environ={}) as client:
+            error = await failure(client.call("device/get", {"id": "DEV2", "apiToken": mark}))
+        assert isinstance(error, CassetteError)
+        assert mark not in shown(error)
+
+
+async def test_the_traceback_of_a_cassette_that_cannot_be_written_shows_no_secret(path: Path) -> None:
+    mark = "s3cr3t-Mark"
+    async with served(reply(200, {"token": mark}), token=f"{mark}-token", cassette=path / "below") as (_, client):
+        path.write_text("")
+        error = await failure(client.call("device/get", {"id": "DEV2", "apiToken": mark}))
+    assert isinstance(error, CassetteError)
+    assert "cannot be written" in str(error)
+    assert mark not in shown(error)
 
 
 # Which exchange answers -------------------------------------------------------------------------------------------

@@ -103,6 +103,16 @@ async def serve(
     is_background = os.environ.pop(BACKGROUND, None) is not None
     _check(shell, env=env, exec=exec)
     if replay is not None:
+        others: dict[str, object] = {
+            "--db": db,
+            "--devices": devices,
+            "--faults": faults,
+            "--export-on-exit": export_on_exit,
+        }
+        others |= {"--user": user, "--invite": invite, "--sign-up": sign_up, "--update": update}
+        others |= {"--env": env, "--exec": exec is not None, "--log": log}
+        if given := [option for option, value in others.items() if value]:
+            raise InvalidArgumentError(f"{given[0]}: expected no --replay beside it, which serves nothing")
         from .replaying import print_replay  # seldom asked for
 
         return await print_replay(replay, as_json=as_json)
