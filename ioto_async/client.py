@@ -34,7 +34,7 @@ from .settings import (
     secrets_in,
 )
 from .transport.auth import Auth, LoginAuth, NoAuth, TokenAuth, TokenProvider
-from .transport.cognito import CognitoLogin
+from .transport.cognito import CognitoLogin, recorded_login
 from .transport.effects import reporting
 from .transport.limits import Limits
 from .transport.options import (
@@ -468,8 +468,8 @@ class IotoClient(_Client):
             self._auth, self._owns_auth = _parent._auth, False
         else:
             self._owns_auth = True
-            if isinstance(login, CognitoLogin) and self._pool.cassette is not None:
-                login = login.with_cassette(self._pool.cassette)
+            if self._pool.cassette is not None and login is not None:
+                login = recorded_login(login, self._pool.cassette)
             self._auth = _make_auth(token, login, self._origin, bearer=bearer)
             if self._auth.renewable:
                 self._logins.add(self._auth)

@@ -21,13 +21,13 @@ from ..errors import InvalidArgumentError, TokenProviderError, one_line
 from ..operations import Kind
 from ..settings import Secret, check_password, check_text, is_number, parse_endpoint, seconds, secret, secrets_in
 from .attempt import never_delivered, read_refusal, read_up_to, text_of, wait_to_retry
-from .auth import AccessToken
+from .auth import AccessToken, TokenProvider
 from .proxies import Proxies, concealed, proxy_arguments
 from .recorder import Recorder
 from .refusals import Refusal
 from .retry import Failed, Failure, Retries, RetryPolicy
 
-__all__ = ["CognitoLogin"]
+__all__ = ["CognitoLogin", "recorded_login"]
 
 logger = logging.getLogger("ioto_async")
 
@@ -209,6 +209,17 @@ class CognitoLogin:
         return TokenProviderError(
             f"Cognito: {one_line(self._mask(text))}", operation=_OPERATION, status=status, retry_after=retry_after
         )
+
+
+def recorded_login(login: str | TokenProvider, cassette: Recorder) -> str | TokenProvider:
+    """*login* for a client with a *cassette*: where all is played, no provider but ours is asked for a token."""
+    if isinstance(login, CognitoLogin):
+        return login.with_cassette(cassette)
+    return _replayed if cassette.only_plays and callable(login) else login
+
+
+async def _replayed() -> str:
+    return "replay"
 
 
 def _granted(data: bytes) -> Mapping[str, object] | None:

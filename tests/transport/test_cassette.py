@@ -545,6 +545,22 @@ async def test_a_sign_in_is_recorded_and_played_as_often_as_it_is_needed(path: P
     assert cassette.unplayed == []
 
 
+async def test_a_provider_of_ones_own_is_not_asked_when_all_is_played(path: Path) -> None:
+    asked: list[str] = []
+
+    async def provider() -> str:
+        asked.append("")
+        return f"access-{len(asked)}"
+
+    options: dict[str, Any] = {"login": provider, "origin": "app.example"}
+    async with served(reply(200, {"id": "DEV1"}), cassette=path, **options) as (_, client):
+        await client.device.get("DEV1")
+    assert len(asked) == 1
+    async with IotoClient(cassette=Cassette(path, "none"), environ={}, **options) as client:
+        await client.device.get("DEV1")
+    assert len(asked) == 1
+
+
 async def test_a_sign_in_that_was_not_recorded_is_told(path: Path) -> None:
     await recorded(path, "DEV1")
     login = CognitoLogin("https://cognito.example", "client-1", "ann", PASSWORD)
