@@ -22,7 +22,7 @@ html_title = f"ioto_async {release}"
 html_copy_source = False
 html_show_sphinx = False
 # Pages that are read on disk or behind a firewall: no fonts, scripts or badges of other hosts.
-html_theme_options = {"footer_icons": []}
+html_theme_options: dict[str, list[str]] = {"footer_icons": []}
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 4

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .transfer.transfer import Transfer
     from .transport.attempt import Attempt
     from .transport.auth import AccessToken
+    from .transport.cassette import Cassette
     from .transport.cognito import CognitoLogin
     from .transport.limits import Limits
     from .transport.options import CallOptions
@@ -83,6 +84,7 @@ __all__ = [
     "BulkOptions",
     "CallOptions",
     "CallerOptions",
+    "Cassette",
     "Certificates",
     "ClientOptions",
     "CognitoLogin",
@@ -154,6 +156,7 @@ _HOMES: Final = {
     "transfer.transfer": "Transfer",
     "transport.attempt": "Attempt",
     "transport.auth": "AccessToken",
+    "transport.cassette": "Cassette",
     "transport.cognito": "CognitoLogin",
     "transport.limits": "Limits",
     "transport.options": "CallOptions",

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
 from yarl import URL
@@ -32,7 +32,14 @@ from .transport.auth import Auth, TokenProvider
 from .transport.effects import reporting
 from .transport.environment import builder_auth, builder_url, cloud_auth, cloud_url, login_of, token_of
 from .transport.limits import Limits
-from .transport.options import CallerOptions, CallOptions, ClientOptions, TransportOptions, with_retries
+from .transport.options import (
+    CallerOptions,
+    CallOptions,
+    ClientOptions,
+    TransportOptions,
+    cassette_of,
+    with_retries,
+)
 from .transport.pool import Pool
 from .transport.proxies import concealed
 from .transport.shared import Shared
@@ -77,6 +84,7 @@ class _Client(Shared):
     """
 
     _instead = "share it, and make another client in another process"
+    _service: ClassVar[Literal["cloud", "builder"]] = "cloud"
     _known: ClassVar[Mapping[str, Operation]]
     """The operations that `call` finds by their name."""
     _pool: Pool
@@ -89,7 +97,7 @@ class _Client(Shared):
     _account: str | None = None
     """The account that calls act for."""
 
-    def __init__(self, options: ClientOptions, parent: "_Client | None") -> None:
+    def __init__(self, options: ClientOptions, settings: Settings, parent: "_Client | None") -> None:
         check_names(options, ClientOptions.__annotations__)
         given: dict[str, Any] = dict(options)
         self._allow_http: bool = given.pop("allow_http", False)
@@ -101,11 +109,12 @@ class _Client(Shared):
         if parent is not None:
             self._pool, self._logins = parent._pool, parent._logins
         else:
+            given["cassette"] = cassette_of(given.get("cassette"), settings.record, settings.replay)
             self._pool, self._logins = _make_pool(given, allow_http=self._allow_http), WeakSet()
 
     def _connect(self) -> None:
         """Make the transport. A subclass that has controllers of its own may make them here."""
-        self._transport = Transport(self._pool, self._base, self._auth, self._options)
+        self._transport = Transport(self._pool, self._base, self._auth, self._options, self._service)
 
     def _call_options(self) -> dict[str, Any]:
         """The options of the calls, as `CallerOptions`."""
@@ -273,7 +282,7 @@ def _make_pool(options: dict[str, Any], *, allow_http: bool) -> Pool:
     """The pool of a client with the *options* that `ClientOptions` has beyond `CallerOptions`."""
     session = options.pop("session", None)
     limits = options.pop("limits", Limits())
-    if session is not None and (theirs := options.keys() - {"proxy", "trust_env"}):
+    if session is not None and (theirs := options.keys() - {"cassette", "proxy", "trust_env"}):
         raise InvalidArgumentError(f"{min(theirs)}: a borrowed session has its own pool settings")
     return Pool(borrowed=session, allow_http=allow_http, limits=limits, **options)
 
@@ -302,6 +311,7 @@ class BuilderClient(_Client):
     test: "_Attribute[BuilderTestController]" = _controller("BuilderTestController")
 
     _known = BUILDER
+    _service = "builder"
 
     def __init__(
         self,
@@ -315,8 +325,8 @@ class BuilderClient(_Client):
         # What follows may raise, and tracebacks may show these variables.
         url, token, environ = secret(url), secret(token), _concealed(environ)
         options = _without_password(options)
-        super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
+        super().__init__(options, settings, _parent)
         self._base = builder_url(url, settings, allow_http=self._allow_http)
         self._owns_auth = _parent is None
         if _parent is None:
@@ -428,8 +438,10 @@ class IotoClient(_Client):
         api, token, login, environ = secret(api), secret(token), secret(login), _concealed(environ)
         builder, builder_token = secret(builder), secret(builder_token)
         options = _without_password(options)
-        super().__init__(options, _parent)
         settings = Settings.from_env(environ) if _parent is None else _UNSET
+        super().__init__(options, settings, _parent)
+        if self._pool.only_plays:
+            settings = settings.for_replay()
         self._base = cloud_url(api, settings, allow_http=self._allow_http)
         self._builder_base = builder_url(builder, settings, allow_http=self._allow_http)
         self._origin = origin if origin is not None else settings.origin
@@ -454,6 +466,10 @@ class IotoClient(_Client):
             self._auth, self._owns_auth = _parent._auth, False
         else:
             self._owns_auth = True
+            if self._pool.cassette is not None and login is not None:
+                from .transport.cognito import recorded_login
+
+                login = recorded_login(login, self._pool.cassette)
             self._auth = cloud_auth(token, login, self._origin, bearer=bearer)
             if self._auth.renewable:
                 self._logins.add(self._auth)

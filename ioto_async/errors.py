@@ -7,6 +7,7 @@
     │   ├── MissingSettingError     a setting is given neither as an argument nor by the environment
     │   └── MqttOnlyError           the operation is for devices over MQTT, and has no HTTP form
     ├── ClientStateError            closed client, or a second running event loop                  (RuntimeError)
+    ├── CassetteError               a cassette cannot be read, or has no reply for a request
     └── CallError                   a call failed: operation, status, attempts, sent, …
         ├── ConnectionFailedError   never delivered: refused, DNS, TLS, not sent in time
         ├── ConnectionLostError     the connection broke after the request was sent
@@ -38,6 +39,7 @@ __all__ = [
     "BadRequestError",
     "CallError",
     "CallTimeoutError",
+    "CassetteError",
     "ClientStateError",
     "ConnectionFailedError",
     "ConnectionLostError",
@@ -132,6 +134,13 @@ class ClientStateError(IotoError, RuntimeError):
     def __init__(self, message: str, *, outcome_unknown: bool = False) -> None:
         super().__init__(message)
         self.outcome_unknown = outcome_unknown
+
+
+class CassetteError(IotoError):
+    """A cassette is damaged, or what is played does not fit it: a request that was not recorded, or is not its turn.
+
+    The text names the file and the line, and what differs from the nearest request there.
+    """
 
 
 class CallError(IotoError):

@@ -357,6 +357,9 @@ def check_headers(headers: Mapping[str, str]) -> dict[str, str]:
 # The environment --------------------------------------------------------------------------------------------------
 
 
+_REPLAYED: Final = "https://replay.example"
+
+
 @attrs.frozen
 class Settings:
     """What the environment says; the names are the vendor's own."""
@@ -381,6 +384,10 @@ class Settings:
     """``IOTO_USERNAME``: user name."""
     password: str | None = attrs.field(converter=optional_secret)
     """``IOTO_PASSWORD``: password."""
+    record: str | None
+    """``IOTO_RECORD``: cassette that all requests are added to."""
+    replay: str | None
+    """``IOTO_REPLAY``: cassette that all replies come from."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -398,8 +405,16 @@ class Settings:
             "IOTO_CLIENT_ID",
             "IOTO_USERNAME",
             "IOTO_PASSWORD",
+            "IOTO_RECORD",
+            "IOTO_REPLAY",
         )
-        return cls(*(environ.get(name) or None for name in names))
+        found = cls(*(environ.get(name) or None for name in names))
+        return found.for_replay() if found.replay is not None else found
+
+    def for_replay(self) -> "Settings":
+        """These, with an endpoint and a token where there are none: what comes from a cassette looks at neither."""
+        token = "replay" if self.token is None and self.cognito is None else self.token
+        return attrs.evolve(self, api=self.api or _REPLAYED, token=token)
 
 
 # Options and arguments --------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ ANYWHERE = {"", "emulator"}
 SHARED_WITH_THE_EMULATOR = {"operations"}
 MAY_USE_THE_EMULATOR = {"cli", "testing"}
 PURE = {"_install", "_lazy", "_version", "codec", "errors", "models", "operations", "settings"} | {
-    f"transport.{name}" for name in ("credentials", "limits", "refusals", "retry")
+    f"transport.{name}" for name in ("credentials", "limits", "masking", "playing", "refusals", "retry")
 }
 
 

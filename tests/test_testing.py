@@ -2,6 +2,8 @@
 
 import pytest
 
+from ioto_async.emulator import EmulatorThread
+
 INI = "[pytest]\nfilterwarnings = error\nasyncio_mode = {mode}\nasyncio_default_fixture_loop_scope = function\n"
 
 
@@ -209,3 +211,53 @@ def test_without_pytest_asyncio_a_test_that_is_not_async_gets_no_broken_client(
         """
     )
     run_without_asyncio(without_asyncio).assert_outcomes(errors=1)
+
+
+# Cassettes --------------------------------------------------------------------------------------------------------
+
+CASSETTES = """
+    import os
+    import pytest
+    from ioto_async import IotoClient
+
+    pytestmark = pytest.mark.asyncio
+
+    @pytest.mark.parametrize("name", ["/a b/", "b"])
+    async def test_ping(name, ioto_cassette):
+        async with IotoClient(cassette=ioto_cassette) as client:
+            assert await client.test.ping() == "pinged"
+
+    class TestDevices:
+        @pytest.mark.ioto_cassette(order="strict", ignore=["limit"])
+        async def test_find(self, ioto_cassette):
+            async with IotoClient(cassette=ioto_cassette) as client:
+                assert (await client.device.find(limit=5)).items == []
+"""
+
+
+@pytest.mark.parametrize("mode", ["auto", "strict"])
+def test_a_cassette_is_recorded_beside_its_test_and_played(
+    inner: pytest.Pytester, mode: str, ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner.makeini(INI.format(mode=mode))
+    inner.makepyfile(test_fleet=CASSETTES)
+    with monkeypatch.context() as environ:
+        for name, value in ioto_emulator.env.items():
+            environ.setenv(name, value)
+        outcomes(inner, "--ioto-record=once", passed=3)
+    assert sorted(path.name for path in (inner.path / "cassettes" / "test_fleet").iterdir()) == [
+        "TestDevices.test_find.cassette",
+        "test_ping[_a_b_].cassette",
+        "test_ping[b].cassette",
+    ]
+    assert len(ioto_emulator.requests) == 3
+    outcomes(inner, passed=3)
+    outcomes(inner, "-n", "2", passed=3)
+    assert len(ioto_emulator.requests) == 3
+
+
+def test_a_test_without_its_cassette_says_how_to_record_it(inner: pytest.Pytester) -> None:
+    inner.makepyfile("def test_it(ioto_cassette): ...")
+    result = inner.runpytest_subprocess("-p", "no:randomly")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*there is no cassette *test_it.cassette: run the test with --ioto-record=once*"])

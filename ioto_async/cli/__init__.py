@@ -1,5 +1,7 @@
 """The command line ``ioto-async``; the module of a command is imported when it is run.
 
+Before any command, ``--record FILE`` adds what it sends and gets to a cassette, and ``--replay FILE`` plays one.
+
 Exit status: 0 success, 1 something has failed, 2 wrong usage, 3 the token or the sign-in was refused, 4 the cloud or
 the sign-in service was not reached, 129 interrupted by SIGHUP, 130 by SIGINT, 143 by SIGTERM.
 """
@@ -12,6 +14,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
 from .._version import __version__
@@ -47,7 +50,12 @@ _COMMANDS: Final = {
     ),
 }
 """The module of each command, and what its own help begins with; ``provision`` is short for ``fleet provision``."""
-_OPTIONS: Final = {"--help, -h": "Display this message and exit.", "--version": "Display application version."}
+_OPTIONS: Final = {
+    "--record FILE": "Before a command: add what is sent and answered to a cassette, without secrets; or IOTO_RECORD.",
+    "--replay FILE": "Before a command: answer from a cassette, without a network; or IOTO_REPLAY.",
+    "--help, -h": "Display this message and exit.",
+    "--version": "Display application version.",
+}
 _SUMMARY: Final = "Work with EmbedThis Ioto device clouds."
 _FOR_COMMANDS: Final[tuple[list[str], ...]] = ([], ["--help"], ["-h"])
 """Arguments that ask for the list of commands."""
@@ -55,6 +63,8 @@ _FLAGS: Final = {"api": "--api"}
 """The flags of arguments that have one; secrets have none, as others see command lines."""
 _EXTRA: Final = ("cryptography", "rich", "semver")
 """What the extra ``cli`` brings besides cyclopts."""
+_CASSETTES: Final = {"--record": "IOTO_RECORD", "--replay": "IOTO_REPLAY"}
+"""Options before the command, and the variables that say the same."""
 _INTERRUPTED: Final = (129, 130, 143)
 
 
@@ -92,9 +102,45 @@ class _Lossy(io.FileIO):
 
 def _run(arguments: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else [*arguments]
-    if arguments[:1] == ["emulator"]:
-        arguments = _join_command(arguments)
     ARGUMENTS.set(arguments)
+    with contextlib.ExitStack() as stack:
+        try:
+            arguments = _take_cassette(arguments, stack)
+        except InvalidArgumentError as error:
+            return _print_error(str(error), 2)
+        return _run_one(_join_command(arguments))
+
+
+def _take_cassette(arguments: list[str], stack: contextlib.ExitStack) -> list[str]:
+    """Set the variable for a cassette, until *stack* ends, and return the *arguments* behind its option.
+
+    Raises:
+        InvalidArgumentError: no file is named, or more than one.
+    """
+    option, sign, file = arguments[0].partition("=") if arguments else ("", "", "")
+    if option not in _CASSETTES:
+        return arguments
+    rest = arguments[1:]
+    if not sign:
+        file, rest = (rest or [""])[0], rest[1:]
+    if not file:
+        raise InvalidArgumentError(f"{option}: expected the path of a cassette")
+    if rest and rest[0].partition("=")[0] in _CASSETTES:
+        raise InvalidArgumentError(f"{rest[0].partition('=')[0]}: expected no {option} before it")
+    before = {name: os.environ.pop(name, None) for name in _CASSETTES.values()}
+    stack.callback(_restore, before)
+    os.environ[_CASSETTES[option]] = file
+    return rest
+
+
+def _restore(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+def _run_one(arguments: list[str]) -> int:
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
         status = _print_commands() if arguments in _FOR_COMMANDS else _run_command(command, arguments)
@@ -160,7 +206,7 @@ def _run_command(command: str | None, arguments: list[str]) -> int | None:
 
 def _join_command(arguments: list[str]) -> list[str]:
     """The *arguments*, with all that follows ``--exec`` as its value: another command's options are none of ours."""
-    if "--exec" not in arguments:
+    if arguments[:1] != ["emulator"] or "--exec" not in arguments:
         return arguments
     end = arguments.index("--exec") + 1
     return [*arguments[:end], shlex.join(arguments[end:])]

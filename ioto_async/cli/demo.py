@@ -67,7 +67,8 @@ async def demo(
         if not child.stdout:
             return child.returncode  # the reason is on stderr
         provisioned: dict[str, Any] = json.loads(child.stdout)
-        metrics = await _metrics(cloud.env, cloud.devices)
+        recording = {name: os.environ[name] for name in ("IOTO_RECORD",) if name in os.environ}
+        metrics = await _metrics({**recording, **cloud.env}, cloud.devices)
     figures = {**provisioned, **metrics, "fleet": str(fleet)}
     print_report(figures, as_json=as_json, title="demo")
     worked = child.returncode == 0 and metrics["metrics_read_back"] == devices

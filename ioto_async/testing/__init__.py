@@ -9,6 +9,8 @@
 Devices connect to it over MQTT, at ``ioto_emulator.mqtt_host`` and ``ioto_emulator.mqtt_port``, with the certificates
 that ``device/provision`` gives them.
 
+Against a cassette, which is recorded once and then played: `ioto_cassette`.
+
 Without a cloud: `mock_client` and `canned_pages`; with canned replies of HTTP: `aioresponses`, if that is installed.
 
 pytest loads this module in every run, so it imports nothing that a run without these fixtures would wait for. The
@@ -30,10 +32,32 @@ if TYPE_CHECKING:
 
     from ..client import IotoClient
     from ..emulator import EmulatorThread
+    from ..transport.cassette import Cassette
     from .mocks import canned_pages, mock_client
     from .responses import aioresponses
 
-__all__ = ["aioresponses", "canned_pages", "ioto_client", "ioto_emulator", "mock_client"]
+__all__ = ["aioresponses", "canned_pages", "ioto_cassette", "ioto_client", "ioto_emulator", "mock_client"]
+
+_MODES: Final = ("none", "once", "new_episodes", "all")
+_OPTION: Final = "--ioto-record"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option for what `ioto_cassette` does."""
+    parser.getgroup("ioto").addoption(
+        _OPTION,
+        choices=_MODES,
+        default="none",
+        help="what ioto_cassette does: play (none, the default), record what has no cassette (once), record what is "
+        "missing in it (new_episodes), or record all anew",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker for the options of a cassette."""
+    config.addinivalue_line(
+        "markers", "ioto_cassette(order=…, mask=…, ignore=…): options of the Cassette of the fixture ioto_cassette"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +78,27 @@ def ioto_emulator(_ioto_emulator_thread: "EmulatorThread") -> "EmulatorThread":
     """An embedded device cloud with nothing in it but its tokens; one server for all tests, begun anew for each."""
     _ioto_emulator_thread.reset()
     return _ioto_emulator_thread
+
+
+@pytest.fixture
+def ioto_cassette(request: pytest.FixtureRequest) -> "Cassette":
+    """The `Cassette` of a test, for ``IotoClient(cassette=ioto_cassette)``; what it does says ``--ioto-record``.
+
+    It is in the folder ``cassettes`` beside the module of the test: ``cassettes/test_fleet/test_claims.cassette``.
+    """
+    from ..transport.cassette import Cassette
+
+    name = "".join(char if char.isalnum() or char in "-_.[]" else "_" for char in request.node.name)
+    folder = request.path.parent / "cassettes" / request.path.stem
+    if request.cls is not None:
+        name = f"{request.cls.__name__}.{name}"
+    marker = request.node.get_closest_marker("ioto_cassette")
+    options = {} if marker is None else dict(marker.kwargs)
+    mode = request.config.getoption(_OPTION)
+    path = folder / f"{name}.cassette"
+    if mode == "none" and not path.exists():
+        pytest.fail(f"there is no cassette {path}: run the test with {_OPTION}=once to record it", pytrace=False)
+    return Cassette(path, mode, **options)
 
 
 async def _client(ioto_emulator: "EmulatorThread") -> "AsyncIterator[IotoClient]":

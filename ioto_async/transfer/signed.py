@@ -27,11 +27,15 @@ class SignedURL:
     Args:
         url: the URL.
         proxy: what it is reached through.
+        recorders: the innermost middlewares of the requests to it.
     """
 
-    def __init__(self, url: URL, proxy: Proxy | None = None) -> None:
+    def __init__(
+        self, url: URL, proxy: Proxy | None = None, recorders: tuple[aiohttp.ClientMiddlewareType, ...] = ()
+    ) -> None:
         self.url = url
         self.proxy = proxy
+        self.recorders = recorders
         values = {word.partition("=")[2] for word in url.raw_query_string.split("&")} | {*url.query.values()}
         whole = {str(url), url.raw_path_qs, url.raw_query_string, url.query_string}
         self._secrets = sorted(
@@ -56,7 +60,7 @@ class SignedURL:
             parsed = check_signed_url(url, allow_http=pool.allow_http)
         except InvalidArgumentError as error:
             raise DecodeError(f"the signed URL: {error}", operation=operation) from None
-        return cls(parsed, pool.proxy_of(parsed))
+        return cls(parsed, pool.proxy_of(parsed), pool.recorders("files"))
 
 
 async def refused(operation: str, response: aiohttp.ClientResponse, url: SignedURL, deadline: Deadline) -> Failed:

@@ -369,7 +369,7 @@ async def _with_retries(transport: Transport, job: _Job[B], sign: Sign | str, op
             continue
         # Of a large file, the time in which it moved does not count.
         elapsed = time.monotonic() - job.meter.last
-        await wait_to_retry(retries, elapsed=elapsed)
+        await wait_to_retry(retries, elapsed=elapsed, is_played=transport.pool.only_plays)
 
 
 async def _signed(transport: Transport, job: _Job[B], sign: Sign | str, retries: Retries | None) -> SignedURL:
@@ -524,7 +524,7 @@ class _Upload:
             allow_redirects=False,
             # What can be read but once is not, before the host has seen the request: a kept connection may be dead.
             expect100=CAN_SEND_UNASKED and self.content.once and self.content.size > 0,
-            middlewares=(_nothing_added, _wait_no_longer),
+            middlewares=(_nothing_added, _wait_no_longer, *url.recorders),
         )
         try:
             if not 200 <= response.status < 300:
@@ -567,7 +567,7 @@ class _Download:
             proxy_headers=proxy_headers,
             allow_redirects=False,
             auto_decompress=False,  # size and checksum are of the file as it is kept
-            middlewares=(_nothing_added,),
+            middlewares=(_nothing_added, *url.recorders),
             read_bufsize=CHUNK,
             skip_auto_headers=("Content-Type",),
         )

@@ -367,13 +367,14 @@ async def read_refusal(
     )
 
 
-async def wait_to_retry(retries: Retries, *, elapsed: float, is_paused: bool = False) -> None:
+async def wait_to_retry(retries: Retries, *, elapsed: float, is_paused: bool = False, is_played: bool = False) -> None:
     """Wait until the next attempt is due, after the last one was counted as failed.
 
     Args:
         retries: the attempts of the call.
         elapsed: seconds since the first one began.
         is_paused: whether the time that the service asked for is waited elsewhere.
+        is_played: whether the reply came from a cassette, so that the next one is there already.
 
     Raises:
         CallError: there is no further attempt.
@@ -389,7 +390,7 @@ async def wait_to_retry(retries: Retries, *, elapsed: float, is_paused: bool = F
     if effects is not None:
         effects.retries += 1
     with waiting(effects):
-        await asyncio.sleep(wait)
+        await asyncio.sleep(0 if is_played else wait)
 
 
 def did_nothing(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ import attrs
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 from yarl import URL
 
-from ..errors import InvalidArgumentError, TokenProviderError
+from ..errors import CassetteError, InvalidArgumentError, TokenProviderError
 from ..settings import Secret, check_origin, check_token, or_none, seconds, secret
 from .attempt import RequestBody, RequestPayload, Response
 from .credentials import Credentials, Decision, Pinned
@@ -267,7 +267,9 @@ def _reason(error: Exception) -> str:
     if isinstance(error, TokenProviderError):
         text = error.message
     else:
-        text = str(error) if isinstance(error, InvalidArgumentError) else f"raised {type(error).__name__}"
+        text = (
+            str(error) if isinstance(error, (InvalidArgumentError, CassetteError)) else f"raised {type(error).__name__}"
+        )
     return f"the provider of login tokens: {text}"
 
 

@@ -3,6 +3,7 @@
 Source: reference, section 4; the vendor's sample ``login.sh``.
 """
 
+import copy
 import logging
 import ssl as ssl_module
 import time
@@ -20,12 +21,13 @@ from ..errors import InvalidArgumentError, TokenProviderError, one_line
 from ..operations import Kind
 from ..settings import Secret, check_password, check_text, is_number, parse_endpoint, seconds, secret, secrets_in
 from .attempt import never_delivered, read_refusal, read_up_to, text_of, wait_to_retry
-from .auth import AccessToken
+from .auth import AccessToken, TokenProvider
 from .proxies import Proxies, concealed, proxy_arguments
+from .recorder import Recorder
 from .refusals import Refusal
 from .retry import Failed, Failure, Retries, RetryPolicy
 
-__all__ = ["CognitoLogin"]
+__all__ = ["CognitoLogin", "recorded_login"]
 
 logger = logging.getLogger("ioto_async")
 
@@ -66,6 +68,7 @@ class CognitoLogin:
     """
 
     _endpoint = URL()  # for the repr in a traceback of the constructor
+    _cassette: Recorder | None = None
 
     def __init__(
         self,
@@ -103,6 +106,12 @@ class CognitoLogin:
     def __repr__(self) -> str:
         return f"CognitoLogin({str(self._endpoint)!r}, '***')"
 
+    def with_cassette(self, cassette: Recorder) -> "CognitoLogin":
+        """The same, whose requests are recorded or played by the *cassette*."""
+        other = copy.copy(self)
+        other._cassette, other._refreshes = cassette, self._refreshes.copy()
+        return other
+
     async def __call__(self) -> AccessToken:
         """Get an access token that is valid now.
 
@@ -130,7 +139,8 @@ class CognitoLogin:
             if retries is None:
                 retries = Retries(_OPERATION, Kind.READ, _RETRY)
             retries.failed(error, failure)
-            await wait_to_retry(retries, elapsed=time.monotonic() - started)
+            is_played = self._cassette is not None and self._cassette.only_plays
+            await wait_to_retry(retries, elapsed=time.monotonic() - started, is_played=is_played)
 
     def _token(self, reply: Mapping[str, object]) -> AccessToken:
         """What a *reply* grants."""
@@ -176,6 +186,7 @@ class CognitoLogin:
                     ssl=self._ssl or True,
                     proxy=self._proxy,
                     proxy_headers=self._proxy_headers,
+                    middlewares=() if self._cassette is None else (self._cassette.middleware("sign-in"),),
                 ) as response,
             ):
                 if not 200 <= response.status < 300:
@@ -198,6 +209,17 @@ class CognitoLogin:
         return TokenProviderError(
             f"Cognito: {one_line(self._mask(text))}", operation=_OPERATION, status=status, retry_after=retry_after
         )
+
+
+def recorded_login(login: str | TokenProvider, cassette: Recorder) -> str | TokenProvider:
+    """*login* for a client with a *cassette*: where all is played, no provider but ours is asked for a token."""
+    if isinstance(login, CognitoLogin):
+        return login.with_cassette(cassette)
+    return _replayed if cassette.only_plays and callable(login) else login
+
+
+async def _replayed() -> str:
+    return "replay"
 
 
 def _granted(data: bytes) -> Mapping[str, object] | None:

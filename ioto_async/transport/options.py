@@ -2,6 +2,7 @@
 
 import ssl as ssl_module
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import Final, TypedDict
 
 import aiohttp
@@ -11,9 +12,18 @@ from yarl import URL
 from ..settings import check_headers, flag, function, instance_of, must_be, or_none, seconds, whole_number
 from .attempt import Attempt
 from .limits import Limits
+from .recorder import Recorder
 from .retry import MAX_RETRY_AFTER, RetryPolicy
 
-__all__ = ["CallOptions", "CallerOptions", "ClientOptions", "TransportOptions", "check_timeout", "with_retries"]
+__all__ = [
+    "CallOptions",
+    "CallerOptions",
+    "ClientOptions",
+    "TransportOptions",
+    "cassette_of",
+    "check_timeout",
+    "with_retries",
+]
 
 
 class CallOptions(TypedDict, total=False):
@@ -81,6 +91,9 @@ class ClientOptions(CallerOptions, total=False):
         session: an `aiohttp.ClientSession` to borrow. It is never closed, and has its own ``limit``, ``keepalive`` and
             ``ssl``. A proxy of its own applies where neither ``proxy`` nor ``trust_env`` is given.
         allow_http: accept plain http for a host that is not loopback.
+        cassette: a `Cassette`, or the path of one for the mode ``once``: all requests, sign-ins and transfers included,
+            are recorded to it or played from it. With one that only plays, no endpoint and no credentials are needed.
+            ``IOTO_RECORD`` and ``IOTO_REPLAY`` name one by default.
     """
 
     limit: int
@@ -92,6 +105,7 @@ class ClientOptions(CallerOptions, total=False):
     fast_path: bool
     session: aiohttp.ClientSession
     allow_http: bool
+    cassette: Recorder | str | PathLike[str]
 
 
 _TIMEOUT: Final = or_none(seconds(above_zero=True))
@@ -117,6 +131,25 @@ class TransportOptions:
     observer: Callable[[Attempt], None] | None = attrs.field(default=None, validator=or_none(function()))
     max_reply: int = attrs.field(default=16 << 20, validator=whole_number(1))
     strict: bool = attrs.field(default=False, validator=flag())
+
+
+def cassette_of(given: object, record: str | None, replay: str | None) -> Recorder | None:
+    """The cassette of a client, or None.
+
+    Args:
+        given: the option ``cassette``.
+        record: ``IOTO_RECORD``; it and *replay* apply where no option is given.
+        replay: ``IOTO_REPLAY``.
+
+    Raises:
+        InvalidArgumentError: it is no cassette and no path of one, or both variables are set.
+        CassetteError: it cannot be used.
+    """
+    if given is None and record is None and replay is None:
+        return None
+    from .cassette import open_cassette  # few programs use one
+
+    return open_cassette(given, record, replay)
 
 
 def check_timeout(value: float | None) -> float | None:

@@ -17,6 +17,7 @@ from .fast_protocol import FastProtocol
 from .limiter import Limiter
 from .limits import Limits
 from .proxies import Proxies, Proxy, check_proxy, parse_proxy
+from .recorder import Recorder
 
 __all__ = ["NO_TIMEOUT", "SESSION_CLOSED", "Pool"]
 
@@ -53,6 +54,8 @@ class Pool:
     trust_env: bool = attrs.field(default=False, validator=flag())
     fast_path: bool = attrs.field(default=True, validator=flag())
     limits: Limits = attrs.field(factory=Limits, validator=instance_of(Limits))
+    cassette: Recorder | None = None
+    """Records or plays all requests."""
     proxies: Proxies = attrs.field(init=False, repr=False)
     noticed: set[tuple[str, str]] = attrs.field(init=False, repr=False, factory=set)
     """What was odd in replies and has been logged; see `Reading`."""
@@ -79,6 +82,15 @@ class Pool:
     def middlewares(self) -> tuple[aiohttp.ClientMiddlewareType, ...]:
         """Those of a borrowed session, which the ones of a request would otherwise replace."""
         return () if self.borrowed is None else middlewares_of(self.borrowed)
+
+    @property
+    def only_plays(self) -> bool:
+        """Whether replies come from a cassette, so that there is nobody for whose sake to wait."""
+        return self.cassette is not None and self.cassette.only_plays
+
+    def recorders(self, to: str) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+        """The innermost middlewares of requests *to* what `Cassette.middleware` knows; none without a cassette."""
+        return () if self.cassette is None else (self.cassette.middleware(to),)
 
     async def open(self) -> aiohttp.ClientSession:
         """Make ``session`` fit for the running loop, and return it.

@@ -9,7 +9,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import aiohttp
 from multidict import CIMultiDict
@@ -69,10 +69,12 @@ class Transport:
         base: validated base URL.
         auth: the credentials.
         options: retries, time-outs and the like.
+        service: cloud or builder.
 
     Attributes:
         pool: see above.
         options: see above.
+        service: see above.
         reading: how replies are read.
     """
 
@@ -91,10 +93,19 @@ class Transport:
         "options",
         "pool",
         "reading",
+        "service",
     )
 
-    def __init__(self, pool: Pool, base: URL, auth: Auth, options: TransportOptions) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        base: URL,
+        auth: Auth,
+        options: TransportOptions,
+        service: Literal["cloud", "builder"] = "cloud",
+    ) -> None:
         self.pool = pool
+        self.service = service
         self._base = base
         self._auth = auth
         self.options = options
@@ -102,21 +113,22 @@ class Transport:
         # Of the type that aiohttp wants, which saves it a copy.
         self._headers = CIMultiDict({**_HEADERS, **check_headers(options.headers)})
         # Innermost, so that what other middlewares send again is authenticated as well.
+        others = (*pool.middlewares, *options.middlewares)
         self._middlewares: tuple[aiohttp.ClientMiddlewareType, ...] = (
-            *pool.middlewares,
-            *options.middlewares,
+            *others,
             Middleware(auth, base),
+            *pool.recorders(service),
         )
         self._pause = pool.limiter.pauses.of(base)
         self._proxy, self._proxy_headers = proxy_arguments(pool.proxies.of(base), base, self._headers)
-        self._has_middlewares = len(self._middlewares) > 1
+        self._has_middlewares = bool(others)
         self._fast_path = FastPath(pool, auth, base, self._headers, options.max_reply)
-        self._may_be_fast = self._proxy is None and not self._has_middlewares
+        self._may_be_fast = self._proxy is None and len(self._middlewares) == 1
         self._urls: dict[Operation, URL] = {}
 
     def with_auth(self, auth: Auth) -> "Transport":
         """The same endpoint and options with other credentials."""
-        return Transport(self.pool, self._base, auth, self.options)
+        return Transport(self.pool, self._base, auth, self.options, self.service)
 
     async def call(
         self,
@@ -194,7 +206,7 @@ class Transport:
             # All calls of a run wait for the end of the pause, and nobody may fail for having come first.
             is_shared = effects is not None and failed.failure is Failure.REFUSED
             elapsed = 0.0 if is_shared else time.monotonic() - started
-            await wait_to_retry(retries, elapsed=elapsed, is_paused=is_shared)
+            await wait_to_retry(retries, elapsed=elapsed, is_paused=is_shared, is_played=pool.only_plays)
             request.begin()
 
     def _url(self, operation: Operation) -> URL:
@@ -285,7 +297,8 @@ class Transport:
         verdict = Verdict.SILENT
         if isinstance(error, Failed):
             verdict, retry_after = _verdict(error), error.error.retry_after
-            if verdict is Verdict.THROTTLED and retry_after is not None and self.pool.loop is not None:
+            is_asked = verdict is Verdict.THROTTLED and self.pool.loop is not None and not self.pool.only_plays
+            if is_asked and retry_after is not None:
                 self._pause.begin(min(retry_after, self.options.max_retry_after))
         self.pool.limiter.leave(verdict, entered, of=operation.name)
         if effects is not None:

@@ -16,6 +16,7 @@ from ioto_async import (
     BuilderClient,
     Bulk,
     BulkOptions,
+    Cassette,
     Certificates,
     ClientOptions,
     CognitoLogin,
@@ -43,6 +44,17 @@ from ioto_async import (
 from ioto_async import NoSuchThing as NoSuchThing  # type: ignore[attr-defined]
 from ioto_async.controllers.paging import Paged
 from ioto_async.testing import aioresponses, canned_pages, mock_client
+
+
+async def cassettes() -> None:
+    """Record, play, and look at what is left."""
+    cassette = Cassette(Path("trip.cassette"), "none", order="strict", ignore=["timestamp"])
+    async with IotoClient(cassette=cassette) as client:
+        assert_type(client, IotoClient)
+    assert_type(cassette.unplayed, list[str])
+    IotoClient(cassette="trip.cassette")
+    BuilderClient(cassette=Path("trip.cassette"))
+    Cassette("trip.cassette", "record")  # type: ignore[arg-type]
 
 
 async def clients(session: aiohttp.ClientSession) -> None:

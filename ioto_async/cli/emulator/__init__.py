@@ -13,7 +13,7 @@ from cyclopts import App, Parameter, validators
 from ...emulator import Emulator
 from ...emulator.otherwise import check_otherwise
 from ...errors import InvalidArgumentError
-from ..options import FLAG, Texts
+from ..options import FLAG, JsonFlag, Texts
 from ..signals import ending_signals
 from .log import log_requests
 from .remote import snapshot, status, wait, write_databases
@@ -53,6 +53,8 @@ async def serve(
     export_on_exit: Path | None = None,
     env: Annotated[bool, FLAG] = False,
     exec: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    replay: Path | None = None,
+    as_json: JsonFlag = False,
 ) -> int | None:
     """Serve embedded device clouds and their Builder until SIGINT, SIGTERM or SIGHUP.
 
@@ -98,9 +100,29 @@ async def serve(
         export_on_exit: database to write at the end, for --db; further clouds have files beside it.
         env: go on in the background, and print the environment for a shell.
         exec: run the command that follows, which takes all the rest of the line; your shell if there is none.
+        replay: cassette, as ioto-async --record writes it, to play instead of serving: a new cloud gets the devices,
+            items, users and metrics that its replies show, then each of its requests. What is answered otherwise is
+            printed, a line for each difference, and the exit status is 1 if there is one.
+        as_json: with --replay, print one JSON object instead.
     """
     is_background = os.environ.pop(BACKGROUND, None) is not None
     _check(shell, env=env, exec=exec)
+    if replay is not None:
+        others: dict[str, object] = {
+            "--db": db,
+            "--devices": devices,
+            "--faults": faults,
+            "--export-on-exit": export_on_exit,
+        }
+        others |= {"--user": user, "--invite": invite, "--sign-up": sign_up, "--update": update}
+        others |= {"--env": env, "--exec": exec is not None, "--log": log}
+        if given := [option for option, value in others.items() if value]:
+            raise InvalidArgumentError(f"{given[0]}: expected no --replay beside it, which serves nothing")
+        from .replaying import print_replay  # seldom asked for
+
+        return await print_replay(replay, as_json=as_json)
+    if as_json:
+        raise InvalidArgumentError("--json: expected --replay beside it")
     if env and not is_background:
         return await asyncio.to_thread(start_in_background, shell, log=log)
     seeds = Seeds(user=user, invite=invite, sign_up=sign_up, update=update, devices=devices, claim=claim, faults=faults)

@@ -30,6 +30,8 @@ Shell = Literal["bash", "zsh", "fish"]
 BACKGROUND: Final = "_IOTO_EMULATOR_BACKGROUND"
 """The variable that tells a process that it is the one in the background."""
 _OURS: Final = ("IOTO_", "BUILDER_")
+_RECORD: Final = "IOTO_RECORD"
+"""What leads nowhere else, but to a file of what is sent here."""
 _PROXIES: Final = ("NO_PROXY", "no_proxy")
 # What curl, requests and boto3 read in place of SSL_CERT_FILE.
 _BUNDLES: Final = ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE")
@@ -43,7 +45,7 @@ _OF_TERMINALS: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)
 
 def environment(running: Emulator, environ: Mapping[str, str]) -> dict[str, str | None]:
     """Return the variables to be set; None for those to be removed from *environ*, as they may lead elsewhere."""
-    stale = dict.fromkeys((name for name in environ if name.startswith(_OURS)), None)
+    stale = dict.fromkeys((name for name in environ if name.startswith(_OURS) and name != _RECORD), None)
     hosts = dict.fromkeys(["localhost", "127.0.0.1", "::1", urlsplit(running.api).hostname or ""])
     unproxied = {
         name: ",".join(dict.fromkeys([*filter(None, environ.get(name, "").split(",")), *hosts])) for name in _PROXIES
