@@ -245,7 +245,7 @@ async def test_the_traceback_of_a_request_that_was_not_recorded_shows_no_secret(
     await recorded(path, "DEV1")
     mark = "s3cr3t-Mark"
     for order in ("loose", "strict"):
-        cassette = Cassette(path, "none", order=order)  # type: ignore[arg-type]
+        cassette = Cassette(path, "none", order=order)
         async with IotoClient(cassette=cassette, token=f"{mark}-token", environ={}) as client:
             error = await failure(client.call("device/get", {"id": "DEV2", "apiToken": mark}))
         assert isinstance(error, CassetteError)
