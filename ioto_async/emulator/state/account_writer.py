@@ -55,5 +55,5 @@ class AccountWriter:
 
         The rules also see the *members* that the call named: a Service keeps no ``deviceId``, but its samples have it.
         """
-        rules = self._cloud.schema_of(model).get("metrics", ())
+        rules = self._cloud.models.process(model).get("metrics", ())
         self._cloud.metrics.measure(self.account_id, rules, {**members, **record}, timestamp=self._cloud.now())

@@ -339,16 +339,11 @@ class Cloud:
 
     def _sync_down(self, model: str, verb: str, item: Mapping[str, Any]) -> None:
         """Publish a write of the device database to its device, to all of its account, or to all of the cloud."""
-        if self.schema_of(model).get("sync") not in ("down", "both"):
+        if self.models.process(model).get("sync") not in ("down", "both"):
             return
         device_id, account_id = item.get("deviceId"), item.get("accountId")
         to = f"device/{device_id}" if device_id else f"account/{account_id or 'all'}"
         self.publisher.send(f"ioto/{to}/sync/{verb}", dumps(item), device_id)
-
-    def schema_of(self, model: str) -> Mapping[str, Any]:
-        """Return what the section ``process`` of the schema says of a model."""
-        process: Mapping[str, Any] = self.models.schema["process"].get(model, {})
-        return process
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -476,10 +471,8 @@ class Cloud:
 
     def _user(self, role: Role, account_id: str | None) -> User:
         account_id = self._open_account(account_id)
-        for user in self.users.of_account(account_id):
-            if user.role == role:
-                return user
-        return self.users.add(f"{role}-{new_ulid(self.now()).lower()}@ioto.test", account_id, role)
+        found = next((user for user in self.users.of_account(account_id) if user.role == role), None)
+        return found or self.users.add(f"{role}-{new_ulid(self.now()).lower()}@ioto.test", account_id, role)
 
     def _identity(self, user: User) -> str:
         """Return what *user* signs in as; one who has no password gets a key that has none either."""

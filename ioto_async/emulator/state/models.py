@@ -200,6 +200,11 @@ class Models:
         self.schema["models"][name] = fields | {"updated": {"type": "date", "readonly": True}}
         self.schema["process"][name] = dict(process or {})
 
+    def process(self, name: str) -> Mapping[str, Any]:
+        """Return what the section ``process`` of the schema says of a model."""
+        found: Mapping[str, Any] = self.schema["process"].get(name, {})
+        return found
+
     def create(self, name: str, members: Mapping[str, Any], exists: bool | None = False) -> dict[str, Any]:
         """Write a whole item and return its record.
 

@@ -58,7 +58,7 @@ def _apply(call: DeviceCall, change: object) -> list[Message]:
     if named is None or item.get("_type", named[0]) != named[0]:
         raise BadMessage(f"the key {key!r} fits no model, or another than its item")
     model, parts = named
-    sync = call.cloud.schema_of(model).get("sync")
+    sync = call.cloud.models.process(model).get("sync")
     if sync == "down":
         # The agent sends what the cloud has given it up again after each provisioning, until that is acknowledged.
         _LOG.debug("%s: %r is the cloud's, a change by a device is dropped", call.device.id, key)
