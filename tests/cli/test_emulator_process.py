@@ -286,7 +286,7 @@ def test_any_shell_has_values_as_they_are(shell: str, odd_folder: Path) -> None:
 )
 def test_each_shell_has_its_own_language(shell: Any, line: str) -> None:
     written = list(_statements({"A": "it's", "B": None}, shell))
-    assert written == [line, "set -e B;" if shell == "fish" else "unset B;"]
+    assert written == [line, "set -qU B; and set -gx B ''; or set -e B;" if shell == "fish" else "unset B;"]
 
 
 @each_row("options, status", [(["--port", "99999"], 2), (["--devices", "no-such-file"], 2), (["--db", "/no/x"], 1)])

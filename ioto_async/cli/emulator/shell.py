@@ -61,7 +61,9 @@ def _statements(variables: Mapping[str, str | None], shell: Shell) -> Iterable[s
     """Return a line for each variable, for the *shell* to read."""
     for name, value in variables.items():
         if shell == "fish":
-            yield f"set -e {name};" if value is None else f"set -gx {name} {_quote_for_fish(value)};"
+            # A universal variable would be erased for good, and cannot be hidden; empty it means nothing.
+            unset = f"set -qU {name}; and set -gx {name} ''; or set -e {name};"
+            yield unset if value is None else f"set -gx {name} {_quote_for_fish(value)};"
         else:
             yield f"unset {name};" if value is None else f"export {name}={shlex.quote(value)};"
 
