@@ -22,7 +22,7 @@ from .tables import each_row_after_reset
 INFO = [
     *("api", "builder", "token", "login_token", "origin", "account_id", "cloud_id", "product_token", "ca"),
     *("cognito", "user_pool", "client_id", "username", "password", "builder_token", "mqtt_host", "mqtt_port"),
-    *("control", "control_token"),
+    *("control", "console", "control_token"),
 ]
 
 
