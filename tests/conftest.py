@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from hypothesis import settings
 
 from ioto_async import IotoClient
 from tests.methods import make_client
@@ -17,6 +18,10 @@ for _name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
     # Those of whoever runs the tests have nothing to do with loopback.
     os.environ.pop(_name, None)
     os.environ.pop(_name.lower(), None)
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("tests")
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -626,7 +626,7 @@ NOTES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(notes=NOTES, cut=st.integers(0, 120))
 def test_a_journal_tells_what_was_noted_last_also_after_it_was_torn(
     tmp_path_factory: pytest.TempPathFactory, notes: list[tuple[str, str]], cut: int

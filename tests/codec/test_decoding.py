@@ -1014,7 +1014,7 @@ def _try_every_decoder(body: bytes) -> None:
             assert expected.operation == "device/get", name  # noqa: PT017
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=60))
 @example(b"\xef\xbb\xbf{}")
 @example(b"1e400")
@@ -1024,7 +1024,7 @@ def test_arbitrary_bytes_are_decoded_or_refused(body: bytes) -> None:
     _try_every_decoder(body)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(likely)
 @example({"error": "x", "delay": 2**64 - 1})
 @example({"error": "x", "delay": 1e308})
@@ -1034,7 +1034,7 @@ def test_arbitrary_json_is_decoded_or_refused(value: object) -> None:
     _try_every_decoder(dumps(value))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(likely)
 def test_no_method_raises_anything_else_on_arbitrary_json(value: object) -> None:
     async def run() -> None:
@@ -1049,7 +1049,7 @@ def test_no_method_raises_anything_else_on_arbitrary_json(value: object) -> None
         asyncio.run(run())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.recursive(
         st.just(SECRET) | st.integers(),

@@ -143,7 +143,7 @@ json_values = st.recursive(
 def test_any_text_cursor_arrives_as_it_was_given() -> None:
     with sender() as send:
 
-        @settings(max_examples=40, deadline=None)
+        @settings(max_examples=40)
         @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
         def arrives(cursor: str) -> None:
             sent = send(lambda client: client.device.find(next=cursor))
@@ -155,7 +155,7 @@ def test_any_text_cursor_arrives_as_it_was_given() -> None:
 def test_any_object_cursor_arrives_as_it_was_given() -> None:
     with sender() as send:
 
-        @settings(max_examples=40, deadline=None)
+        @settings(max_examples=40)
         @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), json_values, min_size=1, max_size=3))
         def arrives(cursor: dict[str, Any]) -> None:
             sent = send(lambda client: client.device.find(next=cursor))
@@ -193,7 +193,7 @@ async def test_a_value_is_sent_as_documented(cloud: Cloud, client: IotoClient, v
 def test_any_json_value_is_sent_as_it_is() -> None:
     with sender() as send:
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=60)
         @given(json_values)
         def arrives(value: object) -> None:
             sent = send(lambda client: client.generic.update("M", {"v": value}))

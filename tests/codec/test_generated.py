@@ -56,7 +56,7 @@ def _wire(cls: type[Any]) -> st.SearchStrategy[Any]:
 
 
 def _agree_on_any(cls: type[Any]) -> None:
-    @settings(max_examples=8, deadline=None)
+    @settings(max_examples=8)
     @given(_wire(cls))
     def agree(value: object) -> None:
         _agree(cls, value)
@@ -146,7 +146,7 @@ def _unstructured(record: Any) -> dict[str, Any]:
 
 
 def _same_json(cls: type[Any]) -> None:
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(records(cls))
     def same(record: Any) -> None:
         made = converter.unstructure(record)

@@ -73,7 +73,7 @@ def test_the_pieces_are_the_whole(tiny_pieces: None, array: list[Any], write: Ca
         assert len(parts) > 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(value=st.lists(json_values, max_size=12) | st.fixed_dictionaries({"data": json_values, "next": json_values}))
 @each_row("write", WRITTEN)
 def test_the_pieces_of_any_value_are_the_whole(write: Callable[[Any], bytes], value: Any) -> None:
@@ -89,7 +89,7 @@ def _value(parse: Callable[[bytes], Any], data: bytes) -> Any:
         return "not JSON"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.sampled_from([b"[", b"]", b"{", b"}", b",", b" ", b'"data":', b'"x"', b'{"x":1},', b"null,", b"[1],", b"5"]),

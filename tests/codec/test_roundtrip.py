@@ -35,7 +35,7 @@ def _sent(value: object) -> Any:
 
 
 def _any_survive(cls: type[Any]) -> None:
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(st.lists(records(cls), max_size=2))
     def survive(originals: list[Any]) -> None:
         for original in originals:
@@ -93,7 +93,7 @@ OBJECTS: list[tuple[type[Any], str]] = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=json_objects)
 @each_row("cls, name", OBJECTS)
 def test_any_object_is_kept_exactly(value: dict[str, Any], cls: type[Any], name: str) -> None:
@@ -105,7 +105,7 @@ def test_any_object_is_kept_exactly(value: dict[str, Any], cls: type[Any], name:
 HARD = [2**64 - 1, -(2**63), 1.0, -0.0, 5e-324, {"": {"": [[], {}, [[]]]}}, "\x00é😀\u2028", [None], ""]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(json_values)
 @example(HARD)
 def test_any_value_of_a_store_item_is_kept_exactly(value: object) -> None:
@@ -114,7 +114,7 @@ def test_any_value_of_a_store_item_is_kept_exactly(value: object) -> None:
     assert exact(_sent(found)) == exact({"key": "k"} if value is None else {"key": "k", "value": value})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(value=json_values)
 @example(HARD)
 @each_row("cls", RECORDS)
@@ -124,7 +124,7 @@ def test_any_value_of_an_unknown_member_is_kept_exactly(value: object, cls: type
     assert exact(_sent(found)) == exact(least(cls) | {"unknown": value})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=json_values)
 @example(HARD)
 def test_any_value_inside_a_widget_is_kept_exactly(value: object) -> None:
@@ -133,7 +133,7 @@ def test_any_value_inside_a_widget_is_kept_exactly(value: object) -> None:
     assert exact(_sent(found)) == exact(wire)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(json_values)
 @example(HARD)
 def test_any_value_is_decoded_as_it_came(value: object) -> None:
@@ -141,7 +141,7 @@ def test_any_value_is_decoded_as_it_came(value: object) -> None:
     assert exact(anything(OPERATION, dumps([value]))) == exact([value])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200))
 def test_any_content_of_a_file_is_decoded(content: bytes) -> None:
     wire = {"data": base64.b64encode(content).decode()}
@@ -170,7 +170,7 @@ def _created(wire: object) -> datetime:
     return created
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(date=instants)
 @each_row("written", FORMS)
 def test_any_documented_form_of_a_date_is_the_same_instant(
@@ -180,7 +180,7 @@ def test_any_documented_form_of_a_date_is_the_same_instant(
     assert (created, created.tzinfo) == (date, UTC)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=9)), timezone(timedelta(hours=-3))])))
 def test_a_time_in_milliseconds_is_read_back(date: datetime) -> None:
     milliseconds = epoch_ms(date)

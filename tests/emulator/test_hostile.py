@@ -171,7 +171,7 @@ def call(connection: http.client.HTTPConnection, path: str, body: bytes, token: 
     return response.status, response.read().decode()
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=100, database=None)
 @given(body=st.binary(max_size=200))
 def test_any_bytes_are_answered(thread: EmulatorThread, body: bytes) -> None:
     with closing(connection_to(thread)) as connection:
@@ -213,7 +213,7 @@ def caller_of(emu: Emulator | EmulatorThread, path: str) -> str:
     return emu.cloud.builder.token if path.startswith("/api/") else emu.token
 
 
-@settings(max_examples=25, deadline=None, database=None)
+@settings(max_examples=25, database=None)
 @given(body=BODIES)
 def test_any_object_is_answered_by_every_operation(thread: EmulatorThread, body: dict[str, object]) -> None:
     with closing(connection_to(thread)) as connection:

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ioto_async.emulator.request import Refused
@@ -262,7 +262,6 @@ def test_a_default_stands_for_a_member_that_was_not_given(models: Models) -> Non
     assert models.create("Command", {**OWNER, "command": "ls"})["args"] == {}
 
 
-@settings(deadline=None)
 @given(json_values.filter(lambda value: value is not None))
 def test_any_json_value_of_a_store_comes_back_exactly(value: object) -> None:
     db = connect(None)
@@ -360,7 +359,6 @@ def test_pages_are_filled_with_matches(models: Models) -> None:
     assert keys_of(models.find("Store", {**OWNER, "value": 3}, {"next": page["next"]})) == ["k018"]
 
 
-@settings(deadline=None)
 @given(count=st.integers(0, 25), limit=st.integers(1, 30))
 def test_paging_there_and_back_visits_every_item_once_in_order(count: int, limit: int) -> None:
     db = connect(None)

@@ -265,7 +265,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_what_holds_of_any_calls_by_anyone_in_any_order(caplog: pytest.LogCaptureFixture) -> None:
-    bounds = settings(max_examples=100, stateful_step_count=30, deadline=None, database=None, derandomize=True)
+    bounds = settings(max_examples=100, stateful_step_count=30, database=None, derandomize=True)
     with caplog.at_level(logging.ERROR), EmulatorThread(clouds=2) as emulator:
         Machine.emulator, Machine.caplog = emulator, caplog
         run_state_machine_as_test(Machine, settings=bounds)

@@ -46,7 +46,7 @@ def dimensions_of(table: Metrics) -> set[str]:
     return {f"dimensions.{name}" for row in table.to_rows() for name in row["dimensions"]}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tables)
 def test_frames_have_what_the_rows_have(table: Metrics) -> None:
     in_pandas, in_polars = table.to_pandas(), table.to_polars()
@@ -58,7 +58,7 @@ def test_frames_have_what_the_rows_have(table: Metrics) -> None:
     assert in_polars.to_dicts() == rows
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tables)
 def test_the_types_of_columns_do_not_depend_on_what_is_in_them(table: Metrics) -> None:
     pandas_types, polars_types = table.to_pandas().dtypes, table.to_polars().schema
@@ -70,7 +70,7 @@ def test_the_types_of_columns_do_not_depend_on_what_is_in_them(table: Metrics) -
     assert all(polars_types[name] == polars.String for name in dimensions_of(table))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tables.filter(lambda table: bool(table.to_rows())))
 def test_dimensions_are_named_as_pandas_names_them(table: Metrics) -> None:
     rows: list[dict[str, Any]] = [dict(row) for row in table.to_rows()]

@@ -124,7 +124,7 @@ def test_what_is_no_json_is_refused_by_name(record: Record, reason: str) -> None
 
 @each_row("cls", RECORDS)
 def test_every_record_leaves_as_the_client_itself_would_send_it(cls: type[Any]) -> None:
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10)
     @given(records(cls))
     def leaves(record: Any) -> None:
         wire = record.to_dict(wire=True)

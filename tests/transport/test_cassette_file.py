@@ -74,7 +74,7 @@ def test_it_can_be_read_in_a_review(tmp_path: Path) -> None:
     assert [exchange.line for exchange in read(path).exchanges] == [7, 20]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=JSON)
 def test_what_is_written_is_read(tmp_path: Path, body: Any) -> None:
     exchange = Exchange({**REQUEST, "body": body}, {"status": 200, "body": body})
@@ -87,7 +87,7 @@ def test_half_a_character_is_written_and_read(tmp_path: Path) -> None:
     assert found.request["body"] == "\ud800 \u2028"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_is_an_error_with_a_line_number_and_never_a_crash(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "damaged.cassette"

@@ -513,7 +513,7 @@ def test_those_who_waited_in_a_loop_that_is_gone_hold_nobody_up() -> None:
     del waiting
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     in_flight=st.integers(1, 4),
     rate=st.sampled_from([None, 1.0, 100.0]),

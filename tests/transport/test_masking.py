@@ -54,7 +54,7 @@ def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     value=st.fixed_dictionaries({"rest": nested(LEAVES), "holder": nested(holders(MARK))}),
     ids=st.booleans(),
@@ -66,7 +66,7 @@ def test_no_secret_gets_through_whatever_the_json(value: Any, ids: bool, name: s
     assert MARK not in str(masks.value(value, name))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(value=nested(st.text().map(lambda text: text + MARK) | st.text().map(lambda text: MARK + text)), name=NAMES)
 def test_what_a_client_sends_as_its_token_is_in_no_text(value: Any, name: str) -> None:
     masks = Masks(SALT)
@@ -77,7 +77,7 @@ def test_what_a_client_sends_as_its_token_is_in_no_text(value: Any, name: str) -
     assert json.dumps(MARK)[1:-1] not in masked
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(key=st.text().map(lambda text: text + MARK), value=LEAVES)
 def test_names_of_members_are_text_as_well(key: str, value: Any) -> None:
     masks = Masks(SALT)
@@ -85,7 +85,7 @@ def test_names_of_members_are_text_as_well(key: str, value: Any) -> None:
     assert MARK not in str(masks.value({key: value, f"x{key}": value}))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(value=nested(LEAVES), name=NAMES)
 def test_what_is_masked_is_not_masked_again(value: Any, name: str) -> None:
     masks = Masks(SALT)
@@ -96,7 +96,7 @@ def test_what_is_masked_is_not_masked_again(value: Any, name: str) -> None:
     assert again.value(once, name) == once
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(value=nested(LEAVES | holders(MARK)))
 def test_the_shape_of_json_stays(value: Any) -> None:
     assert shape(Masks(SALT).value(value)) == shape(value)
