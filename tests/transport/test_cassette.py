@@ -221,11 +221,14 @@ async def test_what_was_sent_and_not_answered_is_in_doubt_again(path: Path) -> N
 
 
 async def test_a_request_that_was_not_answered_in_time_is_not_answered_again(path: Path) -> None:
-    async with served(silent(), cassette=path) as (_, client):
-        await failure(client.device.get("D1", timeout=0.05, retries=0))
+    async with served(silent(), cassette=path) as (server, client):
+        call = asyncio.ensure_future(client.device.get("D1"))
+        await server.received(1)
+        call.cancel()
+        await asyncio.wait([call])
     assert [exchange.failure for exchange in read(path).exchanges] == ["no reply"]
     async with player(path) as client:
-        assert type(await failure(client.device.get("D1", timeout=0.05, retries=0))) is CallTimeoutError
+        assert type(await failure(client.device.get("D1", timeout=1.0, retries=0))) is CallTimeoutError
 
 
 async def test_the_traceback_of_a_request_that_was_not_recorded_shows_no_secret(path: Path) -> None:
