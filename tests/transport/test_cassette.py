@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from ioto_async import (
+    Attempt,
     AuthenticationError,
     BuilderClient,
     CallTimeoutError,
@@ -33,7 +34,7 @@ from ioto_async import (
     TokenProviderError,
 )
 from ioto_async.emulator import Emulator
-from ioto_async.transport.cassette_file import read
+from ioto_async.transport.cassette_file import Exchange, Head, append, begin, read
 from tests.rawserver import TOKEN, RawServer, Step, client_of, drop, reply, reset, served, silent
 from tests.rows import each_row
 from tests.test_secrets import shown
@@ -154,11 +155,6 @@ async def test_the_same_identifier_has_the_same_mask_when_it_is_recorded_again(p
 FAILURES: dict[str, tuple[list[Step], type[Exception], int]] = {
     "500 and success": ([reply(500, "down"), reply(200, {"id": "D1"})], type(None), 2),  # type: ignore[dict-item]
     "429 with an hour": ([reply(429, "slow", headers={"Retry-After": "3600"})], RateLimitedError, 1),
-    "429 with a pause": (
-        [reply(429, "slow", headers={"Retry-After": "20"}), reply(200, {"id": "D1"})],
-        type(None),
-        2,
-    ),  # type: ignore[dict-item]
     "500 thrice": ([reply(500, "down")] * 3, ServiceError, 3),
     "dropped": ([drop(), reset(), drop()], ConnectionLostError, 3),
     "not HTTP": ([Step(b"hello\r\n\r\n", close=True)], DecodeError, 1),
@@ -192,6 +188,19 @@ async def test_every_attempt_is_recorded_and_fails_again_without_a_wait(
     if getattr(errors[0], "status", None) is not None:
         assert str(errors[0]) == str(errors[1])
     assert cassette.unplayed == []
+    assert waits == []
+
+
+async def test_the_pause_that_a_recorded_reply_asks_for_is_not_kept(path: Path, waits: list[float]) -> None:
+    request = {"to": "cloud", "operation": "device/get", "credentials": "token", "body": {"id": "D1"}}
+    begin(path, Head(ids=False))
+    append(path, Exchange(request, {"status": 429, "headers": {"Retry-After": "20"}, "text": "too many"}))
+    append(path, Exchange(request, {"status": 200, "body": {"id": "D1"}}))
+    seen: list[Attempt] = []
+    async with IotoClient(cassette=Cassette(path, "none", mask=False), environ={}, observer=seen.append) as client:
+        assert (await client.device.get("D1")).id == "D1"
+        assert client._transport._pause.until == 0
+    assert [attempt.status for attempt in seen] == [429, 200]
     assert waits == []
 
 
