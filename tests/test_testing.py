@@ -222,7 +222,7 @@ CASSETTES = """
 
     pytestmark = pytest.mark.asyncio
 
-    @pytest.mark.parametrize("name", ["/a b/", "b"])
+    @pytest.mark.parametrize("name", ["a/b", "a b", "b", "long" * 99])
     async def test_ping(name, ioto_cassette):
         async with IotoClient(cassette=ioto_cassette) as client:
             assert await client.test.ping() == "pinged"
@@ -235,25 +235,26 @@ CASSETTES = """
 """
 
 
-@pytest.mark.parametrize("mode", ["auto", "strict"])
+@pytest.mark.parametrize(("mode", "options"), [("auto", ()), ("strict", ("-n", "2"))])
 def test_a_cassette_is_recorded_beside_its_test_and_played(
-    inner: pytest.Pytester, mode: str, ioto_emulator: EmulatorThread, monkeypatch: pytest.MonkeyPatch
+    inner: pytest.Pytester,
+    mode: str,
+    options: tuple[str, ...],
+    ioto_emulator: EmulatorThread,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     inner.makeini(INI.format(mode=mode))
     inner.makepyfile(test_fleet=CASSETTES)
     with monkeypatch.context() as environ:
         for name, value in ioto_emulator.env.items():
             environ.setenv(name, value)
-        outcomes(inner, "--ioto-record=once", passed=3)
-    assert sorted(path.name for path in (inner.path / "cassettes" / "test_fleet").iterdir()) == [
-        "TestDevices.test_find.cassette",
-        "test_ping[_a_b_].cassette",
-        "test_ping[b].cassette",
-    ]
-    assert len(ioto_emulator.requests) == 3
-    outcomes(inner, passed=3)
-    outcomes(inner, "-n", "2", passed=3)
-    assert len(ioto_emulator.requests) == 3
+        outcomes(inner, "--ioto-record=once", passed=5)
+    names = sorted(path.name for path in (inner.path / "cassettes" / "test_fleet").iterdir())
+    assert len(names) == 5
+    assert {"TestDevices.test_find.cassette", "test_ping[b].cassette"} < {*names}
+    assert len(ioto_emulator.requests) == 5
+    outcomes(inner, *options, passed=5)
+    assert len(ioto_emulator.requests) == 5
 
 
 def test_a_test_without_its_cassette_says_how_to_record_it(inner: pytest.Pytester) -> None:

@@ -18,6 +18,7 @@ cloud needs the extra ``emulator``, the client pytest-asyncio as well.
 """
 
 import importlib
+import zlib
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -40,6 +41,8 @@ __all__ = ["aioresponses", "canned_pages", "ioto_cassette", "ioto_client", "ioto
 
 _MODES: Final = ("none", "once", "new_episodes", "all")
 _OPTION: Final = "--ioto-record"
+_LONGEST: Final = 120
+"""Characters of a test's name that are in that of its cassette."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,14 +91,15 @@ def ioto_cassette(request: pytest.FixtureRequest) -> "Cassette":
     """
     from ..transport.cassette import Cassette
 
-    name = "".join(char if char.isalnum() or char in "-_.[]" else "_" for char in request.node.name)
     folder = request.path.parent / "cassettes" / request.path.stem
-    if request.cls is not None:
-        name = f"{request.cls.__name__}.{name}"
+    name = request.node.name if request.cls is None else f"{request.cls.__name__}.{request.node.name}"
+    file = "".join(char if char.isalnum() or char in "-_.[]" else "_" for char in name)
+    if file != name or len(file) > _LONGEST:  # another test may have the same one
+        file = f"{file[:_LONGEST]}-{zlib.crc32(name.encode('utf-8', 'surrogatepass')):08x}"
     marker = request.node.get_closest_marker("ioto_cassette")
     options = {} if marker is None else dict(marker.kwargs)
     mode = request.config.getoption(_OPTION)
-    path = folder / f"{name}.cassette"
+    path = folder / f"{file}.cassette"
     if mode == "none" and not path.exists():
         pytest.fail(f"there is no cassette {path}: run the test with {_OPTION}=once to record it", pytrace=False)
     return Cassette(path, mode, **options)

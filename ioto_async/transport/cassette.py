@@ -497,8 +497,9 @@ def _failure_of(error: BaseException, request: aiohttp.ClientRequest) -> str | N
         if isinstance(error, aiohttp.ClientError) and flaw_of(error) is not None:
             return "not HTTP"
         return "connection lost" if _was_sent(request) else "not connected"
-    is_of_caller = isinstance(error, Exception)
-    return None if is_of_caller else "no reply"
+    if isinstance(error, Exception):
+        return None
+    return "no reply" if _was_sent(request) else "not connected"
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

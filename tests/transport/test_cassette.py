@@ -7,14 +7,15 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import aiohttp
 import pytest
 
 from ioto_async import (
+    Attempt,
     AuthenticationError,
     BuilderClient,
     CallTimeoutError,
@@ -24,7 +25,6 @@ from ioto_async import (
     ConnectionFailedError,
     ConnectionLostError,
     DecodeError,
-    InvalidArgumentError,
     IotoClient,
     NotFoundError,
     OutcomeUnknownError,
@@ -34,10 +34,12 @@ from ioto_async import (
     TokenProviderError,
 )
 from ioto_async.emulator import Emulator
-from ioto_async.transport.cassette_file import read
-from tests.rawserver import GUARD, TOKEN, RawServer, Step, client_of, drop, reply, reset, served, silent
+from ioto_async.transport.cassette_file import Exchange, Head, append, begin, read
+from tests.rawserver import TOKEN, RawServer, Step, client_of, drop, reply, reset, served, silent
 from tests.rows import each_row
 from tests.test_secrets import shown
+
+from .cassettes import failure, player, recorded
 
 CLAIM = "M72DANY8BZ"
 ACCOUNT = "01HV0000000000000000ACC0NT"
@@ -47,20 +49,6 @@ PASSWORD = "pass-W0rd/secret"
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "trip.cassette"
-
-
-def player(path: Path, **options: Any) -> IotoClient:
-    """A client of a cassette, which knows no token, no endpoint and no account."""
-    cassette = Cassette(path, "none", **options)
-    return IotoClient(cassette=cassette, environ={}, timeout=GUARD)
-
-
-async def failure(call: Awaitable[object]) -> Exception:
-    try:
-        await call
-    except Exception as error:  # noqa: BLE001
-        return error
-    raise AssertionError("nothing was raised")
 
 
 # A trip -----------------------------------------------------------------------------------------------------------
@@ -167,11 +155,6 @@ async def test_the_same_identifier_has_the_same_mask_when_it_is_recorded_again(p
 FAILURES: dict[str, tuple[list[Step], type[Exception], int]] = {
     "500 and success": ([reply(500, "down"), reply(200, {"id": "D1"})], type(None), 2),  # type: ignore[dict-item]
     "429 with an hour": ([reply(429, "slow", headers={"Retry-After": "3600"})], RateLimitedError, 1),
-    "429 with a pause": (
-        [reply(429, "slow", headers={"Retry-After": "20"}), reply(200, {"id": "D1"})],
-        type(None),
-        2,
-    ),  # type: ignore[dict-item]
     "500 thrice": ([reply(500, "down")] * 3, ServiceError, 3),
     "dropped": ([drop(), reset(), drop()], ConnectionLostError, 3),
     "not HTTP": ([Step(b"hello\r\n\r\n", close=True)], DecodeError, 1),
@@ -208,6 +191,19 @@ async def test_every_attempt_is_recorded_and_fails_again_without_a_wait(
     assert waits == []
 
 
+async def test_the_pause_that_a_recorded_reply_asks_for_is_not_kept(path: Path, waits: list[float]) -> None:
+    request = {"to": "cloud", "operation": "device/get", "credentials": "token", "body": {"id": "D1"}}
+    begin(path, Head(ids=False))
+    append(path, Exchange(request, {"status": 429, "headers": {"Retry-After": "20"}, "text": "too many"}))
+    append(path, Exchange(request, {"status": 200, "body": {"id": "D1"}}))
+    seen: list[Attempt] = []
+    async with IotoClient(cassette=Cassette(path, "none", mask=False), environ={}, observer=seen.append) as client:
+        assert (await client.device.get("D1")).id == "D1"
+        assert client._transport._pause.until == 0
+    assert [attempt.status for attempt in seen] == [429, 200]
+    assert waits == []
+
+
 async def outcome(call: Awaitable[object]) -> object:
     try:
         await call
@@ -234,11 +230,14 @@ async def test_what_was_sent_and_not_answered_is_in_doubt_again(path: Path) -> N
 
 
 async def test_a_request_that_was_not_answered_in_time_is_not_answered_again(path: Path) -> None:
-    async with served(silent(), cassette=path) as (_, client):
-        await failure(client.device.get("D1", timeout=0.05, retries=0))
+    async with served(silent(), cassette=path) as (server, client):
+        call = asyncio.ensure_future(client.device.get("D1"))
+        await server.received(1)
+        call.cancel()
+        await asyncio.wait([call])
     assert [exchange.failure for exchange in read(path).exchanges] == ["no reply"]
     async with player(path) as client:
-        assert type(await failure(client.device.get("D1", timeout=0.05, retries=0))) is CallTimeoutError
+        assert type(await failure(client.device.get("D1", timeout=1.0, retries=0))) is CallTimeoutError
 
 
 async def test_the_traceback_of_a_request_that_was_not_recorded_shows_no_secret(path: Path) -> None:
@@ -263,12 +262,6 @@ async def test_the_traceback_of_a_cassette_that_cannot_be_written_shows_no_secre
 
 
 # Which exchange answers -------------------------------------------------------------------------------------------
-
-
-async def recorded(path: Path, *ids: str) -> None:
-    async with served(handler=lambda request: reply(200, request.json), cassette=Cassette(path, "all")) as (_, client):
-        for id in ids:
-            await client.device.get(id)
 
 
 async def test_calls_at_the_same_time_are_answered_in_any_order(path: Path) -> None:
@@ -347,98 +340,6 @@ async def test_text_whose_identifiers_are_known_from_elsewhere_is_the_same(path:
     async with player(path) as client:  # it has not seen the identifier
         await client.call("alert/note", {"text": "DEV1 is hot"})
         assert isinstance(await failure(client.call("alert/note", {"text": "DEV2 is hot"})), CassetteError)
-
-
-# Modes ------------------------------------------------------------------------------------------------------------
-
-
-async def test_once_records_and_then_plays(path: Path) -> None:
-    for expected in (1, 1):
-        async with served(reply(200, {"id": "DEV1"}), cassette=Cassette(path, "once")) as (server, client):
-            await client.device.get("DEV1")
-        assert len(read(path).exchanges) == expected
-    assert server.requests == []
-
-
-async def test_new_episodes_plays_what_there_is_and_records_the_rest(path: Path) -> None:
-    await recorded(path, "DEV1")
-    async with served(reply(200, {"id": "DEV2"}), cassette=Cassette(path, "new_episodes")) as (server, client):
-        await client.device.get("DEV1")
-        await client.device.get("DEV2")
-    assert len(server.requests) == 1
-    assert [exchange.request["body"] == {"id": "DEV2"} for exchange in read(path).exchanges] == [False, False]
-    async with player(path, order="strict") as client:
-        await client.device.get("DEV1")
-        await client.device.get("DEV2")
-
-
-async def test_append_adds_and_all_begins_anew(path: Path) -> None:
-    for mode, count in (("append", 1), ("append", 2), ("all", 1)):
-        async with served(reply(200, {"id": "DEV1"}), cassette=Cassette(path, mode)) as (_, client):  # type: ignore[arg-type]
-            await client.device.get("DEV1")
-        assert len(read(path).exchanges) == count
-
-
-async def test_nothing_is_lost_where_nothing_is_recorded(path: Path) -> None:
-    await recorded(path, "DEV1")
-    before = path.read_bytes()
-    async with served(cassette=Cassette(path, "all")):
-        pass
-    assert path.read_bytes() == before
-
-
-@each_row(
-    "make, kind, text",
-    {
-        "no file": (lambda path: Cassette(path, "none"), CassetteError, "there is no cassette"),
-        "a file of something else": (lambda path: Cassette(_written(path, "id\nDEV1\n")), CassetteError, "line 1: exp"),
-        "not to be overwritten": (lambda path: Cassette(_written(path, "id\n"), "all"), CassetteError, "line 1: exp"),
-        "a folder": (lambda path: Cassette(path.parent), InvalidArgumentError, "path: .* is no regular file"),
-        "a mode": (
-            lambda path: Cassette(path, cast("Any", "record")),
-            InvalidArgumentError,
-            "mode: expected one of none, once",
-        ),
-        "an order": (
-            lambda path: Cassette(path, order=cast("Any", "any")),
-            InvalidArgumentError,
-            "order: expected one of loose",
-        ),
-        "a mask": (
-            lambda path: Cassette(path, mask=cast("Any", 1)),
-            InvalidArgumentError,
-            "mask: expected True or False, got 1",
-        ),
-        "names": (lambda path: Cassette(path, ignore="now"), InvalidArgumentError, "ignore: expected names"),
-        "no path": (lambda path: Cassette(""), InvalidArgumentError, "path: expected the path"),
-        "an option": (
-            lambda path: IotoClient("https://x.example", token="t", cassette=cast("Any", 5), environ={}),
-            InvalidArgumentError,
-            "cassette: expected a Cassette or the path of one, got int",
-        ),
-        "both variables": (
-            lambda path: IotoClient(environ={"IOTO_RECORD": str(path), "IOTO_REPLAY": str(path)}),
-            InvalidArgumentError,
-            "IOTO_RECORD and IOTO_REPLAY: set one of them",
-        ),
-    },
-)
-def test_what_does_not_fit_is_refused(
-    tmp_path: Path, make: Callable[[Path], object], kind: type[Exception], text: str
-) -> None:
-    with pytest.raises(kind, match=text):
-        make(tmp_path / "some.cassette")
-
-
-def _written(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
-
-
-async def test_a_mask_is_as_the_file_was_begun(path: Path) -> None:
-    await recorded(path, "DEV1")
-    with pytest.raises(InvalidArgumentError, match="was begun with mask=True"):
-        Cassette(path, "append", mask=False)
 
 
 # Where it stands --------------------------------------------------------------------------------------------------
