@@ -22,13 +22,13 @@ html_title = f"ioto_async {release}"
 html_copy_source = False
 html_show_sphinx = False
 # Pages that are read on disk or behind a firewall: no fonts, scripts or badges of other hosts.
-html_theme_options: dict[str, list[str]] = {"footer_icons": []}
+html_theme_options: dict[str, object] = {"footer_icons": []}
 
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 4
 
 default_role = "py:obj"
-autodoc_default_options = {"members": True}
+autodoc_default_options = {"members": True, "exclude-members": "any_type"}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

@@ -20,8 +20,8 @@ EMULATOR: Final = "emulator"
 SHARED: Final = "operations"
 """The one room that the embedded cloud reads as well."""
 
-_WIDTH: Final = 560
-_BESIDE: Final = 170
+_WIDTH: Final = 390
+_BESIDE: Final = 120
 _GAP: Final = 10
 _LETTER: Final = 6.3
 """Pixels that a letter of the text takes, at most."""
@@ -70,6 +70,7 @@ def purpose(room: str) -> str:
 def draw(look: _Look) -> str:
     """Return the SVG of the floors."""
     left, y = _WIDTH + 2 * _GAP, _GAP
+    whole = left + _BESIDE + _GAP
     parts: list[str] = []
     for rooms in floors():
         width = (_WIDTH - _GAP * (len(rooms) - 1)) / len(rooms)
@@ -80,10 +81,10 @@ def draw(look: _Look) -> str:
         y += height + _GAP
         if SHARED in rooms:
             parts += _box(EMULATOR, left, _GAP, _BESIDE, y - 2 * _GAP, look.fill, look)
-            parts += _lines([f"It imports {SHARED}", "and nothing else."], left + 10, y - 34, look.muted)
+            parts += _lines(["It imports", SHARED, "and nothing", "else."], left + 10, y - 62, look.muted)
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + _BESIDE + _GAP} {y}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {y}" width="{whole}" height="{y}">',
             "<title>The floors of ioto_async</title>",
             '<g font-family="system-ui, sans-serif" font-size="12">',
             *parts,

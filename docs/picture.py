@@ -112,7 +112,7 @@ def draw(command: str, lines: list[str], look: _Look) -> str:
     width, height = round(COLUMNS * _CELL + 2 * _MARGIN), len(rows) * _LINE + 2 * _MARGIN
     fill = look.theme.background_color.hex
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
         f"<title>{escape(command)}, as a terminal shows it</title>",
         f'<rect x="1" y="1" width="{width - 2}" height="{height - 2}" rx="8" stroke="{look.frame}" fill="{fill}"/>',
         '<g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="14">',
