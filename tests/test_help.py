@@ -33,7 +33,8 @@ for name in ["ioto_async", *(name for name in names if not name.endswith("__main
     for value in vars(module).values():
         if getattr(value, "__module__", None) == name and (inspect.isclass(value) or inspect.isroutine(value)):
             render(value)
-for words in ([], ["call"], ["fleet", "provision"], ["metric", "write"], ["emulator"], ["demo"]):
+commands = ("", "call", "fleet provision", "metric write", "emulator", "demo", "doctor", "whoami")
+for words in map(str.split, commands):
     with contextlib.suppress(SystemExit):
         main([*words, "--help"])
 print("rendered", len(names))

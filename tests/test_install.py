@@ -89,3 +89,22 @@ def test_a_checkout_that_is_not_installed_is_named_itself() -> None:
     command = [sys.executable, "-I", "-S", "-c", code]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == (f"pip install -e '{ROOT}[cli]'\n", "")
+
+
+@each_row(
+    "missing, command",
+    [("cyclopts", "doctor"), ("rich", "demo"), ("cryptography", "emulator"), ("semver", "emulator")],
+)
+def test_a_command_without_the_package_that_it_needs_names_what_installs_it(missing: str, command: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from ioto_async.cli import main; main([{command!r}])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"ioto-async: {missing} is not installed: {install_command('cli')}\n"
+
+
+def test_the_emulator_says_which_extra_it_needs() -> None:
+    code = "import sys; sys.modules['semver'] = None; import ioto_async.emulator"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (
+        "semver is not installed, which the emulator needs: install ioto-async with its extra emulator" in done.stderr
+    )

@@ -117,7 +117,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         status = 130
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
+        if _package(error) not in _EXTRA:
             raise
         return _print_missing(error)
     except IotoError as error:
@@ -183,7 +183,11 @@ def _status(error: BaseException | None) -> int:
 def _print_missing(error: ModuleNotFoundError) -> int:
     from .._install import install_command
 
-    return _print_error(f"{error.name} is not installed: {install_command('cli')}", 2)
+    return _print_error(f"{_package(error)} is not installed: {install_command('cli')}", 2)
+
+
+def _package(error: ModuleNotFoundError) -> str:
+    return (error.name or "").partition(".")[0]
 
 
 def _print_error(text: str, status: int) -> int:

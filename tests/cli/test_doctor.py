@@ -1,5 +1,6 @@
 """``ioto-async doctor`` and ``whoami``: each failure leads to one sentence and to what to do next."""
 
+import asyncio
 import json
 import os
 import re
@@ -23,9 +24,9 @@ from cryptography.x509.oid import NameOID
 from ioto_async.cli import _run
 from ioto_async.cli.doctor import CHECKS, Report, Target, diagnose
 from ioto_async.cli.doctor.printing import lines_of, summary_of
-from ioto_async.emulator import EmulatorThread
+from ioto_async.emulator import EmulatorThread, Fault
 from tests.proxy import TestProxy
-from tests.rawserver import GUARD, RawServer, Step, drop, reply, silent
+from tests.rawserver import GUARD, RawServer, Request, Step, drop, reply, silent
 from tests.rows import each_row
 
 API = "https://abc.execute-api.us-east-1.amazonaws.com"
@@ -164,11 +165,19 @@ async def test_a_host_without_addresses(monkeypatch: pytest.MonkeyPatch, code: i
 
 
 async def test_a_check_that_hangs_is_ended_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object) -> None:
+        pytest.fail("asyncio waits for its threads when the process ends, however long they hang")
+
     over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: over.wait(GUARD))
-    report = await examine({"IOTO_API": API}, *NETWORK, limit=0.2)
+    monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", refuse)
+    environ = {"IOTO_API": API, "BUILDER_TOKEN": TOKEN, "IOTO_MQTT_HOST": "mqtt.example"}
+    sign_in = {"IOTO_COGNITO": "https://sign-in.example", "IOTO_CLIENT_ID": "X", "IOTO_HOST": "app.example"}
+    report = await examine(environ | sign_in | {"IOTO_USERNAME": "me", "IOTO_PASSWORD": PASSWORD}, limit=0.2)
     over.set()
     check_failure(report, "dns", r"not done within 0\.2 s, and ended", "--timeout", 4)
+    ended = {check.name for check in report.checks if "not done within" in check.summary}
+    assert ended == {"dns", "sign-in", "builder", "mqtt"}
 
 
 async def test_a_port_at_which_nothing_listens() -> None:
@@ -216,8 +225,8 @@ async def serving(file: Path, change: Callable[[ssl.SSLContext], object] = id) -
 @each_row(
     "options, trusted, host, summary, hint",
     {
-        "expired": ({"ends": -1.0}, True, "localhost", "has expired, on 20", "clock of this machine, which says 20"),
-        "not yet": ({"begins": 5.0}, True, "localhost", "not valid yet, but from 20", "clock of this machine"),
+        "expired": ({"ends": -1.0}, True, "localhost", "expired on 20", "clock of this machine, which says 20"),
+        "not yet": ({"begins": 5.0}, True, "localhost", "not valid before 20", "clock of this machine"),
         "self-signed": ({}, False, "localhost", r"signed by itself \(localhost\)", "SSL_CERT_FILE.*ssl="),
         "unknown authority": ({"issuer": "ACME"}, False, "localhost", r"not trusted \(ACME\)", "SSL_CERT_FILE"),
         "another name": ({}, True, "127.0.0.1", "not for 127.0.0.1, but for localhost", "set IOTO_API to a name"),
@@ -322,12 +331,11 @@ _JSON = {"Content-Type": "application/json"}
         ),
         "JSON of something else": (reply(200, {"a": 1}), "no Ioto cloud", "cloud panel", 1),
         "a gateway without an API": (
-            reply(403, {"message": "Forbidden"}, headers=_JSON),
-            "no Ioto cloud at .*403 Forbidden",
+            reply(403, {"message": "Missing Authentication Token"}, headers=_JSON),
+            "no Ioto cloud at .*403 Missing Authentication Token",
             "cloud panel",
             1,
         ),
-        "an unknown path": (reply(400, "Unknown action"), "no Ioto cloud at .*400 Unknown action", "cloud panel", 1),
         "a redirect": (
             reply(301, "", headers={"Location": f"https://elsewhere.example/x?token={PASSWORD}"}),
             "redirects to https://elsewhere.example, and",
@@ -348,6 +356,22 @@ async def test_what_answers_and_is_no_ioto_cloud(step: Step, summary: str, hint:
     check_failure(report, "service", summary, hint, status)
     assert (report["token"].status, report["token"].summary) == ("skipped", "needs service")
     assert PASSWORD not in json.dumps(report.to_dict())
+
+
+@each_row(
+    "step, status, hint",
+    [
+        (reply(403, {"message": "Forbidden"}, headers=_JSON), "ok", "IOTO_API may be of another API"),
+        (reply(401, {"message": "Unauthorized"}, headers=_JSON), "ok", "IOTO_API may be of another API"),
+        (reply(400, "Unknown action"), "warning", "check the endpoint"),
+    ],
+)
+async def test_what_may_be_an_ioto_cloud_is_told_by_the_token(step: Step, status: str, hint: str) -> None:
+    async with RawServer(handler=lambda request: step) as server:
+        report = await examine({"IOTO_API": server.url, "IOTO_TOKEN": TOKEN}, *NETWORK, "clock", "token")
+    assert report["service"].status == status
+    assert report["token"].status == "failed"
+    assert re.search(hint, report["token"].hint or "")
 
 
 async def test_a_service_that_is_silent() -> None:
@@ -551,9 +575,54 @@ async def test_the_kind_of_the_token_and_its_role_are_found_out(
     assert (report["role"].details["role"], report["role"].status) == (role, status)
     assert ("admin" in str(report["role"].details["allows"])) == (role in ("owner", "admin"))
     if role == "user":
-        assert "cannot claim, provision or release" in report["role"].summary
+        assert "not claim, provision or release" in report["role"].summary
         assert "sign in as an admin" in (report["role"].hint or "")
     assert cloud.cloud.builder.registry.count() - before == (role == "device")
+
+
+def answering(replies: dict[str, Step]) -> Callable[[Request], Step]:
+    """Answers requests by the last two parts of their path; all else is refused as of too low a role."""
+    return lambda request: replies.get("/".join(request.path.split("/")[-2:]), reply(403, "Access denied"))
+
+
+@each_row(
+    "replies, kind, role, account",
+    {
+        "lists no accounts": (
+            {"account/find": reply(400, "Missing accountId"), "device/find": reply(200, {"data": []})},
+            "CloudAPI token",
+            "owner",
+            "the cloud does not say which",
+        ),
+        "answers something else": (
+            {"account/find": reply(200, '"text"'), "device/find": reply(200, {"data": []})},
+            "CloudAPI token",
+            "owner",
+            "the cloud does not say which",
+        ),
+        "has no accounts": ({"account/find": reply(200, {"data": []})}, "CloudAPI token", "owner", "no account yet"),
+        "may only look": ({"device/find": reply(200, {"data": []})}, "CloudAPI token", "user", "does not say which"),
+    },
+)
+async def test_a_token_is_told_apart_by_what_it_may_do(
+    replies: dict[str, Step], kind: str, role: str, account: str
+) -> None:
+    ping = {"test/ping": reply(200, "pinged\n")}
+    async with RawServer(handler=answering(ping | replies)) as server:
+        environ = {"IOTO_API": server.url, "IOTO_TOKEN": TOKEN}
+        report = await examine(environ, *NETWORK, "sign-in", "token", "role", "account")
+    assert (report["token"].status, report["token"].details["kind"]) == ("ok", kind)
+    assert report["role"].details["role"] == role
+    assert account in report["account"].summary
+
+
+async def test_a_user_whom_only_the_sign_in_tells_of_is_found(cloud: EmulatorThread) -> None:
+    cloud.faults.add(Fault("user/get", status=400, body="Missing id", times=None))
+    report = await examine(cloud.env | NO_TOKEN | {"IOTO_MQTT_HOST": None})
+    cloud.faults.clear()
+    assert (report["token"].status, report["role"].details["role"], report["account"].status) == ("ok", "owner", "ok")
+    login = next(request for request in cloud.requests if request.operation == "user/login")
+    assert json.loads(login.body) == {"register": False}
 
 
 def other_account(cloud: EmulatorThread) -> str:
@@ -621,7 +690,7 @@ async def test_the_account_is_found_where_the_api_allows(
 @each_row(
     "change, status, summary, hint, exit_status",
     {
-        "all": (lambda _: {}, "ok", "takes BUILDER_TOKEN; the product is Demo", "^$", 0),
+        "all": (lambda _: {}, "ok", "accepts BUILDER_TOKEN; the product is Demo", "^$", 0),
         "no token": (lambda _: {"BUILDER_TOKEN": None}, "ok", "BUILDER_TOKEN is not set", "^$", 0),
         "a wrong token": (lambda _: {"BUILDER_TOKEN": TOKEN}, "failed", "refuses BUILDER_TOKEN", "BuilderAPI token", 3),
         "that of the cloud": (
@@ -636,8 +705,8 @@ async def test_the_account_is_found_where_the_api_allows(
         "nothing there": (
             lambda _: {"IOTO_BUILDER": f"http://localhost:{unused_port()}/api"},
             "failed",
-            "from IOTO_BUILDER: cannot connect",
-            "check the network",
+            "from IOTO_BUILDER: nothing accepts connections",
+            "port in IOTO_BUILDER",
             4,
         ),
         "http": (lambda _: {"IOTO_BUILDER": "http://b.example/api"}, "failed", "not a loopback", "correct", 2),
@@ -678,7 +747,7 @@ async def test_a_device_connects_with_its_certificate_until_it_is_released(cloud
         assert details["alpn"] == "x-amzn-mqtt-ca"
     cloud.cloud.release_device("DEV1")
     report = await examine(cloud.env, "mqtt", certs=fleet / "DEV1")
-    check_failure(report, "mqtt", "does not take DEV1", "provision the device again", 3)
+    check_failure(report, "mqtt", "does not accept DEV1", "provision the device again", 3)
 
 
 @each_row(
@@ -719,8 +788,9 @@ def test_the_lines_are_80_columns_wide_and_the_status_is_that_of_the_first_failu
         assert max(map(len, text.splitlines())) <= 80
         assert not any(value in text for value in (cloud.token, TOKEN, cloud.env["IOTO_PASSWORD"], cloud.product_token))
     assert "No problems found." in good
-    assert re.search(r"^  token +26 characters \(IOTO_TOKEN\)$", good, re.MULTILINE)
+    assert re.search(r"^  IOTO_TOKEN +26 characters$", good, re.MULTILINE)
     assert "1 check has failed" in bad
+    assert re.search(r"^  IOTO_BUILDER +http\S+/api$", bad, re.MULTILINE)
     assert re.search(r"^failed +token +the cloud refuses IOTO_TOKEN", bad, re.MULTILINE)
     assert re.search(r"^skipped +role +needs token$", bad, re.MULTILINE)
 

@@ -1,5 +1,6 @@
-"""Whether the Builder is reached, and takes its token."""
+"""Whether the Builder is reached, and accepts its token."""
 
+import ssl
 from typing import Final
 
 from yarl import URL
@@ -7,7 +8,9 @@ from yarl import URL
 from ...client import BuilderClient
 from ...errors import AuthenticationError, CallError, InvalidArgumentError
 from ...settings import check_token, parse_endpoint
+from ...transport.proxies import Proxies
 from .found import Found
+from .network import Host, reached
 from .results import CheckResult, Status, failed, ok, skipped, warning
 from .service import options_of, unreached
 
@@ -17,7 +20,7 @@ _MAKE_ONE: Final = "make a BuilderAPI token in the Builder, and set BUILDER_TOKE
 
 
 async def check_builder(found: Found) -> CheckResult:
-    """Whether the Builder answers, and takes its token; devices register there."""
+    """Whether the Builder answers, and accepts its token; devices register there."""
     target = found.target
     setting, token, product = target.settings["builder"], target["builder_token"], target["product"]
     source = str(setting.source)
@@ -26,6 +29,7 @@ async def check_builder(found: Found) -> CheckResult:
         if product is not None:
             check_token(product, str(target.settings["product"].source))
         client = BuilderClient(environ=target.environ, **options_of(found))
+        proxy = Proxies(target.proxy, trust_env=True).of(url)
     except InvalidArgumentError as error:
         return failed(str(error).replace("builder_token", "BUILDER_TOKEN"), "correct the variable", exit_status=2)
     is_default = target.is_default("builder")
@@ -35,8 +39,12 @@ async def check_builder(found: Found) -> CheckResult:
             "set IOTO_BUILDER to check the Builder of an emulator",
             url=str(url),
         )
-    async with client:
-        result = await _asked(client, found)
+    to = Host(url.host or "", url.port or 443, "the Builder", target.named("builder"), proxy)
+    # Step by step, as what asks for many things at once cannot be ended if the look-up of the host hangs.
+    result = await reached(to, ssl.create_default_context() if url.scheme == "https" else None)
+    if result.status is not Status.FAILED:
+        async with client:
+            result = await _asked(client, found)
     shown = str(url).rstrip("/")
     details = {"url": shown, "source": source, **result.details}
     text = f"{shown}, from {source}: {result.summary}" if not is_default else f"{shown}: {result.summary}"
@@ -74,7 +82,7 @@ async def _asked(client: BuilderClient, found: Found) -> CheckResult:
     except CallError as error:
         return unreached(error)
     if product is None:
-        return ok("takes BUILDER_TOKEN", token=True)
+        return ok("accepts BUILDER_TOKEN", token=True)
     return await _looked_up(client, product, target.named("product"))
 
 
@@ -84,16 +92,16 @@ async def _looked_up(client: BuilderClient, product: str, source: str) -> CheckR
         found = await client.device.lookup(product)
     except CallError as error:
         return failed(
-            f"takes BUILDER_TOKEN, but does not find the product of {source}: {error.message}",
+            f"accepts BUILDER_TOKEN, but does not find the product of {source}: {error.message}",
             f"set {source} to the product token that the Builder shows for the product",
             token=True,
             product=None,
         )
     if found.suspended:
         return warning(
-            f"takes BUILDER_TOKEN; the product {found.name} is suspended, and registers no devices",
+            f"accepts BUILDER_TOKEN; the product {found.name} is suspended, and registers no devices",
             "resume its product token in the Builder",
             token=True,
             product=found.name,
         )
-    return ok(f"takes BUILDER_TOKEN; the product is {found.name}", token=True, product=found.name)
+    return ok(f"accepts BUILDER_TOKEN; the product is {found.name}", token=True, product=found.name)

@@ -87,7 +87,7 @@ async def doctor(
     if as_json:
         sys.stdout.write(json.dumps(result.to_dict()) + "\n")
     else:
-        _print_end(result)
+        _print_end(target, result)
     return result.exit_status
 
 
@@ -97,9 +97,12 @@ def _print(result: CheckResult) -> None:
     sys.stdout.flush()
 
 
-def _print_end(report: Report) -> None:
-    used = {name: setting for name, setting in report.settings.items() if setting.source is not None}
-    lines = [f"  {name:<14}{setting.shown} ({setting.source})" for name, setting in used.items()]
+def _print_end(target: Target, report: Report) -> None:
+    lines = [
+        f"  {target.named(name):<17}{setting.shown}{' (default)' * target.is_default(name)}"
+        for name, setting in report.settings.items()
+        if setting.source is not None
+    ]
     sys.stdout.write("\n".join(["", "Settings:", *lines, "", summary_of(report)]) + "\n")
 
 
@@ -133,7 +136,7 @@ def _lines(identity: Identity) -> list[str]:
     members = identity.to_dict()
     account = members["account_id"]
     if account is None:
-        account = "none of several: set IOTO_ACCOUNT" if len(identity.accounts) > 1 else "not known"
+        account = "none of several: set IOTO_ACCOUNT" if len(identity.accounts or ()) > 1 else "not known"
     elif members["account_name"] is not None:
         account = f"{account} ({members['account_name']})"
     shown = {

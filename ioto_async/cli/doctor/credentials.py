@@ -16,6 +16,8 @@ from .target import Target
 __all__ = ["check_account", "check_role", "check_token"]
 
 _MAKE_ONE: Final = "make a CloudAPI token in the Builder (the token list of your cloud), and set IOTO_TOKEN to it"
+_GATEWAY: Final = ("Forbidden", "Unauthorized")
+"""What AWS API Gateway itself says, of a host that leads to no API as well."""
 _SHOWN: Final = 3
 """Accounts that are shown."""
 
@@ -28,7 +30,7 @@ async def check_token(found: Found) -> CheckResult:
     target, is_login = found.target, found.login is not None
     if target["token"] is None and not is_login:
         return failed(
-            "no credentials are set: neither IOTO_TOKEN, nor a sign-in",
+            "no credentials are set: neither IOTO_TOKEN nor a sign-in",
             f"{_MAKE_ONE}; or set IOTO_COGNITO, IOTO_CLIENT_ID, IOTO_USERNAME, IOTO_PASSWORD and IOTO_HOST to sign in",
             exit_status=2,
         )
@@ -52,7 +54,7 @@ async def check_token(found: Found) -> CheckResult:
     identity = found.identity
     source = "the sign-in" if is_login else "IOTO_TOKEN"
     who = f" of {identity.user.email}" if identity.user is not None and identity.user.email else ""
-    return ok(f"{identity.kind}{who}, from {source}, is taken", kind=identity.kind, source=source)
+    return ok(f"{identity.kind}{who}, from {source}, is accepted", kind=identity.kind, source=source)
 
 
 def _client(found: Found) -> IotoClient:
@@ -91,6 +93,9 @@ async def _refused_token(error: AuthenticationError, found: Found) -> tuple[str,
     for name, what in (("builder_token", "BuilderAPI token"), ("product", "product token")):
         if token == target[name]:
             return f"{text}; it is the {what} of {target.named(name)}", _MAKE_ONE
+    if error.message in _GATEWAY:
+        what = f"API Gateway refuses it before a cloud has seen it: {target.named('api')} may be of another API"
+        return text, f"{what}, or the token may be wrong: {_MAKE_ONE}"
     hint = (
         f"it may be of another cloud (is {target.named('api')} right?), suspended, revoked or expired, or a token of"
         f" the Builder or of a product: {_MAKE_ONE}"
@@ -145,16 +150,16 @@ async def check_role(found: Found) -> CheckResult:
     details: dict[str, JSON] = {"role": role, "allows": [*allowed], "source": source}
     if role == "device":
         return warning(
-            "device: what a device does for itself, and nothing for others", f"for more, {_MAKE_ONE}", **details
+            "device: may do what a device does for itself, and nothing for others", f"for more, {_MAKE_ONE}", **details
         )
     if not {"claimDevice", "releaseDevice"} <= {*allowed}:
         return warning(
-            f"{role}: views; it cannot claim, provision or release devices, nor administer anything",
+            f"{role}: may view, but not claim, provision or release devices, nor administer anything",
             f"if you need that, sign in as an admin or an owner, or {_MAKE_ONE}",
             **details,
         )
-    more = ", and closes the account" if "owner" in allowed else ""
-    return ok(f"{role}: views, changes and administers, claims and releases devices{more}", **details)
+    more = ", and close the account" if "owner" in allowed else ""
+    return ok(f"{role}: may view, change and administer, claim and release devices{more}", **details)
 
 
 def _capabilities(value: object) -> tuple[str, ...] | None:
@@ -194,6 +199,12 @@ async def check_account(found: Found) -> CheckResult:
             account_id=None,
             accounts=[account.id for account in identity.accounts],
         )
+    if identity.kind == "CloudAPI token" and identity.accounts is None:
+        return warning(
+            "calls name no account, and the cloud does not say which there are",
+            "set IOTO_ACCOUNT (or give --account) to the ID of yours, which the device app shows",
+            account_id=None,
+        )
     if identity.kind == "CloudAPI token":
         return warning(
             "the cloud has no account yet",
@@ -218,11 +229,12 @@ async def _named(found: Found, id: str, source: str) -> CheckResult:
         )
     if identity.kind == "device token":
         return ok(f"{id}, from {source}; a device token acts for its own account alone", account_id=id, source=source)
-    account = next((each for each in identity.accounts if each.id == id), None)
+    seen = identity.accounts or ()
+    account = next((each for each in seen if each.id == id), None)
     try:
         account = account or await found.client.account.get(id)
     except (NotFoundError, AuthenticationError) as error:
-        known = ", ".join(_name(each) for each in identity.accounts[:_SHOWN])
+        known = ", ".join(_name(each) for each in seen[:_SHOWN])
         hint = f"set {source} to one of those that the token sees: {known}" if known else f"correct {source}"
         if isinstance(error, AuthenticationError):
             return failed(f"the token does not see the account {id}, from {source}", hint, exit_status=3)

@@ -1,4 +1,4 @@
-"""Whether the MQTT endpoint of devices is reached, and takes a device."""
+"""Whether the MQTT endpoint of devices is reached, and accepts a device."""
 
 import asyncio
 import ssl
@@ -81,7 +81,7 @@ async def _as_device(certs: Certificates, found: Found) -> CheckResult:
             pass
     except AuthenticationError as error:
         hint = f"it may be released, claimed by another account, or of another cloud: {_AGAIN}"
-        return failed(f"{endpoint}:{port} does not take {certs.id}: {error.message}", hint, exit_status=3)
+        return failed(f"{endpoint}:{port} does not accept {certs.id}: {error.message}", hint, exit_status=3)
     except InvalidArgumentError as error:
         return failed(str(error), _AGAIN, exit_status=2)
     except CallError as error:

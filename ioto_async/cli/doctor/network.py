@@ -275,7 +275,7 @@ async def _untrusted(error: ssl.SSLCertVerificationError, to: Host) -> CheckResu
     source, trouble = trust()
     details: dict[str, Any] = {"verified": False, "reason": error.verify_message, "trust": source, **shown.details}
     if code in (_EXPIRED, _NOT_YET_VALID):
-        what = f"has expired{shown.ended}" if code == _EXPIRED else f"is not valid yet{shown.begun}"
+        what = f"expired{shown.ended}" if code == _EXPIRED else f"is not valid{shown.begun or ' yet'}"
         text = f"the certificate of {host} {what}"
         hint = f"whoever runs the host has to renew it; or the clock of this machine, which says {now}, is wrong"
     elif code in (_HOSTNAME, _ADDRESS):
@@ -334,8 +334,8 @@ async def _certificate(to: Host) -> _Shown:
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     return _Shown(
         f" ({issuer})",
-        f", on {ends:%Y-%m-%d %H:%M} UTC",
-        f", but from {begins:%Y-%m-%d %H:%M} UTC on",
+        f" on {ends:%Y-%m-%d %H:%M} UTC",
+        f" before {begins:%Y-%m-%d %H:%M} UTC",
         f", but for {', '.join(hosts[:_SHOWN])}" if hosts else "",
         {"issuer": issuer, "expires": ends.isoformat().replace("+00:00", "Z"), "names": [*hosts]},
     )

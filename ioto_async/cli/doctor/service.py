@@ -1,5 +1,6 @@
 """Whether an Ioto cloud answers, and whether its clock and ours agree."""
 
+import math
 import time
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -35,8 +36,8 @@ _TOLERATED: Final = 10.0
 """Seconds between the clocks that are not worth telling."""
 _PROXY_AUTHENTICATION: Final = 407
 _PING: Final = "pinged"
-_GATEWAY: Final = ("Forbidden", "Not Found", "Missing Authentication Token")
-"""What AWS API Gateway itself says of a path or a host that leads to no API."""
+_NO_API: Final = ("Not Found", "Missing Authentication Token")
+"""What AWS API Gateway itself says of a path that leads to no API."""
 
 
 def options_of(found: Found) -> ClientOptions:
@@ -88,12 +89,14 @@ def _refused(error: CallError, found: Found, reply: ClientResponse | None) -> Ch
         return _redirected(found, location)
     if isinstance(error, (ServiceError, RateLimitedError)):
         return failed(f"the service fails: {text}", "try again later; if that does not help, ask the vendor")
-    is_page = reply.content_type == "text/html"
-    if not isinstance(error, AuthenticationError) or is_page or error.message in _GATEWAY:
+    if reply.content_type == "text/html" or error.message in _NO_API or error.status == 404:
         return _not_ioto(found, f"it answers {text}")
-    # A cloud may want a token even here.
     latency = found.latency * 1000
-    return ok(f"answers in {latency:.0f} ms: {text}", ms=round(latency, 1), status=error.status)
+    details = {"ms": round(latency, 1), "status": error.status}
+    if isinstance(error, AuthenticationError):  # a cloud, or its gateway, may want a token even here
+        return ok(f"answers in {latency:.0f} ms: {text}", **details)
+    hint = f"if the next checks fail, set {found.target.named('api')} to the URL that the Builder shows"
+    return warning(f"answers {text} to test/ping, as no Ioto cloud is known to", hint, **details)
 
 
 def _redirected(found: Found, location: str) -> CheckResult:
@@ -124,7 +127,7 @@ def unreached(error: CallError) -> CheckResult:
         return failed(error.message, hint, exit_status=4)
     if error.status == _PROXY_AUTHENTICATION:
         return failed(f"the proxy refuses: {error.status} {error.message}", PROXY_LOGIN, exit_status=4)
-    return failed(str(error), "try again; if that does not help, report what the service answers")
+    return failed(str(error), "check the endpoint and try again; if it is right, report what the service answers")
 
 
 async def check_clock(found: Found) -> CheckResult:
@@ -137,7 +140,7 @@ async def check_clock(found: Found) -> CheckResult:
     difference = found.received - found.latency / 2 - (theirs + 0.5)
     seconds = round(difference, 1)
     if abs(difference) <= _TOLERATED:
-        return ok(f"within {abs(difference):.0f} s of the service's", seconds=seconds)
+        return ok(f"within {max(math.ceil(abs(difference)), 1)} s of the service's", seconds=seconds)
     direction = "ahead of" if difference > 0 else "behind"
     return warning(
         f"the clock of this machine is {_span(abs(difference))} {direction} the service's",
