@@ -27,8 +27,8 @@ _TIMEOUT: Final = 60.0
 _REPLY: Final = 20.0
 """Seconds for one reply."""
 _CLOUD: Final = "IOTO_CLOUD"
-_NO_WRITE: Final = "it writes, and writing was not allowed: --write"
-_NO_DEVICE: Final = "it is about a device, and none was named: --device ID"
+_NO_WRITE: Final = "writing is not allowed: --write"
+_NO_DEVICE: Final = "no device was named: --device ID"
 
 
 @attrs.define(kw_only=True)

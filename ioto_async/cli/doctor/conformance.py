@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from ...conformance import Assumption, Finding, Report, Run, Verdict
+from ...conformance import ASSUMPTIONS, Assumption, Finding, Report, Run, Verdict
 from ...errors import InvalidArgumentError
 from ..files import check_own, is_stream, write_private
 from ..options import RunOptions
@@ -102,7 +102,7 @@ class Conformance:
 
     def _print_end(self, report: Report) -> None:
         counts = ", ".join(f"{count} {verdict}" for verdict, count in report.counts.items())
-        lines = ["", counts if report.is_complete else f"{counts}; the others were not reached"]
+        lines = [*_skipped(report), "", counts if report.is_complete else f"{counts}; the others were not reached"]
         if self.report is not None:
             lines.append(f"report: {self.report} (no secrets, identifiers masked; look it over, then send it)")
         sys.stdout.write("\n".join(lines) + "\n")
@@ -113,13 +113,23 @@ def _nothing(assumption: Assumption, finding: Finding) -> None:
 
 
 def _print(assumption: Assumption, finding: Finding) -> None:
-    if finding.verdict is Verdict.SKIPPED and assumption.why_not:
-        return  # it never is
+    if finding.verdict is Verdict.SKIPPED:
+        return  # those are printed together
     lines = [f"{assumption.number:<5}{finding.verdict.value:<{_WIDTH + 2}}{finding.text}"]
     if finding.verdict is Verdict.DIFFERS:
         lines.append(f"{'':<5}assumed: {assumption.says}")
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
+
+
+def _skipped(report: Report) -> Iterator[str]:
+    """A line for each reason for which assumptions were not checked that can be."""
+    reasons: dict[str, list[str]] = {}
+    for number, finding in report.findings.items():
+        if finding.verdict is Verdict.SKIPPED and not ASSUMPTIONS[number].why_not:
+            reasons.setdefault(finding.text, []).append(number)
+    for reason, numbers in reasons.items():
+        yield f"     {Verdict.SKIPPED.value:<{_WIDTH + 2}}{', '.join(numbers)}: {reason}"
 
 
 async def _run(run: Run) -> signal.Signals | None:
