@@ -34,7 +34,7 @@ _COMMANDS: Final = {
 """The module of each command, and what its own help begins with; ``provision`` is short for ``fleet provision``."""
 _OPTIONS: Final = {"--help, -h": "Display this message and exit.", "--version": "Display application version."}
 _SUMMARY: Final = "Work with EmbedThis Ioto device clouds."
-_FOR_COMMANDS: Final = ([], ["--help"], ["-h"])
+_FOR_COMMANDS: Final[Sequence[list[str]]] = ([], ["--help"], ["-h"])
 """Arguments that ask for the list of commands."""
 _INTERRUPTED: Final = (129, 130, 143)
 
