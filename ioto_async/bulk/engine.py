@@ -23,7 +23,7 @@ from collections.abc import (
 )
 from itertools import islice
 from types import TracebackType
-from typing import Final, TypeVar, Unpack
+from typing import Final, TypeVar, Unpack, cast
 
 from ..errors import ClientStateError, InvalidArgumentError, IotoError, one_line
 from ..operations import Kind, operation_of
@@ -83,6 +83,7 @@ class Bulk(Run[Item, Value]):
             raise InvalidArgumentError(f"call: expected a callable, got {type(call).__name__}")
         self._source: Iterator[Item] | AsyncIterator[Item] = _iterator(items)
         self._owns_source = self._source is not items
+        self._is_async = isinstance(self._source, AsyncIterator)
         chosen = self._options = check_options(Options[Item], options)
         self._concurrency = None if chosen.concurrency == "auto" else chosen.concurrency
         self._limiter = limiter
@@ -349,8 +350,7 @@ class Bulk(Run[Item, Value]):
                 if self._reader is not None or not self._may_read():
                     self._is_idle = True
                     return
-                source = self._source
-                await self._read_one(source) if isinstance(source, AsyncIterator) else self._read_some(source)
+                await self._read_one() if self._is_async else self._read_some()
                 continue
             entry = ready.popleft()
             effects.reset()
@@ -382,7 +382,8 @@ class Bulk(Run[Item, Value]):
 
     # Reading ------------------------------------------------------------------------------------------------------
 
-    async def _read_one(self, source: AsyncIterator[Item]) -> None:
+    async def _read_one(self) -> None:
+        source = cast("AsyncIterator[Item]", self._source)
         self._reader = asyncio.current_task()
         if not self._in_flight:
             self._leave_limiter()
@@ -404,8 +405,9 @@ class Bulk(Run[Item, Value]):
             self._reader = None
             self._flush()
 
-    def _read_some(self, source: Iterator[Item]) -> None:
+    def _read_some(self) -> None:
         """Take as many items as can be begun now, so that the journal is written once for all of them."""
+        source = cast("Iterator[Item]", self._source)
         limit = self._limit
         room = max(min(limit - self._in_flight, 2 * limit - self._pulled + self._given), 1)
         taken = 0
@@ -461,7 +463,7 @@ class Bulk(Run[Item, Value]):
         queues: tuple[Hashable, ...] = () if journal is None else (key,)
         if self._options.sequence_key is not None:
             value = self._options.sequence_key(item)
-            if not isinstance(value, Hashable):
+            if value is not None and not isinstance(value, Hashable):
                 raise InvalidArgumentError(
                     f"sequence_key: expected a hashable value for item {position}, got {value!r}"
                 )

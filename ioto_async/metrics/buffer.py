@@ -90,7 +90,7 @@ class Buffer:
 
     def reserve_now(self, size: int) -> bool:
         """Make room for a sample of *size* bytes, if there is some and nobody waits for it."""
-        if self._turns or not self._has_room(size):
+        if self._turns.queue or not self._has_room(size):
             return False
         self.held += 1
         self.held_bytes += size
@@ -117,9 +117,10 @@ class Buffer:
         """Make room, as *count* samples of *size* bytes together are not held any more."""
         self.held -= count
         self.held_bytes -= size
-        if self._turns:
+        if self._turns.queue:
             self._full_since = asyncio.get_running_loop().time()
-        self._admit()
+        if self._full_since is not None:
+            self._admit()
 
     def append(self, sample: Sample) -> None:
         """Put in a sample for which there is room."""

@@ -38,7 +38,7 @@ class Outage:
 
     def enter_now(self) -> bool:
         """Begin a request, if the service takes some."""
-        if self._failures or self._turns:
+        if self._failures or self._turns.queue:
             return False
         self._in_flight += 1
         return True
@@ -50,7 +50,8 @@ class Outage:
     def leave(self) -> None:
         """End a request that was begun, whatever became of it."""
         self._in_flight -= 1
-        self._admit()
+        if self._turns.queue:
+            self._admit()
 
     def answered(self) -> None:
         """Note that the service takes requests."""

@@ -100,7 +100,7 @@ class Checker:
         return Sample(metric, value, members, timestamp, key, size)
 
     def _shared(self, dimensions: Mapping[str, Dimension]) -> Mapping[str, Dimension]:
-        if not isinstance(dimensions, Mapping):
+        if type(dimensions) is not dict and not isinstance(dimensions, Mapping):
             raise InvalidArgumentError(f"write: dimensions: expected a mapping of names to values, got {dimensions!r}")
         items = tuple(dimensions.items())
         try:

@@ -5,11 +5,10 @@ a device link are noted here; what other code does, nobody knows.
 """
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
-from types import MethodType
+from types import MethodType, TracebackType
 from typing import Any, Final, TypeVar
 
 __all__ = ["EFFECTS", "Effects", "reporting", "reports_effects", "waiting"]
@@ -67,24 +66,35 @@ EFFECTS: Final[ContextVar[Effects | None]] = ContextVar("ioto_async_effects", de
 """Where the calls of the present task are noted, if they are part of a bulk run."""
 
 
-@contextlib.contextmanager
-def waiting(effects: Effects | None) -> Iterator[None]:
-    """Note that a call waits while the body runs.
+class waiting:  # noqa: N801  a statement, as `asyncio.timeout` is
+    """Note in the body of a ``with`` statement that a call waits.
+
+    Args:
+        effects: where; None for a call that is not noted.
 
     Raises:
         asyncio.CancelledError: it is not to wait.
     """
-    if effects is None:
-        yield
-        return
-    if effects.is_stopping:
-        effects.was_stopped = True
-        raise asyncio.CancelledError
-    effects.waiting += 1
-    try:
-        yield
-    finally:
-        effects.waiting -= 1
+
+    __slots__ = ("_effects",)
+
+    def __init__(self, effects: Effects | None) -> None:
+        self._effects = effects
+
+    def __enter__(self) -> None:
+        effects = self._effects
+        if effects is None:
+            return
+        if effects.is_stopping:
+            effects.was_stopped = True
+            raise asyncio.CancelledError
+        effects.waiting += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._effects is not None:
+            self._effects.waiting -= 1
 
 
 _REPORTING: Final = "__reports_effects__"
