@@ -34,7 +34,7 @@ OPERATIONS: Final = "docs/operations.md"
 _FENCE: Final = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _DEVICE: Final = re.compile(r"M72DANY8B[0-9A-Z]")
 _CLAIMS: Final = re.compile(r"\.claim\b|\bprovision [\w.-]+\.csv|fleet claim")
-_SERVES: Final = re.compile(r"ioto-async emulator(?! (?:wait|status|snapshot)\b)(?!.* --(?:exec|env)\b)")
+_SERVES: Final = re.compile(r"ioto-async emulator(?! (?:wait|status|snapshot)\b)(?!.* --(?:exec|env|replay)\b)")
 _MARK: Final = "[end of a command]"
 _IN_BACKGROUND: Final = "IOTO_EMULATOR_PID"
 """The process of ``ioto-async emulator --env``."""
