@@ -924,19 +924,6 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", _PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_commands_of_the_page_work(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
-    commands = "".join(_blocks("console")).splitlines()
-    assert len(commands) == 3
-    for command in commands:
-        assert _run(command.removeprefix("$ ioto-async ").split()) == 0
-        assert capsys.readouterr().out
-
-
-def test_the_example_of_the_page_works(cloud: EmulatorThread) -> None:
-    (source,) = _blocks("python")
-    exec(compile(source, "docs/doctor.md", "exec"), {"__name__": "__main__"})
-
-
 def test_the_page_lists_the_checks_and_the_lines_that_there_are() -> None:
     listed = re.findall(r"^\| `([a-z][a-z-]*)` \|", _PAGE, re.MULTILINE)
     names = [check.name for check in CHECKS]

@@ -33,13 +33,6 @@ async def got(control: Control, name: str) -> Any:
     return answer.json
 
 
-def test_the_example_of_its_page_of_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    text = (Path(__file__).parents[2] / "docs" / "console.md").read_text("utf-8")
-    (source,) = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    exec(compile(source, "docs/console.md", "exec"), {"__name__": "__main__"})
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/_emulator/\n", capsys.readouterr().out)
-
-
 def test_its_page_of_documentation_names_all_that_it_adds_to_the_control_api() -> None:
     text = (Path(__file__).parents[2] / "docs" / "console.md").read_text("utf-8")
     for name in ("activity", "devices", "device", "metrics", "models", "items", "operations"):
