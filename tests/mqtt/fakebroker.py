@@ -7,10 +7,13 @@ import ssl
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import attrs
 
 from ioto_async.emulator.state.pki import Authority
 from ioto_async.models import Certificates
@@ -267,3 +270,12 @@ def link_to(broker: FakeBroker, **options: Any) -> DeviceLink:
     options.setdefault("patience", GUARD)
     options.setdefault("timeout", GUARD)
     return DeviceLink(certs, ca=options.pop("ca", authority().certificate), **options)
+
+
+@asynccontextmanager
+async def connected_to(broker: FakeBroker, *, patience: float, **options: Any) -> AsyncIterator[DeviceLink]:
+    """A link whose *patience* is that once it is connected, which takes as long as the machine needs."""
+    async with link_to(broker, **options) as link:
+        link._outbox._patience = patience
+        link._options = attrs.evolve(link._options, patience=patience)
+        yield link

@@ -16,7 +16,7 @@ from ioto_async.mqtt import Contested, DeviceLink
 from ioto_async.mqtt.connection import Connection
 from tests.rawserver import GUARD
 
-from .fakebroker import FakeBroker, authority, certs_of, link_to, packet
+from .fakebroker import FakeBroker, authority, certs_of, connected_to, link_to, packet
 
 SHORT = 0.1
 """Seconds that are meant to pass."""
@@ -233,9 +233,9 @@ async def test_two_links_with_one_client_id_both_tell_of_the_other() -> None:
 
 
 async def test_waits_begin_anew_after_a_connection_that_has_lasted(broker: FakeBroker, failures: list[int]) -> None:
-    async with link_to(broker, timeout=SHORT, cap=SHORT / 10, base=0) as link:
+    async with link_to(broker, timeout=3 * SHORT, cap=SHORT / 10, base=0) as link:
         for number in range(1, 4):
-            await asyncio.sleep(2 * SHORT)
+            await asyncio.sleep(7 * SHORT)
             broker.cut()
             await broker.until(lambda number=number: broker.connections > number)  # type: ignore[misc]
             await broker.until(lambda: link.is_connected or broker.open > 0)
@@ -395,7 +395,7 @@ async def test_an_item_is_unknown_whatever_becomes_of_the_error_of_its_sample(
             except Exception as error:
                 raise ValueError("mine") from error
 
-    async with link_to(broker, patience=2 * SHORT) as link, client.bulk(work, [1]) as run:
+    async with connected_to(broker, patience=2 * SHORT) as link, client.bulk(work, [1]) as run:
         outcomes = [outcome.status async for outcome in run]
     assert outcomes == ["unknown"]
     assert len(broker.published) == 1

@@ -255,7 +255,7 @@ async def test_a_sign_in_says_what_the_proxy_says() -> None:
 async def test_a_device_link_says_what_the_proxy_says(answer: bytes, text: str) -> None:
     async with Emulator(tls=True) as emu, TestProxy(answer=answer) as proxy:
         certs = await provisioned(emu)
-        link = DeviceLink(certs, ca=emu.ca, proxy=proxy.url, patience=0.2, base=0.01, cap=0.01)
+        link = DeviceLink(certs, ca=emu.ca, proxy=proxy.url, patience=0.6, base=0.01, cap=0.01)
         with pytest.raises(ConnectionFailedError) as caught:
             async with link:
                 raise AssertionError("connected")
