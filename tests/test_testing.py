@@ -206,7 +206,8 @@ def test_client_and_links_work_with_anyio_beside_pytest_asyncio(inner: pytest.Py
 
         @pytest.mark.anyio
         @pytest.mark.asyncio
-        async def test_both(ioto_link):
+        @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+        async def test_both(anyio_backend, ioto_link):
             await ioto_link()
         """,
     )

@@ -441,7 +441,8 @@ class _Server:
             operation: the name, such as ``device/claim``; or that of what devices publish, such as ``mqtt/metric/set``.
 
         Returns:
-            What their JSON says; bytes as they are where they are not JSON.
+            What their JSON says; bytes as they are where they are not JSON. Those of ``files`` are empty: the content
+            of files is not kept with the requests.
 
         Raises:
             ValueError: there is no such operation.
