@@ -76,7 +76,9 @@ def _members(cls: type) -> Iterator[tuple[str, str]]:
     (node,) = _body_of(cls)
     assert isinstance(node, ast.ClassDef)
     for member in node.body:
-        if isinstance(member, _FUNCTIONS) and (member.name == "__init__" or not member.name.startswith("_")):
+        if isinstance(member, _FUNCTIONS) and (
+            member.name in ("__init__", "__call__") or not member.name.startswith("_")
+        ):
             marks = [ast.unparse(mark) for mark in member.decorator_list]
             if not any(mark.endswith((".validator", ".default", ".setter")) for mark in marks):
                 shown = "".join(f"@{mark} " for mark in marks if mark in ("property", "classmethod", "staticmethod"))

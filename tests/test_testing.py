@@ -16,11 +16,15 @@ def inner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
     return pytester
 
 
-def outcomes(inner: pytest.Pytester, *options: str, **expected: int) -> None:
+def run(inner: pytest.Pytester, *options: str, plugin: str = "asyncio") -> pytest.RunResult:
     # Plugins that have no part in it only cost time; ours is found by its entry point.
-    others = ("randomly", "cacheprovider", "hypothesispytest", "anyio", "timeout", "aiohttp")
+    others = {"randomly", "cacheprovider", "hypothesispytest", "anyio", "asyncio", "timeout", "aiohttp"} - {plugin}
     without = [word for name in others for word in ("-p", f"no:{name}")]
-    inner.runpytest_subprocess(*without, *options).assert_outcomes(**expected)
+    return inner.runpytest_subprocess(*without, *options)
+
+
+def outcomes(inner: pytest.Pytester, *options: str, **expected: int) -> None:
+    run(inner, *options).assert_outcomes(**expected)
 
 
 def test_a_test_of_one_line_has_a_client_of_an_empty_cloud(inner: pytest.Pytester) -> None:
@@ -128,19 +132,116 @@ def test_code_that_is_not_async_can_use_the_emulator_alone(inner: pytest.Pyteste
         """
     )
     inner.makeini("[pytest]\nfilterwarnings = error\n")
-    outcomes(inner, "-p", "no:asyncio", passed=1)
+    run(inner, plugin="").assert_outcomes(passed=1)
 
 
-def test_the_client_works_in_a_loop_for_the_whole_session(inner: pytest.Pytester) -> None:
-    scopes = "asyncio_default_test_loop_scope = session\nasyncio_default_fixture_loop_scope = session\n"
-    inner.makeini(f"[pytest]\nfilterwarnings = error\nasyncio_mode = auto\n{scopes}")
+def test_client_and_links_work_in_the_loop_of_their_test_whatever_its_scope(inner: pytest.Pytester) -> None:
+    inner.makeini(INI.format(mode="strict") + "asyncio_default_test_loop_scope = session\n")
     inner.makepyfile(
         """
-        async def test_session_loop(ioto_client):
-            assert (await ioto_client.device.find()).items == []
+        import pytest
+
+        links = []
+
+        @pytest.mark.parametrize(
+            "scope",
+            [
+                pytest.param(scope, marks=pytest.mark.asyncio(loop_scope=scope) if scope else pytest.mark.asyncio)
+                for scope in (None, "function", "class", "module", "package", "session")
+            ],
+        )
+        class TestLoops:
+            async def test_loop(self, scope, ioto_client, ioto_link):
+                assert not any(link.is_connected for link in links)
+                links.append(await ioto_link())
+                assert (await ioto_client.device.find()).items[0].id == links[-1].device_id
+
+        def test_not_async(ioto_client, ioto_link):
+            assert len(links) == 6
+            assert not any(link.is_connected for link in links)
         """
     )
-    outcomes(inner, passed=1)
+    outcomes(inner, passed=7)
+
+
+ANYIO = """
+    import pytest
+
+    @pytest.fixture
+    def anyio_backend():
+        return "asyncio", {"debug": True}
+
+    links = []
+
+    @pytest.fixture
+    async def device(ioto_client, ioto_link):
+        links.append(await ioto_link())
+        return await ioto_client.device.get(links[-1].device_id)
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize("turn", [1, 2])
+    async def test_anyio(turn, device, ioto_client):
+        assert await ioto_client.device.get(device.id) == device
+        assert [link.is_connected for link in links] == [False, True][-turn:]
+"""
+
+
+def test_client_and_links_work_with_anyio_alone(inner: pytest.Pytester) -> None:
+    inner.makeini("[pytest]\nfilterwarnings = error\n")
+    inner.makepyfile(ANYIO)
+    run(inner, plugin="anyio").assert_outcomes(passed=2)
+
+
+def test_client_and_links_work_with_anyio_beside_pytest_asyncio(inner: pytest.Pytester) -> None:
+    inner.makeini(INI.format(mode="strict"))
+    inner.makepyfile(
+        ANYIO,
+        test_mistakes="""
+        import pytest
+
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("anyio_backend", ["trio"])
+        async def test_trio(anyio_backend, ioto_client):
+            assert (await ioto_client.device.find()).items == []
+
+        @pytest.mark.anyio
+        @pytest.mark.asyncio
+        @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+        async def test_both(anyio_backend, ioto_link):
+            await ioto_link()
+        """,
+    )
+    result = run(inner, "-p", "anyio.pytest_plugin")
+    result.assert_outcomes(passed=2, errors=2)
+    result.stdout.fnmatch_lines(
+        [
+            "ioto_client needs asyncio, not 'trio': define a fixture anyio_backend that returns 'asyncio'",
+            "ioto_link: pytest-asyncio and anyio both run this test: mark it for one, with asyncio_mode = strict",
+        ]
+    )
+
+
+def test_each_process_of_xdist_has_a_cloud_of_its_own(inner: pytest.Pytester) -> None:
+    inner.makepyfile(
+        """
+        from pathlib import Path
+
+        async def test_alone(ioto_client, ioto_fleet, ioto_emulator, worker_id):
+            Path(worker_id).write_text(ioto_emulator.api)
+            assert [device.id for device in (await ioto_client.device.find()).items] == []
+            assert ioto_fleet(2) == [device.id for device in (await ioto_client.device.find()).items]
+        """
+    )
+    outcomes(inner, "--tx", "2*popen", "--dist", "each", passed=2)
+    assert (inner.path / "gw0").read_text() != (inner.path / "gw1").read_text()
+
+
+def test_without_its_extra_the_emulator_says_how_to_install_it(inner: pytest.Pytester) -> None:
+    inner.makepyfile(semver="raise ModuleNotFoundError(\"No module named 'semver'\", name='semver')")
+    inner.makepyfile("def test_it(ioto_emulator): ...")
+    result = run(inner)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["semver is not installed, which the emulator needs*: pip install *emulator*"])
 
 
 def test_a_run_that_does_not_use_it_imports_nothing_of_weight(inner: pytest.Pytester) -> None:
@@ -153,7 +254,10 @@ def test_a_run_that_does_not_use_it_imports_nothing_of_weight(inner: pytest.Pyte
             heavy = {"aiohttp", "attrs", "attr", "cattrs", "cryptography", "orjson", "yarl", "semver", "sqlite3"}
             assert heavy & set(sys.modules) == set()
             ours = {name for name in sys.modules if name.startswith("ioto_async.")}
-            assert ours <= {"ioto_async.testing", "ioto_async._lazy", "ioto_async._version", "ioto_async.errors"}
+            assert ours <= {
+                "ioto_async.testing", "ioto_async.testing.loops",
+                "ioto_async._lazy", "ioto_async._version", "ioto_async.errors",
+            }
         """
     )
     outcomes(inner, passed=1)

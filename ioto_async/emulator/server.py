@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NotRequired, Self, TypedDict
 
 from aiohttp import hdrs, web
 
+from .bodies import find_bodies
 from .control import PREFIX, ControlApp
 from .faults import Faults
 from .mqtt.broker import Broker, Message
@@ -432,6 +433,21 @@ class _Server:
         if not 1 <= cloud <= len(self.clouds):
             raise ValueError(f"cloud: expected a number from 1 to {len(self.clouds)}, got {cloud}")
         return seed_devices(self.clouds[cloud - 1], devices, claim=claim)
+
+    def bodies(self, operation: str) -> list[Any]:
+        """Return the bodies of the kept requests of an operation, the newest at the end; see ``requests``.
+
+        Args:
+            operation: the name, such as ``device/claim``; or that of what devices publish, such as ``mqtt/metric/set``.
+
+        Returns:
+            What their JSON says; bytes as they are where they are not JSON. Those of ``files`` are empty: the content
+            of files is not kept with the requests.
+
+        Raises:
+            ValueError: there is no such operation.
+        """
+        return find_bodies(operation, list(self.requests), list(self.messages))
 
     def snapshot(self) -> list[bytes]:
         """Return all that the clouds hold; each is what is in a database file, for `restore` or the argument *db*."""

@@ -6,15 +6,14 @@
         ioto_emulator.cloud.register_device("M72DANY8BZ")
         assert (await ioto_client.device.claim("M72DANY8BZ")).id == "M72DANY8BZ"
 
-Devices connect to it over MQTT, at ``ioto_emulator.mqtt_host`` and ``ioto_emulator.mqtt_port``, with the certificates
-that ``device/provision`` gives them.
+Many devices at once: `ioto_fleet`. Devices that are connected over MQTT: `ioto_link`.
 
 Against a cassette, which is recorded once and then played: `ioto_cassette`.
 
 Without a cloud: `mock_client` and `canned_pages`; with canned replies of HTTP: `aioresponses`, if that is installed.
 
 pytest loads this module in every run, so it imports nothing that a run without these fixtures would wait for. The
-cloud needs the extra ``emulator``, the client pytest-asyncio as well.
+cloud needs the extra ``emulator``; client and links need pytest-asyncio, or the plugin of anyio.
 """
 
 import importlib
@@ -23,21 +22,30 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-try:
-    from pytest_asyncio import fixture as _async_fixture
-except ModuleNotFoundError:
-    _async_fixture = None  # type: ignore[assignment]
+from . import loops
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from ..client import IotoClient
     from ..emulator import EmulatorThread
     from ..transport.cassette import Cassette
+    from .devices import FleetFactory, LinkFactory
     from .mocks import canned_pages, mock_client
     from .responses import aioresponses
 
-__all__ = ["aioresponses", "canned_pages", "ioto_cassette", "ioto_client", "ioto_emulator", "mock_client"]
+__all__ = [
+    "FleetFactory",
+    "LinkFactory",
+    "aioresponses",
+    "canned_pages",
+    "ioto_cassette",
+    "ioto_client",
+    "ioto_emulator",
+    "ioto_fleet",
+    "ioto_link",
+    "mock_client",
+]
 
 _MODES: Final = ("none", "once", "new_episodes", "all")
 _OPTION: Final = "--ioto-record"
@@ -57,7 +65,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker for the options of a cassette."""
+    """Add the fixtures of the event loops, and the marker for the options of a cassette."""
+    config.pluginmanager.register(loops)
     config.addinivalue_line(
         "markers", "ioto_cassette(order=…, mask=…, ignore=…): options of the Cassette of the fixture ioto_cassette"
     )
@@ -70,8 +79,7 @@ def _ioto_emulator_thread() -> "Iterator[EmulatorThread]":
     except ModuleNotFoundError as error:
         from .._install import install_command
 
-        error.add_note(install_command("emulator"))
-        raise
+        pytest.fail(f"{error}: {install_command('emulator')}", pytrace=False)
     with EmulatorThread() as emulator:
         yield emulator
 
@@ -105,27 +113,43 @@ def ioto_cassette(request: pytest.FixtureRequest) -> "Cassette":
     return Cassette(path, mode, **options)
 
 
-async def _client(ioto_emulator: "EmulatorThread") -> "AsyncIterator[IotoClient]":
-    """A client of `ioto_emulator` with its CloudAPI token and account; it belongs to the loop that fixtures run in."""
+@pytest.fixture
+def ioto_client(request: pytest.FixtureRequest, ioto_emulator: "EmulatorThread") -> "IotoClient":
+    """A client of `ioto_emulator` with its CloudAPI token and account; it belongs to the event loop of the test."""
     from ..client import IotoClient
 
-    async with IotoClient.from_env(ioto_emulator.env) as client:
-        yield client
+    stack = loops.exit_stack(request)
+    client = IotoClient.from_env(ioto_emulator.env)
+    stack.push_async_callback(client.aclose)
+    return client
 
 
-def _no_client() -> None:
-    """A client of `ioto_emulator`, which needs pytest-asyncio."""
-    pytest.fail("ioto_client needs pytest-asyncio: pip install pytest-asyncio", pytrace=False)
+@pytest.fixture
+def ioto_fleet(ioto_emulator: "EmulatorThread") -> "FleetFactory":
+    """Make devices in `ioto_emulator`: calling it with 10 returns the claim IDs of ten devices, which are claimed."""
+    from .devices import FleetFactory
+
+    return FleetFactory(ioto_emulator)
 
 
-ioto_client = (
-    _async_fixture(_client, name="ioto_client")
-    if _async_fixture is not None
-    else pytest.fixture(_no_client, name="ioto_client")
-)
+@pytest.fixture
+def ioto_link(
+    request: pytest.FixtureRequest, ioto_emulator: "EmulatorThread", ioto_fleet: "FleetFactory"
+) -> "LinkFactory":
+    """Connect devices to `ioto_emulator` over MQTT: awaiting its call with a claim ID returns the `DeviceLink`."""
+    from .devices import LinkFactory
+
+    return LinkFactory(ioto_emulator, ioto_fleet, loops.exit_stack(request))
+
 
 if not TYPE_CHECKING:
-    _LAZY: Final = {"aioresponses": "responses", "canned_pages": "mocks", "mock_client": "mocks"}
+    _LAZY: Final = {
+        "FleetFactory": "devices",
+        "LinkFactory": "devices",
+        "aioresponses": "responses",
+        "canned_pages": "mocks",
+        "mock_client": "mocks",
+    }
 
     def __getattr__(name: str) -> object:
         if name not in _LAZY:

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Final
 
-from ...operations import BUILDER, IOTO, MQTT
 from .. import wire
+from ..bodies import OPERATIONS
 from ..faults import Injected, fault_members
 from ..mqtt.broker import Message
 from ..request import CANNOT_FIND_DEVICE, Refused
@@ -31,8 +31,7 @@ _YEAR: Final = 31_536_000
 def operations(emulator: Controlled, given: Any) -> object:
     """Return the names by which faults select requests and messages."""
     members_of(given)
-    others = ["cognito", "download", "files", "mqtt/connect", *(f"mqtt/{name}" for name in MQTT)]
-    return {"operations": sorted({*IOTO, *BUILDER, *others})}
+    return {"operations": sorted(OPERATIONS)}
 
 
 # What came in ---------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from typing import Final
 
 from ...request import Call, Refused
 from ...state.cloud import Cloud
+from ...state.provisioning import certificates
 from ...wire import iso
 from ..scope import account_of, own_device
 from ..signed import signed_url
@@ -66,22 +67,7 @@ def provision(cloud: Cloud, call: Call) -> object:
     delay = device.blocked_until - cloud.now()
     if delay > 0:
         return {"error": "Device blocked due to excess traffic", "delay": -(-delay // 1000)}
-    certificate, key = device.certificate, device.key
-    if certificate is None or key is None or cloud.authority.has_ended() or cloud.otherwise("A46"):
-        certificate, key = cloud.authority.issue(device.id)
-        cloud.devices.certify(device.id, certificate, key)
-    return {
-        "accountId": device.account_id,
-        "certificate": certificate,
-        "endpoint": f"mqtts://{cloud.endpoint}" if cloud.otherwise("A47") else cloud.endpoint,
-        "id": device.id,
-        "key": key,
-        "port": cloud.mqtt_port,
-        "thing": device.id,
-        "cloudType": cloud.type,
-        "cloudName": cloud.name,
-        "cloudRegion": cloud.region,
-    }
+    return certificates(cloud, device)
 
 
 def release(cloud: Cloud, call: Call) -> object:
