@@ -35,6 +35,7 @@ __all__ = ["main"]
 _COMMANDS: Final = {
     "call": ("call", "Call an operation and print its reply, as it came, as JSON."),
     "demo": ("demo", "Provision a fleet on an embedded cloud, then write and read back its metrics."),
+    "device": ("device", "List the claimed devices of an account, or show one."),
     "doctor": (
         "doctor.commands",
         "Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.",
@@ -43,6 +44,7 @@ _COMMANDS: Final = {
     "fleet": ("fleet", "Register, claim, provision or release the devices of a file, or check their updates."),
     "metric": ("metric", "Read metrics of devices, draw them, export those of a fleet, or write samples."),
     "provision": ("fleet", "Claim every device of a fleet and fetch its certificates."),
+    "store": ("store", "Get, set, list or remove the values that a device keeps by key."),
     "whoami": (
         "doctor.commands",
         "Print who the caller is to the cloud: endpoint, kind of token, role, account and user.",

@@ -1,12 +1,11 @@
 """``ioto-async call``: call any operation by its path."""
 
-import json
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import aiohttp
 from cyclopts import Parameter
@@ -19,13 +18,11 @@ from ..models import JSON
 from ..models.value import json_text
 from ..operations import BUILDER, IOTO, Operation
 from ..settings import Settings
+from .members import check_encoding, split_member, value_of, without_duplicates
 from .options import FLAG, use_api
 
 __all__ = ["call"]
 
-T = TypeVar("T")
-
-_MEMBER: Final = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)
 _SECRET: Final = re.compile(
     ".*(token|password|secret|key|certificate|authorization)s?|product", re.IGNORECASE | re.DOTALL
 )
@@ -57,10 +54,10 @@ async def call(
         verbose: show each request as it goes out, and the status of its reply, on stderr; tokens and keys are masked.
     """
     use_api(api)
-    _check_encoding((operation, *members, *query))
+    check_encoding((operation, *members, *query))
     row = (BUILDER if builder else IOTO).get(operation)
-    body = _without_duplicates("", (_member(text, row) for text in members))
-    options = _without_duplicates("--query ", map(_option, query))
+    body = without_duplicates("", (_member(text, row) for text in members))
+    options = without_duplicates("--query ", map(_option, query))
     if row is not None and row.instead:
         _print_lines(f"ioto-async: {replacement(row)}")
     # A session of our own tells when a request is sent; a middleware is called before that.
@@ -86,42 +83,13 @@ async def _call(
         raise
 
 
-def _check_encoding(arguments: Iterable[str]) -> None:
-    for position, argument in enumerate(arguments, 1):
-        try:
-            argument.encode()
-        except UnicodeEncodeError:
-            # Without the value, which may be a secret.
-            name = re.split("[:=]", argument)[0] if "=" in argument else f"argument {position}"
-            raise InvalidArgumentError(f"{ascii(name)[1:-1]}: the text is not UTF-8") from None
-
-
-def _without_duplicates(prefix: str, members: Iterable[tuple[str, T]]) -> dict[str, T]:
-    found: dict[str, T] = {}
-    for name, value in members:
-        if name in found:
-            raise InvalidArgumentError(f"{prefix}{name}: given twice")
-        found[name] = value
-    return found
-
-
 def _member(text: str, row: Operation | None) -> tuple[str, object]:
-    match = _MEMBER.fullmatch(text)
-    if match is None:
-        raise InvalidArgumentError(f"{text}: expected key=text or key:=json")
-    name, sign, value = match.groups()
+    name, sign, value = split_member(text)
     if sign == "=":
         for field in () if row is None else row.body:
             if field.name == name and field.type not in _TEXT_TYPES:
                 raise InvalidArgumentError(f"{name}: expected JSON ({field.type}), got text: write := for =")
-        return name, value
-    try:
-        # Not by orjson, which converts integers of more than 64 bits to floats.
-        return name, json.loads(value)
-    except json.JSONDecodeError as error:
-        raise InvalidArgumentError(f"{name}: not JSON: {error.msg} at character {error.pos}") from None
-    except (RecursionError, ValueError):  # Python reads no number of more than 4300 digits
-        raise InvalidArgumentError(f"{name}: nested too deep, or a number that is too large") from None
+    return name, value_of(name, sign, value)
 
 
 def _option(text: str) -> tuple[str, str]:
