@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _COMMANDS: Final = {
+    "alert": ("alert", "List alerts, or mark them as resolved."),
     "call": ("call", "Call an operation and print its reply, as it came, as JSON."),
     "demo": ("demo", "Provision a fleet on an embedded cloud, then write and read back its metrics."),
     "device": ("device", "List the claimed devices of an account, or show one."),
@@ -45,6 +46,7 @@ _COMMANDS: Final = {
     "metric": ("metric", "Read metrics of devices, draw them, export those of a fleet, or write samples."),
     "provision": ("fleet", "Claim every device of a fleet and fetch its certificates."),
     "store": ("store", "Get, set, list or remove the values that a device keeps by key."),
+    "user": ("user", "List the users of an account."),
     "whoami": (
         "doctor.commands",
         "Print who the caller is to the cloud: endpoint, kind of token, role, account and user.",

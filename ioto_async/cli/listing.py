@@ -30,6 +30,7 @@ class Listing:
         columns: members of a record that CSV has.
         shown: those that a table has; by default the same.
         cells: what makes the text of a column; by default that of `text_of`, and empty for None.
+        dates: columns with ISO dates, which a table shows to the second.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Listing:
         *,
         shown: Sequence[str] | None = None,
         cells: Mapping[str, Cell] | None = None,
+        dates: Sequence[str] = (),
     ) -> None:
         self._output = output
         self._columns = columns if shown is None or output == "csv" else shown
-        self._cells = cells or {}
+        self._dates = dates
+        self._cells = dict(cells or {}) | (dict.fromkeys(dates, _short_date) if output == "table" else {})
         self._kept: list[Members] = []
         self._count = 0
         self._writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -64,7 +67,7 @@ class Listing:
         if self._output == "json":
             sys.stdout.write(json_text([dict(members) for members in self._kept], indent=True) + "\n")
         elif self._output == "table" and self._kept:
-            print_rows(self._columns, map(self._row, self._kept))
+            print_rows(self._columns, map(self._row, self._kept), whole=self._dates)
         if not self._count:
             sys.stderr.write(f"ioto-async: {nothing}\n")
 
@@ -78,19 +81,24 @@ def print_record(members: Members, output: RecordFormat) -> None:
         sys.stdout.write(json_text(dict(members), indent=True) + "\n")
     elif output == "table":
         rows = [(name, _cell(value)) for name, value in members.items() if value not in (None, {})]
-        print_rows(("", ""), rows, header=False)
+        print_rows(("member", "value"), rows, header=False)
     else:
         listing = Listing(output, list(members))
         listing.add(members)
         listing.finish("")
 
 
-_ID_SHARE: Final = 2
-"""The first column is not folded if it takes less than one part in so many of the width."""
+_WHOLE: Final = 2 / 3
+"""The share of the width that columns whose cells are not folded may have."""
 
 
 def print_rows(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = (), header: bool = True
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    header: bool = True,
 ) -> None:
     """Print a table on stdout, as wide as the terminal at most.
 
@@ -98,6 +106,7 @@ def print_rows(
         columns: their names.
         rows: the cells of each.
         right: columns whose cells are aligned to the right.
+        whole: columns whose cells are not folded, as are those of the first, if there is room.
         header: whether the names are printed.
     """
     from rich.table import Table
@@ -105,14 +114,17 @@ def print_rows(
     from .report import print_table, table_width
 
     printed = [[_printable(cell) for cell in row] for row in rows]
-    longest = max((len(row[0]) for row in [columns, *printed]), default=0)
+    widths = [max(map(len, column)) for column in zip(columns, *printed, strict=True)]
+    not_folded = {columns[0], *whole}
+    room = sum(width for name, width in zip(columns, widths, strict=True) if name in not_folded)
+    has_room = room <= _WHOLE * table_width(sys.stdout)
     table = Table(show_header=header)
-    for place, name in enumerate(columns):
+    for name in columns:
         table.add_column(
             name,
             justify="right" if name in right else "left",
             overflow="fold",
-            no_wrap=place == 0 and longest * _ID_SHARE < table_width(sys.stdout),
+            no_wrap=has_room and name in not_folded,
         )
     for row in printed:
         table.add_row(*row)
@@ -121,6 +133,11 @@ def print_rows(
 
 def _cell(value: JSON) -> str:
     return "" if value is None else text_of(value)
+
+
+def _short_date(date: str | None) -> str:
+    """An ISO *date* in UTC, to the second."""
+    return "" if date is None else f"{date[:19]}Z"
 
 
 def _printable(text: str) -> str:

@@ -2,20 +2,22 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import aclosing
-from typing import Annotated, Any, Final, TypeVar, cast
+from datetime import datetime
+from typing import Annotated, Any, Final, TypeVar, cast, get_args
 
 import attrs
 from cyclopts import Parameter
 
 from ..client import IotoClient
 from ..controllers.paging import Paged
+from ..errors import CallError
 from ..models.record import Record
 from .listing import Listing, print_record
 from .options import RecordFormat, check_account, use_api
 
-__all__ = ["CloudOptions", "ListOptions", "RecordOptions", "print_done"]
+__all__ = ["CloudOptions", "ListOptions", "RecordOptions", "for_each", "print_done"]
 
 R = TypeVar("R", bound=Record)
 
@@ -99,7 +101,8 @@ class ListOptions(CloudOptions):
         """
         fields = attrs.fields(cast("type[attrs.AttrsInstance]", kind))
         columns = [field.name for field in fields if field.name != "extra"]
-        listing = Listing(self.output, columns, shown=[*shown])
+        dates = [field.name for field in fields if datetime in get_args(field.type)]
+        listing = Listing(self.output, columns, shown=[*shown], dates=dates)
         left, rejected = self.limit, 0
         async with aclosing(found.pages()) as pages:
             async for page in pages:
@@ -121,6 +124,28 @@ class ListOptions(CloudOptions):
 def _members(record: Record) -> dict[str, Any]:
     members: dict[str, Any] = json.loads(record.to_json())
     return members
+
+
+async def for_each(
+    things: Collection[str], call: Callable[[str], Awaitable[object]], done: Callable[[str], str]
+) -> None:
+    """Call for one thing after the other, and say on stderr what is done.
+
+    Args:
+        things: keys or IDs.
+        call: what is called with each.
+        done: returns what is said of one.
+
+    Raises:
+        CallError: of the first that failed; a note names it.
+    """
+    for place, thing in enumerate(things, 1):
+        try:
+            await call(thing)
+        except CallError as error:
+            error.add_note(f"for {thing}" + "; those after it were not tried" * (place < len(things)))
+            raise
+        print_done(done(thing))
 
 
 def print_done(text: str) -> None:

@@ -7,13 +7,13 @@ from typing import Final
 
 from cyclopts import App
 
-from ..errors import CallError, InvalidArgumentError, NotFoundError
+from ..errors import InvalidArgumentError, NotFoundError
 from ..models import StoreItem
 from .asking import YesFlag, is_confirmed
 from .listing import text_of
 from .members import check_encoding, split_member, value_of, without_duplicates
 from .options import RecordFormat
-from .records import CloudOptions, ListOptions, RecordOptions, print_done
+from .records import CloudOptions, ListOptions, RecordOptions, for_each
 
 __all__ = ["get", "list_all", "remove", "set_all", "store"]
 
@@ -64,13 +64,9 @@ async def set_all(device: str, item: str, /, *more: str, options: CloudOptions =
     check_encoding((device, item, *more))
     values = without_duplicates("", map(_item, (item, *more)))
     async with options.client() as client:
-        for key, value in values.items():
-            try:
-                await client.store.set(device, key, value)
-            except CallError as error:
-                _name(error, key)
-                raise
-            print_done(f"set {key} of {device}")
+        await for_each(
+            values, lambda key: client.store.set(device, key, values[key]), lambda key: f"set {key} of {device}"
+        )
 
 
 def _item(text: str) -> tuple[str, object]:
@@ -122,17 +118,7 @@ def remove(device: str, key: str, /, *more: str, yes: YesFlag = False, options: 
 
 async def _remove(device: str, keys: Sequence[str], options: CloudOptions) -> None:
     async with options.client() as client:
-        for key in keys:
-            try:
-                await client.store.remove(device, key)
-            except CallError as error:
-                _name(error, key)
-                raise
-            print_done(f"removed {key} of {device}")
-
-
-def _name(error: CallError, key: str) -> None:
-    error.add_note(f"for the key {key}; those after it were not tried")
+        await for_each(keys, lambda key: client.store.remove(device, key), lambda key: f"removed {key} of {device}")
 
 
 store = App(name="store", help="Get, set, list or remove the values that a device keeps by key.")

@@ -121,14 +121,14 @@ def test_a_device_that_is_not_there_is_an_error_with_the_next_step(run: Run) -> 
     )
 
 
-@each_row("arguments", [["device", "list"], ["device", "get", "DEV1"], ["store", "list", "DEV1"]])
-def test_the_account_and_the_cloud_are_options(run: Run, cloud: EmulatorThread, arguments: list[str]) -> None:
+@each_row("command", ["device list", "device get DEV1", "store list DEV1", "user list", "alert list"])
+def test_the_account_and_the_cloud_are_options(run: Run, cloud: EmulatorThread, command: str) -> None:
     other = cloud.cloud.add_account("Other", "other@example.com")
-    run(*arguments, "--account", other)
+    run(*command.split(), "--account", other)
     assert json.loads(cloud.requests[-1].body)["accountId"] == other
-    found = run(*arguments, "--account", " x")
+    found = run(*command.split(), "--account", " x")
     assert (found.status, found.stderr.startswith("ioto-async: --account: ")) == (2, True)
-    found = run(*arguments, "--api", "nonsense")
+    found = run(*command.split(), "--api", "nonsense")
     assert (found.status, found.stderr.startswith("ioto-async: --api: ")) == (2, True)
 
 
@@ -187,7 +187,7 @@ def test_of_several_keys_the_one_that_fails_is_named(run: Run, cloud: EmulatorTh
     done = run("store", *command)
     *first, last = done.stderr.splitlines()
     assert (done.status, len(first)) == (1, 1)
-    assert last == f"ioto-async: {operation}: 400 Sorry (for the key b; those after it were not tried)"
+    assert last == f"ioto-async: {operation}: 400 Sorry (for b; those after it were not tried)"
 
 
 def test_where_nobody_can_be_asked_removal_needs_a_flag(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,6 +216,56 @@ def test_on_a_terminal_removal_is_asked_for(
     assert "Remove a of DEV1? [y/N] " in shown
     assert (ended, shown.splitlines()[-1].endswith(said)) == (status, True)
     assert len(run("store", "list", "DEV1", "--output", "jsonl").stdout.splitlines()) == left
+
+
+# Users and alerts ---------------------------------------------------------------------------------------------------
+
+
+def test_users_are_listed(run: Run, cloud: EmulatorThread) -> None:
+    cloud.cloud.add_user("ann@example.com", role="admin")
+    cloud.cloud.add_user("bob@example.com", role="user")
+    found = [json.loads(line) for line in run("user", "list", "--output", "jsonl").stdout.splitlines()]
+    roles = {user["email"]: user["role"] for user in found}
+    assert {"ann@example.com": "admin", "bob@example.com": "user"}.items() <= roles.items()
+    assert len(run("user", "list", "--limit", "1", "--output", "jsonl").stdout.splitlines()) == 1
+    assert "│ bob@example.com" in run("user", "list").stdout
+
+
+def test_alerts_are_listed_and_acknowledged(run: Run, cloud: EmulatorThread) -> None:
+    hot = cloud.cloud.add_alert("Hot", "too hot", severity="error")["id"]
+    cold = cloud.cloud.add_alert("Cold", "too cold")["id"]
+    wet = cloud.cloud.add_alert("Wet", "too wet")["id"]
+    table = run("alert", "list").stdout
+    assert all(text in table for text in (hot, "too hot", "error", cold, wet))
+    assert run("alert", "ack", hot, cold) == Result(0, "", f"resolved {hot}\nresolved {cold}\n")
+
+    def listed(*arguments: str) -> list[str]:
+        lines = run("alert", "list", *arguments, "--output", "jsonl").stdout.splitlines()
+        return sorted(json.loads(line)["id"] for line in lines)
+
+    assert listed() == [wet]
+    assert listed("--limit", "1") == [wet]
+    assert listed("--all") == sorted([hot, cold, wet])
+    assert run("alert", "list", "--all").stdout.count("│ true") == 2
+    run("alert", "ack", wet)
+    assert run("alert", "list").stderr == "ioto-async: no alerts: --all lists the resolved ones as well\n"
+
+
+def test_an_alert_that_is_not_there_is_named(run: Run, cloud: EmulatorThread) -> None:
+    hot = cloud.cloud.add_alert("Hot", "too hot")["id"]
+    found = run("alert", "ack", "NONE", hot)
+    assert (found.status, found.stdout) == (1, "")
+    assert found.stderr.startswith("ioto-async: alert/update: 400 ")
+    assert found.stderr.endswith(" (for NONE; those after it were not tried)\n")
+
+
+def test_a_date_in_a_table_is_short_and_whole(run: Run, cloud: EmulatorThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.cloud.clock = lambda: 1_777_636_800.123
+    cloud.cloud.add_alert("Hot", "too hot in the cellar, and in the hall")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("ioto_async.cli.report._PIPE_WIDTH", None)
+    assert "│ 2026-05-01T12:00:00Z │" in run("alert", "list").stdout
+    assert json.loads(run("alert", "list", "--output", "jsonl").stdout)["timestamp"] == "2026-05-01T12:00:00.123Z"
 
 
 # Tables -------------------------------------------------------------------------------------------------------------
