@@ -4,6 +4,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Annotated, Any, Final
 
@@ -13,10 +14,11 @@ from yarl import URL
 
 from ..client import BuilderClient, IotoClient
 from ..controllers.base import replacement
-from ..errors import AuthenticationError, InvalidArgumentError
-from ..models import JSON
+from ..controllers.paging import Paged
+from ..errors import AuthenticationError, InvalidArgumentError, StatusError
+from ..models import JSON, Cursor, Page
 from ..models.value import json_text
-from ..operations import BUILDER, IOTO, Operation
+from ..operations import BUILDER, IOTO, Operation, Reply
 from ..settings import Settings
 from .members import check_encoding, split_member, value_of, without_duplicates
 from .options import FLAG, use_api
@@ -38,12 +40,18 @@ async def call(
     api: str | None = None,
     query: Annotated[Sequence[str], Parameter(negative=())] = (),
     builder: Annotated[bool, FLAG] = False,
+    paginate: Annotated[bool, FLAG] = False,
+    include: Annotated[bool, Parameter(name=("--include", "-i"), negative=(), show_default=False)] = False,
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), show_default=False)] = False,
 ) -> None:
     """Call an operation and print its reply, as it came, as JSON.
 
-    The endpoint and the credentials come from IOTO_API and IOTO_TOKEN; nothing is added to the body. For instance
-    ioto-async call generic/find _type=Store deviceId=M72DANY8BZ --query limit=10
+    The endpoint and the credentials come from IOTO_API and IOTO_TOKEN; nothing is added to the body. For instance, a
+    page of a list, all IDs of it, and one record with the status and the headers of its reply:
+
+        ioto-async call generic/find _type=Store deviceId=M72DANY8BZ --query limit=10
+        ioto-async call device/find --query limit=100 --paginate | jq -r '.data[].id'
+        ioto-async call device/get id=M72DANY8BZ -i
 
     Args:
         operation: controller/action, such as device/get; it need not be a documented one.
@@ -51,6 +59,8 @@ async def call(
         api: base URL of the device cloud; IOTO_API by default.
         query: key=value of the query string; may be given several times.
         builder: call the Builder (IOTO_BUILDER, BUILDER_TOKEN) instead of the device cloud.
+        paginate: go on with the next page until the last, and print the reply of each; backward if --query has prev.
+        include: print the status and the headers of a reply before it.
         verbose: show each request as it goes out, and the status of its reply, on stderr; tokens and keys are masked.
     """
     use_api(api)
@@ -60,20 +70,44 @@ async def call(
     options = without_duplicates("--query ", map(_option, query))
     if row is not None and row.instead:
         _print_lines(f"ioto-async: {replacement(row)}")
+    if paginate and row is not None and row.reply is not Reply.PAGED:
+        raise InvalidArgumentError(f"--paginate: {operation} has no pages")
     # A session of our own tells when a request is sent; a middleware is called before that.
-    traces = [_VerboseTrace(body).config()] if verbose else []
+    head = _Head()
+    traces = [*([_VerboseTrace(body).config()] if verbose else []), *([head.config()] if include else [])]
+
+    async def fetch(cursor: Mapping[str, Cursor]) -> Page[str]:
+        try:
+            reply = await _call(client, operation, body, {**options, **cursor})
+        except StatusError:
+            sys.stdout.write(head.text)
+            raise
+        text = f"{head.text}{json_text(reply, indent=True)}\n"
+        cursors = reply if isinstance(reply, Mapping) else {}
+        return Page(items=[text], next=_cursor(cursors.get("next")), prev=_cursor(cursors.get("prev")))
+
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trace_configs=traces) as session:
         kind = BuilderClient if builder else IotoClient
         client = kind(session=session, trust_env=True)
         async with client:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # it has been printed above
-                reply = await _call(client, operation, body, options)
-    sys.stdout.write(json_text(reply, indent=True) + "\n")
+                if not paginate:
+                    sys.stdout.writelines((await fetch({})).items)
+                    return
+                found = Paged(operation, fetch, next=options.pop("next", None), prev=options.pop("prev", None))
+                async with aclosing(found.pages()) as pages:
+                    async for page in pages:
+                        sys.stdout.writelines(page.items)
+                        sys.stdout.flush()
+
+
+def _cursor(value: JSON) -> Cursor | None:
+    return value if value and isinstance(value, (str, dict)) else None
 
 
 async def _call(
-    client: IotoClient | BuilderClient, operation: str, body: Mapping[str, object], options: Mapping[str, str]
+    client: IotoClient | BuilderClient, operation: str, body: Mapping[str, object], options: Mapping[str, Cursor]
 ) -> JSON:
     try:
         return await client.call(operation, body, query=options)
@@ -97,6 +131,27 @@ def _option(text: str) -> tuple[str, str]:
     if not name or not sign:
         raise InvalidArgumentError(f"--query {text}: expected key=value")
     return name, value
+
+
+class _Head:
+    """The status and the headers of the last reply, as text."""
+
+    text = ""
+
+    def config(self) -> aiohttp.TraceConfig:
+        """The trace config for a session."""
+        config = aiohttp.TraceConfig()
+        config.on_request_end.append(self._on_reply)
+        return config
+
+    async def _on_reply(
+        self, session: aiohttp.ClientSession, context: SimpleNamespace, got: aiohttp.TraceRequestEndParams
+    ) -> None:
+        reply = got.response
+        version = "HTTP/1.1" if reply.version is None else f"HTTP/{reply.version.major}.{reply.version.minor}"
+        lines = [f"{version} {reply.status} {reply.reason or ''}".rstrip()]
+        lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+        self.text = "\n".join([*lines, "", ""])
 
 
 class _VerboseTrace:
