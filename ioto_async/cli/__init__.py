@@ -203,7 +203,11 @@ def _run_command(command: str | None, arguments: list[str]) -> int | None:
     else:
         for name, (home, summary) in _COMMANDS.items():
             app.command(f"{__name__}.{home}:{name}", name=name, help=summary)
-    status: int | None = app(arguments)
+    try:
+        status: int | None = app(arguments, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        known = " ".join(("ioto-async", *(error.command_chain or ())))
+        return _print_error(f"{' '.join(str(error).split())} See {known} --help.", 2)
     return status
 
 
