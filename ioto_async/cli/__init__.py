@@ -36,7 +36,7 @@ _COMMANDS: Final = {
     "alert": ("alert", "List alerts, or mark them as resolved."),
     "call": ("call", "Call an operation and print its reply, as it came, as JSON."),
     "demo": ("demo", "Provision a fleet on an embedded cloud, then write and read back its metrics."),
-    "device": ("device", "List the claimed devices of an account, or show one."),
+    "device": ("device", "List the claimed devices of an account, show one, or send it a command."),
     "doctor": (
         "doctor.commands",
         "Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.",

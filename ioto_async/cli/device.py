@@ -6,9 +6,10 @@ from cyclopts import App
 
 from ..errors import NotFoundError
 from ..models import Device
-from .records import ListOptions, RecordOptions
+from .members import check_encoding, split_member, value_of, without_duplicates
+from .records import CloudOptions, ListOptions, RecordOptions, print_done
 
-__all__ = ["device", "get", "list_all"]
+__all__ = ["device", "get", "list_all", "send_command"]
 
 _LIST: Final = ListOptions()
 _RECORD: Final = RecordOptions()
@@ -52,6 +53,33 @@ async def get(id: str, /, *, options: RecordOptions = _RECORD) -> None:
             raise
 
 
-device = App(name="device", help="List the claimed devices of an account, or show one.")
+async def send_command(id: str, /, *members: str, automation: str = "DeviceCommand", api: str | None = None) -> None:
+    """Send a command to a device, by an automation of the cloud.
+
+    The automation decides what the device gets. Its variables are deviceId and the members, as in the vendor's script
+    device-command.sh. What the device makes of the command is not reported. For instance:
+
+        ioto-async device command M72DANY8BZ program=date parameters=-u
+
+    Args:
+        id: claim ID of the device.
+        members: variables of the automation, as key=text or key:=json.
+        automation: name of the automation.
+        api: base URL of the device cloud; IOTO_API by default.
+    """
+    check_encoding((id, *members))
+    context = without_duplicates("", [("deviceId", id), *(_variable(text) for text in members)])
+    async with CloudOptions(api=api).client() as client:
+        await client.action.invoke(automation, context=context)
+    print_done(f"{automation} has run for {id}")
+
+
+def _variable(text: str) -> tuple[str, object]:
+    name, sign, value = split_member(text)
+    return name, value_of(name, sign, value)
+
+
+device = App(name="device", help="List the claimed devices of an account, show one, or send it a command.")
 device.command(list_all, name="list")
 device.command(get)
+device.command(send_command, name="command")

@@ -60,9 +60,8 @@ def test_help_of_one_command_may_be_asked_for_before_it(capsys: pytest.CaptureFi
     ],
 )
 def test_wrong_usage_is_one_line_with_the_next_step(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], complaint: str
+    capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "40")
     assert cli._run(arguments) == 2
     stdout, stderr = capsys.readouterr()
     (line,) = stderr.splitlines()

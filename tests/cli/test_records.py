@@ -132,6 +132,31 @@ def test_the_account_and_the_cloud_are_options(run: Run, cloud: EmulatorThread, 
     assert (found.status, found.stderr.startswith("ioto-async: --api: ")) == (2, True)
 
 
+def test_a_command_is_sent_by_an_automation(run: Run, cloud: EmulatorThread) -> None:
+    done = run("device", "command", "DEV1", "program=date", "parameters=-u", "times:=2")
+    assert done == Result(0, "", "DeviceCommand has run for DEV1\n")
+    assert json.loads(cloud.requests[-1].body) == {
+        "name": "DeviceCommand",
+        "context": {"deviceId": "DEV1", "program": "date", "parameters": "-u", "times": 2},
+    }
+    (item,) = cloud.cloud.models.all("Command")
+    assert (item["deviceId"], item["args"]["program"], item["args"]["parameters"]) == ("DEV1", "date", "-u")
+
+
+@each_row(
+    "words, status, complaint",
+    [
+        (["deviceId=DEV2"], 2, "deviceId: given twice"),
+        (["date"], 2, "date: expected key=text or key:=json"),
+        (["--automation", "Nothing"], 1, "action/invoke: "),
+    ],
+)
+def test_a_command_that_cannot_be_sent_is_an_error(run: Run, words: list[str], status: int, complaint: str) -> None:
+    done = run("device", "command", "DEV1", *words)
+    assert (done.status, done.stdout) == (status, "")
+    assert done.stderr.startswith(f"ioto-async: {complaint}")
+
+
 # The store ----------------------------------------------------------------------------------------------------------
 
 
