@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _COMMANDS: Final = {
+    "alert": ("alert", "List alerts, or mark them as resolved."),
     "call": ("call", "Call an operation and print its reply, as it came, as JSON."),
     "demo": ("demo", "Provision a fleet on an embedded cloud, then write and read back its metrics."),
+    "device": ("device", "List the claimed devices of an account, show one, or send it a command."),
     "doctor": (
         "doctor.commands",
         "Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.",
@@ -43,6 +45,8 @@ _COMMANDS: Final = {
     "fleet": ("fleet", "Register, claim, provision or release the devices of a file, or check their updates."),
     "metric": ("metric", "Read metrics of devices, draw them, export those of a fleet, or write samples."),
     "provision": ("fleet", "Claim every device of a fleet and fetch its certificates."),
+    "store": ("store", "Get, set, list or remove the values that a device keeps by key."),
+    "user": ("user", "List the users of an account."),
     "whoami": (
         "doctor.commands",
         "Print who the caller is to the cloud: endpoint, kind of token, role, account and user.",
@@ -199,7 +203,11 @@ def _run_command(command: str | None, arguments: list[str]) -> int | None:
     else:
         for name, (home, summary) in _COMMANDS.items():
             app.command(f"{__name__}.{home}:{name}", name=name, help=summary)
-    status: int | None = app(arguments)
+    try:
+        status: int | None = app(arguments, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        known = " ".join(("ioto-async", *(error.command_chain or ())))
+        return _print_error(f"{' '.join(str(error).split())} See {known} --help.", 2)
     return status
 
 

@@ -1,12 +1,12 @@
 """``ioto-async call``: call any operation by its path."""
 
-import json
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from types import SimpleNamespace
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import aiohttp
 from cyclopts import Parameter
@@ -14,18 +14,17 @@ from yarl import URL
 
 from ..client import BuilderClient, IotoClient
 from ..controllers.base import replacement
-from ..errors import AuthenticationError, InvalidArgumentError
-from ..models import JSON
+from ..controllers.paging import Paged
+from ..errors import AuthenticationError, InvalidArgumentError, StatusError
+from ..models import JSON, Cursor, Page
 from ..models.value import json_text
-from ..operations import BUILDER, IOTO, Operation
+from ..operations import BUILDER, IOTO, Operation, Reply
 from ..settings import Settings
+from .members import check_encoding, split_member, value_of, without_duplicates
 from .options import FLAG, use_api
 
 __all__ = ["call"]
 
-T = TypeVar("T")
-
-_MEMBER: Final = re.compile(r"([^:=]+)(:?=)(.*)", re.DOTALL)
 _SECRET: Final = re.compile(
     ".*(token|password|secret|key|certificate|authorization)s?|product", re.IGNORECASE | re.DOTALL
 )
@@ -41,12 +40,18 @@ async def call(
     api: str | None = None,
     query: Annotated[Sequence[str], Parameter(negative=())] = (),
     builder: Annotated[bool, FLAG] = False,
+    paginate: Annotated[bool, FLAG] = False,
+    include: Annotated[bool, Parameter(name=("--include", "-i"), negative=(), show_default=False)] = False,
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), show_default=False)] = False,
 ) -> None:
     """Call an operation and print its reply, as it came, as JSON.
 
-    The endpoint and the credentials come from IOTO_API and IOTO_TOKEN; nothing is added to the body. For instance
-    ioto-async call generic/find _type=Store deviceId=M72DANY8BZ --query limit=10
+    The endpoint and the credentials come from IOTO_API and IOTO_TOKEN; nothing is added to the body. For instance, a
+    page of a list, all IDs of it, and one record with the status and the headers of its reply:
+
+        ioto-async call generic/find _type=Store deviceId=M72DANY8BZ --query limit=10
+        ioto-async call device/find --query limit=100 --paginate | jq -r '.data[].id'
+        ioto-async call device/get id=M72DANY8BZ -i
 
     Args:
         operation: controller/action, such as device/get; it need not be a documented one.
@@ -54,29 +59,55 @@ async def call(
         api: base URL of the device cloud; IOTO_API by default.
         query: key=value of the query string; may be given several times.
         builder: call the Builder (IOTO_BUILDER, BUILDER_TOKEN) instead of the device cloud.
+        paginate: go on with the next page until the last, and print the reply of each; backward if --query has prev.
+        include: print the status and the headers of a reply before it.
         verbose: show each request as it goes out, and the status of its reply, on stderr; tokens and keys are masked.
     """
     use_api(api)
-    _check_encoding((operation, *members, *query))
+    check_encoding((operation, *members, *query))
     row = (BUILDER if builder else IOTO).get(operation)
-    body = _without_duplicates("", (_member(text, row) for text in members))
-    options = _without_duplicates("--query ", map(_option, query))
+    body = without_duplicates("", (_member(text, row) for text in members))
+    options = without_duplicates("--query ", map(_option, query))
     if row is not None and row.instead:
         _print_lines(f"ioto-async: {replacement(row)}")
+    if paginate and row is not None and row.reply is not Reply.PAGED:
+        raise InvalidArgumentError(f"--paginate: {operation} has no pages")
     # A session of our own tells when a request is sent; a middleware is called before that.
-    traces = [_VerboseTrace(body).config()] if verbose else []
+    head = _Head()
+    traces = [*([_VerboseTrace(body).config()] if verbose else []), *([head.config()] if include else [])]
+
+    async def fetch(cursor: Mapping[str, Cursor]) -> Page[str]:
+        try:
+            reply = await _call(client, operation, body, {**options, **cursor})
+        except StatusError:
+            sys.stdout.write(head.text)
+            raise
+        text = f"{head.text}{json_text(reply, indent=True)}\n"
+        cursors = reply if isinstance(reply, Mapping) else {}
+        return Page(items=[text], next=_cursor(cursors.get("next")), prev=_cursor(cursors.get("prev")))
+
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), trace_configs=traces) as session:
         kind = BuilderClient if builder else IotoClient
         client = kind(session=session, trust_env=True)
         async with client:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)  # it has been printed above
-                reply = await _call(client, operation, body, options)
-    sys.stdout.write(json_text(reply, indent=True) + "\n")
+                if not paginate:
+                    sys.stdout.writelines((await fetch({})).items)
+                    return
+                found = Paged(operation, fetch, next=options.pop("next", None), prev=options.pop("prev", None))
+                async with aclosing(found.pages()) as pages:
+                    async for page in pages:
+                        sys.stdout.writelines(page.items)
+                        sys.stdout.flush()
+
+
+def _cursor(value: JSON) -> Cursor | None:
+    return value if value and isinstance(value, (str, dict)) else None
 
 
 async def _call(
-    client: IotoClient | BuilderClient, operation: str, body: Mapping[str, object], options: Mapping[str, str]
+    client: IotoClient | BuilderClient, operation: str, body: Mapping[str, object], options: Mapping[str, Cursor]
 ) -> JSON:
     try:
         return await client.call(operation, body, query=options)
@@ -86,42 +117,13 @@ async def _call(
         raise
 
 
-def _check_encoding(arguments: Iterable[str]) -> None:
-    for position, argument in enumerate(arguments, 1):
-        try:
-            argument.encode()
-        except UnicodeEncodeError:
-            # Without the value, which may be a secret.
-            name = re.split("[:=]", argument)[0] if "=" in argument else f"argument {position}"
-            raise InvalidArgumentError(f"{ascii(name)[1:-1]}: the text is not UTF-8") from None
-
-
-def _without_duplicates(prefix: str, members: Iterable[tuple[str, T]]) -> dict[str, T]:
-    found: dict[str, T] = {}
-    for name, value in members:
-        if name in found:
-            raise InvalidArgumentError(f"{prefix}{name}: given twice")
-        found[name] = value
-    return found
-
-
 def _member(text: str, row: Operation | None) -> tuple[str, object]:
-    match = _MEMBER.fullmatch(text)
-    if match is None:
-        raise InvalidArgumentError(f"{text}: expected key=text or key:=json")
-    name, sign, value = match.groups()
+    name, sign, value = split_member(text)
     if sign == "=":
         for field in () if row is None else row.body:
             if field.name == name and field.type not in _TEXT_TYPES:
                 raise InvalidArgumentError(f"{name}: expected JSON ({field.type}), got text: write := for =")
-        return name, value
-    try:
-        # Not by orjson, which converts integers of more than 64 bits to floats.
-        return name, json.loads(value)
-    except json.JSONDecodeError as error:
-        raise InvalidArgumentError(f"{name}: not JSON: {error.msg} at character {error.pos}") from None
-    except (RecursionError, ValueError):  # Python reads no number of more than 4300 digits
-        raise InvalidArgumentError(f"{name}: nested too deep, or a number that is too large") from None
+    return name, value_of(name, sign, value)
 
 
 def _option(text: str) -> tuple[str, str]:
@@ -129,6 +131,27 @@ def _option(text: str) -> tuple[str, str]:
     if not name or not sign:
         raise InvalidArgumentError(f"--query {text}: expected key=value")
     return name, value
+
+
+class _Head:
+    """The status and the headers of the last reply, as text."""
+
+    text = ""
+
+    def config(self) -> aiohttp.TraceConfig:
+        """The trace config for a session."""
+        config = aiohttp.TraceConfig()
+        config.on_request_end.append(self._on_reply)
+        return config
+
+    async def _on_reply(
+        self, session: aiohttp.ClientSession, context: SimpleNamespace, got: aiohttp.TraceRequestEndParams
+    ) -> None:
+        reply = got.response
+        version = "HTTP/1.1" if reply.version is None else f"HTTP/{reply.version.major}.{reply.version.minor}"
+        lines = [f"{version} {reply.status} {reply.reason or ''}".rstrip()]
+        lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+        self.text = "\n".join([*lines, "", ""])
 
 
 class _VerboseTrace:

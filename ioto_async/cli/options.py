@@ -28,6 +28,7 @@ __all__ = [
     "JournalOptions",
     "JsonFlag",
     "OutputFormat",
+    "RecordFormat",
     "RunOptions",
     "Texts",
     "check_account",
@@ -46,6 +47,9 @@ File = Annotated[str, Parameter(allow_leading_hyphen=True)]
 """The path of a file, or - for stdin."""
 Concurrency = int | Literal["auto"]
 OutputFormat = Literal["jsonl", "csv", "table"]
+"""How the rows of a run are printed, one by one."""
+RecordFormat = Literal["table", "json", "jsonl", "csv"]
+"""How records are printed."""
 
 _MAX_CONNECTIONS: Final = 256
 """Where ``auto`` ends; more in flight make no client faster."""

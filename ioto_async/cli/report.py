@@ -18,7 +18,7 @@ from rich.table import Table
 from .. import bulk
 from ..transport.attempt import Attempt
 
-__all__ = ["Failures", "ProgressBar", "RequestStats", "print_report", "print_table"]
+__all__ = ["Failures", "ProgressBar", "RequestStats", "print_report", "print_table", "table_width"]
 
 _RESOLUTION: Final = 0.01
 """Relative error of a percentile; with it, the latencies of millions of requests fit into a few hundred counters."""
@@ -216,5 +216,14 @@ def print_report(figures: Mapping[str, object], *, as_json: bool, title: str, to
 
 def print_table(table: Table, file: TextIO) -> None:
     """Print *table* to *file*, as wide as the terminal if it is one."""
+    _console(file).print(table)
+
+
+def table_width(file: TextIO) -> int:
+    """Columns that a table in *file* may have."""
+    return _console(file).width
+
+
+def _console(file: TextIO) -> Console:
     width = None if file.isatty() else _PIPE_WIDTH
-    Console(file=file, width=width, markup=False, emoji=False).print(table)
+    return Console(file=file, width=width, markup=False, emoji=False, highlight=False)

@@ -81,10 +81,7 @@ class Fleet:
 def ran(capture: pytest.CaptureFixture[str], arguments: Sequence[str]) -> tuple[int, str, str]:
     """Run ``ioto-async`` in this process: its status, and what it has printed on stdout and stderr."""
     capture.readouterr()
-    try:
-        status = _run(arguments)
-    except SystemExit as end:  # of the parser of arguments
-        status = end.code if isinstance(end.code, int) else 1
+    status = _run(arguments)
     captured = capture.readouterr()
     return status, captured.out, captured.err
 

@@ -95,6 +95,101 @@ def test_text_is_printed_as_a_json_string(cloud: EmulatorThread, capsys: pytest.
     assert json.loads(capsys.readouterr().out) == "pinged"
 
 
+def documents(text: str) -> list[Any]:
+    """The JSON texts that follow one another in *text*."""
+    found = []
+    while text := text.lstrip():
+        value, end = json.JSONDecoder().raw_decode(text)
+        found.append(value)
+        text = text[end:]
+    return found
+
+
+def test_pages_are_printed_until_the_last(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = [DEVICE, *(cloud.cloud.register_device(f"DEV{number}") for number in range(4))]
+    for id in ids[1:]:
+        cloud.cloud.claim_device(id)
+    assert _run(["call", "device/find", "--query", "limit=2", "--paginate"]) == 0
+    pages = documents(capsys.readouterr().out)
+    assert [len(page["data"]) for page in pages] == [2, 2, 1]
+    assert sorted(device["id"] for page in pages for device in page["data"]) == sorted(ids)
+    second = pages[0]["next"]
+    cursor = second if isinstance(second, str) else json.dumps(second)
+    assert _run(["call", "device/find", "--query", "limit=2", "--query", f"next={cursor}", "--paginate"]) == 0
+    assert [page["data"] for page in documents(capsys.readouterr().out)] == [page["data"] for page in pages[1:]]
+    last = pages[2]["prev"]
+    cursor = last if isinstance(last, str) else json.dumps(last)
+    assert _run(["call", "device/find", "--query", "limit=2", "--query", f"prev={cursor}", "--paginate"]) == 0
+    assert [page["data"] for page in documents(capsys.readouterr().out)] == [pages[1]["data"], pages[0]["data"]]
+
+
+def test_an_undocumented_operation_has_pages_if_its_reply_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = {"data": [1], "next": {"pk": "a"}}, {"data": [2], "next": None}
+    with in_thread(reply(200, first), reply(200, second)) as server:
+        monkeypatch.setenv("IOTO_API", server.url)
+        monkeypatch.setenv("IOTO_TOKEN", "01TOKEN")
+        assert _run(["call", "teapot/find", "--paginate"]) == 0
+    assert documents(capsys.readouterr().out) == [first, second]
+
+
+def test_pages_that_come_again_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = {"data": [1], "next": "a"}
+    with in_thread(reply(200, page), reply(200, page)) as server:
+        monkeypatch.setenv("IOTO_API", server.url)
+        monkeypatch.setenv("IOTO_TOKEN", "01TOKEN")
+        assert _run(["call", "device/find", "--paginate"]) == 1
+    stdout, stderr = capsys.readouterr()
+    assert documents(stdout) == [page, page]
+    assert stderr == "ioto-async: device/find: 200 the service sent the same cursor (next) again\n"
+
+
+def test_an_operation_without_pages_is_refused(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.requests.clear()
+    assert _run(["call", "device/get", f"id={DEVICE}", "--paginate"]) == 2
+    assert capsys.readouterr() == ("", "ioto-async: --paginate: device/get has no pages\n")
+    assert not cloud.requests
+
+
+@each_row("flag", ["-i", "--include"])
+def test_the_status_and_the_headers_of_a_reply_are_included(
+    cloud: EmulatorThread, capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    assert _run(["call", "device/get", f"id={DEVICE}", flag]) == 0
+    stdout, stderr = capsys.readouterr()
+    head, _, body = stdout.partition("\n\n")
+    assert head.splitlines()[0] == "HTTP/1.1 200 OK"
+    assert "Content-Type: application/json" in head
+    assert json.loads(body)["id"] == DEVICE
+    assert stderr == ""
+
+
+def test_the_headers_of_each_page_are_before_it(cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.faults.add(Fault("device/find", body='{"data": [1], "next": "a"}', headers={"X-Page": "one"}))
+    cloud.faults.add(Fault("device/find", body='{"data": [2]}', headers={"X-Page": "two"}))
+    assert _run(["call", "device/find", "--paginate", "-i"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines if line.startswith(("X-Page", "    "))] == [
+        "X-Page: one",
+        "1",
+        "X-Page: two",
+        "2",
+    ]
+
+
+def test_the_status_and_the_headers_of_a_refusal_are_included(
+    cloud: EmulatorThread, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(["call", "device/get", "id=NOSUCHDEV1", "-i"]) == 1
+    stdout, stderr = capsys.readouterr()
+    assert stdout.splitlines()[0] == "HTTP/1.1 400 Bad Request"
+    assert stdout.endswith("\n\n")
+    assert stderr == "ioto-async: device/get: 400 Cannot find device\n"
+
+
 @each_row("flag", ["-v", "--verbose"])
 def test_the_request_is_shown_without_the_token(
     cloud: EmulatorThread, capsys: pytest.CaptureFixture[str], flag: str

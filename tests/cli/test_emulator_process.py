@@ -34,7 +34,7 @@ BUILDER = "https://api.admin.embedthis.com/api"
 
 @attrs.frozen
 class Done:
-    status: object
+    status: int
     stdout: str
     stderr: str
 
@@ -46,10 +46,7 @@ class Run:
     capture: pytest.CaptureFixture[str]
 
     def __call__(self, *words: str) -> Done:
-        try:
-            status: object = _run(["emulator", *words])
-        except SystemExit as error:  # as an option is wrong
-            status = error.code
+        status = _run(["emulator", *words])
         return Done(status, *self.capture.readouterr())
 
 

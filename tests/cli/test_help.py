@@ -41,3 +41,30 @@ def test_help_of_one_command_may_be_asked_for_before_it(capsys: pytest.CaptureFi
         assert cli._run(arguments) == 0
         asked.append(capsys.readouterr().out)
     assert asked[0] == asked[1] != ""
+
+
+@each_row(
+    "arguments, complaint",
+    [
+        (["whoam"], 'Unknown command "whoam". Did you mean "whoami"?'),
+        (["fleet", "clam"], 'Unknown command "clam". Did you mean "claim"?'),
+        (
+            ["metric", "get"],
+            'Command "metric get" parameter DEVICE requires an argument. See ioto-async metric get --help.',
+        ),
+        (["device", "list", "--limit", "0"], 'Invalid value "0" for --limit. Must be 1 or more.'),
+        (
+            ["store", "list", "DEV1", "--output", "xml"],
+            'Invalid value "xml" for --output. Choose from: "table", "json"',
+        ),
+    ],
+)
+def test_wrong_usage_is_one_line_with_the_next_step(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
+) -> None:
+    assert cli._run(arguments) == 2
+    stdout, stderr = capsys.readouterr()
+    (line,) = stderr.splitlines()
+    assert line.startswith(f"ioto-async: {complaint}")
+    assert line.endswith(" --help.")
+    assert stdout == ""

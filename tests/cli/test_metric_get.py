@@ -289,6 +289,15 @@ def test_the_list_has_every_metric(metrics: Metrics, cloud: EmulatorThread) -> N
     assert row == {"namespace": "Embedthis/Device", "metric": "humidity", "dimensions": {"Device": "DEV2"}}
     table = metrics("list", cloud.cloud.id).stdout
     assert "│ Embedthis/Device │ humidity    │ Device=DEV2 │" in table
+    array = json.loads(metrics("list", cloud.cloud.id, "--output", "json").stdout)
+    assert [row["metric"] for row in array] == ["humidity", "temperature"]
+
+
+@each_row("output, stdout", {"table": "", "jsonl": "", "json": "[]\n", "csv": "namespace,metric,dimensions\n"}.items())
+def test_an_empty_list_is_said_to_be_empty(metrics: Metrics, cloud: EmulatorThread, output: str, stdout: str) -> None:
+    result = metrics("list", cloud.cloud.id, "--metric", "nothing", "--output", output)
+    assert (result.status, result.stdout) == (0, stdout)
+    assert result.stderr == f"ioto-async: {cloud.cloud.id} has no such metrics\n"
 
 
 def test_a_file_that_is_there_is_replaced_when_the_new_one_is_whole(metrics: Metrics) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from ..options import FLAG, File, JournalOptions, OutputFormat, RunOptions, Texts, use_api
+from ..options import FLAG, File, JournalOptions, RecordFormat, RunOptions, Texts, use_api
 from . import exporting, reading, sending
 from .arguments import QueryOptions
 from .sending import SinkOptions, Via
@@ -62,7 +62,7 @@ async def list_all(
     api: str | None = None,
     namespace: str | None = None,
     metric: str | None = None,
-    output: OutputFormat = "table",
+    output: RecordFormat = "table",
 ) -> int:
     """List the metrics of a device cloud with their dimensions.
 

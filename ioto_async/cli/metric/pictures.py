@@ -17,8 +17,9 @@ from ..._install import install_command
 from ...errors import InvalidArgumentError
 from ...models import Metric
 from ..files import open_output
+from ..listing import text_of
 from .arguments import format_duration
-from .tables import point_rows, text_of
+from .tables import point_rows
 
 __all__ = ["Series", "draw", "plot"]
 

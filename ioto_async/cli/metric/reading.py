@@ -1,27 +1,24 @@
 """``metric get`` and ``metric list``: a series as a table or a picture, and which series there are."""
 
-import csv
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Final, Literal
 
 import attrs
-from rich.table import Table
 
 from ...client import IotoClient
 from ...errors import InvalidArgumentError
-from ...models import Metric, MetricKey
-from ...models.value import json_text
+from ...models import JSON, Metric
 from ..files import is_stdout
-from ..options import OutputFormat, check_account
-from ..report import print_table
+from ..listing import Listing, print_rows, text_of
+from ..options import RecordFormat, check_account
 from .arguments import QueryOptions
 from .pictures import Series, draw, plot
-from .tables import PointRow, format_of, iso_date, open_table, point_rows, text_of
+from .tables import PointRow, format_of, iso_date, open_table, point_rows
 
 __all__ = ["PointsFormat", "get", "list_all"]
 
@@ -79,31 +76,20 @@ async def get(
     return 0
 
 
-async def list_all(cloud: str, *, namespace: str | None, metric: str | None, output: OutputFormat) -> int:
+async def list_all(cloud: str, *, namespace: str | None, metric: str | None, output: RecordFormat) -> int:
     """Print the metrics of a device cloud, and return the exit status.
 
     Raises:
         CallError: they could not be listed.
     """
-    table = Table()
-    for name in _LISTED:
-        table.add_column(name, overflow="fold")
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    if output == "csv":
-        writer.writerow(_LISTED)
+    listing = Listing(output, _LISTED, cells={"dimensions": _dimensions})
     async with (
         IotoClient(trust_env=True) as client,
         aclosing(client.metric.walk(cloud, namespace=namespace, metric=metric)) as keys,
     ):
         async for key in keys:
-            if output == "jsonl":
-                sys.stdout.write(json_text(attrs.asdict(key, recurse=False)) + "\n")
-            elif output == "csv":
-                writer.writerow(_listed(key))
-            else:
-                table.add_row(*_listed(key))
-    if output == "table":
-        _print(f"metrics of {cloud}", table)
+            listing.add(attrs.asdict(key, recurse=False))
+    listing.finish(f"{cloud} has no such metrics")
     return 0
 
 
@@ -122,13 +108,12 @@ def _show(series: Series, *, graph: bool, picture: Path | None) -> None:
 
 def _print_points(found: Metric, rows: Iterable[PointRow], device: str, metric: str, statistic: str) -> None:
     series = Series.of(found, device, metric, statistic, unit=None)
-    table = Table()
-    table.add_column("time (UTC)", no_wrap=True)
-    table.add_column(statistic, justify="right")
-    table.add_column("samples", justify="right")
-    for row in rows:
-        table.add_row(iso_date(row["timestamp"]), _number(row["value"]), _number(row["count"]))
-    _print(f"{series.title}: {series.subtitle}", table)
+    sys.stdout.write(_encodable(f"{series.title}: {series.subtitle}") + "\n")  # a table would wrap its title
+    print_rows(
+        ("time (UTC)", statistic, "samples"),
+        ((iso_date(row["timestamp"]), _number(row["value"]), _number(row["count"])) for row in rows),
+        right=(statistic, "samples"),
+    )
 
 
 def _encodable(text: str) -> str:
@@ -140,11 +125,5 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.10g}"
 
 
-def _print(title: str, table: Table) -> None:
-    sys.stdout.write(_encodable(title) + "\n")  # as title of the table it would be wrapped to its width
-    print_table(table, sys.stdout)
-
-
-def _listed(key: MetricKey) -> tuple[str, str, str]:
-    dimensions = (f"{name}={text_of(value)}" for name, value in key.dimensions.items())
-    return key.namespace, key.metric, ",".join(dimensions) or "{}"
+def _dimensions(dimensions: Mapping[str, JSON]) -> str:
+    return ",".join(f"{name}={text_of(value)}" for name, value in dimensions.items()) or "{}"

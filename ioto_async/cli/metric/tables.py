@@ -14,9 +14,9 @@ import orjson
 
 from ..._install import install_command
 from ...errors import InvalidArgumentError
-from ...models import JSON, Metric, Metrics
-from ...models.value import json_text
+from ...models import Metric, Metrics
 from ..files import is_stdout, is_stream, naming, open_output
+from ..listing import text_of
 
 if TYPE_CHECKING:
     import pyarrow
@@ -33,7 +33,6 @@ __all__ = [
     "point_rows",
     "rows_of",
     "series_values",
-    "text_of",
 ]
 
 TableFormat = Literal["csv", "jsonl", "parquet"]
@@ -230,11 +229,6 @@ def _columns(dimensions: Iterable[str]) -> Iterator[str]:
 def _flat(row: PointRow) -> dict[str, object]:
     """A row with a column for each dimension, named as `Metrics.to_pandas` does."""
     return {**row, **{f"dimensions.{name}": value for name, value in row["dimensions"].items()}}
-
-
-def text_of(value: JSON) -> str:
-    """The value of a dimension as text."""
-    return value if isinstance(value, str) else json_text(value)
 
 
 class _JsonLines:
