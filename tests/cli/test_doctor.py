@@ -897,6 +897,8 @@ def test_whoami_acts_for_the_account_that_is_set(
         ({"IOTO_TOKEN": TOKEN}, 3, "403 Authentication failed (ioto-async doctor says what to do)"),
         ({"IOTO_API": f"http://localhost:{unused_port()}"}, 4, "(ioto-async doctor says what to do)"),
         ({"IOTO_API": ""}, 2, "give --api, or set IOTO_API"),
+        ({"IOTO_ACCOUNT": ACCOUNT}, 2, f"IOTO_ACCOUNT: there is no account {ACCOUNT!r} (ioto-async doctor says"),
+        ({"IOTO_TOKEN": "", "IOTO_ACCOUNT": ACCOUNT}, 2, "IOTO_ACCOUNT: demo@ioto.test acts for "),
     ],
 )
 def test_whoami_fails_as_other_commands_do(

@@ -12,7 +12,7 @@ from ...client import IotoClient
 from ...errors import CallError, InvalidArgumentError
 from ...settings import check_text
 from ..options import FLAG, JsonFlag, Texts, parse_duration, use_api
-from .identity import Identity, identify
+from .identity import Identity, act_for, identify
 from .printing import lines_of, summary_of
 from .results import CheckResult, Report
 from .running import diagnose
@@ -121,11 +121,12 @@ async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
             identity = await identify(
                 client, endpoint=str(target.settings["api"].shown), is_login=target["token"] is None
             )
-        except CallError as error:
+            if (account := target["account"]) is not None:
+                source = "IOTO_ACCOUNT"
+                identity = await act_for(client, identity, check_text(source, str(account)), source=source)
+        except (CallError, InvalidArgumentError) as error:
             error.add_note("ioto-async doctor says what to do")
             raise
-    if target["account"] is not None:
-        identity = identity.acting_for(check_text("IOTO_ACCOUNT", str(target.settings["account"].shown)))
     if as_json:
         sys.stdout.write(json.dumps(identity.to_dict()) + "\n")
         return

@@ -1,15 +1,22 @@
 """Who the caller is to a cloud: the kind of its token, its role, its user and its account."""
 
 from collections.abc import Iterable
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 import attrs
 
 from ...client import IotoClient
-from ...errors import AuthenticationError, BadRequestError, DecodeError, InBandError, NotFoundError
+from ...errors import (
+    AuthenticationError,
+    BadRequestError,
+    DecodeError,
+    InBandError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 from ...models import JSON, Account, User
 
-__all__ = ["Identity", "TokenKind", "identify"]
+__all__ = ["Identity", "TokenKind", "act_for", "identify"]
 
 TokenKind = Literal["CloudAPI token", "device token", "login access token"]
 
@@ -33,12 +40,6 @@ class Identity:
     """The account that is acted for: that of the user, or the only one that the token sees."""
     accounts: tuple[Account, ...] | None = None
     """The first accounts that the token sees; None if the cloud does not say."""
-
-    def acting_for(self, account_id: str) -> Self:
-        """The same caller, who acts for the account *account_id*, as ``IOTO_ACCOUNT`` says."""
-        known = (*(self.accounts or ()), *(() if self.account is None else (self.account,)))
-        named = next((account for account in known if account.id == account_id), Account(id=account_id))
-        return attrs.evolve(self, account=named)
 
     def to_dict(self) -> dict[str, JSON]:
         """The identity as JSON; its keys are always the same."""
@@ -81,6 +82,30 @@ async def identify(client: IotoClient, *, endpoint: str, is_login: bool) -> Iden
     accounts = _open(page.items)
     only = accounts[0] if len(accounts) == 1 and page.next is None else None
     return Identity(endpoint=endpoint, kind="CloudAPI token", role="owner", account=only, accounts=accounts)
+
+
+async def act_for(client: IotoClient, identity: Identity, account_id: str, *, source: str) -> Identity:
+    """The same caller, who acts for the account *account_id*, as the setting *source* says.
+
+    Raises:
+        InvalidArgumentError: the cloud has no such account, the caller does not see it, or it is not that of the user.
+        CallError: the call failed otherwise.
+    """
+    if identity.user is not None and identity.account is not None:
+        if identity.account.id != account_id:
+            raise InvalidArgumentError(
+                f"{source}: {identity.user.email} acts for {identity.account.id} alone, got {account_id!r}"
+            )
+        return identity
+    if identity.kind != "CloudAPI token":
+        return attrs.evolve(identity, account=Account(id=account_id))
+    try:
+        account = await client.account.get(account_id)
+    except NotFoundError:
+        raise InvalidArgumentError(f"{source}: there is no account {account_id!r}") from None
+    except (BadRequestError, DecodeError, InBandError, AuthenticationError):
+        account = Account(id=account_id)  # a cloud, or a role, that shows no accounts may act for it all the same
+    return attrs.evolve(identity, account=account)
 
 
 async def _signed_in(client: IotoClient) -> tuple[User | None, Account | None]:
