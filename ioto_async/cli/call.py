@@ -37,6 +37,7 @@ _TEXT_TYPES: Final = ("string", "base64", "cursor", "any")
 
 async def call(
     operation: str,
+    /,
     *members: str,
     api: str | None = None,
     query: Annotated[Sequence[str], Parameter(negative=())] = (),

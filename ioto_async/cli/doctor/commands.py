@@ -65,6 +65,7 @@ async def doctor(
             raise InvalidArgumentError("--certs: expected no --conformance beside it")
         from .conformance import Conformance  # most runs are without
 
+        use_api(api)
         return await Conformance(
             write=write,
             devices=device,
@@ -73,7 +74,7 @@ async def doctor(
             limit=parse_duration("--timeout", limit or "1m"),
             report=report,
             as_json=as_json,
-        ).run(Target.from_env(api=api, account=account))
+        ).run(Target.from_env(account=account))
     for option, value in {"--write": write, "--only": only, "--rate": rate, "--report": report}.items():
         if value:
             raise InvalidArgumentError(f"{option}: expected --conformance beside it")

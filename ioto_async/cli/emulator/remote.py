@@ -115,7 +115,7 @@ def _ask(method: str, name: str, url: str | None, body: object = None) -> Any:
         raise IotoError(f"{base}/{name}: {error.code} {_reason(error.read())}") from None
     except OSError as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        text = f"{base} was not reached: {reason}"
+        text = f"cannot reach {base}: {getattr(reason, 'strerror', None) or reason}"
         raise ConnectionFailedError(text, operation=f"emulator/{name}", sent=False) from None
     except ValueError:
         raise IotoError(f"{base}/{name}: the answer is not that of an embedded cloud") from None
