@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ...client import IotoClient
-from ...errors import CallError, InvalidArgumentError
+from ...errors import CallError, CassetteError, InvalidArgumentError
 from ...settings import check_text
 from ..options import FLAG, JsonFlag, Texts, parse_duration, use_api
 from .identity import Identity, act_for, identify
@@ -119,9 +119,7 @@ async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
     environ = {name: value for name, value in target.environ.items() if name != "IOTO_ACCOUNT"}
     async with IotoClient(environ=environ, trust_env=True) as client:
         try:
-            identity = await identify(
-                client, endpoint=str(target.settings["api"].shown), is_login=target["token"] is None
-            )
+            identity = await _identify(client, target)
             if (account := target["account"]) is not None:
                 source = "IOTO_ACCOUNT"
                 identity = await act_for(client, identity, check_text(source, str(account)), source=source)
@@ -134,6 +132,17 @@ async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in _lines(identity)))
 
 
+async def _identify(client: IotoClient, target: Target) -> Identity:
+    endpoint, is_login = target.settings["api"].shown, target["token"] is None
+    try:
+        return await identify(client, endpoint=endpoint, is_login=is_login)
+    except CassetteError:
+        if not is_login or target["cognito"] is not None:
+            raise
+        # A replay needs no credentials; which ones were recorded shows by the calls.
+        return await identify(client, endpoint=endpoint, is_login=False)
+
+
 def _lines(identity: Identity) -> list[str]:
     members = identity.to_dict()
     account = members["account_id"]
@@ -142,7 +151,7 @@ def _lines(identity: Identity) -> list[str]:
     elif members["account_name"] is not None:
         account = f"{account} ({members['account_name']})"
     shown = {
-        "endpoint": members["endpoint"],
+        "endpoint": members["endpoint"] or "not known",
         "token": members["token"],
         "role": members["role"],
         "account": account,

@@ -28,8 +28,8 @@ _ACCOUNTS: Final = 20
 class Identity:
     """A caller, as the cloud sees it."""
 
-    endpoint: str
-    """Base URL of the cloud."""
+    endpoint: str | None
+    """Base URL of the cloud; None in a replay, which needs none."""
     kind: TokenKind
     """What kind of token it calls with, as far as the replies tell."""
     role: str
@@ -55,7 +55,7 @@ class Identity:
         }
 
 
-async def identify(client: IotoClient, *, endpoint: str, is_login: bool) -> Identity:
+async def identify(client: IotoClient, *, endpoint: str | None, is_login: bool) -> Identity:
     """Find out who the caller is, by calls that only read.
 
     Args:
@@ -124,7 +124,7 @@ def _open(accounts: Iterable[Account]) -> tuple[Account, ...]:
     return tuple(account for account in accounts if not account.closed)
 
 
-async def _of_lower_role(client: IotoClient, endpoint: str, refused: AuthenticationError) -> Identity:
+async def _of_lower_role(client: IotoClient, endpoint: str | None, refused: AuthenticationError) -> Identity:
     """Who a token is of that cannot list accounts.
 
     Raises:
