@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _COMMANDS: Final = {
-    "call": ("call", "Call an operation and print its reply, as it came, as JSON."),
+    "call": ("call", "Call an operation and print its unchanged reply as JSON."),
     "demo": ("demo", "Provision a fleet on an embedded cloud, then write and read back its metrics."),
     "doctor": (
         "doctor.commands",
-        "Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.",
+        "Check whether this machine can use an Ioto cloud, and say how to fix what it finds.",
     ),
     "emulator": ("emulator", "Serve embedded device clouds and their Builder until SIGINT, SIGTERM or SIGHUP."),
     "fleet": ("fleet", "Register, claim, provision or release the devices of a file, or check their updates."),
@@ -45,15 +45,15 @@ _COMMANDS: Final = {
     "provision": ("fleet", "Claim every device of a fleet and fetch its certificates."),
     "whoami": (
         "doctor.commands",
-        "Print who the caller is to the cloud: endpoint, kind of token, role, account and user.",
+        "Print who you are to the cloud: endpoint, kind of token, role, account and user.",
     ),
 }
 """The module of each command, and what its own help begins with; ``provision`` is short for ``fleet provision``."""
 _OPTIONS: Final = {
-    "--record FILE": "Before a command: add what is sent and answered to a cassette, without secrets; or IOTO_RECORD.",
-    "--replay FILE": "Before a command: answer from a cassette, without a network; or IOTO_REPLAY.",
-    "--help, -h": "Display this message and exit.",
-    "--version": "Display application version.",
+    "--record FILE": "Before a command: add requests and replies to a cassette, without secrets; or set IOTO_RECORD.",
+    "--replay FILE": "Before a command: take the replies from a cassette, without a network; or set IOTO_REPLAY.",
+    "--help, -h": "Print this help and exit.",
+    "--version": "Print the version and exit.",
 }
 _SUMMARY: Final = "Work with EmbedThis Ioto device clouds."
 _FOR_COMMANDS: Final[tuple[list[str], ...]] = ([], ["--help"], ["-h"])

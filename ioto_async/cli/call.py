@@ -44,18 +44,18 @@ async def call(
     builder: Annotated[bool, FLAG] = False,
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), show_default=False)] = False,
 ) -> None:
-    """Call an operation and print its reply, as it came, as JSON.
+    """Call an operation and print its unchanged reply as JSON.
 
-    The endpoint and the credentials come from IOTO_API and IOTO_TOKEN; nothing is added to the body. For instance
+    The endpoint and the credentials come from IOTO_API and IOTO_TOKEN; nothing is added to the body. An example:
     ioto-async call generic/find _type=Store deviceId=M72DANY8BZ --query limit=10
 
     Args:
-        operation: controller/action, such as device/get; it need not be a documented one.
+        operation: controller/action, such as device/get; undocumented ones work as well.
         members: members of the body, as key=text or key:=json.
         api: base URL of the device cloud; IOTO_API by default.
-        query: key=value of the query string; may be given several times.
+        query: key=value to add to the query string; may be given several times.
         builder: call the Builder (IOTO_BUILDER, BUILDER_TOKEN) instead of the device cloud.
-        verbose: show each request as it goes out, and the status of its reply, on stderr; tokens and keys are masked.
+        verbose: show each request and the status of its reply on stderr; tokens and keys are masked.
     """
     use_api(api)
     _check_encoding((operation, *members, *query))

@@ -36,28 +36,28 @@ async def doctor(
     report: Path | None = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.
+    """Check whether this machine can use an Ioto cloud, and say how to fix what it finds.
 
     It checks the endpoint, the proxy, DNS, TCP, TLS, the service and its clock, the token, its role and account, the
-    Builder and the MQTT endpoint. Nothing is changed, but with --write for a while, and no secret is printed. The exit
-    status is 0 if no check has failed.
+    Builder and the MQTT endpoint. It changes nothing (what --write writes is removed again) and prints no secret. The
+    exit status is 0 if no check fails.
 
     Args:
         api: base URL of the device cloud; IOTO_API by default.
         account: account to check; IOTO_ACCOUNT by default.
         product: product token to check with the Builder; IOTO_PRODUCT by default.
-        certs: folder of a device as fleet provision has written it, to connect as that device, which ends a connection
-            that the device itself has; or with --device the folder of the fleet.
-        device: ID of the device in a folder of a fleet. With --conformance, a device that checks may ask about and,
-            with --write, write about; may be given several times.
-        limit: how long each check may take, such as 10s or 1m; by default 10s, and 1m with --conformance.
-        conformance: check instead which assumptions of this package hold at the cloud (docs/conformance.md). Only what
-            changes nothing is checked, and no device, unless --write and --device say so.
-        write: with --conformance, let checks write; what they write they remove, also when they are interrupted.
+        certs: folder of a device, as fleet provision writes it, to connect as that device, which ends the device's own
+            connection; or with --device, the folder of the fleet.
+        device: ID of the device in the folder of a fleet. With --conformance, a device that checks may query and, with
+            --write, change; may be given several times.
+        limit: how long each check may take, such as 10s or 1m; 10s by default, and 1m with --conformance.
+        conformance: test instead which assumptions of this package hold at the cloud (docs/conformance.md). Without
+            --write and --device, it changes nothing and queries no device.
+        write: with --conformance, let checks write; they remove what they have written, also when interrupted.
         only: with --conformance, the number of an assumption to check, such as A18; may be given several times.
-        rate: with --conformance, requests at most; 2/s by default.
-        report: with --conformance, file for a report to be sent, in Markdown, or in JSON if it ends with .json. It has
-            no secrets, and identifiers are masked.
+        rate: with --conformance, the highest rate of requests; 2/s by default.
+        report: with --conformance, file for a report that you can send: Markdown, or JSON if the name ends with .json.
+            It has no secrets, and identifiers are masked.
         as_json: print one JSON object: ok, warning, failed, skipped, settings, checks; with --conformance the report.
     """
     if conformance:
@@ -108,7 +108,7 @@ def _print_end(target: Target, report: Report) -> None:
 
 
 async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
-    """Print who the caller is to the cloud: endpoint, kind of token, role, account and user.
+    """Print who you are to the cloud: endpoint, kind of token, role, account and user.
 
     Args:
         api: base URL of the device cloud; IOTO_API by default.
