@@ -263,6 +263,19 @@ def test_a_shell_has_the_cloud_in_its_environment() -> None:
         assert json.loads(rest.splitlines()[-1])["registered"] == 2
 
 
+def test_a_cloud_that_the_shell_has_already_is_told_with_how_to_stop_it() -> None:
+    with in_shell("", "--no-mqtt", IOTO_EMULATOR_PID=str(os.getpid())) as done:
+        assert done.stderr == (
+            f"ioto-async: the previous embedded cloud of this shell still runs; to stop it: kill {os.getpid()}\n"
+        )
+
+
+@each_row("pid", ["0", "-1", "x", "", "9" * 30])
+def test_a_cloud_that_has_ended_is_not_told(pid: str) -> None:
+    with in_shell("", "--no-mqtt", IOTO_EMULATOR_PID=pid) as done:
+        assert done.stderr == ""
+
+
 def test_any_shell_has_values_as_they_are(shell: str, odd_folder: Path) -> None:
     options = ("--no-mqtt", "--db", "cloud.db")
     stale = {"IOTO_BUILDER": BUILDER, "IOTO_OLD": "x", "no_proxy": ODD}

@@ -77,7 +77,7 @@ def _how_to_mend(value: str, source: str) -> str | None:
         return f"this looks like a token or a key, which goes into another variable, such as IOTO_TOKEN; {_WHERE}"
     if host is None or scheme not in ("http", "https"):
         prefix = (
-            f"replace the scheme of {source} by https" if "://" in value else f"write {source} with https:// in front"
+            f"replace the scheme of {source} with https" if "://" in value else f"write {source} with https:// in front"
         )
         return f"{prefix}; {_WHERE}"
     if user is not None:
