@@ -25,7 +25,7 @@ from ..errors import (
     MissingSettingError,
     TokenProviderError,
 )
-from .command_line import ARGUMENTS, command_line
+from .command_line import ARGUMENTS, command_line, text_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -158,7 +158,7 @@ def _run_one(arguments: list[str]) -> int:
         except OSError:
             # The reader of the results is gone, or the disk is full. What is still buffered is not written at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _print_error(_text_of_os(error), 1)
+        return _print_error(text_of(error), 1)
     if status in _INTERRUPTED and command != "emulator":  # which has it from a command of its own
         return _print_error(f"interrupted{_resume_hint(arguments)}", status)
     return status or 0
@@ -231,13 +231,6 @@ def _text(error: IotoError) -> str:
         given = "" if flag is None else f"give {flag}, or "
         return f"no {error.what}: {given}set {error.variable}; ioto-async doctor checks all settings"
     return f"{error}" + "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-
-
-def _text_of_os(error: OSError) -> str:
-    """What is said of *error*: the words of the system and the file, without its number."""
-    if error.strerror is None:
-        return str(error)
-    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
 
 
 def _status(error: BaseException | None) -> int:
