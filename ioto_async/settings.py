@@ -218,7 +218,7 @@ def _parsed(value: str, name: str, allow_http: bool) -> URL | str:
     if url.raw_query_string or url.raw_fragment or value.endswith(("?", "#")):
         return f"{name}: the URL must not have a query or a fragment"
     if url.scheme == "http" and not allow_http and not _is_loopback(host):
-        return f"{name}: {host} is not a loopback address: use https, or allow_http=True to send tokens in clear"
+        return f"{name}: {host} is not a loopback address: use https (in Python, allow_http=True sends tokens in clear)"
     path = url.raw_path.rstrip("/")
     if path.endswith("/tok"):
         return f"{name}: leave out /tok, the client adds it where the token needs it"

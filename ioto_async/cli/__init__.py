@@ -25,7 +25,7 @@ from ..errors import (
     MissingSettingError,
     TokenProviderError,
 )
-from .command_line import ARGUMENTS, command_line
+from .command_line import ARGUMENTS, command_line, text_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -34,12 +34,12 @@ __all__ = ["main"]
 
 _COMMANDS: Final = {
     "alert": ("alert", "List alerts, or mark them as resolved."),
-    "call": ("call", "Call an operation and print its reply, as it came, as JSON."),
+    "call": ("call", "Call an operation and print its unchanged reply as JSON."),
     "demo": ("demo", "Provision a fleet on an embedded cloud, then write and read back its metrics."),
     "device": ("device", "List the claimed devices of an account, show one, or send it a command."),
     "doctor": (
         "doctor.commands",
-        "Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.",
+        "Check whether this machine can use an Ioto cloud, and say how to fix what it finds.",
     ),
     "emulator": ("emulator", "Serve embedded device clouds and their Builder until SIGINT, SIGTERM or SIGHUP."),
     "fleet": ("fleet", "Register, claim, provision or release the devices of a file, or check their updates."),
@@ -49,15 +49,15 @@ _COMMANDS: Final = {
     "user": ("user", "List the users of an account."),
     "whoami": (
         "doctor.commands",
-        "Print who the caller is to the cloud: endpoint, kind of token, role, account and user.",
+        "Print who you are to the cloud: endpoint, kind of token, role, account and user.",
     ),
 }
 """The module of each command, and what its own help begins with; ``provision`` is short for ``fleet provision``."""
 _OPTIONS: Final = {
-    "--record FILE": "Before a command: add what is sent and answered to a cassette, without secrets; or IOTO_RECORD.",
-    "--replay FILE": "Before a command: answer from a cassette, without a network; or IOTO_REPLAY.",
-    "--help, -h": "Display this message and exit.",
-    "--version": "Display application version.",
+    "--record FILE": "Before a command: add requests and replies to a cassette, without secrets; or set IOTO_RECORD.",
+    "--replay FILE": "Before a command: take the replies from a cassette, without a network; or set IOTO_REPLAY.",
+    "--help, -h": "Print this help and exit.",
+    "--version": "Print the version and exit.",
 }
 _SUMMARY: Final = "Work with EmbedThis Ioto device clouds."
 _FOR_COMMANDS: Final[tuple[list[str], ...]] = ([], ["--help"], ["-h"])
@@ -162,7 +162,7 @@ def _run_one(arguments: list[str]) -> int:
         except OSError:
             # The reader of the results is gone, or the disk is full. What is still buffered is not written at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _print_error(str(error), 1)
+        return _print_error(text_of(error), 1)
     if status in _INTERRUPTED and command != "emulator":  # which has it from a command of its own
         return _print_error(f"interrupted{_resume_hint(arguments)}", status)
     return status or 0

@@ -36,6 +36,7 @@ _TEXT_TYPES: Final = ("string", "base64", "cursor", "any")
 
 async def call(
     operation: str,
+    /,
     *members: str,
     api: str | None = None,
     query: Annotated[Sequence[str], Parameter(negative=())] = (),
@@ -44,7 +45,7 @@ async def call(
     include: Annotated[bool, Parameter(name=("--include", "-i"), negative=(), show_default=False)] = False,
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), show_default=False)] = False,
 ) -> None:
-    """Call an operation and print its reply, as it came, as JSON.
+    """Call an operation and print its unchanged reply as JSON.
 
     The endpoint and the credentials come from IOTO_API and IOTO_TOKEN; nothing is added to the body. For instance, a
     page of a list, all IDs of it, and one record with the status and the headers of its reply:
@@ -54,14 +55,14 @@ async def call(
         ioto-async call device/get id=M72DANY8BZ -i
 
     Args:
-        operation: controller/action, such as device/get; it need not be a documented one.
+        operation: controller/action, such as device/get; undocumented ones work as well.
         members: members of the body, as key=text or key:=json.
         api: base URL of the device cloud; IOTO_API by default.
-        query: key=value of the query string; may be given several times.
+        query: key=value to add to the query string; may be given several times.
         builder: call the Builder (IOTO_BUILDER, BUILDER_TOKEN) instead of the device cloud.
         paginate: go on with the next page until the last, and print the reply of each; backward if --query has prev.
         include: print the status and the headers of a reply before it.
-        verbose: show each request as it goes out, and the status of its reply, on stderr; tokens and keys are masked.
+        verbose: show each request and the status of its reply on stderr; tokens and keys are masked.
     """
     use_api(api)
     check_encoding((operation, *members, *query))

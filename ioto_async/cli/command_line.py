@@ -1,11 +1,11 @@
-"""The command line of this process, as messages repeat it."""
+"""What messages to the user of a command say: the command line of this process, and what an error was."""
 
 import shlex
 from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Final
 
-__all__ = ["ARGUMENTS", "command_line"]
+__all__ = ["ARGUMENTS", "command_line", "text_of"]
 
 ARGUMENTS: Final[ContextVar[Sequence[str]]] = ContextVar("ARGUMENTS", default=())
 """The arguments of the command that runs."""
@@ -24,3 +24,10 @@ def command_line(*more: str, without: str | None = None) -> str:
         else:
             words.append(f"{_MASKED_OPTION}=…" if argument.startswith(f"{_MASKED_OPTION}=") else shlex.quote(argument))
     return " ".join(("ioto-async", *words))
+
+
+def text_of(error: BaseException | None) -> str:
+    """What is said of *error*: of one of the system its words and the file, without its number."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"

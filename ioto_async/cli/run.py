@@ -18,7 +18,7 @@ import attrs
 from ..bulk import EarlierError, Outcome, Progress
 from ..errors import AuthenticationError, CallError, ConnectionFailedError, IotoError, TokenProviderError
 from ..transport.effects import EFFECTS, waiting
-from .command_line import command_line
+from .command_line import command_line, text_of
 from .options import RunOptions
 from .report import Failures, ProgressBar, print_report
 from .rows import BadRow, FileRow, RowError, Source, checked
@@ -143,7 +143,9 @@ class FileRun(ABC, Generic[R, T]):
         if self.journal is not None:
             figures["journal"] = str(self.journal)
         if self.is_stopped:
-            figures["stopped"] = str(self.error) if self.interrupted_by is None else f"by {self.interrupted_by.name}"
+            figures["stopped"] = (
+                text_of(self.error) if self.interrupted_by is None else f"by {self.interrupted_by.name}"
+            )
         try:
             print_report(figures, as_json=self.options.as_json, title=self.title, to_stderr=self.uses_stdout)
         except OSError:

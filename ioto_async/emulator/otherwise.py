@@ -92,6 +92,6 @@ def check_otherwise(numbers: Iterable[str]) -> frozenset[str]:
     for number in sorted(wanted):
         if number not in OTHERWISE:
             raise ValueError(
-                f"otherwise: {number!r} is no assumption that can be left; there are {', '.join(OTHERWISE)}"
+                f"otherwise: {number!r} is not an assumption that a cloud can break; those are {', '.join(OTHERWISE)}"
             )
     return wanted

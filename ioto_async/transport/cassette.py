@@ -89,7 +89,9 @@ class Cassette:
             raise InvalidArgumentError(f"ignore: expected names of members, got {ignore!r}")
         exists = self.path.exists() and self.path.stat().st_size > 0
         if mode == "none" and not exists:
-            raise CassetteError(f"{self.path}: there is no cassette: record one with the mode once")
+            raise CassetteError(
+                f"{self.path}: no such cassette; the mode once records one, as does ioto-async --record FILE"
+            )
         recorded = read(self.path) if exists else None
         self._head = Head(ids=mask) if recorded is None else recorded.head
         if recorded is not None and mode == "all" and self._head.ids != mask:

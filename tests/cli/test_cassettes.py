@@ -64,9 +64,32 @@ def test_several_commands_are_recorded_to_one_cassette(
     assert not cloud.requests
 
 
+@each_row("variable", ["IOTO_TOKEN", "IOTO_COGNITO"])
+def test_whoami_is_replayed_without_settings(
+    cloud: EmulatorThread,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tape: Path,
+    variable: str,
+) -> None:
+    tape.unlink(missing_ok=True)
+    _named.cache_clear()
+    with monkeypatch.context() as patch:
+        if variable != "IOTO_TOKEN":
+            patch.delenv("IOTO_TOKEN")
+        assert _run(["--record", str(tape), "whoami", "--json"]) == 0
+        recorded = json.loads(capsys.readouterr().out)
+        for name in [name for name in os.environ if name.startswith(("IOTO_", "BUILDER_"))]:
+            patch.delenv(name)
+        assert _run(["--replay", str(tape), "whoami", "--json"]) == 0
+    replayed = json.loads(capsys.readouterr().out)
+    assert replayed["endpoint"] is None
+    assert {name: replayed[name] for name in ("token", "role")} == {name: recorded[name] for name in ("token", "role")}
+
+
 def test_a_cassette_that_is_not_there_is_told(offline: None, capsys: pytest.CaptureFixture[str], tape: Path) -> None:
     assert _run(["--replay", str(tape), "call", "test/ping"]) == 1
-    assert "there is no cassette: record one" in capsys.readouterr().err
+    assert "no such cassette; " in capsys.readouterr().err
 
 
 def test_the_command_that_an_embedded_cloud_serves_is_recorded(

@@ -134,7 +134,10 @@ def test_an_interrupted_run_removes_what_it_has_written(
 
 def test_an_emulator_refuses_to_leave_what_is_no_assumption(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(["emulator", "--otherwise", "A18", "--otherwise", "X"]) == 2
-    assert "ioto-async: --otherwise: 'X' is no assumption that can be left; there are A1, " in capsys.readouterr().err
+    assert (
+        "ioto-async: --otherwise: 'X' is not an assumption that a cloud can break; those are A1, "
+        in capsys.readouterr().err
+    )
 
 
 def test_an_emulator_leaves_the_assumptions_that_it_is_told_to(capfd: pytest.CaptureFixture[str]) -> None:

@@ -90,7 +90,7 @@ def unused_port() -> int:
         "empty": ({"IOTO_API": ""}, "no endpoint is set", "--api"),
         "no scheme": ({"IOTO_API": API.removeprefix("https://")}, "expected an absolute https URL", "https:// in fr"),
         "http": ({"IOTO_API": API.replace("https", "http")}, "not a loopback address", f"set IOTO_API to {API}$"),
-        "another scheme": ({"IOTO_API": "mqtt://abc.example"}, "expected an absolute https", "https:// in front"),
+        "another scheme": ({"IOTO_API": "mqtt://abc.example"}, "expected an absolute https", "replace the scheme"),
         "the prefix of tokens": ({"IOTO_API": f"{API}/tok"}, "leave out /tok", f"set IOTO_API to {API}$"),
         "an operation": ({"IOTO_API": f"{API}/tok/device/get"}, "path of an operation, /device/get", f"to {API}$"),
         "a query": ({"IOTO_API": f"{API}?x=1"}, "must not have a query", f"set IOTO_API to {API}$"),
@@ -152,7 +152,7 @@ async def test_every_setting_is_shown_with_where_it_came_from_and_no_secret() ->
 @each_row(
     "code, summary, hint",
     [
-        (socket.EAI_NONAME, "there is no host abc", "typing error in IOTO_API"),
+        (socket.EAI_NONAME, "there is no host abc", "^check the name in IOTO_API, and the network"),
         (socket.EAI_AGAIN, "abc.*cannot be looked up", "name servers"),
     ],
 )
@@ -229,7 +229,7 @@ async def serving(file: Path, change: Callable[[ssl.SSLContext], object] = id) -
         "not yet": ({"begins": 5.0}, True, "localhost", "not valid before 20", "clock of this machine"),
         "self-signed": ({}, False, "localhost", r"signed by itself \(localhost\)", "SSL_CERT_FILE.*ssl="),
         "unknown authority": ({"issuer": "ACME"}, False, "localhost", r"not trusted \(ACME\)", "SSL_CERT_FILE"),
-        "another name": ({}, True, "127.0.0.1", "not for 127.0.0.1, but for localhost", "set IOTO_API to a name"),
+        "another name": ({}, True, "127.0.0.1", "not for 127.0.0.1, but for localhost", "check the name in IOTO_API"),
     },
 )
 async def test_a_certificate_that_is_not_trusted(
@@ -897,6 +897,8 @@ def test_whoami_acts_for_the_account_that_is_set(
         ({"IOTO_TOKEN": TOKEN}, 3, "403 Authentication failed (ioto-async doctor says what to do)"),
         ({"IOTO_API": f"http://localhost:{unused_port()}"}, 4, "(ioto-async doctor says what to do)"),
         ({"IOTO_API": ""}, 2, "give --api, or set IOTO_API"),
+        ({"IOTO_ACCOUNT": ACCOUNT}, 2, f"IOTO_ACCOUNT: there is no account {ACCOUNT!r} (ioto-async doctor says"),
+        ({"IOTO_TOKEN": "", "IOTO_ACCOUNT": ACCOUNT}, 2, "IOTO_ACCOUNT: demo@ioto.test acts for "),
     ],
 )
 def test_whoami_fails_as_other_commands_do(

@@ -260,6 +260,19 @@ def test_a_shell_has_the_cloud_in_its_environment() -> None:
         assert json.loads(rest.splitlines()[-1])["registered"] == 2
 
 
+def test_a_cloud_that_the_shell_has_already_is_told_with_how_to_stop_it() -> None:
+    with in_shell("", "--no-mqtt", IOTO_EMULATOR_PID=str(os.getpid())) as done:
+        assert done.stderr == (
+            f"ioto-async: the previous embedded cloud of this shell still runs; to stop it: kill {os.getpid()}\n"
+        )
+
+
+@each_row("pid", ["0", "-1", "x", "", "9" * 30])
+def test_a_cloud_that_has_ended_is_not_told(pid: str) -> None:
+    with in_shell("", "--no-mqtt", IOTO_EMULATOR_PID=pid) as done:
+        assert done.stderr == ""
+
+
 def test_any_shell_has_values_as_they_are(shell: str, odd_folder: Path) -> None:
     options = ("--no-mqtt", "--db", "cloud.db")
     stale = {"IOTO_BUILDER": BUILDER, "IOTO_OLD": "x", "no_proxy": ODD}
@@ -317,16 +330,20 @@ def test_devices_faults_and_the_export_at_the_end(run: Run, tmp_path: Path) -> N
     [
         ("--devices", "id\n,\nA B\n", "--devices: line 3: "),
         ("--devices", "id\nDEV1\nDEV1\n", "--devices: line 3: "),
+        ("--faults", None, "--faults: No such file or directory: {file}"),
+        ("--update", None, "--update: No such file or directory: {file}"),
         ("--faults", "{", "--faults {file}: Expecting property name"),
         ("--faults", '[{"code": 1}]', "--faults {file}: faults[0]: 'code' is not known; there are operation, "),
     ],
 )
 def test_what_cannot_be_seeded_is_wrong_usage(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, text: str, why: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, text: str | None, why: str
 ) -> None:
     file = tmp_path / "file"
-    file.write_text(text)
-    assert _run(["emulator", option, str(file)]) == 2
+    file.unlink(missing_ok=True)
+    if text is not None:
+        file.write_text(text)
+    assert _run(["emulator", option, f"{file}:1.0" if option == "--update" else str(file)]) == 2
     assert capsys.readouterr().err.startswith("ioto-async: " + why.format(file=file))
 
 
@@ -444,7 +461,11 @@ async def test_what_waits_ends_when_it_is_ready(tmp_path: Path) -> None:
     [
         (["status"], 2, "--url: expected the URL of an embedded cloud, here or in IOTO_EMULATOR"),
         (["status", "--url", "x"], 2, "--url: expected a URL such as http://127.0.0.1:8080, got 'x'"),
-        (["wait", "--url", "http://127.0.0.1:9", "--timeout", "0.1s"], 4, "emulator/status: http://127.0.0.1:9/_emu"),
+        (
+            ["wait", "--url", "http://127.0.0.1:9", "--timeout", "0.1s"],
+            4,
+            "emulator/status: cannot reach http://127.0.0.1:9/_emu",
+        ),
         (["wait", "--url", "http://127.0.0.1:9", "--timeout", "x"], 2, "--timeout: expected a duration such as"),
         (["snapshot", "load", "/no/file", "--url", "{url}"], 2, "FILE: No such file or directory: /no/file"),
         (
@@ -452,7 +473,7 @@ async def test_what_waits_ends_when_it_is_ready(tmp_path: Path) -> None:
             1,
             "{url}/_emulator/snapshot: 400 snapshot: the snapshot is",
         ),
-        (["snapshot", "save", "/no/file", "--url", "{url}"], 1, "[Errno 2] No such file or directory: '/no/file"),
+        (["snapshot", "save", "/no/file", "--url", "{url}"], 1, "No such file or directory: /no/file"),
     ],
 )
 def test_what_cannot_be_done_is_reported_without_a_traceback(

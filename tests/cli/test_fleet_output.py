@@ -403,7 +403,7 @@ def test_a_standard_output_that_takes_nothing_is_an_error(
             stderr=subprocess.PIPE,
             text=True,
         )
-    assert (child.returncode, child.stderr.splitlines()[-1]) == (1, "ioto-async: [Errno 28] No space left on device")
+    assert (child.returncode, child.stderr.splitlines()[-1]) == (1, "ioto-async: No space left on device")
     assert ("claimed" in child.stderr) == ("--output" in options)
     assert "Traceback" not in child.stderr
     assert "ignored" not in child.stderr
@@ -424,7 +424,7 @@ def test_a_full_disk_ends_the_run_with_its_figures(
         result = fleet.provision()
     assert (result.status, result.figures["claimed"]) == (1, 1)
     assert "No space left on device" in result.figures["stopped"]
-    assert result.stderr.endswith(f"No space left on device: '{fleet.out / 'manifest.jsonl'}'\n")
+    assert result.stderr.endswith(f"No space left on device: {fleet.out / 'manifest.jsonl'}\n")
     assert fleet.provision().status == 0
 
 

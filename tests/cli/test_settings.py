@@ -21,6 +21,7 @@ COMMANDS = {
     "metric list": ["metric", "list", "CLOUD"],
     "metric export": ["metric", "export", "--devices", "fleet.csv", "--metric", "temperature"],
     "metric write": ["metric", "write", "--from", "samples.csv", "--via", "automation", "--automation", "MetricSample"],
+    "doctor --conformance": ["doctor", "--conformance"],
     "whoami": ["whoami"],
 }
 """Every command that calls a device cloud."""

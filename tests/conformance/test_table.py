@@ -83,5 +83,7 @@ def test_what_can_be_checked_has_a_check_and_can_be_left_by_the_embedded_cloud()
 
 
 def test_the_embedded_cloud_refuses_to_leave_what_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match="otherwise: 'A8' is no assumption that can be left; there are A1, A2, "):
+    with pytest.raises(
+        ValueError, match="otherwise: 'A8' is not an assumption that a cloud can break; those are A1, A2, "
+    ):
         check_otherwise(["A18", "A8"])

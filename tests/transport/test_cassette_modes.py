@@ -57,7 +57,7 @@ async def test_nothing_is_lost_where_nothing_is_recorded(path: Path) -> None:
 @each_row(
     "make, kind, text",
     {
-        "no file": (lambda path: Cassette(path, "none"), CassetteError, "there is no cassette"),
+        "no file": (lambda path: Cassette(path, "none"), CassetteError, "no such cassette"),
         "a file of something else": (lambda path: Cassette(_written(path, "id\nDEV1\n")), CassetteError, "line 1: exp"),
         "not to be overwritten": (lambda path: Cassette(_written(path, "id\n"), "all"), CassetteError, "line 1: exp"),
         "a folder": (lambda path: Cassette(path.parent), InvalidArgumentError, "path: .* is no regular file"),

@@ -39,7 +39,8 @@ async def check_builder(found: Found) -> CheckResult:
             "set IOTO_BUILDER to check the Builder of an emulator",
             url=str(url),
         )
-    to = Host(url.host or "", url.port or 443, "the Builder", target.named("builder"), proxy)
+    named = None if is_default else target.named("builder")
+    to = Host(url.host or "", url.port or 443, "the Builder", named, proxy)
     # Step by step, as what asks for many things at once cannot be ended if the look-up of the host hangs.
     result = await reached(to, ssl.create_default_context() if url.scheme == "https" else None)
     if result.status is not Status.FAILED:

@@ -9,10 +9,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ...client import IotoClient
-from ...errors import CallError, InvalidArgumentError
+from ...errors import CallError, CassetteError, InvalidArgumentError
 from ...settings import check_text
 from ..options import FLAG, JsonFlag, Texts, parse_duration, use_api
-from .identity import Identity, identify
+from .identity import Identity, act_for, identify
 from .printing import lines_of, summary_of
 from .results import CheckResult, Report
 from .running import diagnose
@@ -36,28 +36,28 @@ async def doctor(
     report: Path | None = None,
     as_json: JsonFlag = False,
 ) -> int:
-    """Check whether this machine can use an Ioto cloud, and say what to do about what is in the way.
+    """Check whether this machine can use an Ioto cloud, and say how to fix what it finds.
 
     It checks the endpoint, the proxy, DNS, TCP, TLS, the service and its clock, the token, its role and account, the
-    Builder and the MQTT endpoint. Nothing is changed, but with --write for a while, and no secret is printed. The exit
-    status is 0 if no check has failed.
+    Builder and the MQTT endpoint. It changes nothing (what --write writes is removed again) and prints no secret. The
+    exit status is 0 if no check fails.
 
     Args:
         api: base URL of the device cloud; IOTO_API by default.
         account: account to check; IOTO_ACCOUNT by default.
         product: product token to check with the Builder; IOTO_PRODUCT by default.
-        certs: folder of a device as fleet provision has written it, to connect as that device, which ends a connection
-            that the device itself has; or with --device the folder of the fleet.
-        device: ID of the device in a folder of a fleet. With --conformance, a device that checks may ask about and,
-            with --write, write about; may be given several times.
-        limit: how long each check may take, such as 10s or 1m; by default 10s, and 1m with --conformance.
-        conformance: check instead which assumptions of this package hold at the cloud (docs/conformance.md). Only what
-            changes nothing is checked, and no device, unless --write and --device say so.
-        write: with --conformance, let checks write; what they write they remove, also when they are interrupted.
+        certs: folder of a device, as fleet provision writes it, to connect as that device, which ends the device's own
+            connection; or with --device, the folder of the fleet.
+        device: ID of the device in the folder of a fleet. With --conformance, a device that checks may query and, with
+            --write, change; may be given several times.
+        limit: how long each check may take, such as 10s or 1m; 10s by default, and 1m with --conformance.
+        conformance: test instead which assumptions of this package hold at the cloud (docs/conformance.md). Without
+            --write and --device, it changes nothing and queries no device.
+        write: with --conformance, let checks write; they remove what they have written, also when interrupted.
         only: with --conformance, the number of an assumption to check, such as A18; may be given several times.
-        rate: with --conformance, requests at most; 2/s by default.
-        report: with --conformance, file for a report to be sent, in Markdown, or in JSON if it ends with .json. It has
-            no secrets, and identifiers are masked.
+        rate: with --conformance, the highest rate of requests; 2/s by default.
+        report: with --conformance, file for a report that you can send: Markdown, or JSON if the name ends with .json.
+            It has no secrets, and identifiers are masked.
         as_json: print one JSON object: ok, warning, failed, skipped, settings, checks; with --conformance the report.
     """
     if conformance:
@@ -65,6 +65,7 @@ async def doctor(
             raise InvalidArgumentError("--certs: expected no --conformance beside it")
         from .conformance import Conformance  # most runs are without
 
+        use_api(api)
         return await Conformance(
             write=write,
             devices=device,
@@ -73,7 +74,7 @@ async def doctor(
             limit=parse_duration("--timeout", limit or "1m"),
             report=report,
             as_json=as_json,
-        ).run(Target.from_env(api=api, account=account))
+        ).run(Target.from_env(account=account))
     for option, value in {"--write": write, "--only": only, "--rate": rate, "--report": report}.items():
         if value:
             raise InvalidArgumentError(f"{option}: expected --conformance beside it")
@@ -107,7 +108,7 @@ def _print_end(target: Target, report: Report) -> None:
 
 
 async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
-    """Print who the caller is to the cloud: endpoint, kind of token, role, account and user.
+    """Print who you are to the cloud: endpoint, kind of token, role, account and user.
 
     Args:
         api: base URL of the device cloud; IOTO_API by default.
@@ -118,18 +119,28 @@ async def whoami(*, api: str | None = None, as_json: JsonFlag = False) -> None:
     environ = {name: value for name, value in target.environ.items() if name != "IOTO_ACCOUNT"}
     async with IotoClient(environ=environ, trust_env=True) as client:
         try:
-            identity = await identify(
-                client, endpoint=str(target.settings["api"].shown), is_login=target["token"] is None
-            )
-        except CallError as error:
+            identity = await _identify(client, target)
+            if (account := target["account"]) is not None:
+                source = "IOTO_ACCOUNT"
+                identity = await act_for(client, identity, check_text(source, str(account)), source=source)
+        except (CallError, InvalidArgumentError) as error:
             error.add_note("ioto-async doctor says what to do")
             raise
-    if target["account"] is not None:
-        identity = identity.acting_for(check_text("IOTO_ACCOUNT", str(target.settings["account"].shown)))
     if as_json:
         sys.stdout.write(json.dumps(identity.to_dict()) + "\n")
         return
     sys.stdout.write("".join(f"{line}\n" for line in _lines(identity)))
+
+
+async def _identify(client: IotoClient, target: Target) -> Identity:
+    endpoint, is_login = target.settings["api"].shown, target["token"] is None
+    try:
+        return await identify(client, endpoint=endpoint, is_login=is_login)
+    except CassetteError:
+        if not is_login or target["cognito"] is not None:
+            raise
+        # A replay needs no credentials; which ones were recorded shows by the calls.
+        return await identify(client, endpoint=endpoint, is_login=False)
 
 
 def _lines(identity: Identity) -> list[str]:
@@ -140,7 +151,7 @@ def _lines(identity: Identity) -> list[str]:
     elif members["account_name"] is not None:
         account = f"{account} ({members['account_name']})"
     shown = {
-        "endpoint": members["endpoint"],
+        "endpoint": members["endpoint"] or "not known",
         "token": members["token"],
         "role": members["role"],
         "account": account,

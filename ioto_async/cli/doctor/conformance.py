@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from ...conformance import ASSUMPTIONS, Assumption, Finding, Report, Run, Verdict
-from ...errors import InvalidArgumentError
+from ...errors import InvalidArgumentError, MissingSettingError
 from ..files import check_own, is_stream, write_private
 from ..options import RunOptions
 from ..signals import ending_signals
@@ -61,6 +61,8 @@ class Conformance:
                 tell=_nothing if self.as_json else _print,
             )
             ended_by = await _run(run)
+        except MissingSettingError:
+            raise
         except InvalidArgumentError as error:
             is_ours = str(error).partition(":")[0] in _OURS
             raise InvalidArgumentError(f"--{error}" if is_ours else str(error)) from None

@@ -76,7 +76,10 @@ def _how_to_mend(value: str, source: str) -> str | None:
     if "." not in value and ":" not in value:
         return f"this looks like a token or a key, which goes into another variable, such as IOTO_TOKEN; {_WHERE}"
     if host is None or scheme not in ("http", "https"):
-        return f"write {source} with https:// in front; {_WHERE}"
+        prefix = (
+            f"replace the scheme of {source} with https" if "://" in value else f"write {source} with https:// in front"
+        )
+        return f"{prefix}; {_WHERE}"
     if user is not None:
         return f"take user and password out of {source}: the token goes into IOTO_TOKEN"
     for mended in (url.origin(), url.with_scheme("https").origin()):

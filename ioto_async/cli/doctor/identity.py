@@ -1,15 +1,22 @@
 """Who the caller is to a cloud: the kind of its token, its role, its user and its account."""
 
 from collections.abc import Iterable
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 import attrs
 
 from ...client import IotoClient
-from ...errors import AuthenticationError, BadRequestError, DecodeError, InBandError, NotFoundError
+from ...errors import (
+    AuthenticationError,
+    BadRequestError,
+    DecodeError,
+    InBandError,
+    InvalidArgumentError,
+    NotFoundError,
+)
 from ...models import JSON, Account, User
 
-__all__ = ["Identity", "TokenKind", "identify"]
+__all__ = ["Identity", "TokenKind", "act_for", "identify"]
 
 TokenKind = Literal["CloudAPI token", "device token", "login access token"]
 
@@ -21,8 +28,8 @@ _ACCOUNTS: Final = 20
 class Identity:
     """A caller, as the cloud sees it."""
 
-    endpoint: str
-    """Base URL of the cloud."""
+    endpoint: str | None
+    """Base URL of the cloud; None in a replay, which needs none."""
     kind: TokenKind
     """What kind of token it calls with, as far as the replies tell."""
     role: str
@@ -33,12 +40,6 @@ class Identity:
     """The account that is acted for: that of the user, or the only one that the token sees."""
     accounts: tuple[Account, ...] | None = None
     """The first accounts that the token sees; None if the cloud does not say."""
-
-    def acting_for(self, account_id: str) -> Self:
-        """The same caller, who acts for the account *account_id*, as ``IOTO_ACCOUNT`` says."""
-        known = (*(self.accounts or ()), *(() if self.account is None else (self.account,)))
-        named = next((account for account in known if account.id == account_id), Account(id=account_id))
-        return attrs.evolve(self, account=named)
 
     def to_dict(self) -> dict[str, JSON]:
         """The identity as JSON; its keys are always the same."""
@@ -54,7 +55,7 @@ class Identity:
         }
 
 
-async def identify(client: IotoClient, *, endpoint: str, is_login: bool) -> Identity:
+async def identify(client: IotoClient, *, endpoint: str | None, is_login: bool) -> Identity:
     """Find out who the caller is, by calls that only read.
 
     Args:
@@ -83,6 +84,30 @@ async def identify(client: IotoClient, *, endpoint: str, is_login: bool) -> Iden
     return Identity(endpoint=endpoint, kind="CloudAPI token", role="owner", account=only, accounts=accounts)
 
 
+async def act_for(client: IotoClient, identity: Identity, account_id: str, *, source: str) -> Identity:
+    """The same caller, who acts for the account *account_id*, as the setting *source* says.
+
+    Raises:
+        InvalidArgumentError: the cloud has no such account, the caller does not see it, or it is not that of the user.
+        CallError: the call failed otherwise.
+    """
+    if identity.user is not None and identity.account is not None:
+        if identity.account.id != account_id:
+            raise InvalidArgumentError(
+                f"{source}: {identity.user.email} acts for {identity.account.id} alone, got {account_id!r}"
+            )
+        return identity
+    if identity.kind != "CloudAPI token":
+        return attrs.evolve(identity, account=Account(id=account_id))
+    try:
+        account = await client.account.get(account_id)
+    except NotFoundError:
+        raise InvalidArgumentError(f"{source}: there is no account {account_id!r}") from None
+    except (BadRequestError, DecodeError, InBandError, AuthenticationError):
+        account = Account(id=account_id)  # a cloud, or a role, that shows no accounts may act for it all the same
+    return attrs.evolve(identity, account=account)
+
+
 async def _signed_in(client: IotoClient) -> tuple[User | None, Account | None]:
     """Who has signed in, and the account of that user."""
     try:
@@ -99,7 +124,7 @@ def _open(accounts: Iterable[Account]) -> tuple[Account, ...]:
     return tuple(account for account in accounts if not account.closed)
 
 
-async def _of_lower_role(client: IotoClient, endpoint: str, refused: AuthenticationError) -> Identity:
+async def _of_lower_role(client: IotoClient, endpoint: str | None, refused: AuthenticationError) -> Identity:
     """Who a token is of that cannot list accounts.
 
     Raises:

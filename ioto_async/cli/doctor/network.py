@@ -45,12 +45,16 @@ class Host:
     port: int
     what: str
     """What it is the host of, for a sentence."""
-    setting: str
-    """The flag and the variable that name it."""
+    setting: str | None
+    """The flag and the variable that name it; None for a default."""
     proxy: Proxy | None = None
     """The proxy that it is reached through."""
     proxy_source: str = "HTTPS_PROXY"
     """What names that."""
+
+    def check(self, part: str) -> str:
+        """Advice to check a *part* of the setting."""
+        return f"check {part}" if self.setting is None else f"check {part} in {self.setting}"
 
     @property
     def first_hop(self) -> "Host":
@@ -85,13 +89,15 @@ async def look_up(to: Host) -> CheckResult:
         found = await _in_thread(lambda: socket.getaddrinfo(host, to.port, type=socket.SOCK_STREAM))
     except OSError as error:
         if isinstance(error, socket.gaierror) and error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
-            text, hint = f"there is no host {host}", f"look for a typing error in {to.setting}"
+            text, hint = f"there is no host {host}", "check the network of this machine"
+            if to.setting is not None:
+                hint = f"{to.check('the name')}, and the network of this machine"
         else:
             text = f"{host}, the host of {to.what}, cannot be looked up: {error.strerror or error}"
             hint = "check the network and the name servers of this machine (/etc/resolv.conf)"
         return failed(text, hint, exit_status=4, host=host)
     except UnicodeError:
-        return failed(f"{host} is no name of a host", f"set {to.setting}", exit_status=2, host=host)
+        return failed(f"{host} is no name of a host", to.check("the name"), exit_status=2, host=host)
     elapsed = (time.perf_counter() - started) * 1000
     addresses = [*dict.fromkeys(str(address[0]) for *_, address in found)]
     shown = ", ".join(addresses[:_SHOWN]) + (", …" if len(addresses) > _SHOWN else "")
@@ -140,7 +146,7 @@ async def connect(to: Host) -> CheckResult:
         reasons = "; ".join(dict.fromkeys(outcome.reason for outcome in refused))
         return failed(
             f"nothing accepts connections at {host}:{port}: {reasons}",
-            f"check the port in {to.setting}, whether the host runs, and whether a firewall or a VPN is in between",
+            f"{to.check('the port')}, whether the host runs, and whether a firewall or a VPN is in between",
             exit_status=4,
             host=host,
             port=port,
@@ -280,7 +286,7 @@ async def _untrusted(error: ssl.SSLCertVerificationError, to: Host) -> CheckResu
         hint = f"whoever runs the host has to renew it; or the clock of this machine, which says {now}, is wrong"
     elif code in (_HOSTNAME, _ADDRESS):
         text = f"the certificate is not for {host}{shown.names}"
-        hint = f"set {to.setting} to a name that is in the certificate, such as that in the URL that the Builder shows"
+        hint = f"{to.check('the name')}: it must be one of those in the certificate"
     elif trouble is not None:
         text = f"the certificate of {host} is not trusted{shown.issued}"
         hint = f"{source}: {trouble}: name another file, or unset SSL_CERT_FILE"
@@ -365,7 +371,9 @@ def _no_tls(error: OSError, to: Host) -> CheckResult:
     if "PROTOCOL" in reason or "VERSION" in reason or "HANDSHAKE_FAILURE" in reason:
         hint = "the host has no version of TLS, or no cipher, in common with this Python: it needs TLS 1.2 or later"
     elif "CERTIFICATE_REQUIRED" in reason or "BAD_CERTIFICATE" in reason:
-        hint = f"the host wants a certificate of the client, as the MQTT endpoint of devices does: check {to.setting}"
+        hint = (
+            f"the host wants a certificate of the client, as the MQTT endpoint of devices does: {to.check('the host')}"
+        )
     else:
         hint = "a firewall in between may have ended the connection, or the host wants another version of TLS or none"
     return failed(text, hint, exit_status=4)

@@ -144,8 +144,8 @@ async def check_clock(found: Found) -> CheckResult:
     direction = "ahead of" if difference > 0 else "behind"
     return warning(
         f"the clock of this machine is {_span(abs(difference))} {direction} the service's",
-        "set it, such as by timedatectl set-ntp true: certificates, login tokens and signed URLs are refused by a clock"
-        " that is wrong",
+        "set it, for example with timedatectl set-ntp true: a wrong clock makes certificates, login tokens and signed"
+        " URLs fail",
         seconds=seconds,
     )
 

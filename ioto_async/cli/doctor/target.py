@@ -146,4 +146,4 @@ def _shown(name: str, value: Secret) -> str:
             pass  # people paste tokens into URLs, and into the wrong variable
     elif name not in _SECRETS:
         return str(value)
-    return f"{len(value)} characters"
+    return f"{len(value)} character{'s' * (len(value) != 1)}"

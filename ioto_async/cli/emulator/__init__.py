@@ -60,49 +60,49 @@ async def serve(
 
     When it is ready it prints one line of JSON: api, builder, token, login_token, origin, account_id, cloud_id,
     product_token, ca (the file of the CA certificate), cognito, user_pool, client_id, username, password,
-    builder_token, mqtt_host, mqtt_port (null with --no-mqtt), control (the URL of the control API), console (that of a
-    page for browsers), control_token; and with more than one cloud the same of the further ones in the array clouds. On
-    a terminal stderr says where the console is.
+    builder_token, mqtt_host, mqtt_port (null with --no-mqtt), control (the URL of the control API), console (the
+    URL of the console for browsers), control_token. With several clouds, the array clouds has the same members for each
+    further one. On a terminal, stderr shows the URL of the console.
 
-    Users that options add to the first cloud are in the array users: email, and where they exist role and invite, the
-    key of the invitation. All of them sign in with the password of the line. Updates are in the array updates: id and
-    version; devices in the array devices: their IDs. What is already in the database is not added again.
+    What options add to the first cloud is in the line as well: users (email, role and invite, the key of the
+    invitation, if there are any), updates (id and version) and devices (their IDs). All users sign in with the password
+    of the line. What is already in the database is not added again.
 
-    With --env it goes on in the background, and prints what puts all of that into the environment of a shell:
-    eval "$(ioto-async emulator --env)", or in fish, ioto-async emulator --env fish | source. To end it: kill
-    $IOTO_EMULATOR_PID. With --exec it serves one command, which has that environment, and ends with it and its exit
-    status. Variables IOTO_… and BUILDER_… that were set before are not passed on to either.
+    With --env it runs in the background and prints commands that set the environment of a shell:
+    eval "$(ioto-async emulator --env)", or in fish, ioto-async emulator --env fish | source. To stop it: kill
+    $IOTO_EMULATOR_PID. With --exec it runs one command in that environment, and ends with the exit status of the
+    command. In both cases, IOTO_… and BUILDER_… variables that were set before are unset.
 
     Args:
-        shell: whose language --env writes; that of SHELL by default.
+        shell: the shell to write for with --env; the one that SHELL names by default.
         host: address to listen on.
-        port: port to listen on; 0 takes a free one, as every further cloud does.
-        db: SQLite file that keeps the cloud; in memory without. Further clouds have files beside it.
+        port: port to listen on; 0 takes a free one. Further clouds always take free ones.
+        db: SQLite file that keeps the cloud; in memory by default. Further clouds have files beside it.
         tls: serve https with a certificate of the emulator's own CA.
         clouds: how many clouds to serve.
-        mqtt: serve MQTT too, over TLS for devices with the certificate that device/provision gives them.
-        mqtt_port: port for MQTT; 0 takes a free one, as every further cloud does.
-        local_origins: let pages of this machine (localhost, loopback addresses) call it from browsers, besides those of
-            the device app.
-        otherwise: number of an assumption that the clouds do not keep to, such as A18 (docs/assumptions.md says what
-            they do instead); may be given several times.
+        mqtt: serve MQTT over TLS, for devices with the certificates that device/provision returns.
+        mqtt_port: port for MQTT; 0 takes a free one. Further clouds always take free ones.
+        local_origins: let web pages of this machine (localhost, loopback addresses) call it, besides those of the
+            device app.
+        otherwise: number of an assumption that the clouds break, such as A18 (docs/assumptions.md says what they do
+            instead); may be given several times.
         user: EMAIL:ROLE of a user to add to the account of the line; the roles are user, admin and owner. This option
             and the next three may be given several times.
-        invite: EMAIL:ROLE of a user to add and invite, who has signed up but not called user/login yet.
+        invite: EMAIL:ROLE of a user to add and invite, who has signed up but has not called user/login yet.
         sign_up: EMAIL of a person who has signed up and is not a user; user/login creates an account for them.
         update: FILE:VERSION of a firmware image to publish for the product of the line.
-        devices: how many devices to register (DEV0000001 and so on), or a file of them: a CSV with a column id, JSON
-            objects, or IDs, one a line; - reads stdin.
+        devices: how many devices to register (DEV0000001 and so on), or a file of them: a CSV with a column id, or JSON
+            objects or IDs, one a line; - reads stdin.
         claim: claim these devices as well.
         faults: JSON file with an array of the faults to inject.
-        log: write a line to stderr for each request and message: time, operation, caller, status, ms. It is JSON unless
-            stderr is a terminal.
-        export_on_exit: database to write at the end, for --db; further clouds have files beside it.
-        env: go on in the background, and print the environment for a shell.
-        exec: run the command that follows, which takes all the rest of the line; your shell if there is none.
-        replay: cassette, as ioto-async --record writes it, to play instead of serving: a new cloud gets the devices,
-            items, users and metrics that its replies show, then each of its requests. What is answered otherwise is
-            printed, a line for each difference, and the exit status is 1 if there is one.
+        log: write a line to stderr for each request and message: time, operation, caller, status, ms. The lines are
+            JSON unless stderr is a terminal.
+        export_on_exit: database to write on exit, for use with --db; further clouds have files beside it.
+        env: run in the background, and print commands that set the environment of a shell.
+        exec: run the command that follows, to the end of the line; your shell if there is none.
+        replay: cassette from ioto-async --record to compare with, instead of serving: a new cloud gets the devices,
+            items, users and metrics that the recorded replies show, then each recorded request. Each difference between
+            the replies is printed on a line, and the exit status is 1 if there are any.
         as_json: with --replay, print one JSON object instead.
     """
     is_background = os.environ.pop(BACKGROUND, None) is not None

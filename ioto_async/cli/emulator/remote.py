@@ -27,8 +27,8 @@ def wait(*, url: str | None = None, timeout: str = "30s") -> None:
     """Wait until an embedded cloud is ready.
 
     Args:
-        url: its URL; that of IOTO_EMULATOR by default.
-        timeout: how long at most, such as 30s or 2m.
+        url: URL of the cloud; IOTO_EMULATOR by default.
+        timeout: how long to wait at most, such as 30s or 2m.
     """
     ends = time.monotonic() + parse_duration("--timeout", timeout)
     while not _is_ready(url, raising=time.monotonic() >= ends):
@@ -49,28 +49,28 @@ def status(*, url: str | None = None) -> None:
     """Print the status of an embedded cloud as one JSON object: the time, devices, faults, requests and messages.
 
     Args:
-        url: its URL; that of IOTO_EMULATOR by default.
+        url: URL of the cloud; IOTO_EMULATOR by default.
     """
     sys.stdout.write(json.dumps(_ask("GET", "status", url)) + "\n")
 
 
 def save(file: Path, /, *, url: str | None = None) -> None:
-    """Save all that an embedded cloud holds, as a database for --db; further clouds have files beside it.
+    """Save the state of an embedded cloud as a database for --db; further clouds have files beside it.
 
     Args:
         file: the database to write.
-        url: the URL of the cloud; that of IOTO_EMULATOR by default.
+        url: URL of the cloud; IOTO_EMULATOR by default.
     """
     images = [base64.b64decode(image) for image in _ask("GET", "snapshot", url)["databases"]]
     write_databases(file, images, "FILE")
 
 
 def load(file: Path, /, *, url: str | None = None) -> None:
-    """Return an embedded cloud to what was saved of it.
+    """Return an embedded cloud to a saved state.
 
     Args:
         file: the database that was written.
-        url: the URL of the cloud; that of IOTO_EMULATOR by default.
+        url: URL of the cloud; IOTO_EMULATOR by default.
     """
     images = []
     for number in range(1, len(_ask("GET", "status", url)["clouds"]) + 1):
@@ -82,7 +82,7 @@ def load(file: Path, /, *, url: str | None = None) -> None:
     _ask("PUT", "snapshot", url, {"databases": images})
 
 
-snapshot: Final = App(name="snapshot", help="Save all that an embedded cloud holds, or return to it.")
+snapshot: Final = App(name="snapshot", help="Save the state of an embedded cloud, or return to it.")
 snapshot.command(save)
 snapshot.command(load)
 
@@ -115,7 +115,7 @@ def _ask(method: str, name: str, url: str | None, body: object = None) -> Any:
         raise IotoError(f"{base}/{name}: {error.code} {_reason(error.read())}") from None
     except OSError as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        text = f"{base} was not reached: {reason}"
+        text = f"cannot reach {base}: {getattr(reason, 'strerror', None) or reason}"
         raise ConnectionFailedError(text, operation=f"emulator/{name}", sent=False) from None
     except ValueError:
         raise IotoError(f"{base}/{name}: the answer is not that of an embedded cloud") from None

@@ -36,8 +36,7 @@ class Seeds:
         """Add it, and return what the line says of it: of each kind that was asked for, an array.
 
         Raises:
-            InvalidArgumentError: an option is wrong.
-            OSError: a file cannot be read.
+            InvalidArgumentError: an option is wrong, or its file cannot be read.
         """
         cloud, added = running.cloud, dict[str, object]()
         if users := [
@@ -55,7 +54,7 @@ class Seeds:
         elif self.claim:
             raise InvalidArgumentError("--claim: expected --devices beside it")
         if self.faults is not None:
-            text = Path(self.faults).read_bytes()
+            text = _read("--faults", self.faults)
             with _usage_error("--faults", self.faults):
                 for fault in parse_faults(json.loads(text)):
                     running.faults.add(fault)
@@ -107,10 +106,17 @@ def _info(cloud: Cloud, email: str) -> dict[str, str]:
 
 def _add_update(cloud: Cloud, text: str) -> dict[str, str]:
     file, version = _split("--update", text, "FILE:VERSION")
-    image = Path(file).read_bytes()
+    image = _read("--update", file)
     with _usage_error("--update", text), cloud.lock:
         known = cloud.updates.published(version, image, cloud.product_token)
         return {"id": known or cloud.add_update(version, image), "version": version}
+
+
+def _read(option: str, file: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise InvalidArgumentError(f"{option}: {error.strerror}: {file}") from None
 
 
 def _split(option: str, text: str, form: str) -> tuple[str, str]:

@@ -115,7 +115,19 @@ def start_in_background(shell: Shell | None, *, log: bool) -> int:
     child.returncode = 0  # it is not waited for
     sys.stdout.writelines(f"{line}\n" for line in _statements(variables, shell or _own_shell()))
     show_console(f"{variables['IOTO_EMULATOR']}/")
+    _show_previous(os.environ.get("IOTO_EMULATOR_PID", ""))
     return 0
+
+
+def _show_previous(pid: str) -> None:
+    """Say how to stop the cloud that the shell has had until now, as its variable is about to be replaced."""
+    if not (pid.isascii() and pid.isdigit() and int(pid)):  # 0 would be this group of processes
+        return
+    try:
+        os.kill(int(pid), 0)
+    except (OSError, OverflowError):
+        return
+    sys.stderr.write(f"ioto-async: the previous embedded cloud of this shell still runs; to stop it: kill {pid}\n")
 
 
 def show_console(url: str) -> None:
