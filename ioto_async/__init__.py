@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .transport.cognito import CognitoLogin
     from .transport.limits import Limits
     from .transport.options import CallOptions
+    from .transport.raw import RawResponse, with_raw_response
     from .transport.retry import RetryPolicy
 
 __all__ = [
@@ -117,6 +118,7 @@ __all__ = [
     "Point",
     "Progress",
     "Range",
+    "RawResponse",
     "Record",
     "Registration",
     "RetryPolicy",
@@ -135,6 +137,7 @@ __all__ = [
     "Writer",
     "WriterOptions",
     "__version__",
+    "with_raw_response",
 ]
 __all__ += errors.__all__
 
@@ -160,6 +163,7 @@ _HOMES: Final = {
     "transport.cognito": "CognitoLogin",
     "transport.limits": "Limits",
     "transport.options": "CallOptions",
+    "transport.raw": "RawResponse with_raw_response",
     "transport.retry": "RetryPolicy",
 }
 

@@ -29,6 +29,7 @@ from .settings import (
     secrets_in,
 )
 from .transport.auth import Auth, TokenProvider
+from .transport.capture import one_request
 from .transport.effects import reporting
 from .transport.environment import builder_auth, builder_url, cloud_auth, cloud_url, login_of, token_of
 from .transport.limits import Limits
@@ -145,6 +146,7 @@ class _Client(Shared):
             closing = self._logins if self._owns_pool else [self._auth] if self._owns_auth else ()
             await asyncio.gather(*[auth.close() for auth in closing])
 
+    @one_request
     @reporting
     async def call(
         self,

@@ -8,11 +8,12 @@ import operator
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from types import MethodType
 from typing import Any
 
 import attrs
 
-from ioto_async import OMIT, DatabaseQuery, IotoClient, MetricQuery
+from ioto_async import OMIT, DatabaseQuery, IotoClient, MetricQuery, with_raw_response
 from ioto_async.models import (
     Account,
     Action,
@@ -55,6 +56,7 @@ __all__ = [
     "Call",
     "Method",
     "MethodCall",
+    "RawClient",
     "Replies",
     "Request",
     "make_client",
@@ -71,6 +73,17 @@ def make_client(**options: Any) -> IotoClient:
     """A client of `tests.mocked.Cloud` with an account, a CloudAPI token and a BuilderAPI token."""
     given = {"token": TOKEN, "account_id": ACCOUNT, "builder_token": BUILDER_TOKEN, "environ": {}, **options}
     return IotoClient(API, **given)
+
+
+class RawClient:
+    """A client, or a controller of one, whose methods are called through `with_raw_response`."""
+
+    def __init__(self, of: object) -> None:
+        self._of = of
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._of, name)
+        return with_raw_response(value) if isinstance(value, MethodType) else RawClient(value)
 
 
 def method_of(key: str, client: IotoClient | None = None) -> Any:

@@ -31,6 +31,7 @@ from ioto_async import (
     UpdateOffer,
     Writer,
 )
+from ioto_async import with_raw_response as raw
 from ioto_async.controllers import DeviceController
 from ioto_async.emulator import Emulator
 from ioto_async.settings import Settings
@@ -234,6 +235,10 @@ CALLS: dict[str, tuple[list[Step], Callable[[IotoClient], Awaitable[object]]]] =
     "register by path": ([], lambda client: client.builder.call("device/register", {"product": f"{TOKEN} "})),
     "lookup": ([], lambda client: client.builder.device.lookup(TOKEN, timeout=-1)),
     "bulk": ([reply(500, TOKEN)], lambda client: failed_run(client)),
+    "raw, by path": ([reply(400, "no")], lambda client: raw(client.call)("other/call", {"apiToken": TOKEN})),
+    "raw, cut off": ([reply(200, KEYS[:-1])], lambda client: raw(client.device.provision)("D1")),
+    "raw, lookup": ([], lambda client: raw(client.builder.device.lookup)(TOKEN, timeout=-1)),
+    "raw, register": ([], lambda client: raw(client.builder.device.register)("D1", f"{TOKEN} ")),
 }
 
 

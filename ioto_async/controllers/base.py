@@ -148,6 +148,8 @@ def replacement(operation: Operation) -> str:
     return f"{operation.name}{where} is a legacy operation: use {operation.instead}"
 
 
+_AWAITING: Final = ("asyncio.", "ioto_async.transport.raw")
+"""Beginnings of the names of modules that await what others have called."""
 _warned: Final[set[Operation]] = set()
 """The legacy operations that were warned of: many calls of one should not fill a log."""
 
@@ -155,13 +157,13 @@ _warned: Final[set[Operation]] = set()
 def warn_of_legacy(operation: Operation) -> None:
     """Warn whoever awaits the coroutine that calls this, once in a process, that *operation* has been replaced.
 
-    A task is awaited by its loop, and whoever runs that is warned.
+    A task is awaited by its loop, and whoever runs that is warned; `with_raw_response` awaits it for somebody else.
     """
     if operation in _warned:
         return
     _warned.add(operation)
     level, frame = 3, sys._getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("asyncio."):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_AWAITING):
         level, frame = level + 1, frame.f_back
     warnings.warn(replacement(operation), DeprecationWarning, stacklevel=level)
 

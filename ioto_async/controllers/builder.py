@@ -39,6 +39,8 @@ class BuilderDeviceController(Controller):
     All calls but `register` need a BuilderAPI token.
     """
 
+    _operations = BUILDER
+
     @legacy(BUILDER["device/claim"])
     async def claim(
         self, id: str, cloud_token: str, account_id: str, *, test: bool | None = None, **options: Unpack[CallOptions]
@@ -166,6 +168,8 @@ class BuilderDeviceController(Controller):
 class BuilderMetricController(Controller):
     """Metrics of what the Builder knows. Source: the vendor's page ``builder/ref/metric``."""
 
+    _operations = BUILDER
+
     async def fetch(self, items: Iterable[MetricQuery | DatabaseQuery], **options: Unpack[CallOptions]) -> Metrics:
         """Read metrics, as `MetricController.fetch` does.
 
@@ -181,6 +185,7 @@ class BuilderMetricController(Controller):
 class BuilderTestController(Controller):
     """Calls that change nothing, for those who try out a client. Source: the vendor's bundle, page ``test``."""
 
+    _operations = BUILDER
     __test__ = False  # for pytest, which takes the name for a test's
 
     async def echo(self, fields: Mapping[str, object] | None = None, **options: Unpack[CallOptions]) -> dict[str, Any]:

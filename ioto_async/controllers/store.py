@@ -11,6 +11,7 @@ from ..codec.encoding import OMIT, Omit, exists_query
 from ..errors import InvalidArgumentError
 from ..models import Cursor, StoreItem
 from ..operations import IOTO, Operation
+from ..transport.capture import one_request
 from ..transport.options import CallOptions
 from .base import Controller
 from .paging import Paged
@@ -30,6 +31,7 @@ class StoreController(Controller):
         identified = {name: encoding.required_text(operation, name, value) for name, value in key.items()}
         return {"_type": "Store", "accountId": self._account(account_id), **identified}
 
+    @one_request
     async def get(
         self, device_id: str, key: str, *, account_id: str | None = None, **options: Unpack[CallOptions]
     ) -> StoreItem:
@@ -47,6 +49,7 @@ class StoreController(Controller):
         body = self._body(operation, account_id, deviceId=device_id, key=key)
         return await self._transport.call(operation, _FOUND, body, options)
 
+    @one_request
     async def set(
         self,
         device_id: str,
@@ -79,6 +82,7 @@ class StoreController(Controller):
             body["expires"] = encoding.timestamp(operation, "expires", expires)
         return await self._transport.call(operation, _ITEM, body, options, exists_query(operation, "any"))
 
+    @one_request
     async def remove(
         self, device_id: str, key: str, *, account_id: str | None = None, **options: Unpack[CallOptions]
     ) -> None:
@@ -93,6 +97,7 @@ class StoreController(Controller):
         body = self._body(operation, account_id, deviceId=device_id, key=key)
         await self._transport.call(operation, decoding.nothing, body, options)
 
+    @one_request
     def find(
         self,
         device_id: str,

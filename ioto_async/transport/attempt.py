@@ -203,6 +203,8 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
 
     Attributes:
         deadline: that of the attempt.
+        number: see above.
+        started: see above.
         status: of a complete reply; 200 unless the body of the statement sets it.
 
     Raises:
@@ -215,14 +217,14 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
         "_body",
         "_deadlines",
         "_mask",
-        "_number",
         "_observer",
         "_operation",
         "_pool",
         "_session",
-        "_started",
         "_timeout",
         "deadline",
+        "number",
+        "started",
         "status",
     )
 
@@ -242,8 +244,8 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
         self._pool = pool
         self._observer = observer
         self._operation = operation
-        self._number = number
-        self._started = started
+        self.number = number
+        self.started = started
         self._timeout = timeout
         self._body = body
         self._mask = mask
@@ -252,7 +254,7 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
     def __enter__(self) -> Self:
         # Those of now: the pool may be closed, and be opened again, meanwhile.
         self._session, self._deadlines = self._pool.session, self._pool.deadlines
-        self.deadline = self._deadlines.start(self._timeout, self._started)
+        self.deadline = self._deadlines.start(self._timeout, self.started)
         return self
 
     def __exit__(
@@ -267,8 +269,8 @@ class attempt:  # noqa: N801  a statement, as `asyncio.timeout` is
             meant, failure = self._meaning(error)
         self._deadlines.stop(self.deadline)
         if self._observer is not None:
-            elapsed = time.monotonic() - self._started
-            _observe(self._observer, Attempt(self._operation, self._number, self.status, elapsed, failure))
+            elapsed = time.monotonic() - self.started
+            _observe(self._observer, Attempt(self._operation, self.number, self.status, elapsed, failure))
         if meant is not None and meant is not error:
             raise meant from meant.__cause__
 

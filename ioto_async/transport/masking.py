@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["ANY_MASK", "SECRET", "Masks"]
+__all__ = ["ANY_MASK", "SECRET", "Masks", "is_secret"]
 
 SECRET: Final = "***"  # noqa: S105  it is none
 """What stands for a secret."""
@@ -106,7 +106,7 @@ class Masks:
         if isinstance(value, Mapping):
             is_store = self._is_store(value)
             for member, each in value.items():
-                below = name if _is_secret(name) else member
+                below = name if is_secret(name) else member
                 if not (is_store and member == _STORE_KEY):
                     self.look_at(each, below)
         elif isinstance(value, list):
@@ -116,7 +116,7 @@ class Masks:
             self._look_at_text(value, name)
 
     def _look_at_text(self, text: str, name: str) -> None:
-        if _is_secret(name):
+        if is_secret(name):
             if len(text) >= _SHORTEST and SECRET not in text and not text.startswith("-----") and not _is_plain(text):
                 if name.lower() in _ALWAYS_ALIASED and not _SHAPED.fullmatch(text):
                     return  # the name of a product
@@ -135,7 +135,7 @@ class Masks:
             is_store = self._is_store(value)
             masked: dict[str, Any] = {}
             for member, each in value.items():
-                below = name if _is_secret(name) else "" if is_store and member == _STORE_KEY else member
+                below = name if is_secret(name) else "" if is_store and member == _STORE_KEY else member
                 key = self.text(member)
                 while key in masked:
                     key += "*"
@@ -145,7 +145,7 @@ class Masks:
             return [self.value(each, name) for each in value]
         if isinstance(value, str):
             return self._member(value, name)
-        if _is_secret(name) and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if is_secret(name) and isinstance(value, (int, float)) and not isinstance(value, bool):
             return 0
         return value
 
@@ -165,7 +165,7 @@ class Masks:
         if name.lower() in _ALWAYS_ALIASED:
             is_name = name.lower() == "product" and not _SHAPED.fullmatch(text)
             return self.text(text) if is_name else self.alias(text)
-        if _is_secret(name):
+        if is_secret(name):
             return SECRET
         if _USER_NAMES.match(name):
             return self._email(text)
@@ -236,7 +236,8 @@ def _without_token(match: re.Match[str]) -> str:
     return f"{match[0][: start - base]}{SECRET}{match[0][end - base :]}"
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Whether what is called *name*, a member or a header, is secret by its name."""
     return bool(_SECRET_NAMES.search(name)) and name.lower() not in _KEPT_NAMES
 
 

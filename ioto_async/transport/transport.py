@@ -40,6 +40,7 @@ from .attempt import (
     wait_to_retry,
 )
 from .auth import HOLDS_TURN, Auth, Middleware
+from .capture import CAPTURE, Capture, take_capture
 from .effects import EFFECTS, Effects, waiting
 from .fast_path import FastPath
 from .large import read_large
@@ -163,6 +164,7 @@ class Transport:
         timeout, retry, headers = self.for_this_call(options) if options else usual
         retries: Retries | None = None
         effects = EFFECTS.get()
+        capture = CAPTURE.get() and take_capture()
         pool, limiter = self.pool, self.pool.limiter
         started = time.monotonic()
         while True:
@@ -180,9 +182,9 @@ class Transport:
                     with attempt(
                         pool, self.options.observer, operation.name, number, entered, timeout, request, self._auth.mask
                     ) as trying:
-                        reply = await self._send(url, request, headers)
+                        reply = await self._send(url, request, headers, capture)
                         if not isinstance(reply, bytes):
-                            reply = await self._read(operation, reply, trying)
+                            reply = await self._read(operation, reply, trying, capture)
                 except BaseException as ended:
                     self._left(operation, request, entered, effects, ended)
                     raise
@@ -306,13 +308,16 @@ class Transport:
                 effects.doubt()
             effects.landed()
 
-    def _send(self, url: URL, body: RequestBody, headers: CIMultiDict[str]) -> Awaitable[bytes | Response]:
+    def _send(
+        self, url: URL, body: RequestBody, headers: CIMultiDict[str], capture: Capture | None
+    ) -> Awaitable[bytes | Response]:
         """Send the request once, and return the body of a plain reply, or any other one unread."""
-        if self._may_be_fast and headers is self._headers and self._fast_path.is_open():
+        # The fast path reads no headers, and sends the same ones each time.
+        if self._may_be_fast and capture is None and headers is self._headers and self._fast_path.is_open():
             return self._fast_path.post(url, body)
         return self._post(url, body, headers)
 
-    async def _read(self, operation: Operation, response: Response, trying: attempt) -> bytes:
+    async def _read(self, operation: Operation, response: Response, trying: attempt, capture: Capture | None) -> bytes:
         """The body of a 2xx."""
         limit, status = self.options.max_reply, response.status
         if not 200 <= status < 300:
@@ -323,6 +328,8 @@ class Transport:
         if len(data) > limit:
             raise DecodeError(f"the body has more than {limit} bytes", operation=operation.name, status=status)
         trying.status = status
+        if capture is not None:
+            capture.keep(response, data, trying, self._auth.mask)
         return data
 
     async def _post(self, url: URL, body: RequestBody, headers: CIMultiDict[str]) -> aiohttp.ClientResponse:

@@ -13,11 +13,23 @@ from uuid import UUID
 
 import pytest
 
-from ioto_async import OMIT, InvalidArgumentError, IotoClient, MqttOnlyError, Range
+from ioto_async import OMIT, InvalidArgumentError, IotoClient, MqttOnlyError, Range, operations
 from ioto_async.controllers import base
+from ioto_async.operations import operation_of
 from tests import methods
 from tests.documented import ROWS
-from tests.methods import BUILDER, BUILDER_CALLS, CALLS, CLOUD_CALLS, METHODS, WHEN, WHEN_ISO, MethodCall, make_client
+from tests.methods import (
+    BUILDER,
+    BUILDER_CALLS,
+    CALLS,
+    CLOUD_CALLS,
+    METHODS,
+    WHEN,
+    WHEN_ISO,
+    MethodCall,
+    make_client,
+    method_of,
+)
 from tests.mocked import ACCOUNT, API, TOKEN, Cloud
 from tests.rows import each_row
 
@@ -39,6 +51,16 @@ async def test_a_method_posts_its_members_to_its_path(cloud: Cloud, client: Ioto
     prefix = "" if made.key == "builder:device/register" else "tok/"
     assert (cloud.only.method, cloud.only.url) == ("POST", f"{base}/{prefix}{made.target}")
     assert cloud.only.body == made.body
+
+
+def test_a_method_knows_its_row_of_the_table() -> None:
+    client = make_client()
+    assert [
+        key
+        for key in METHODS.keys() & ROWS.keys()
+        if operation_of(method_of(key, client))
+        is not (operations.BUILDER if key.startswith("builder:") else operations.IOTO)[ROWS[key].name]
+    ] == []
 
 
 @pytest.fixture

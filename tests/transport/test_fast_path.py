@@ -12,7 +12,7 @@ import aiohttp
 import attrs
 import pytest
 
-from ioto_async import CallError, ConnectionFailedError, DecodeError, IotoClient, RetryPolicy
+from ioto_async import CallError, ConnectionFailedError, DecodeError, IotoClient, RetryPolicy, with_raw_response
 from ioto_async.testing import aioresponses
 from ioto_async.transport import pool
 from ioto_async.transport.aiohttp_private import use_protocol
@@ -127,6 +127,13 @@ async def test_it_steps_aside_for_the_headers_of_a_call(taken: list[str]) -> Non
         await client.device.get("D1")
     assert [request.header("X-Call") for request in server.requests] == ["1", None]
     assert len(taken) == 1
+
+
+async def test_it_steps_aside_for_a_raw_response(taken: list[str]) -> None:
+    async with served(handler=lambda _: reply(200, DEVICE)) as (server, client):
+        await client.device.get("D1")
+        assert (await with_raw_response(client.device.get)("D1")).record == await client.device.get("D1")
+    assert (len(server.requests), len(taken), server.connections) == (3, 2, 1)
 
 
 @each_row("name", ["_request", "post"])

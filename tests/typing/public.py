@@ -33,6 +33,7 @@ from ioto_async import (
     Omit,
     Outcome,
     Page,
+    RawResponse,
     RetryPolicy,
     Sample,
     StoreItem,
@@ -40,6 +41,7 @@ from ioto_async import (
     Transfer,
     User,
     Writer,
+    with_raw_response,
 )
 from ioto_async import NoSuchThing as NoSuchThing  # type: ignore[attr-defined]
 from ioto_async.controllers.paging import Paged
@@ -194,3 +196,23 @@ def options(given: ClientOptions, of_run: BulkOptions[str]) -> None:
     """Name options in one's own code."""
     assert_type(IotoClient("https://cloud.example", token="token", **given), IotoClient)
     assert_type(of_run.get("ordered"), bool | None)
+
+
+async def raw_responses(client: IotoClient) -> None:
+    """Look at what came with a record."""
+    response = await with_raw_response(client.device.get)("D1", account_id="A", timeout=5, retries=0)
+    assert_type(response, RawResponse[Device])
+    assert_type(response.record, Device)
+    assert_type(response.status, int)
+    assert_type(response.headers.get("Content-Type"), str | None)
+    assert_type(response.headers.getall("Set-Cookie"), list[str])
+    assert_type(response.request_id, str | None)
+    assert_type((await with_raw_response(client.device.find)(limit=10)).record, Page[Device])
+    assert_type((await with_raw_response(client.user.remove)("U")).record, None)
+    assert_type((await with_raw_response(client.call)("device/get", {"id": "D1"})).record, JSON)
+    assert_type(
+        client.bulk(with_raw_response(client.device.claim), ["D1"], concurrency=8), Bulk[str, RawResponse[Device]]
+    )
+    await with_raw_response(client.device.get)()  # type: ignore[call-arg]
+    await with_raw_response(client.device.get)("D1", timeout="5")  # type: ignore[arg-type]
+    with_raw_response(client.metric.writer)  # type: ignore[arg-type]
