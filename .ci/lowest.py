@@ -8,7 +8,7 @@ project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_t
 extras = {
     name: needed
     for name, needed in project["optional-dependencies"].items()
-    if name not in ("dev", "all", "bench", "docs", "stock-clients")
+    if name not in ("dev", "all", "bench", "bench-peers", "docs", "stock-clients")
 }
 for requirement in [*project["dependencies"], *(one for needed in extras.values() for one in needed)]:
     if match := re.match(r"([A-Za-z0-9_.-]+)(?:\[[^]]*\])?>=([0-9.]+)", requirement):
