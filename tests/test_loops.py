@@ -1,6 +1,7 @@
 """Clients in the loops of others: anyio's, one in debug mode, one that runs now and then, one of another thread."""
 
 import asyncio
+import itertools
 import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -76,7 +77,8 @@ async def test_a_scope_ends_what_runs_in_it(client: IotoClient, emulator: Emulat
             scope.cancel()
 
     async def run() -> None:
-        async with client.bulk(client.device.get, IDS, concurrency=2) as run:
+        # Without an end, as a few may all be done before the scope has its turn.
+        async with client.bulk(client.device.get, itertools.cycle(IDS), concurrency=2) as run:
             async for _ in run:
                 scope.cancel()
 
