@@ -1,8 +1,8 @@
 """Clients in the loops of others: anyio's, one in debug mode, one that runs now and then, one of another thread."""
 
 import asyncio
-import itertools
 import gc
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
