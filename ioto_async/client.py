@@ -454,16 +454,13 @@ class IotoClient(_Client):
         self.account_id = self._account = account_id
         if _parent is None and token is None and login is None:
             token = token_of(settings)
-            login = (
-                login_of(
+            if token is None:
+                login = login_of(
                     settings,
                     ssl=options.get("ssl"),
                     proxy=options.get("proxy"),
                     trust_env=options.get("trust_env", False),
                 )
-                if token is None
-                else None
-            )
         if _parent is not None and token is None and login is None:
             self._auth, self._owns_auth = _parent._auth, False
         else:

@@ -1,7 +1,7 @@
 """Endpoints and credentials of a client, as its arguments or the environment give them."""
 
 import ssl as ssl_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from yarl import URL
 
@@ -64,9 +64,16 @@ def token_of(settings: Settings) -> str | None:
     return None if settings.token is None else check_token(settings.token, "IOTO_TOKEN")
 
 
-def login_of(
-    settings: Settings, *, ssl: ssl_module.SSLContext | None, proxy: str | URL | None, trust_env: bool
-) -> "CognitoLogin":
+class SignInOptions(TypedDict, total=False):
+    """The options of a `CognitoLogin`."""
+
+    ssl: ssl_module.SSLContext | None
+    timeout: float
+    proxy: str | URL | None
+    trust_env: bool
+
+
+def login_of(settings: Settings, **options: Unpack[SignInOptions]) -> "CognitoLogin":
     """The sign-in that the environment says, where it has no token.
 
     Raises:
@@ -87,7 +94,7 @@ def login_of(
     check_text("IOTO_CLIENT_ID", client_id)
     check_text("IOTO_USERNAME", username)
     check_password("IOTO_PASSWORD", password)
-    return CognitoLogin(endpoint, client_id, username, password, ssl=ssl, proxy=proxy, trust_env=trust_env)
+    return CognitoLogin(endpoint, client_id, username, password, **options)
 
 
 def cloud_auth(

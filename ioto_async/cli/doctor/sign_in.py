@@ -4,8 +4,9 @@ import ssl
 from typing import Final
 
 from ...errors import InvalidArgumentError, TokenProviderError
-from ...settings import check_origin, check_password, check_text, parse_endpoint, secret
+from ...settings import Settings, check_origin, parse_endpoint, secret
 from ...transport.cognito import CognitoLogin
+from ...transport.environment import login_of
 from ...transport.proxies import Proxies
 from .found import Found
 from .network import Host, reached
@@ -56,22 +57,15 @@ def _login(found: Found) -> tuple[CognitoLogin, Host]:
         InvalidArgumentError: a setting does not fit.
     """
     target = found.target
-    cognito, client_id, username, password, origin = (str.__str__(target[name] or "") for name in SIGN_IN)
-    password = secret(password)
-    url = parse_endpoint(cognito, name="IOTO_COGNITO")
-    check_text("IOTO_CLIENT_ID", client_id)
-    check_text("IOTO_USERNAME", username)
-    check_password("IOTO_PASSWORD", password)
+    settings = Settings.from_env(target.environ)
+    login = login_of(settings, timeout=found.limit, proxy=target.proxy, trust_env=True)
     try:
-        check_origin(origin)
+        check_origin(settings.origin)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"IOTO_HOST: {error}") from None
+    url = parse_endpoint(str(settings.cognito), name="IOTO_COGNITO")
     proxy = Proxies(target.proxy, trust_env=True).of(url)
-    to = Host(url.host or "", url.port or 443, "the sign-in", "IOTO_COGNITO", proxy)
-    login = CognitoLogin(
-        str(url), client_id, username, password, timeout=found.limit, proxy=target.proxy, trust_env=True
-    )
-    return login, to
+    return login, Host(url.host or "", url.port or 443, "the sign-in", "IOTO_COGNITO", proxy)
 
 
 def _refused(error: TokenProviderError) -> CheckResult:
