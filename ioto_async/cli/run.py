@@ -1,14 +1,14 @@
 """One run over the rows of a file: what ``fleet …``, ``metric export`` and ``metric write`` have in common."""
 
 import asyncio
-import contextlib
 import signal
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, ParamSpec, Protocol, Self, TypeVar
@@ -22,7 +22,7 @@ from .command_line import command_line, text_of
 from .options import RunOptions
 from .report import Failures, ProgressBar, print_report
 from .rows import BadRow, FileRow, RowError, Source, checked
-from .signals import ending_signals
+from .signals import told_of_ending_signals
 
 __all__ = ["AUTH_ERRORS", "BulkRun", "CircuitBreaker", "Ending", "FileRun", "UnreachableError"]
 
@@ -123,7 +123,7 @@ class FileRun(ABC, Generic[R, T]):
         with self.progress:
             try:
                 async with self.source.rows(self._accept) as rows, self.open_bulk(rows) as bulk:
-                    with self._stopped_by_signals(bulk):
+                    with told_of_ending_signals(partial(self._interrupt, bulk)):
                         async for outcome in bulk:
                             self._take(outcome)
             except UnreachableError as unreachable:
@@ -210,18 +210,6 @@ class FileRun(ABC, Generic[R, T]):
 
     def _count_row(self) -> None:
         self.counts[next(iter(self.counts))] += 1
-
-    @contextlib.contextmanager
-    def _stopped_by_signals(self, bulk: BulkRun[R, T]) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        signals = ending_signals()
-        for number in signals:
-            loop.add_signal_handler(number, self._interrupt, bulk, number)
-        try:
-            yield
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
 
     def _interrupt(self, bulk: BulkRun[R, T], number: signal.Signals) -> None:
         is_first = self.interrupted_by is None

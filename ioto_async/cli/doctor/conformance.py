@@ -1,13 +1,12 @@
 """``ioto-async doctor --conformance``: which of the assumptions of this package hold at a cloud."""
 
 import asyncio
-import contextlib
 import errno
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +16,7 @@ from ...conformance import ASSUMPTIONS, Assumption, Finding, Report, Run, Verdic
 from ...errors import InvalidArgumentError, MissingSettingError
 from ..files import check_own, is_stream, write_private
 from ..options import RunOptions
-from ..signals import ending_signals
+from ..signals import told_of_ending_signals
 from .target import Target
 
 __all__ = ["Conformance"]
@@ -145,22 +144,10 @@ async def _run(run: Run) -> signal.Signals | None:
         ended_by.append(number)
         task.cancel()
 
-    with _signals(end):
+    with told_of_ending_signals(end):
         try:
             await task
         except asyncio.CancelledError:
             if not ended_by:
                 raise
     return ended_by[0] if ended_by and not run.report.is_complete else None
-
-
-@contextlib.contextmanager
-def _signals(end: Callable[[signal.Signals], None]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    for number in ending_signals():
-        loop.add_signal_handler(number, end, number)
-    try:
-        yield
-    finally:
-        for number in ending_signals():
-            loop.remove_signal_handler(number)
