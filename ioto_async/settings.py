@@ -34,6 +34,7 @@ __all__ = [
     "function",
     "in_seconds",
     "instance_of",
+    "is_loopback",
     "is_number",
     "masked",
     "must_be",
@@ -217,7 +218,7 @@ def _parsed(value: str, name: str, allow_http: bool) -> URL | str:
         return expected
     if url.raw_query_string or url.raw_fragment or value.endswith(("?", "#")):
         return f"{name}: the URL must not have a query or a fragment"
-    if url.scheme == "http" and not allow_http and not _is_loopback(host):
+    if url.scheme == "http" and not allow_http and not is_loopback(host):
         return f"{name}: {host} is not a loopback address: use https (in Python, allow_http=True sends tokens in clear)"
     path = url.raw_path.rstrip("/")
     if path.endswith("/tok"):
@@ -254,12 +255,13 @@ def _parsed_signed(value: str, allow_http: bool) -> URL | str:
         return "expected an absolute https URL without user-info"
     if url.raw_fragment:
         return "the URL has a fragment"
-    if url.scheme == "http" and not allow_http and not _is_loopback(url.host or ""):
+    if url.scheme == "http" and not allow_http and not is_loopback(url.host or ""):
         return f"{url.host} is not a loopback address: expected https"
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether *host*, a name or an address, is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

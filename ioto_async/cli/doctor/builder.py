@@ -7,7 +7,7 @@ from yarl import URL
 
 from ...client import BuilderClient
 from ...errors import AuthenticationError, CallError, InvalidArgumentError
-from ...settings import check_token, parse_endpoint
+from ...settings import check_token, is_loopback, parse_endpoint
 from ...transport.proxies import Proxies
 from .found import Found
 from .network import Host, reached
@@ -57,10 +57,9 @@ async def check_builder(found: Found) -> CheckResult:
 
 def _is_here(api: str | None) -> bool:
     try:
-        host = URL(api or "").host or ""
+        return is_loopback(URL(api or "").host or "")
     except ValueError:
         return False
-    return host in ("localhost", "127.0.0.1", "::1")
 
 
 async def _asked(client: BuilderClient, found: Found) -> CheckResult:
