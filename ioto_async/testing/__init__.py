@@ -16,12 +16,12 @@ pytest loads this module in every run, so it imports nothing that a run without 
 cloud needs the extra ``emulator``; client and links need pytest-asyncio, or the plugin of anyio.
 """
 
-import importlib
 import zlib
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from .._lazy import lazy_names
 from . import loops
 
 if TYPE_CHECKING:
@@ -143,16 +143,9 @@ def ioto_link(
 
 
 if not TYPE_CHECKING:
-    _LAZY: Final = {
-        "FleetFactory": "devices",
-        "LinkFactory": "devices",
-        "aioresponses": "responses",
-        "canned_pages": "mocks",
-        "mock_client": "mocks",
+    _HOMES: Final = {
+        "devices": "FleetFactory LinkFactory",
+        "mocks": "canned_pages mock_client",
+        "responses": "aioresponses",
     }
-
-    def __getattr__(name: str) -> object:
-        if name not in _LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-        return value
+    __getattr__ = lazy_names(__name__, _HOMES)
