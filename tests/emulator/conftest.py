@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,6 +12,8 @@ import attrs
 import pytest
 
 from ioto_async.emulator import Emulator
+
+from .mqtt_devices import Device, Fleet
 
 
 @attrs.frozen
@@ -84,6 +87,16 @@ async def emu(mqtt: bool) -> AsyncIterator[Emulator]:
 async def post(emu: Emulator) -> AsyncIterator[Post]:
     async with aiohttp.ClientSession() as session:
         yield Post(emu, session)
+
+
+@pytest.fixture
+def fleet(emu: Emulator, post: Post, tmp_path: Path) -> Fleet:
+    return Fleet(emu, post, tmp_path)
+
+
+@pytest.fixture
+async def device(fleet: Fleet) -> Device:
+    return await fleet()
 
 
 async def exchange(api: str, request: bytes) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiomqtt
 import attrs
@@ -12,7 +12,8 @@ import attrs
 from ioto_async.emulator import Emulator
 from tests.rawserver import GUARD
 
-from .conftest import Post
+if TYPE_CHECKING:
+    from .conftest import Post  # which makes fixtures of what is here
 
 RULE = "$aws/rules/IotoDevice/"
 
@@ -53,7 +54,7 @@ class Device:
 class Fleet:
     """Makes devices of a cloud."""
 
-    def __init__(self, emu: Emulator, post: Post, folder: Path) -> None:
+    def __init__(self, emu: Emulator, post: "Post", folder: Path) -> None:
         self._emu = emu
         self._post = post
         self._folder = folder
@@ -88,14 +89,14 @@ async def asked(client: aiomqtt.Client, device: Device, request: str, body: obje
     return reply
 
 
-async def item(emu: Emulator, post: Post, device: Device) -> dict[str, Any]:
+async def item(emu: Emulator, post: "Post", device: Device) -> dict[str, Any]:
     """The item of the model Device, by REST."""
     body = {"_type": "Device", "accountId": emu.account_id, "id": device.id}
     found: dict[str, Any] = (await post("/tok/generic/get", body)).json
     return found
 
 
-async def becomes(emu: Emulator, post: Post, device: Device, connection: str) -> dict[str, Any]:
+async def becomes(emu: Emulator, post: "Post", device: Device, connection: str) -> dict[str, Any]:
     """The same, once it says *connection*."""
     async with asyncio.timeout(GUARD):
         while (found := await item(emu, post, device)).get("connection") != connection:

@@ -26,11 +26,6 @@ def mqtt() -> bool:
     return True
 
 
-@pytest.fixture
-def fleet(emu: Emulator, post: Post, tmp_path: Path) -> Fleet:
-    return Fleet(emu, post, tmp_path)
-
-
 # The clock itself -----------------------------------------------------------------------------------------------------
 
 

@@ -34,16 +34,6 @@ def mqtt() -> bool:
 
 
 @pytest.fixture
-def fleet(emu: Emulator, post: Post, tmp_path: Path) -> Fleet:
-    return Fleet(emu, post, tmp_path)
-
-
-@pytest.fixture
-async def device(fleet: Fleet) -> Device:
-    return await fleet()
-
-
-@pytest.fixture
 async def client(device: Device) -> AsyncIterator[aiomqtt.Client]:
     """The device, connected, with a subscription to all that is for it."""
     async with device.client() as client:

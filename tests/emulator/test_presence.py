@@ -21,16 +21,6 @@ def mqtt() -> bool:
     return True
 
 
-@pytest.fixture
-def fleet(emu: Emulator, post: Post, tmp_path: Path) -> Fleet:
-    return Fleet(emu, post, tmp_path)
-
-
-@pytest.fixture
-async def device(fleet: Fleet) -> Device:
-    return await fleet()
-
-
 async def accessed(post: Post, device: Device) -> str:
     return str((await post("/tok/device/get", {"id": device.id})).json["accessed"])
 

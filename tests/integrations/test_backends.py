@@ -14,8 +14,8 @@ from tests.rows import each_row
 
 from .backends import BACKENDS, Backend
 
-pytest.importorskip("fastapi")
-pytest.importorskip("uvicorn")
+pytest.importorskip("fastapi", reason="FastAPI comes with the extra dev")
+pytest.importorskip("uvicorn", reason="uvicorn comes with the extra dev")
 
 DEVICES = [f"DEV{number:07}" for number in range(1, 21)]
 
