@@ -196,6 +196,8 @@ def _run_command(command: str | None, arguments: list[str]) -> int | None:
         version=__version__,
         result_action="return_value",
         suppress_keyboard_interrupt=False,
+        exit_on_error=False,
+        print_error=False,
     )
     if command in _COMMANDS:
         home, _ = _COMMANDS[command]
@@ -204,7 +206,7 @@ def _run_command(command: str | None, arguments: list[str]) -> int | None:
         for name, (home, summary) in _COMMANDS.items():
             app.command(f"{__name__}.{home}:{name}", name=name, help=summary)
     try:
-        status: int | None = app(arguments, exit_on_error=False, print_error=False)
+        status: int | None = app(arguments)
     except cyclopts.CycloptsError as error:
         known = " ".join(("ioto-async", *(error.command_chain or ())))
         return _print_error(f"{' '.join(str(error).split())} See {known} --help.", 2)
